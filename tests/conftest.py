@@ -1,0 +1,69 @@
+"""Set-up that all tests share: ComfyUI importable, the pack loaded as ComfyUI loads it, one server for the session.
+
+The pack's folder has ``nodes/`` and ``tests/``, as ComfyUI has modules of those names. So the pack is loaded under the
+name ``dreamsampler_pack`` and never put on ``sys.path``: ``from dreamsampler_pack.guidance.path import Path``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.append(str(CHECKOUT / "tools"))
+
+from comfy_client import ComfyClient, ComfyServer  # noqa: E402
+from devhost import Host, locate  # noqa: E402
+
+
+def _prepare_comfyui(comfyui: Path) -> None:
+    """Make ``import comfy`` work, on the CPU where there is no GPU. Pytest's own arguments stay out of its parser."""
+    sys.path.insert(0, str(comfyui))
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+
+
+def _load_pack() -> ModuleType:
+    """Load the checkout as one package under a name of its own, in the way of ComfyUI's ``load_custom_node``."""
+    name = "dreamsampler_pack"
+    spec = importlib.util.spec_from_file_location(
+        name, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
+    )
+    assert spec and spec.loader
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[name] = pack
+    spec.loader.exec_module(pack)
+    return pack
+
+
+if locate().comfyui.is_dir():  # the tests of the pure parts also run without a host
+    _prepare_comfyui(locate().comfyui)
+_load_pack()
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    """The development host that the tests run in."""
+    if not locate().comfyui.is_dir():
+        pytest.fail("There is no development host. Run the tests with 'python tools/test.py', which sets it up.")
+    return locate()
+
+
+@pytest.fixture(scope="session")
+def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A real ComfyUI with the pack, the reference model's nodes and the reference checkpoint."""
+    with ComfyServer(host.comfyui, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: ComfyServer) -> ComfyClient:
+    """Talks to the session's server."""
+    return server.client

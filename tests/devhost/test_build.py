@@ -1,0 +1,143 @@
+"""Setting up the development host: cheap when done, safe when interrupted, clear when impossible."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from devhost import Host, HostError, build, ensure, locate
+
+SHIM_CHECK = """
+import sys
+assert "torch" not in sys.modules, "starting Python imported torch"
+import torch, torchvision
+assert torchvision.transforms.functional.hflip(torch.tensor([[[1, 2]]])).tolist() == [[[2, 1]]]
+"""
+
+
+def _silent(_line: str) -> None: ...
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host folder that does not exist yet."""
+    monkeypatch.setenv("DREAMSAMPLER_HOST", str(tmp_path / "host"))
+    return locate()
+
+
+class Installer:
+    """Stands in for the minutes of downloads: makes the files a host is recognised by, or stops half-way."""
+
+    def __init__(self) -> None:
+        self.installed: list[str] = []
+        self.interrupt_at: str | None = None
+
+    def host(self, host: Host, report: build.Report) -> None:
+        del report
+        host.python.parent.mkdir(parents=True)
+        host.python.touch()
+        self._reach("host")
+        (host.comfyui / "custom_nodes").mkdir(parents=True)
+        (host.comfyui / "models" / "checkpoints").mkdir(parents=True)
+
+    def pip(self, host: Host, arguments: list[str], doing: str, report: build.Report) -> None:
+        del host, arguments, report
+        self._reach(doing)
+
+    def _reach(self, step: str) -> None:
+        if step == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.installed.append(step)
+
+
+@pytest.fixture
+def installer(monkeypatch: pytest.MonkeyPatch) -> Installer:
+    installer = Installer()
+    monkeypatch.setattr(build, "_run_recipe", installer.host)
+    monkeypatch.setattr(build, "_pip", installer.pip)
+    return installer
+
+
+def test_complete_host_is_recognised_without_running_anything(host: Host, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a complete host must not start a process")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert ensure(["tests"], report=_silent) == host
+
+
+@pytest.mark.parametrize("step", ["host", "Installing the tools for tests"])
+def test_interrupted_setup_is_redone_from_nothing(empty: Host, installer: Installer, step: str):
+    installer.interrupt_at = step
+    with pytest.raises(KeyboardInterrupt):
+        ensure(["tests"], report=_silent)
+    leftover = empty.venv / "half-written"
+    leftover.touch()
+
+    installer.interrupt_at = None
+    installer.installed.clear()
+    ensure(["tests"], report=_silent)
+    assert not leftover.exists()
+    assert installer.installed == ["host", "Installing the tools for tests"]
+
+    ensure(["tests"], report=_silent)
+    assert len(installer.installed) == 2, "a complete host was built again"
+
+
+def test_extra_is_added_to_a_complete_host(empty: Host, installer: Installer):
+    ensure(report=_silent)
+    ensure(["tests"], report=_silent)
+    assert installer.installed == ["host", "Installing the tools for tests"]
+    assert empty.python.exists()
+
+
+def test_host_keeps_its_torch_until_another_is_named(
+    empty: Host, installer: Installer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DREAMSAMPLER_TORCH", "torch==2.12.0")
+    ensure(report=_silent)
+    monkeypatch.delenv("DREAMSAMPLER_TORCH")
+    ensure(report=_silent)
+    assert installer.installed == ["host"]
+    monkeypatch.setenv("DREAMSAMPLER_TORCH", "torch==2.11.0")
+    ensure(report=_silent)
+    assert installer.installed == ["host", "host"]
+
+
+def test_folder_with_other_files_is_refused_and_left_alone(empty: Host, installer: Installer):
+    theirs = empty.comfyui / "models" / "theirs.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    with pytest.raises(HostError, match="not a development host. Name an empty folder in DREAMSAMPLER_HOST"):
+        ensure(report=_silent)
+    assert theirs.exists()
+    assert installer.installed == []
+
+
+def test_old_python_is_refused():
+    with pytest.raises(HostError, match=r"Python 3\.10 or newer is needed, and this is 3\.9\."):
+        build.check_python((3, 9))
+
+
+def test_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(build, "MINIMUM_FREE_GIB", 2**40)
+    with pytest.raises(HostError, match="Free some space"):
+        build.check_disk(tmp_path / "not" / "there" / "yet")
+
+
+def test_unreachable_registry_is_named(tmp_path: Path):
+    """With the words of a real pip whose only index is a closed port."""
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    command = [sys.executable, "-m", "pip", "download", "--retries", "0", "--dest", str(tmp_path), "six"]
+    log = tmp_path / "setup.log"
+    with log.open("wb") as output:
+        pip = subprocess.run(command, check=False, stdout=output, stderr=output, env={**os.environ, **nowhere})
+    assert pip.returncode != 0
+    assert build.explain_failure("Fetching six", log).endswith("Check the network and run it again.")
+
+
+def test_torchvision_imports_beside_any_torch(host: Host):
+    subprocess.run([str(host.python), "-c", SHIM_CHECK], check=True)

@@ -1,0 +1,114 @@
+"""The client against a real server: what it returns, and what it says when something goes wrong."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from comfy_client import (
+    ComfyClient,
+    ComfyServer,
+    ExecutionFailed,
+    Progress,
+    Prompt,
+    PromptInterrupted,
+    PromptRefused,
+    ServerFailed,
+    find_node,
+)
+from devhost import Host
+from devhost.links import CHECKPOINT
+from PIL import Image
+
+
+def _copy_picture(name: str) -> Prompt:
+    return {
+        "1": {"class_type": "LoadImage", "inputs": {"image": name}, "_meta": {"title": "Source picture"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }
+
+
+def _generate(steps: int) -> Prompt:
+    """Text to image with the reference checkpoint."""
+    settings = {"seed": 1, "steps": steps, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    links = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": CHECKPOINT}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a red circle"}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 96, "height": 96, "batch_size": 1}},
+        "4": {"class_type": "KSampler", "inputs": {**settings, **links}},
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "generated"}},
+    }
+
+
+def test_picture_goes_in_and_comes_back(client: ComfyClient, tmp_path: Path):
+    picture = Image.effect_noise((24, 16), 80).convert("RGB")
+    picture.save(tmp_path / "noise.png")
+    result = client.run(_copy_picture(client.upload_image(tmp_path / "noise.png")))
+    [file] = result.files(node_id="2")
+    returned = Image.open(BytesIO(client.fetch(file)))
+    assert returned.convert("RGB").tobytes() == picture.tobytes()
+    assert result.outputs == client.history(result.prompt_id)["outputs"]
+
+
+def test_refused_prompt_names_the_node_and_the_reason(client: ComfyClient):
+    with pytest.raises(PromptRefused, match=r"node 1 \(Source picture\).*Invalid image file: nowhere\.png"):
+        client.run(_copy_picture("nowhere.png"))
+
+
+def test_unknown_node_type_is_refused_by_name(client: ComfyClient):
+    prompt = _copy_picture("any.png") | {"1": {"class_type": "NoSuchNode", "inputs": {}}}
+    with pytest.raises(PromptRefused, match="NoSuchNode"):
+        client.run(prompt)
+
+
+def test_failing_node_is_reported_with_its_own_message(client: ComfyClient, tmp_path: Path):
+    (tmp_path / "broken.png").write_text("not a picture")
+    prompt = _copy_picture(client.upload_image(tmp_path / "broken.png"))
+    with pytest.raises(ExecutionFailed, match="cannot identify image file") as failure:
+        client.run(prompt)
+    assert (failure.value.node_id, failure.value.node_type) == ("1", "LoadImage")
+
+
+def test_progress_is_followed_to_the_end(client: ComfyClient):
+    seen: list[Progress] = []
+    client.run(_generate(steps=3), on_progress=seen.append)
+    assert Progress("4", 3, 3) in seen
+    assert [step.value for step in seen] == sorted(step.value for step in seen)
+
+
+def test_run_is_interrupted_from_its_progress(client: ComfyClient):
+    seen: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress)
+        client.interrupt()
+
+    with pytest.raises(PromptInterrupted, match=r"cancelled at node 4 \(KSampler\)"):
+        client.run(_generate(steps=5000), on_progress=stop)
+    assert len(seen) < 1000
+
+
+def test_run_that_takes_too_long_is_cancelled(client: ComfyClient):
+    with pytest.raises(PromptInterrupted, match="longer than 2 s"):
+        client.run(_generate(steps=9000), timeout=2)
+    client.run(_generate(steps=1), timeout=30)  # the server is free again
+
+
+def test_node_is_found_by_its_only_title():
+    prompt = _copy_picture("any.png")
+    assert find_node(prompt, "Source picture") == "1"
+    with pytest.raises(LookupError, match="0 nodes titled 'Target prompt'"):
+        find_node(prompt, "Target prompt")
+
+
+def test_server_has_the_pack(client: ComfyClient):
+    assert "DSProximalDreamSampler" in client.object_info("DSProximalDreamSampler")
+
+
+def test_server_that_cannot_start_shows_its_log(host: Host, tmp_path: Path):
+    server = ComfyServer(host.comfyui, tmp_path, arguments=["--no-such-option"])
+    with pytest.raises(ServerFailed, match="unrecognized arguments: --no-such-option"), server:
+        pass

@@ -1,0 +1,61 @@
+"""What of the checkout the development host can see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from devhost import CHECKOUT, Host
+from devhost.links import CHECKPOINT, COMPANION, PACK, connect
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Host:
+    """A host with ComfyUI's folders and nothing in them."""
+    host = Host(tmp_path / "host")
+    (host.comfyui / "custom_nodes").mkdir(parents=True)
+    (host.comfyui / "models" / "checkpoints").mkdir(parents=True)
+    return host
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout that holds everything that is linked."""
+    reference = tmp_path / "checkout" / "tools" / "reference"
+    (reference / "host_node").mkdir(parents=True)
+    (reference / CHECKPOINT).write_bytes(b"first")
+    return tmp_path / "checkout"
+
+
+def test_the_host_in_use_sees_this_checkout(host: Host):
+    custom_nodes = host.comfyui / "custom_nodes"
+    assert (custom_nodes / PACK).samefile(CHECKOUT)
+    assert (custom_nodes / COMPANION / "__init__.py").is_file()
+    assert (host.comfyui / "models" / "checkpoints" / CHECKPOINT).is_file()
+
+
+def test_links_follow_the_checkout(other: Host, checkout: Path):
+    """The same host serves another checkout, and a retrained checkpoint, at the next connection."""
+    said: list[str] = []
+    connect(other, report=said.append)
+    said.clear()
+    connect(other, report=said.append, checkout=checkout)
+    connect(other, report=said.append, checkout=checkout)
+    assert said == []
+    assert (other.comfyui / "custom_nodes" / PACK).samefile(checkout)
+
+    (checkout / "tools" / "reference" / CHECKPOINT).write_bytes(b"second and longer")
+    connect(other, report=said.append, checkout=checkout)
+    seen = other.comfyui / "models" / "checkpoints" / CHECKPOINT
+    assert seen.read_bytes() == b"second and longer"
+
+
+def test_missing_parts_are_named_and_their_links_removed(other: Host, checkout: Path):
+    connect(other, report=lambda _line: None, checkout=checkout)
+    (checkout / "tools" / "reference" / CHECKPOINT).unlink()
+    (checkout / "tools" / "reference" / "host_node").rmdir()
+    said: list[str] = []
+    connect(other, report=said.append, checkout=checkout)
+    assert [line.split(":")[0] for line in said] == [f"Left out {COMPANION}", f"Left out {CHECKPOINT}"]
+    assert not (other.comfyui / "models" / "checkpoints" / CHECKPOINT).is_symlink()
+    assert not (other.comfyui / "custom_nodes" / COMPANION).is_symlink()

@@ -1,0 +1,334 @@
+"""A small client of ComfyUI's HTTP API, and a private server to use it on.
+
+    with ComfyServer(comfyui, workdir) as server:
+        server.client.upload_image(Path("photo.png"))
+        result = server.client.run(prompt, on_progress=show)
+        picture = server.client.fetch(result.files("images")[0])
+
+Prompts are in API format: a dict of node id to ``{"class_type", "inputs", "_meta": {"title"}}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Prompt = dict[str, dict[str, Any]]
+
+_REQUEST_SECONDS = 60
+_LOG_TAIL_LINES = 25
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The server is on this machine: a proxy set for the internet must not be asked."""
+
+
+class ComfyError(Exception):
+    """Something the server said or did; the message is for a person."""
+
+
+class ServerFailed(ComfyError):
+    """The server did not start, or ended while it was needed. The message ends with the tail of its log."""
+
+
+class PromptRefused(ComfyError):
+    """Validation refused the prompt before anything ran."""
+
+
+class ExecutionFailed(ComfyError):
+    """A node raised an exception; ``message`` is that exception's own text."""
+
+    def __init__(self, node_id: str, node_type: str, message: str):
+        super().__init__(f"Node {node_id} ({node_type}) failed: {message}")
+        self.node_id = node_id
+        self.node_type = node_type
+        self.message = message
+
+
+class PromptInterrupted(ComfyError):
+    """The run was cancelled."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A node's progress: ``value`` of ``maximum`` steps done."""
+
+    node_id: str
+    value: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a node wrote, as the server names it; ``kind`` is output, temp or input."""
+
+    filename: str
+    subfolder: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class PromptResult:
+    """What a finished prompt left: per node id, what the node handed to the user interface."""
+
+    prompt_id: str
+    outputs: dict[str, dict[str, Any]]
+
+    def files(self, key: str = "images", node_id: str | None = None) -> list[OutputFile]:
+        """The files listed under ``key`` by one node, or by all of them in order."""
+        nodes = self.outputs.values() if node_id is None else [self.outputs.get(node_id, {})]
+        entries = [entry for output in nodes for entry in output.get(key, [])]
+        return [OutputFile(entry["filename"], entry["subfolder"], entry["type"]) for entry in entries]
+
+
+def find_node(prompt: Prompt, title: str) -> str:
+    """The id of the only node with this title."""
+    found = [node_id for node_id, node in prompt.items() if node.get("_meta", {}).get("title") == title]
+    if len(found) != 1:
+        raise LookupError(f"The prompt has {len(found)} nodes titled '{title}' where it should have one.")
+    return found[0]
+
+
+class ComfyClient:
+    """Talks to one running server."""
+
+    def __init__(self, url: str):
+        self.url = url
+
+    def object_info(self, node_type: str | None = None) -> dict[str, Any]:
+        """The interface of every node type by name, or of the named one alone (empty if unknown)."""
+        return self._json("/object_info" + (f"/{urllib.parse.quote(node_type)}" if node_type else ""))
+
+    def is_up(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            self._request("/system_stats")
+        except OSError:
+            return False
+        return True
+
+    def upload_image(self, path: Path, name: str | None = None) -> str:
+        """Put an image into the server's input folder and return the name that LoadImage takes."""
+        body, content_type = _multipart(name or path.name, path.read_bytes())
+        reply = json.loads(self._request("/upload/image", body, content_type))
+        return f"{reply['subfolder']}/{reply['name']}" if reply["subfolder"] else reply["name"]
+
+    def run(
+        self, prompt: Prompt, *, on_progress: Callable[[Progress], None] | None = None, timeout: float = 600
+    ) -> PromptResult:
+        """Queue ``prompt`` and wait for its end.
+
+        Raises PromptRefused, ExecutionFailed or PromptInterrupted. After ``timeout`` seconds it cancels the run.
+        """
+        try:
+            prompt_id = asyncio.run(asyncio.wait_for(self._run(prompt, on_progress), timeout))
+        except asyncio.TimeoutError as error:  # not yet the built-in TimeoutError in Python 3.10
+            self.interrupt()
+            raise PromptInterrupted(f"The run took longer than {timeout:.0f} s and was cancelled.") from error
+        return _result(prompt_id, self.history(prompt_id))
+
+    def history(self, prompt_id: str) -> dict[str, Any]:
+        """The server's record of a finished prompt: prompt, outputs, status."""
+        record = self._json(f"/history/{prompt_id}")
+        if prompt_id not in record:
+            raise ComfyError(f"The server has no record of prompt {prompt_id}; it has not finished, or is unknown.")
+        return record[prompt_id]
+
+    def fetch(self, file: OutputFile) -> bytes:
+        """The content of a file that a node wrote."""
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.kind}
+        return self._request("/view?" + urllib.parse.urlencode(query))
+
+    def interrupt(self) -> None:
+        """Cancel the running prompt, at its next step. Safe to call from a progress callback."""
+        self._request("/interrupt", b"{}")
+
+    async def _run(self, prompt: Prompt, on_progress: Callable[[Progress], None] | None) -> str:
+        """Listen before queueing, so that no event is lost."""
+        client_id = uuid.uuid4().hex
+        address = f"{self.url}/ws?clientId={client_id}"
+        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as events:
+            prompt_id = self._queue(prompt, client_id)
+            await _follow(events, prompt_id, on_progress)
+            return prompt_id
+
+    def _queue(self, prompt: Prompt, client_id: str) -> str:
+        body = json.dumps({"prompt": prompt, "client_id": client_id}).encode()
+        try:
+            return json.loads(self._request("/prompt", body))["prompt_id"]
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.BAD_REQUEST:
+                raise
+            raise PromptRefused(_refusal(json.loads(error.read()), prompt)) from error
+
+    def _json(self, path: str) -> dict[str, Any]:
+        return json.loads(self._request(path))
+
+    def _request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
+        with _OPENER.open(request, timeout=_REQUEST_SECONDS) as response:
+            return response.read()
+
+
+async def _follow(
+    events: aiohttp.ClientWebSocketResponse, prompt_id: str, on_progress: Callable[[Progress], None] | None
+) -> None:
+    """Report progress until the server says that the prompt has ended, well or not, and is in its history."""
+    async for event in events:
+        if event.type != aiohttp.WSMsgType.TEXT:
+            continue  # a preview picture
+        message = json.loads(event.data)
+        data = message["data"]
+        if data.get("prompt_id") != prompt_id:
+            continue
+        if message["type"] == "progress" and on_progress:
+            on_progress(Progress(data["node"], data["value"], data["max"]))
+        if message["type"] == "executing" and data["node"] is None:
+            return
+    raise ServerFailed("The server closed the connection before the prompt had ended.")
+
+
+def _result(prompt_id: str, record: dict[str, Any]) -> PromptResult:
+    for event, data in record["status"]["messages"]:
+        if event == "execution_error":
+            raise ExecutionFailed(data["node_id"], data["node_type"], data["exception_message"].strip())
+        if event == "execution_interrupted":
+            raise PromptInterrupted(f"The run was cancelled at node {data['node_id']} ({data['node_type']}).")
+    return PromptResult(prompt_id, record["outputs"])
+
+
+def _refusal(reply: dict[str, Any], prompt: Prompt) -> str:
+    """A validation reply as sentences: one for each complaint, naming the node by id and title."""
+    complaints = [
+        f"node {node_id} ({_name(prompt, node_id)}): {error['message']} ({error['details']})"
+        for node_id, report in reply["node_errors"].items()
+        for error in report["errors"]
+    ]
+    return "ComfyUI refused the prompt: " + ("; ".join(complaints) or reply["error"]["message"])
+
+
+def _name(prompt: Prompt, node_id: str) -> str:
+    node = prompt[node_id]
+    return node.get("_meta", {}).get("title") or node["class_type"]
+
+
+def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
+    """The body and content type of a form with one overwriting image upload."""
+    boundary = uuid.uuid4().hex
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{filename}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode() + content
+    return body + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+class ComfyServer:
+    """A server process of its own: a free port, its own input, output, temp and user folders under ``workdir``.
+
+    A context manager: entering waits until the server answers, leaving always ends the process. ``comfyui`` is the
+    folder of its ``main.py``; it runs on the interpreter of this process.
+    """
+
+    def __init__(self, comfyui: Path, workdir: Path, *, arguments: Sequence[str] = (), ready_seconds: float = 180):
+        self.workdir = workdir
+        self.port = _free_port()
+        self.client = ComfyClient(f"http://127.0.0.1:{self.port}")
+        self._command = [sys.executable, str(comfyui / "main.py"), *self._options(), *arguments]
+        self._ready_seconds = ready_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.client.url
+
+    @property
+    def log(self) -> Path:
+        """What the server printed."""
+        return self.workdir / "server.log"
+
+    def __enter__(self) -> Self:
+        for folder in self._folders().values():
+            folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:  # also Ctrl-C: no server may stay behind
+            self._stop(self._process)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process:
+            self._stop(self._process)
+
+    def wait(self) -> None:
+        """Block until the server ends by itself."""
+        if self._process:
+            self._process.wait()
+
+    def _folders(self) -> dict[str, Path]:
+        return {name: self.workdir / name for name in ("input", "output", "temp", "user")}
+
+    def _options(self) -> list[str]:
+        options = ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-api-nodes", "--disable-auto-launch"]
+        options += ["--database-url", f"sqlite:///{self.workdir / 'comfyui.db'}"]
+        for name, folder in self._folders().items():
+            options += [f"--{name}-directory", str(folder)]
+        return options if _has_cuda() else [*options, "--cpu"]
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self._ready_seconds
+        while not self.client.is_up():
+            if process.poll() is not None:
+                raise ServerFailed(f"ComfyUI ended with status {process.returncode} while starting.\n{self._tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"ComfyUI did not answer within {self._ready_seconds:.0f} s.\n{self._tail()}")
+            time.sleep(0.2)
+
+    def _tail(self) -> str:
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        return "\n".join([f"The last lines of {self.log}:", *lines[-_LOG_TAIL_LINES:]])
+
+    @staticmethod
+    def _stop(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _has_cuda() -> bool:
+    import torch  # only here: it takes seconds, and a client alone does not need it
+
+    return torch.cuda.is_available()

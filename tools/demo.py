@@ -1,0 +1,140 @@
+"""Edit a sample picture on a real ComfyUI, or open that ComfyUI in the browser.
+
+    python tools/demo.py                       edit the sample, write the pictures to demo_output/
+    python tools/demo.py --image mine.png --prompt "a yellow star"
+    python tools/demo.py --serve               leave the server up and print its address
+
+The first run sets up a development host of its own (a few minutes); nothing else needs to be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devhost import CHECKOUT, Host, HostError, ensure, enter, is_inside, locate
+
+if TYPE_CHECKING:
+    from comfy_client import ComfyClient, Progress, Prompt
+    from PIL.Image import Image
+
+SAMPLE = CHECKOUT / "tools" / "assets" / "sample.png"
+WORKFLOW = CHECKOUT / "tests" / "workflows" / "edit.json"
+OUTPUT = CHECKOUT / "demo_output"
+
+VIEW_WIDTH = 384
+"""Width of each picture side by side: four times the 96 pixels of the reference model's, for a person to see."""
+GAP = 16
+
+
+def main() -> int:
+    options = _parse_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended as well
+    host = locate()
+    if is_inside(host):
+        return _run(host, options)
+    try:
+        enter(ensure(report=print))
+    except HostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(host: Host, options: argparse.Namespace) -> int:
+    """The demo itself, on the host's interpreter: only that one has aiohttp and Pillow, hence the late imports."""
+    from comfy_client import ComfyError, ComfyServer
+
+    print("Starting ComfyUI ...", flush=True)
+    try:
+        with ComfyServer(host.comfyui, options.output / "server") as server:
+            _edit(server.client, options)
+            if options.serve:
+                print(f"Open {server.url} in the browser. Ctrl-C ends the server.", flush=True)
+                server.wait()
+    except ComfyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    return 0
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, default=SAMPLE, help="the picture to edit")
+    parser.add_argument("--prompt", help="what the edited picture should show")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder for the pictures")
+    parser.add_argument("--serve", action="store_true", help="leave the server up for the browser")
+    options = parser.parse_args()
+    options.output = options.output.resolve()
+    if not options.image.is_file():
+        parser.error(f"there is no picture {options.image}")
+    return options
+
+
+def _edit(client: ComfyClient, options: argparse.Namespace) -> None:
+    """Run the edit workflow on the picture and save what went in, what came out and both."""
+    from PIL import Image
+
+    prompt = _prepare(client, options)
+    result = client.run(prompt, on_progress=_Bar(prompt))
+    edited = Image.open(BytesIO(client.fetch(result.files()[0]))).convert("RGB")
+    source = Image.open(options.image).convert("RGB")
+    pictures = {"input": source, "edited": edited, "side_by_side": _side_by_side(source, edited)}
+    for name, picture in pictures.items():
+        path = options.output / f"{name}.png"
+        picture.save(path)
+        print(path)
+
+
+def _prepare(client: ComfyClient, options: argparse.Namespace) -> Prompt:
+    """The edit workflow with the user's picture and text in it."""
+    from comfy_client import find_node
+
+    prompt = json.loads(WORKFLOW.read_text("utf-8"))
+    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(options.image)
+    if options.prompt:
+        prompt[find_node(prompt, "Target prompt")]["inputs"]["text"] = options.prompt
+    return prompt
+
+
+def _side_by_side(left: Image, right: Image) -> Image:
+    """Both pictures at the same size, on white with a gap between them."""
+    from PIL import Image
+
+    size = (VIEW_WIDTH, VIEW_WIDTH * left.height // left.width)
+    canvas = Image.new("RGB", (2 * VIEW_WIDTH + GAP, size[1]), "white")
+    canvas.paste(left.resize(size, Image.Resampling.LANCZOS), (0, 0))
+    canvas.paste(right.resize(size, Image.Resampling.LANCZOS), (VIEW_WIDTH + GAP, 0))
+    return canvas
+
+
+class _Bar:
+    """A progress bar in text: redrawn in place on a terminal, one line for each finished node elsewhere."""
+
+    WIDTH = 30
+
+    def __init__(self, prompt: Prompt):
+        self._prompt = prompt
+
+    def __call__(self, progress: Progress) -> None:
+        finished = progress.value >= progress.maximum
+        if sys.stdout.isatty() or finished:
+            start, end = ("\r", "\n" if finished else "") if sys.stdout.isatty() else ("", "\n")
+            print(start + self._draw(progress), end=end, flush=True)
+
+    def _draw(self, progress: Progress) -> str:
+        filled = self.WIDTH * progress.value // progress.maximum
+        bar = "#" * filled + "." * (self.WIDTH - filled)
+        node = self._prompt[progress.node_id]
+        title = node.get("_meta", {}).get("title", node["class_type"])
+        return f"[{bar}] {progress.value}/{progress.maximum} {title}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

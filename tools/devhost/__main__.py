@@ -1,0 +1,27 @@
+"""``python -m tools.devhost [--extra tests]``: set up the development host and say where it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .build import ensure
+from .layout import HostError
+from .recipe import EXTRAS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.devhost", description=__doc__)
+    parser.add_argument("--extra", choices=sorted(EXTRAS), action="append", default=[], help="also install this set")
+    extras = parser.parse_args().extra
+    try:
+        host = ensure(extras, report=print)
+    except HostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"The development host is ready in {host.base}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

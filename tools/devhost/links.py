@@ -1,0 +1,71 @@
+"""Make the checkout visible to the development host: the pack, the reference model's nodes and its checkpoint."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from .layout import CHECKOUT, Host, HostError
+
+PACK = "comfyui-dreamsampler"
+COMPANION = "dreamsampler-reference-model"
+CHECKPOINT = "dreamsampler_reference.safetensors"
+
+
+def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECKOUT) -> None:
+    """Bring every link up to date. What the checkout does not hold is reported and left out."""
+    custom_nodes = host.comfyui / "custom_nodes"
+    reference = checkout / "tools" / "reference"
+    links = {
+        custom_nodes / PACK: checkout,
+        custom_nodes / COMPANION: reference / "host_node",
+        host.comfyui / "models" / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
+    }
+    for link, target in links.items():
+        if target.is_dir():
+            _link_folder(link, target)
+        elif target.is_file():
+            _link_file(link, target)
+        else:
+            _remove(link)
+            report(f"Left out {link.name}: this checkout has no {target.relative_to(checkout)}.")
+
+
+def _link_folder(link: Path, target: Path) -> None:
+    if link.exists() and link.samefile(target):
+        return
+    _remove(link)
+    try:
+        link.symlink_to(target, target_is_directory=True)
+    except OSError as error:
+        _make_junction(link, target, error)
+
+
+def _make_junction(link: Path, target: Path, reason: OSError) -> None:
+    """Windows lets every user make a junction, but a symbolic link only in developer mode."""
+    command = ["cmd", "/c", "mklink", "/J", str(link), str(target)]
+    if os.name != "nt" or subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:
+        raise HostError(f"{link} could not be linked to {target}. Check that you may write there.") from reason
+
+
+def _link_file(link: Path, target: Path) -> None:
+    """Link, or copy where the system refuses links; a copy is renewed when its size or time differs."""
+    if link.exists() and filecmp.cmp(link, target):
+        return
+    _remove(link)
+    try:
+        link.symlink_to(target)
+    except OSError:
+        shutil.copy2(target, link)
+
+
+def _remove(link: Path) -> None:
+    """Remove a link or a copy, never what a link points to."""
+    if os.name == "nt" and link.is_dir():
+        link.rmdir()  # takes the junction or directory link itself; refuses a folder that holds files
+    else:
+        link.unlink(missing_ok=True)

