@@ -1,0 +1,1 @@
+"""Diffusion models as priors to optimise against: pure torch, without the host."""
