@@ -1,0 +1,12 @@
+"""The nodes of the pack: one file each, all glue; the methods live in `guidance`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .proximal import ProximalDreamSampler
+
+
+class DreamSamplerExtension(ComfyExtension):
+    """The list of nodes the host registers."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [ProximalDreamSampler]
