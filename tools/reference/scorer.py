@@ -1,0 +1,116 @@
+"""The scorer: a small classifier, trained on real pictures of the world, that says which attributes a picture shows.
+
+It is the measure of every quality table. Blur, noise and brightness are varied in training so that an autoencoder's
+softness does not change the verdict; its score on real pictures is reported beside every figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import world
+from .autoencoder import to_tensor
+from .training import Stage
+
+HEADS: dict[str, tuple[str, ...]] = {
+    "colour": world.COLOURS,
+    "shape": world.SHAPES,
+    "second": ("none", *world.SHAPES),
+    "background": world.COLOURS,
+    "pattern": world.PATTERNS,
+    "corruption": ("none", *world.CORRUPTIONS),
+    "style": world.STYLES,
+}
+BATCH = 48
+
+
+class Scorer(nn.Module):
+    """(B, 3, 96, 96) pictures in [0, 1] to logits of each attribute in `HEADS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 24, 48, 64, 96)
+        layers: list[nn.Module] = []
+        for before, width in zip(widths, widths[1:]):
+            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 36, 256), nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in HEADS.items()})
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        features = self.features(pictures * 2 - 1)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, pictures: Tensor) -> list[dict[str, str]]:
+        """The attributes each picture shows, in the words of the world."""
+        best = {name: logits.argmax(-1).tolist() for name, logits in self(pictures).items()}
+        return [{name: HEADS[name][best[name][i]] for name in HEADS} for i in range(len(pictures))]
+
+
+def attributes(scene: world.Scene) -> dict[str, str]:
+    """What `Scorer.read` should say of a scene."""
+    return {
+        "colour": scene.things[0].colour,
+        "shape": scene.things[0].shape,
+        "second": scene.things[1].shape if len(scene.things) > 1 else "none",
+        "background": scene.background,
+        "pattern": scene.pattern,
+        "corruption": scene.corruption or "none",
+        "style": scene.style,
+    }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often pictures show the attributes that were asked of them, by attribute, in [0, 1]."""
+
+    rates: dict[str, float]
+
+    @classmethod
+    def of(cls, scorer: Scorer, pictures: Tensor, wanted: list[dict[str, str]]) -> Agreement:
+        """Compare (B, 3, 96, 96) pictures in [0, 1] with B sets of wanted attributes; unnamed ones do not count."""
+        seen = scorer.read(pictures)
+        rates = {}
+        for name in HEADS:
+            pairs = [(s[name], w[name]) for s, w in zip(seen, wanted) if name in w]
+            if pairs:
+                rates[name] = sum(a == b for a, b in pairs) / len(pairs)
+        return cls(rates)
+
+
+def _degraded(x: Tensor) -> Tensor:
+    sigma = 0.2 + 1.0 * torch.rand(()).item()
+    offsets = torch.arange(-3, 4)
+    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), 0).repeat(3, 1)
+    x = F.conv2d(F.pad(x, (3, 3, 3, 3), mode="replicate"), kernel[:, None, None, :], groups=3)
+    x = F.conv2d(x, kernel[:, None, :, None], groups=3)
+    gain = 1 + 0.06 * torch.randn(len(x), 3, 1, 1)
+    return (x * gain + 0.03 * torch.rand(()).item() * torch.randn_like(x)).clamp(0, 1)
+
+
+def _loss(model: nn.Module, rank: int):
+    rng = Random(torch.initial_seed() + rank)
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        scenes = [world.sample_scene(rng) for _ in range(BATCH)]
+        x = _degraded(torch.stack([to_tensor(world.render(s)) for s in scenes]))
+        logits, wanted = model(x), [attributes(s) for s in scenes]
+        coloured = torch.tensor([s.style != "sketch" for s in scenes])
+        losses, right = [], []
+        for name, values in HEADS.items():
+            target = torch.tensor([values.index(w[name]) for w in wanted])
+            counts = coloured if name in ("colour", "background", "pattern") else torch.ones_like(coloured)
+            losses.append(F.cross_entropy(logits[name][counts], target[counts]))
+            right.append((logits[name].argmax(-1) == target)[counts].float().mean().item())
+        return torch.stack(losses).sum(), {"right": sum(right) / len(right), "worst": min(right)}
+
+    return loss
+
+
+STAGE = Stage("scorer", Scorer, _loss, adamw=lambda n: "heads" in n or n == "features.0.weight", muon_lr=0.02)

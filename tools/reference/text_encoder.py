@@ -1,0 +1,171 @@
+"""The reference text encoder: the host's CLIP text model, small, trained to say which attributes a caption names.
+
+Its tokenizer is the host's. Words outside the world keep a zero embedding; random ones are put into captions during
+training, so that they change nothing. After training it is frozen, as CLIP is under Stable Diffusion.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import host_access, world
+from .training import Stage
+
+CONFIG = {
+    "num_hidden_layers": 2,
+    "hidden_size": 96,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    "hidden_act": "quick_gelu",
+    "max_position_embeddings": 77,
+    "eos_token_id": 49407,
+}
+TOKENS, VOCABULARY, START, END = 77, 49408, 49406, 49407
+BATCH = 64
+
+LABELS: dict[str, tuple[str, ...]] = {
+    "colour": world.COLOURS,
+    "shape": world.SHAPES,
+    "second colour": world.COLOURS,
+    "second shape": world.SHAPES,
+    "background": world.COLOURS,
+    "pattern": world.PATTERNS,
+    "corruption": world.CORRUPTIONS,
+    "style": world.STYLES[1:],
+    "quality": world.QUALITY_WORDS,
+}
+"""What a caption may name; a caption that does not name it has class 0."""
+
+
+def named_attributes(caption: str) -> list[int]:
+    """For each of `LABELS`, which value the caption names: 0 for none, else 1 + its index."""
+    words = caption.replace(",", "").split()
+    objects, _, place = caption.partition(" on a")
+    if "background" in objects:
+        objects, place = "", caption
+    first, _, second = objects.partition(" and ")
+    texts = {
+        **dict.fromkeys(("colour", "shape"), first.split(",")[0].split()),
+        **dict.fromkeys(("second colour", "second shape"), second.split(",")[0].split()),
+        **dict.fromkeys(("background", "pattern"), place.split(",")[0].split()),
+    }
+    values = []
+    for label, names in LABELS.items():
+        here = texts.get(label, words)
+        found = [i + 1 for i, name in enumerate(names) if set(name.split()) <= set(here)]
+        values.append(found[0] if found else 0)
+    return values
+
+
+class TextEncoder(nn.Module):
+    """The host's CLIP text model and, for training only, linear read-outs of the attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        host_access.import_comfy()
+        import comfy.clip_model
+        import comfy.ops
+
+        self.transformer = comfy.clip_model.CLIPTextModel(CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
+        self.transformer.requires_grad_(True)
+        self.readout = nn.Linear(CONFIG["hidden_size"], sum(len(v) + 1 for v in LABELS.values()))
+        initialise(self.transformer)
+        embeddings = self.transformer.text_model.embeddings
+        nn.init.normal_(embeddings.position_embedding.weight, std=0.05)
+        self.register_buffer("causal", torch.full((TOKENS, TOKENS), -torch.inf).triu_(1), persistent=False)
+        self.register_buffer("known", torch.zeros(VOCABULARY, 1), persistent=False)
+        self.known[world_tokens()] = 1
+        with torch.no_grad():
+            embeddings.token_embedding.weight.copy_(torch.randn(VOCABULARY, CONFIG["hidden_size"]) * 0.3 * self.known)
+        embeddings.token_embedding.weight.register_hook(lambda grad: grad * self.known)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, 77) tokens to (B, 77, width) conditioning, after the final layer norm.
+
+        The host's own forward adds in place, which autograd refuses; this one is the same sum, and is tested to be.
+        """
+        text_model = self.transformer.text_model
+        x = text_model.embeddings(tokens)
+        for layer in text_model.encoder.layers:
+            x = x + layer.self_attn(layer.layer_norm1(x), self.causal, _attention)
+            x = x + layer.mlp(layer.layer_norm2(x))
+        return text_model.final_layer_norm(x)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Tensor:
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def initialise(module: nn.Module) -> None:
+    """Give the host's layers, which skip initialisation, PyTorch's default one."""
+    for layer in module.modules():
+        for kind in (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.Embedding):
+            if isinstance(layer, kind):
+                kind.reset_parameters(layer)  # type: ignore[arg-type]
+
+
+_tokenizer = None
+
+
+def tokenizer():
+    """The host's CLIP tokenizer."""
+    global _tokenizer
+    if _tokenizer is None:
+        host_access.import_comfy()
+        import comfy.sd1_clip
+
+        _tokenizer = comfy.sd1_clip.SDTokenizer().tokenizer
+    return _tokenizer
+
+
+def tokenise(captions: list[str]) -> Tensor:
+    """Captions to (B, 77) tokens, padded with the end token as the host does."""
+    rows = [ids[: TOKENS - 1] for ids in tokenizer()(captions)["input_ids"]]
+    return torch.tensor([row + [END] * (TOKENS - len(row)) for row in rows])
+
+
+def world_tokens() -> list[int]:
+    """Every token a caption of the world can hold, with the start and end tokens."""
+    vocabulary = " ".join(name for names in LABELS.values() for name in names)
+    return sorted(set(tokenizer()(f"{vocabulary} a an and on background picture painting sketch of shape ,")["input_ids"]))
+
+
+def _with_unknown_words(rng: Random, tokens: Tensor) -> Tensor:
+    """Put up to three random tokens into each caption, which then ends that much later."""
+    rows = []
+    for row in tokens.tolist():
+        length = row.index(END)
+        for _ in range(rng.randint(1, 3)):
+            row.insert(rng.randint(1, length), rng.randrange(START))
+        rows.append(row[: TOKENS - 1] + [END])
+    return torch.tensor(rows)
+
+
+def _loss(model: nn.Module, rank: int):
+    rng = Random(torch.initial_seed() + rank)
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        captions = [world.sample_caption(rng, world.sample_scene(rng)) for _ in range(BATCH)]
+        wanted = torch.tensor([named_attributes(c) for c in captions])
+        tokens = tokenise(captions)
+        if rng.random() < 0.3:
+            tokens = _with_unknown_words(rng, tokens)
+        z = model(tokens)
+        after = torch.randint(0, 2**31, (BATCH, 6))
+        first_end = (tokens == END).int().argmax(1, keepdim=True)
+        positions = first_end + after % (TOKENS - first_end)
+        chosen = z.gather(1, positions[..., None].expand(-1, -1, z.shape[-1]))
+        logits = model.readout(chosen).split([len(v) + 1 for v in LABELS.values()], -1)
+        losses = [F.cross_entropy(l.movedim(-1, 1), w[:, None].expand(-1, 6)) for l, w in zip(logits, wanted.T)]
+        right = torch.stack([(l.argmax(-1) == w[:, None]).float().mean() for l, w in zip(logits, wanted.T)])
+        return torch.stack(losses).sum(), {"right": right.mean().item(), "worst": right.min().item()}
+
+    return loss
+
+
+STAGE = Stage("text_encoder", TextEncoder, _loss, adamw=lambda n: "embedding" in n or "readout" in n, muon_lr=0.01)

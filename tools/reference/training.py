@@ -1,0 +1,239 @@
+"""The training loop of the reference model: data-parallel on CPU cores or on one GPU, resumable, timed.
+
+Every stage (autoencoder, text encoder, scorer, U-Net) is a `Stage`; `train` runs it for a given number of minutes with
+Muon for the matrices, AdamW for the rest, a decaying learning rate and an exponential moving average of the weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+log = logging.getLogger("dreamsampler.reference")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network and how to train it.
+
+    `loss(model, rank)` returns the loss of a fresh batch and named figures for the log; `step` is the number of steps
+    taken so far. `adamw` says which parameters (by name) Muon must leave alone besides those below two dimensions.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, int], Callable[[int], tuple[Tensor, dict[str, float]]]]
+    adamw: Callable[[str], bool] = lambda name: False
+    muon_lr: float = 0.02
+    adamw_lr: float = 2e-3
+    ema: float = 0.998
+    decay_from: float = 0.55
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train and on what. `minutes` counts training time over all resumptions."""
+
+    minutes: float
+    folder: Path
+    workers: int = 2
+    device: str = "cpu"
+    save_every: float = field(default=120.0)
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly, by the quintic Newton-Schulz iteration of Muon (Jordan et al., 2024)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for parameters of two or more dimensions (a convolution is a matrix of its output channels).
+
+    The matrices are shared out among `workers`, each of which orthogonalises its part; the updates are then summed.
+    `torch.optim.Muon` takes two-dimensional parameters only, which leaves out convolutions.
+    """
+
+    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, rank: int = 0, workers: int = 1):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.rank, self.workers = rank, workers
+
+    @torch.no_grad()
+    def step(self, closure=None):  # type: ignore[override]
+        for group in self.param_groups:
+            updates = [self._update(i, p, group["momentum"]) for i, p in enumerate(group["params"])]
+            _sum_over_workers(updates, self.workers)
+            for p, update in zip(group["params"], updates):
+                rows, columns = p.shape[0], p[0].numel()
+                p.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+    def _update(self, index: int, p: nn.Parameter, momentum: float) -> Tensor:
+        assert p.grad is not None
+        buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+        buffer.lerp_(p.grad, 1 - momentum)
+        if index % self.workers != self.rank:
+            return torch.zeros_like(p)
+        direction = p.grad.lerp(buffer, momentum)
+        return orthogonalised(direction.flatten(1)).view_as(p)
+
+
+def _sum_over_workers(tensors: list[Tensor], workers: int) -> None:
+    if workers == 1:
+        return
+    flat = torch.cat([t.flatten() for t in tensors])
+    dist.all_reduce(flat)
+    for t, part in zip(tensors, flat.split([t.numel() for t in tensors])):
+        t.copy_(part.view_as(t))
+
+
+def train(stage: Stage, budget: Budget) -> Path:
+    """Train `stage` until `budget.minutes` are used up, going on from the last checkpoint. Returns the checkpoint."""
+    path = budget.folder / f"{stage.name}.pt"
+    budget.folder.mkdir(parents=True, exist_ok=True)
+    if budget.workers == 1:
+        _work(0, stage, budget, path)
+        return path
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ["MASTER_PORT"] = str(29500 + os.getpid() % 1000)
+    context = mp.get_context("fork")
+    workers = [context.Process(target=_work, args=(rank, stage, budget, path)) for rank in range(budget.workers)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError(f"A worker training the {stage.name} failed; its traceback is above.")
+    return path
+
+
+def _work(rank: int, stage: Stage, budget: Budget, path: Path) -> None:
+    if budget.workers > 1:
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", rank=rank, world_size=budget.workers)
+    torch.manual_seed(0)
+    run = _Run(stage, budget, rank, path)
+    torch.manual_seed(1000 * run.step + rank)
+    run.until_done()
+    if budget.workers > 1:
+        dist.destroy_process_group()
+
+
+class _Run:
+    """The state of one worker: model, moving average, optimisers, and how far it got."""
+
+    def __init__(self, stage: Stage, budget: Budget, rank: int, path: Path):
+        self.stage, self.budget, self.rank, self.path = stage, budget, rank, path
+        self.model = stage.build().to(budget.device)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.optimisers = self._optimisers()
+        self.step, self.seconds = 0, 0.0
+        if path.exists():
+            self._restore(torch.load(path, map_location=budget.device, weights_only=True))
+
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        muon = [p for n, p in named if p.ndim >= 2 and not self.stage.adamw(n)]
+        rest = [p for n, p in named if p.ndim < 2 or self.stage.adamw(n)]
+        optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, lr=self.stage.adamw_lr, betas=(0.9, 0.99), weight_decay=0)
+        ]
+        if muon:
+            optimisers.append(Muon(muon, self.stage.muon_lr, rank=self.rank, workers=self.budget.workers))
+        self.peaks = [o.param_groups[0]["lr"] for o in optimisers]
+        return optimisers
+
+    def until_done(self) -> None:
+        loss_of = self.stage.loss(self.model, self.rank)
+        last_save = last_log = self.seconds
+        figures: dict[str, float] = {}
+        started = time.monotonic() - self.seconds
+        while self._everyone_goes_on(self.seconds < 60 * self.budget.minutes):
+            loss, figures = self._one_step(loss_of)
+            self.seconds = time.monotonic() - started
+            if self.rank == 0 and self.seconds - last_log > 20:
+                last_log = self.seconds
+                shown = " ".join(f"{k}={v:.4g}" for k, v in figures.items())
+                log.info("%s step %d, %.1f min: loss %.4f %s", self.stage.name, self.step, self.seconds / 60, loss, shown)
+            if self.rank == 0 and self.seconds - last_save > self.budget.save_every:
+                last_save = self.seconds
+                self.save()
+        if self.rank == 0:
+            self.save()
+
+    def _everyone_goes_on(self, wish: bool) -> bool:
+        if self.budget.workers == 1:
+            return wish
+        vote = torch.tensor([float(wish)])
+        dist.all_reduce(vote, dist.ReduceOp.MIN)
+        return bool(vote.item())
+
+    def _one_step(self, loss_of: Callable[[int], tuple[Tensor, dict[str, float]]]) -> tuple[float, dict[str, float]]:
+        for optimiser, peak in zip(self.optimisers, self.peaks):
+            optimiser.param_groups[0]["lr"] = peak * self._lr_factor()
+        loss, figures = loss_of(self.step)
+        self.model.zero_grad()
+        loss.backward()
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters() if p.requires_grad]
+        for p, grad in zip((p for p in self.model.parameters() if p.requires_grad), grads):
+            p.grad = grad
+        _sum_over_workers(grads, self.budget.workers)
+        torch._foreach_div_(grads, float(self.budget.workers))
+        norm = torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.step += 1
+        self._update_average()
+        return loss.item(), figures | {"norm": norm.item()}
+
+    def _lr_factor(self) -> float:
+        done = self.seconds / (60 * self.budget.minutes)
+        warm_up = min(1.0, (self.step + 1) / 100)
+        decay = min(1.0, (1 - done) / (1 - self.stage.decay_from))
+        return max(warm_up * decay, 0.01)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        keep = min(self.stage.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - keep)
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = self.path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.path)
+
+    def _restore(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        for optimiser, saved in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def averaged_weights(path: Path) -> dict[str, Tensor]:
+    """The moving average of a stage's weights, as `train` left it at `path`."""
+    return torch.load(path, map_location="cpu", weights_only=True)["average"]
