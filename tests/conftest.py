@@ -6,20 +6,19 @@ name ``dreamsampler_pack`` and never put on ``sys.path``: ``from dreamsampler_pa
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.append(str(CHECKOUT / "tools"))
+sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
 
 from comfy_client import ComfyClient, ComfyServer  # noqa: E402
 from devhost import Host, locate  # noqa: E402
+from pack import load_pack  # noqa: E402
 
 
 def _prepare_comfyui(comfyui: Path) -> None:
@@ -30,22 +29,9 @@ def _prepare_comfyui(comfyui: Path) -> None:
     args.cpu = not torch.cuda.is_available()
 
 
-def _load_pack() -> ModuleType:
-    """Load the checkout as one package under a name of its own, in the way of ComfyUI's ``load_custom_node``."""
-    name = "dreamsampler_pack"
-    spec = importlib.util.spec_from_file_location(
-        name, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
-    )
-    assert spec and spec.loader
-    pack = importlib.util.module_from_spec(spec)
-    sys.modules[name] = pack
-    spec.loader.exec_module(pack)
-    return pack
-
-
 if locate().comfyui.is_dir():  # the tests of the pure parts also run without a host
     _prepare_comfyui(locate().comfyui)
-_load_pack()
+load_pack()
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,17 @@
-"""Makes the development host's `comfy` importable outside its server, on a GPU where there is one."""
+"""Makes the development host's `comfy` usable outside its server, on a GPU where there is one."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 def import_comfy() -> None:
-    """Put the development host on the import path. Raises FileNotFoundError where it was not set up."""
-    folder = Path(os.environ.get("DREAMSAMPLER_HOST", CHECKOUT / ".host")) / "ComfyUI"
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no development host in {folder}; run `python tools/demo.py` once to set it up.")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    """Prepare `import comfy`. Raises ImportError outside the development host's Python."""
+    try:
+        from comfy.cli_args import args
+    except ImportError as error:
+        raise ImportError(
+            "ComfyUI is not importable here. Set up the development host with `python -m tools.devhost` and run this with "
+            "its Python, .host/venv/bin/python."
+        ) from error
     import torch
-    from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()

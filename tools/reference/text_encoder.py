@@ -6,6 +6,8 @@ training, so that they change nothing. After training it is frozen, as CLIP is u
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from random import Random
 
 import torch
@@ -15,15 +17,7 @@ from torch.nn import functional as F
 from . import host_access, world
 from .training import Stage
 
-CONFIG = {
-    "num_hidden_layers": 2,
-    "hidden_size": 96,
-    "num_attention_heads": 4,
-    "intermediate_size": 384,
-    "hidden_act": "quick_gelu",
-    "max_position_embeddings": 77,
-    "eos_token_id": 49407,
-}
+CONFIG = json.loads((Path(__file__).parent / "host_node" / "text_config.json").read_text())
 TOKENS, VOCABULARY, START, END = 77, 49408, 49406, 49407
 BATCH = 64
 

@@ -1,0 +1,210 @@
+"""How well edits hit their target and keep the rest: Proximal DreamSampler against the host's img2img, on the reference world.
+
+    .host/venv/bin/python -m benchmarks.edit_front            writes benchmarks/results/edit_front.{json,md,png}
+
+Held-out sources are edited in one attribute each: colour or shape of the object, background or pattern. The scorer says
+whether the target attribute is there; the pixels outside the edited region say what was kept. Texts either describe the
+whole target picture, or name only what is edited (the paper's way). Both methods get the same number of model evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Callable
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from tools.pack import load_pack
+from tools.reference import in_process, world
+from tools.reference.scorer import Scorer
+
+log = logging.getLogger("dreamsampler.benchmarks")
+RESULTS = Path(__file__).with_name("results")
+SEED, STEPS, CFG, BATCH = 77_000, 50, 4.0, 32
+GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+ATTRIBUTES = {"colour": world.COLOURS, "background": world.COLOURS, "pattern": world.PATTERNS, "shape": world.SHAPES}
+TEXTS = ("full", "object only")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A source scene, the attribute to change and the scene that would be a perfect edit."""
+
+    source: world.Scene
+    attribute: str
+    target: world.Scene
+
+    @property
+    def wanted(self) -> str:
+        """The value the scorer must see."""
+        place = self.target if self.attribute in ("background", "pattern") else self.target.things[0]
+        return getattr(place, self.attribute)
+
+    def text(self, kind: str) -> str:
+        """The target text: all of the picture, or only the edited part."""
+        if kind == "full":
+            return world.describe(self.target)
+        part = world.describe_background if self.attribute in ("background", "pattern") else world.describe_object
+        return part(self.target)
+
+    def kept(self) -> np.ndarray:
+        """Where the picture must not change: (SIZE, SIZE) bool, 3 pixels clear of the edited region."""
+        if self.attribute in ("background", "pattern"):
+            return ~_grown(world.object_mask(self.source) < 0.5)
+        return ~_grown(np.maximum(world.object_mask(self.source), world.object_mask(self.target)) > 0.5)
+
+
+def _grown(region: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(region.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(7))) > 127
+
+
+def edits(sources: int) -> list[Edit]:
+    """Every attribute of every source changed once, at random, to another value."""
+    rng = Random(SEED)
+    made = []
+    for _ in range(sources):
+        source = world.sample_scene(rng, clean=True, objects=1)
+        for attribute, values in ATTRIBUTES.items():
+            taken = {source.things[0].colour, source.background, source.things[0].shape, source.pattern}
+            value = rng.choice([v for v in values if v not in taken])
+            made.append(Edit(source, attribute, world.with_attribute(source, attribute, value)))
+    return made
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one method: how often the target is there, overall and by attribute, and the PSNR of what stays, in dB."""
+
+    method: str
+    strength: float
+    text: str
+    accuracy: float
+    psnr: float
+    by_attribute: dict[str, tuple[float, float]]
+
+
+def measured(method: str, strength: float, text: str, jobs: list[Edit], pictures: Tensor, scorer: Scorer) -> Point:
+    """Score a batch of edited pictures."""
+    hits = [seen[e.attribute] == e.wanted for seen, e in zip(scorer.read(pictures), jobs)]
+    errors = (pictures - in_process.pictures([e.source for e in jobs])).square().mean(1)
+    kept = torch.from_numpy(np.stack([e.kept() for e in jobs]))
+    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept)]
+    by_attribute = {}
+    for name in ATTRIBUTES:
+        rows = [(h, p) for h, p, e in zip(hits, psnr, jobs) if e.attribute == name]
+        by_attribute[name] = tuple(float(np.mean(column)) for column in zip(*rows))
+    return Point(method, strength, text, float(np.mean(hits)), float(np.mean(psnr)), by_attribute)
+
+
+class Bench:
+    """The reference model, the edits and every way to make them."""
+
+    def __init__(self, jobs: list[Edit]):
+        load_pack()
+        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
+
+    def run(self, method: str, strength: float, text: str, edit: Callable[[Any, Any, dict], dict]) -> Point:
+        """All jobs, in batches, by `edit(positive, negative, latent)`."""
+        made = []
+        for start in range(0, len(self.jobs), BATCH):
+            jobs = self.jobs[start : start + BATCH]
+            positive = self.reference.conditioning([e.text(text) for e in jobs])
+            negative = self.reference.conditioning([""])
+            latent = self.reference.latent(in_process.pictures([e.source for e in jobs]))
+            made.append(self.reference.decoded(edit(positive, negative, latent)))
+        point = measured(method, strength, text, self.jobs, torch.cat(made), self.scorer)
+        log.info("%s %g, %s text: accuracy %.3f, %.2f dB", method, strength, text, point.accuracy, point.psnr)
+        return point
+
+    def proximal(self, gamma: float, schedule: str, text: str) -> Point:
+        """Our node."""
+        node = sys.modules["dreamsampler_pack"].nodes.proximal.ProximalDreamSampler
+
+        def edit(positive: Any, negative: Any, latent: dict) -> dict:
+            return node.execute(
+                self.reference.model, positive, negative, latent, STEPS, gamma, schedule, 0.0, "unconditional",
+                "inversion", "normal", 0,
+            ).result[0]  # fmt: skip
+
+        return self.run(f"proximal, {schedule}", gamma, text, edit)
+
+    def img2img(self, denoise: float, text: str) -> Point:
+        """The host's KSampler with as many model evaluations: 3 * STEPS, two a step."""
+
+        def edit(positive: Any, negative: Any, latent: dict) -> dict:
+            steps = 3 * STEPS // 2
+            return self.reference.ksampled(positive, negative, latent, steps=steps, cfg=CFG, seed=SEED, denoise=denoise)
+
+        return self.run("img2img", denoise, text, edit)
+
+    def all_points(self) -> list[Point]:
+        """Every setting."""
+        points = [self.proximal(0.0, "alpha_bar", "full")]
+        for text in TEXTS:
+            points += [self.proximal(g, s, text) for s in ("alpha_bar", "constant") for g in GAMMAS]
+            points += [self.img2img(d, text) for d in DENOISE]
+        return points
+
+
+def table(points: list[Point]) -> str:
+    """The points as Markdown."""
+    names = list(ATTRIBUTES)
+    rows = ["| method | strength | text | accuracy | PSNR kept | " + " | ".join(names) + " |", "|---|" + "---|" * (4 + len(names))]
+    for p in points:
+        each = " | ".join(f"{p.by_attribute[n][0]:.2f} / {p.by_attribute[n][1]:.1f}" for n in names)
+        rows.append(f"| {p.method} | {p.strength:g} | {p.text} | {p.accuracy:.3f} | {p.psnr:.2f} | {each} |")
+    return "\n".join(rows) + "\n"
+
+
+def plot(points: list[Point], path: Path) -> None:
+    """Accuracy against what is kept, a panel for each kind of text."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(TEXTS), figsize=(11, 4.6), sharey=True)
+    for panel, text in zip(panels, TEXTS):
+        for method, colour, marker in (
+            ("proximal, alpha_bar", "tab:blue", "o"), ("proximal, constant", "tab:cyan", "s"), ("img2img", "tab:orange", "^"),
+        ):  # fmt: skip
+            chosen = [p for p in points if p.method == method and p.text == text]
+            panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker=marker, color=colour, label=method)
+            for p in chosen:
+                panel.annotate(f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        panel.axhline(points[0].psnr, color="grey", linestyle=":", label="gamma 0")
+        panel.set(title=f"{text} text", xlabel="target attribute there", xlim=(-0.03, 1.04))
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("PSNR outside the edit, dB")
+    panels[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", type=int, default=64, help="held-out pictures; each is edited in every attribute")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    with torch.inference_mode():
+        points = Bench(edits(arguments.sources)).all_points()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "edit_front.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
+    (arguments.output / "edit_front.md").write_text(table(points))
+    plot(points, arguments.output / "edit_front.png")
+
+
+if __name__ == "__main__":
+    main()

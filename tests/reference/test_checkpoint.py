@@ -1,0 +1,64 @@
+"""The shipped reference checkpoint: it loads with the host's own loader, and its figures hold."""
+
+import json
+from random import Random
+
+import pytest
+import torch
+from tools.reference import in_process, measure, world
+from tools.reference.export import CHECKPOINT
+from tools.reference.scorer import Agreement, attributes
+
+
+@pytest.fixture(scope="module")
+def reference() -> in_process.Reference:
+    return in_process.load()
+
+
+def test_is_small_enough_for_the_repository():
+    assert CHECKPOINT.stat().st_size < 40e6
+
+
+def test_recorded_figures_meet_the_requirements():
+    figures = json.loads(measure.FIGURES.read_text("utf-8"))
+    assert figures["checkpoint_bytes"] == CHECKPOINT.stat().st_size
+    assert figures["autoencoder"]["psnr"] >= 28
+    for scenes in ("one_object", "one_or_two_objects"):
+        relative = figures[scenes]["relative"]
+        assert min(relative[name] for name in ("colour", "background", "pattern")) >= 0.95
+        assert relative["shape"] >= 0.70
+
+
+@torch.inference_mode()
+def test_autoencoder_keeps_pictures(reference: in_process.Reference):
+    rng = Random(11)
+    x = in_process.pictures([world.sample_scene(rng, clean=True) for _ in range(16)])
+    assert in_process.psnr(x, reference.decoded(reference.latent(x))).mean() >= 28
+
+
+def test_scorer_reads_real_pictures():
+    rng = Random(12)
+    scenes = [world.sample_scene(rng, clean=True) for _ in range(128)]
+    rates = Agreement.of(in_process.load_scorer(), in_process.pictures(scenes), [attributes(s) for s in scenes]).rates
+    assert min(rates.values()) >= 0.97
+
+
+@torch.inference_mode()
+def test_samples_what_the_text_says(reference: in_process.Reference):
+    texts = ["a red circle on a plain blue background", "a green star on a striped white background"]
+    empty = {"samples": torch.zeros(8, 4, 12, 12)}
+    positive = reference.conditioning(texts * 4)
+    latent = reference.ksampled(positive, reference.conditioning([""]), empty, steps=12, cfg=4.0, seed=3)
+    wanted = [{"colour": "red", "background": "blue", "pattern": "plain"}, {"colour": "green", "background": "white", "pattern": "striped"}]
+    rates = Agreement.of(in_process.load_scorer(), reference.decoded(latent), wanted * 4).rates
+    assert min(rates.values()) >= 0.8
+
+
+@torch.inference_mode()
+def test_unknown_words_change_nothing_much(reference: in_process.Reference):
+    plain, wordy = (
+        reference.conditioning([t])[0][0][0, 12:].mean(0)
+        for t in ("a red circle on a blue background", "a lovely red circle on a cosy blue background")
+    )
+    other = reference.conditioning(["a green star on a blue background"])[0][0][0, 12:].mean(0)
+    assert (plain - wordy).norm() < 0.25 * (plain - other).norm()

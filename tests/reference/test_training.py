@@ -1,0 +1,44 @@
+"""The training loop: its optimiser, its sharing out of work and its resuming."""
+
+import pytest
+import torch
+from tools.reference.training import Budget, Stage, averaged_weights, orthogonalised, train
+from torch import nn
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 16)])
+def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalised(matrix))
+    assert values.min() > 0.5 and values.max() < 1.3
+
+
+def regression() -> Stage:
+    """Fit a known linear map."""
+    truth = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+
+    def loss(model: nn.Module, rank: int):
+        def batch(step: int):
+            x = torch.randn(32, 8)
+            error = (model(x) - x @ truth).square().mean()
+            return error, {"mse": error.item()}
+
+        return batch
+
+    return Stage("regression", lambda: nn.Linear(8, 8), loss, ema=0.9)
+
+
+def error_of(weights: dict[str, torch.Tensor]) -> float:
+    truth = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+    return (weights["weight"] - truth.T).abs().max().item()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_learns_and_goes_on_where_it_stopped(tmp_path, workers: int):
+    folder = tmp_path
+    path = train(regression(), Budget(0.02, folder, workers))
+    first = torch.load(path, weights_only=True)
+    train(regression(), Budget(0.06, folder, workers))
+    second = torch.load(path, weights_only=True)
+    assert second["step"] > first["step"] and second["seconds"] > first["seconds"]
+    assert error_of(averaged_weights(path)) < min(0.3, error_of(first["average"]) + 0.05)

@@ -1,0 +1,69 @@
+"""The reference world: what it draws is what it says."""
+
+from random import Random
+
+import numpy as np
+import pytest
+from tools.reference import world
+from tools.reference.text_encoder import LABELS, named_attributes
+
+
+def scene(**changes) -> world.Scene:
+    heart = world.Thing("heart", "red", 48, 48, 30, 0.1)
+    return world.Scene(**{
+        "things": (heart,), "background": "blue", "pattern": "plain", "corruption": None, "style": "picture", "seed": 3, **changes,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("colour", world.COLOURS)
+def test_objects_and_backgrounds_have_their_colour(colour: str):
+    thing = world.Thing("circle", colour, 48, 48, 30, 0.0)
+    other = "white" if colour != "white" else "black"
+    as_object, as_background = world.render(scene(things=(thing,), background=other)), world.render(scene(background=colour))
+    np.testing.assert_allclose(as_object[48, 48], world.PALETTE[colour], atol=0.12)
+    np.testing.assert_allclose(as_background[2, 2], world.PALETTE[colour], atol=0.12)
+
+
+@pytest.mark.parametrize("shape", world.SHAPES)
+def test_object_mask_covers_the_object_and_nothing_else(shape: str):
+    drawn = scene(things=(world.Thing(shape, "yellow", 50, 46, 28, 0.1),))
+    mask, picture = world.object_mask(drawn), world.render(drawn)
+    yellow = np.abs(picture - world.PALETTE["yellow"]).max(-1) < 0.2
+    assert yellow[mask > 0.99].all() and not yellow[mask < 0.01].any()
+    assert 0.15 * np.pi * 28**2 < mask.sum() < np.pi * 28**2
+
+
+def test_shapes_differ_clearly():
+    masks = [world.object_mask(scene(things=(world.Thing(s, "red", 48, 48, 30, 0.0),))) for s in world.SHAPES]
+    for i, a in enumerate(masks):
+        for b in masks[i + 1 :]:
+            assert np.abs(a - b).sum() > 0.15 * max(a.sum(), b.sum())
+
+
+def test_the_same_scene_is_the_same_picture():
+    drawn = world.sample_scene(Random(4))
+    np.testing.assert_array_equal(world.render(drawn), world.render(drawn))
+
+
+@pytest.mark.parametrize("attribute, value", [("colour", "green"), ("shape", "star"), ("background", "black"), ("pattern", "dotted")])
+def test_one_attribute_changes_alone(attribute: str, value: str):
+    before = scene()
+    after = world.with_attribute(before, attribute, value)
+    labels = [list(LABELS)[i] for i, (a, b) in enumerate(zip(*(named_attributes(world.describe(s)) for s in (before, after)))) if a != b]
+    assert labels == [attribute]
+
+
+def test_captions_name_only_what_is_there():
+    rng = Random(5)
+    for _ in range(300):
+        drawn = world.sample_scene(rng)
+        true = named_attributes(world.describe(drawn))
+        named = named_attributes(world.sample_caption(rng, drawn))
+        extra = [label for label, a, b in zip(LABELS, named, true) if a and a != b and label != "quality"]
+        assert not extra, (drawn, extra)
+
+
+def test_full_caption_names_every_attribute():
+    drawn = scene(pattern="striped", corruption="blurry")
+    assert world.describe(drawn) == "a red heart on a striped blue background, blurry"
+    assert world.describe_object(drawn) == "a red heart, blurry"

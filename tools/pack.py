@@ -1,0 +1,25 @@
+"""Loads the checkout as one package under a name of its own, in the way of ComfyUI's `load_custom_node`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+NAME = "dreamsampler_pack"
+
+
+def load_pack() -> ModuleType:
+    """The pack as `dreamsampler_pack`. Its folder has `nodes` and `tests` as the host does, so it is never on sys.path."""
+    if NAME in sys.modules:
+        return sys.modules[NAME]
+    checkout = Path(__file__).resolve().parents[1]
+    spec = importlib.util.spec_from_file_location(
+        NAME, checkout / "__init__.py", submodule_search_locations=[str(checkout)]
+    )
+    assert spec and spec.loader
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = pack
+    spec.loader.exec_module(pack)
+    return pack

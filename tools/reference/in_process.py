@@ -1,0 +1,90 @@
+"""The reference checkpoint in the host's own classes, without its server: for measurements, benchmarks and tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from . import host_access, world
+from .autoencoder import to_tensor
+from .export import CHECKPOINT, SCORER
+from .scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Reference:
+    """MODEL, CLIP and VAE of the reference checkpoint, as the host's checkpoint loader returns them."""
+
+    model: Any
+    clip: Any
+    vae: Any
+
+    def conditioning(self, texts: list[str]) -> Any:
+        """One CONDITIONING for a batch with a text for each item."""
+        encoded = [self.clip.encode_from_tokens(self.clip.tokenize(text), return_pooled=True) for text in texts]
+        return [[torch.cat([c for c, _ in encoded]), {"pooled_output": torch.cat([p for _, p in encoded])}]]
+
+    def latent(self, pictures: Tensor) -> dict[str, Tensor]:
+        """The LATENT of pictures (B, 3, H, W) in [0, 1]."""
+        return {"samples": self.vae.encode(pictures.movedim(1, -1))}
+
+    def ksampled(
+        self, positive: Any, negative: Any, latent: dict[str, Tensor], *, steps: int, cfg: float, seed: int, denoise: float = 1.0
+    ) -> dict[str, Tensor]:
+        """What the host's KSampler node returns, with the `ddim` sampler and the `normal` schedule."""
+        import comfy.sample
+
+        samples = latent["samples"]
+        noise = comfy.sample.prepare_noise(samples, seed)
+        out = comfy.sample.sample(
+            self.model, noise, steps, cfg, "ddim", "normal", positive, negative, samples, denoise=denoise, seed=seed
+        )
+        return {"samples": out}
+
+    def decoded(self, latent: dict[str, Tensor]) -> Tensor:
+        """The pictures (B, 3, H, W) in [0, 1] of a LATENT."""
+        return self.vae.decode(latent["samples"]).movedim(-1, 1).clamp(0, 1)
+
+
+def load(checkpoint: Path = CHECKPOINT) -> Reference:
+    """Load the reference checkpoint with the host's loader."""
+    host_access.import_comfy()
+    _register_model()
+    import comfy.sd
+
+    model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(checkpoint), output_vae=True, output_clip=True)
+    return Reference(model, clip, vae)
+
+
+def _register_model() -> None:
+    name = "dreamsampler_reference_model"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "host_node" / "__init__.py")
+    assert spec and spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+def load_scorer() -> Scorer:
+    """The shipped scorer."""
+    scorer = Scorer()
+    scorer.load_state_dict({k: v.float() for k, v in load_file(SCORER).items()})
+    return scorer.eval()
+
+
+def pictures(scenes: list[world.Scene]) -> Tensor:
+    """Real pictures of scenes: (B, 3, SIZE, SIZE) in [0, 1]."""
+    return torch.stack([to_tensor(world.render(s)) for s in scenes])
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of pictures in [0, 1], in dB, per item: (B,)."""
+    return -10 * (a - b).square().flatten(1).mean(1).log10()

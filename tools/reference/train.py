@@ -1,0 +1,45 @@
+"""Trains the reference model: `python -m tools.reference.train autoencoder text_encoder scorer diffusion export`.
+
+Each stage goes on from its last checkpoint until its minutes are used up; the minutes count over all resumptions. Give more
+minutes to train further.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from .training import Budget, train
+
+MINUTES = {"autoencoder": 26.0, "text_encoder": 4.0, "scorer": 8.0, "diffusion": 70.0}
+
+
+def main() -> None:
+    """Run the stages named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stages", nargs="+", choices=[*MINUTES, "export"])
+    parser.add_argument("--minutes", type=float, help="training time of each stage named, over all resumptions")
+    parser.add_argument("--folder", type=Path, default=Path("training"), help="where checkpoints are kept")
+    parser.add_argument("--workers", type=int, default=2, help="processes with averaged gradients, one core each")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    os.environ["DREAMSAMPLER_TRAINING"] = str(arguments.folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for name in arguments.stages:
+        if name == "export":
+            from .export import export
+
+            export(arguments.folder)
+            continue
+        stage = importlib.import_module(f".{name}", __package__).STAGE
+        workers = 1 if device == "cuda" else arguments.workers
+        train(stage, Budget(arguments.minutes or MINUTES[name], arguments.folder, workers, device))
+
+
+if __name__ == "__main__":
+    main()
