@@ -1,10 +1,10 @@
-"""How well edits hit their target and keep the rest: Proximal DreamSampler against the host's img2img, on the reference world.
+"""How well edits hit their target and keep the rest: Proximal DreamSampler against the host's img2img.
 
     .host/venv/bin/python -m benchmarks.edit_front            writes benchmarks/results/edit_front.{json,md,png}
 
-Held-out sources are edited in one attribute each: colour or shape of the object, background or pattern. The scorer says
-whether the target attribute is there; the pixels outside the edited region say what was kept. Texts either describe the
-whole target picture, or name only what is edited (the paper's way). Both methods get the same number of model evaluations.
+Held-out sources of the reference world are edited in one attribute each: colour or shape of the object,
+background or pattern. The scorer says whether the target attribute is there; the pixels outside the edited region say what was kept. Texts either describe the
+whole target picture, or name only what is edited (the paper's way). Both methods get as many model evaluations.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def edits(sources: int) -> list[Edit]:
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of one method: how often the target is there, overall and by attribute, and the PSNR of what stays, in dB."""
+    """One setting of one method: how often the target is there and the PSNR of what stays, also by attribute."""
 
     method: str
     strength: float
@@ -159,7 +160,10 @@ class Bench:
 def table(points: list[Point]) -> str:
     """The points as Markdown."""
     names = list(ATTRIBUTES)
-    rows = ["| method | strength | text | accuracy | PSNR kept | " + " | ".join(names) + " |", "|---|" + "---|" * (4 + len(names))]
+    rows = [
+        "| method | strength | text | accuracy | PSNR kept | " + " | ".join(names) + " |",
+        "|---|" + "---|" * (4 + len(names)),
+    ]
     for p in points:
         each = " | ".join(f"{p.by_attribute[n][0]:.2f} / {p.by_attribute[n][1]:.1f}" for n in names)
         rows.append(f"| {p.method} | {p.strength:g} | {p.text} | {p.accuracy:.3f} | {p.psnr:.2f} | {each} |")
@@ -176,12 +180,17 @@ def plot(points: list[Point], path: Path) -> None:
     figure, panels = plt.subplots(1, len(TEXTS), figsize=(11, 4.6), sharey=True)
     for panel, text in zip(panels, TEXTS):
         for method, colour, marker in (
-            ("proximal, alpha_bar", "tab:blue", "o"), ("proximal, constant", "tab:cyan", "s"), ("img2img", "tab:orange", "^"),
+            ("proximal, alpha_bar", "tab:blue", "o"), ("proximal, constant", "tab:cyan", "s"),
+            ("img2img", "tab:orange", "^"),
         ):  # fmt: skip
             chosen = [p for p in points if p.method == method and p.text == text]
-            panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker=marker, color=colour, label=method)
+            panel.plot(
+                [p.accuracy for p in chosen], [p.psnr for p in chosen], marker=marker, color=colour, label=method
+            )
             for p in chosen:
-                panel.annotate(f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7)
+                panel.annotate(
+                    f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
+                )
         panel.axhline(points[0].psnr, color="grey", linestyle=":", label="gamma 0")
         panel.set(title=f"{text} text", xlabel="target attribute there", xlim=(-0.03, 1.04))
         panel.grid(alpha=0.3)

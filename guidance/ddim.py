@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 import torch
 from torch import Tensor
@@ -20,15 +20,15 @@ def ddim_step(path: Path, z0_hat: Tensor, eps: Tensor, sigma_next: Tensor) -> Te
 def fresh_share(path: Path, sigma: Tensor, sigma_next: Tensor, eta: float) -> Tensor:
     """The share of fresh noise in a DDIM step from `sigma` to `sigma_next`, in [0, 1] (DDIM, eq. 16).
 
-    It is `eta beta_t / sqrt(1 - alpha_bar_next)` of DreamSampler's eq. 5. `eta` = 0 is deterministic and `eta` = 1 samples the
-    exact posterior between the two levels, whichever family the path belongs to.
+    It is `eta beta_t / sqrt(1 - alpha_bar_next)` of DreamSampler's eq. 5. `eta` = 0 is deterministic, `eta` = 1 samples
+    the exact posterior between the two levels, whichever family the path belongs to.
     """
     before, after = path.alpha_bar(sigma), path.alpha_bar(sigma_next)
     return eta * ((1 - before / after) / (1 - before)).clamp(0, 1).sqrt()
 
 
 def renoised(eps_hat: Tensor, fresh: Tensor | None, share: Tensor) -> Tensor:
-    """Estimated and fresh noise mixed to unit variance (DreamSampler, eq. 5). `fresh` may be None where `share` is 0."""
+    """Estimated and fresh noise mixed to unit variance (DreamSampler, eq. 5). No `fresh` is needed for `share` 0."""
     return eps_hat if fresh is None else (1 - share.square()).sqrt() * eps_hat + share * fresh
 
 
@@ -50,10 +50,11 @@ def ddim_inversion(
 ) -> Iterator[InversionStep]:
     """Climb from a clean latent to the noise that DDIM would turn back into it (DDIM, section 4.3).
 
-    `z0` (B, ...) is a latent in model scale, `sigmas` (n + 1,) a falling schedule that ends at 0, `name` the conditioning
-    to invert under. Yields n steps, at `sigmas[n - 1]` up to `sigmas[0]`; each costs one model evaluation.
+    `z0` (B, ...) is a latent in model scale, `sigmas` (n + 1,) a falling schedule, `name` the conditioning to invert
+    under. Yields n steps, at `sigmas[n - 1]` up to `sigmas[0]`; each costs one model evaluation. At level 0 the noise
+    is undefined, so the first step asks for it at the lowest level, of the noise-free state.
 
-    Raises ValueError where they do not. At level 0 the noise is undefined, so the first step asks for it at the lowest level, of the noise-free state.
+    Raises ValueError where the schedule does not end at 0.
     """
     if sigmas[-1] != 0:
         raise ValueError(f"The noise levels must fall to 0, where the picture is clean; they end at {sigmas[-1]:g}.")

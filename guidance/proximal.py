@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, Literal, Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -77,8 +78,9 @@ def proximal_edit(
 ) -> Iterator[ProximalStep]:
     """Sample down from `x`, pulling every clean estimate towards the text (DreamSampler, Algorithm 3).
 
-    `x` (B, ...) is the state at `sigmas[0]`, such as an inverted source; `sigmas` (n + 1,) falls to 0. The denoiser knows
-    the conditionings "negative" (the null text) and "positive" (the target). Yields n steps, the last at `sigmas[n]`.
+    `x` (B, ...) is the state at `sigmas[0]`, such as an inverted source; `sigmas` (n + 1,) falls to 0. The denoiser
+    knows the conditionings "negative" (the null text) and "positive" (the target). Yields n steps, the last at
+    `sigmas[n]`.
     """
     for level, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:]), start=1):
         z0_null, z0_target = denoise(x, sigma, ("negative", "positive"))

@@ -1,4 +1,7 @@
-"""Checks of what users connect, made before any work starts. Each raises ValueError with a sentence that says what to do."""
+"""Checks of what users connect, made before any work starts.
+
+Each raises ValueError with a sentence that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,9 @@ def true_negative(model: Any, name: str, value: Any) -> None:
     guidance = max(entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
     if guidance != 1.0:
         raise ValueError(
-            f"This model has guidance distilled into it (guidance {guidance:g} on input '{name}'), so it has no true negative "
-            "prediction to edit against. Put a FluxGuidance node with guidance 1.0 behind both text encoders, or use a "
-            "model that was not guidance-distilled."
+            f"This model has guidance distilled into it (guidance {guidance:g} on input '{name}'), so it has no true "
+            "negative prediction to edit against. Put a FluxGuidance node with guidance 1.0 behind both text encoders, "
+            "or use a model that was not guidance-distilled."
         )
 
 
@@ -43,26 +46,31 @@ def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
     """The tensor of an image LATENT that fits the MODEL and, if `needs_content`, holds an encoded picture."""
     samples = value["samples"]
     if samples.is_nested:
-        raise ValueError("latent_image holds several latents (video with sound); connect the latent of one picture instead.")
+        raise ValueError(
+            "latent_image holds several latents (video with sound); connect the latent of one picture instead."
+        )
     samples = host.fitted_latent(model, samples)
     if samples.ndim not in (4, 5):
         raise ValueError(f"latent_image has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
     if samples.ndim == 5 and samples.shape[2] != 1:
         raise ValueError(
-            f"latent_image is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one frame, "
-            "or put the frames in a batch of pictures."
+            f"latent_image is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one "
+            "frame, or put the frames in a batch of pictures."
         )
     channels = host.latent_channels(model)
     if samples.shape[1] != channels:
         raise ValueError(
-            f"latent_image has {samples.shape[1]} channels but the model works on {channels}: encode the picture with the VAE "
-            "that belongs to the model."
+            f"latent_image has {samples.shape[1]} channels but the model works on {channels}: encode the picture with "
+            "the VAE that belongs to the model."
         )
     if not torch.isfinite(samples).all():
-        raise ValueError("latent_image holds NaN or infinite values: the node before it failed, often a VAE run in fp16.")
+        raise ValueError(
+            "latent_image holds NaN or infinite values: the node before it failed, often a VAE run in fp16."
+        )
     if needs_content and not samples.any():
         raise ValueError(
-            "latent_image is empty, so there is no picture to start from: connect a VAE Encode node, or set start_from to noise."
+            "latent_image is empty, so there is no picture to start from: connect a VAE Encode node, or set "
+            "start_from to noise."
         )
     return samples
 
@@ -71,17 +79,18 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
     if value is None:
         return None
-    value = value.reshape(-1, 1, *(1,) * (samples.ndim - 4), *value.shape[-2:])
-    if len(value) not in (1, len(samples)):
+    masks = value.reshape(-1, 1, *(1,) * (samples.ndim - 4), *value.shape[-2:])
+    if len(masks) not in (1, len(samples)):
         raise ValueError(
-            f"The mask holds {len(value)} masks but latent_image holds {len(samples)} pictures: connect one mask, or one each."
+            f"The mask holds {len(masks)} masks but latent_image holds {len(samples)} pictures: connect one "
+            "mask, or one each."
         )
-    (height, width), (rows, columns) = value.shape[-2:], samples.shape[-2:]
+    (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
     if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
         raise ValueError(
-            f"The mask is {width}x{height} pixels, but latent_image is {columns}x{rows} cells, which is another shape of "
-            "picture. Crop or resize the mask like the picture."
+            f"The mask is {width}x{height} pixels, but latent_image is {columns}x{rows} cells, which is another shape "
+            "of picture. Crop or resize the mask like the picture."
         )
-    if not torch.isfinite(value).all():
+    if not torch.isfinite(masks).all():
         raise ValueError("The mask holds NaN or infinite values: check the node that makes it.")
-    return value.clamp(0, 1).float()
+    return masks.clamp(0, 1).float()

@@ -1,14 +1,15 @@
 """The host boundary: the only file that knows comfy's internals.
 
 It hands the pure methods of `guidance` what they need (a denoiser, the model's noising path, a schedule, progress) from
-inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hooks, masks on conditioning, offloading, previews
-and cancelling work as they do for the host's samplers.
+inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hooks, masks on conditioning, offloading,
+previews and cancelling work as they do for the host's samplers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import comfy.model_management
 import comfy.model_sampling
@@ -64,8 +65,8 @@ def run_method(
 ) -> tuple[Tensor, ...]:
     """Run `method` on a MODEL with named CONDITIONINGs and return its latents in the host's convention.
 
-    `samples` (B, C, H, W) or (B, C, 1, H, W) is a LATENT's tensor; `mask` (B or 1, 1, ..., H, W) may have any resolution;
-    `evaluations` is how many steps the method reports.
+    `samples` (B, C, H, W) or (B, C, 1, H, W) is a LATENT's tensor; `mask` (B or 1, 1, ..., H, W) may have any
+    resolution; `evaluations` is how many steps the method reports.
     """
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
@@ -109,7 +110,7 @@ class _MethodSampler(comfy.samplers.Sampler):
 
 
 class _HostDenoiser:
-    """The host's model as a `Denoiser`: one batched call for all conditionings, split by the host where memory is short."""
+    """The host's model as a `Denoiser`: one batched call for all conditionings, or several where memory is short."""
 
     def __init__(self, model: Any, conds: dict[str, list], model_options: dict):
         self.model, self.conds, self.model_options = model, conds, model_options
@@ -118,7 +119,13 @@ class _HostDenoiser:
         conds = [self.conds[name] for name in names]
         levels = sigma.expand(x.shape[0])
         if "sampler_calc_cond_batch_function" in self.model_options:
-            arguments = {"conds": conds, "input": x, "sigma": levels, "model": self.model, "model_options": self.model_options}
+            arguments = {
+                "conds": conds,
+                "input": x,
+                "sigma": levels,
+                "model": self.model,
+                "model_options": self.model_options,
+            }
             return self.model_options["sampler_calc_cond_batch_function"](arguments)
         return comfy.samplers.calc_cond_batch(self.model, conds, x, levels, self.model_options)
 
@@ -132,8 +139,8 @@ def path_of(model_sampling: Any) -> Path:
         return SCALED
     kind = " / ".join(c.__name__ for c in type(model_sampling).__mro__[1:3])
     raise ValueError(
-        f"The model's noise parametrisation ({kind}) is not supported. Use a noise-, velocity- or flow-predicting image "
-        "model such as SD1.5, SDXL, SD3 or Flux."
+        f"The model's noise parametrisation ({kind}) is not supported. Use a noise-, velocity- or flow-predicting "
+        "image model such as SD1.5, SDXL, SD3 or Flux."
     )
 
 
@@ -143,12 +150,12 @@ def model_path(model: Any) -> Path:
 
 
 def schedule(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The host's noise levels for a MODEL: (n + 1,) falling to 0. Some schedulers give a few more or fewer than `steps`."""
+    """The host's noise levels for a MODEL: (n + 1,) falling to 0, n about `steps` as the scheduler sees fit."""
     return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
 
 
 def fitted_latent(model: Any, samples: Tensor) -> Tensor:
-    """A LATENT's tensor with the channels and dimensions of the MODEL, where it is empty or lacks the frame dimension."""
+    """A LATENT's tensor with the MODEL's channels, where it is empty, and frame dimension, where it has one."""
     return comfy.sample.fix_empty_latent_channels(model, samples)
 
 

@@ -27,17 +27,23 @@ class ProximalDreamSampler(io.ComfyNode):
             display_name="Proximal DreamSampler",
             category="DreamSampler",
             description=(
-                "Edits a picture by text and keeps everything else. The picture is inverted to noise without the text, then "
-                "sampled back while every clean estimate is pulled towards the text. The source need not be described."
+                "Edits a picture by text and keeps everything else. The picture is inverted to noise without the text, "
+                "then sampled back while every clean estimate is pulled towards the text. The source need not be "
+                "described."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="Any image model: noise-, velocity- or flow-predicting."),
-                io.Conditioning.Input("positive", tooltip="The target: what the picture should show. Naming what changes is enough."),
+                io.Conditioning.Input(
+                    "positive", tooltip="The target: what the picture should show. Naming what changes is enough."
+                ),
                 io.Conditioning.Input(
                     "negative",
-                    tooltip="The text the picture is inverted under and pulled away from. Empty text is the published choice.",
+                    tooltip="The text the picture is inverted under and pulled away from. Empty text is the "
+                    "published choice.",
                 ),
-                io.Latent.Input("latent_image", tooltip="The encoded picture to edit. Batches are edited item by item."),
+                io.Latent.Input(
+                    "latent_image", tooltip="The encoded picture to edit. Batches are edited item by item."
+                ),
                 io.Int.Input(
                     "steps",
                     default=50,
@@ -52,14 +58,15 @@ class ProximalDreamSampler(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.01,
-                    tooltip="Weight of the text. 0 returns the source; 0.1 to 0.5 edits and keeps; higher changes more.",
+                    tooltip="Weight of the text. 0 returns the source; 0.1 to 0.5 edits and keeps; higher changes "
+                    "more.",
                 ),
                 io.Combo.Input(
                     "gamma_schedule",
                     options=["alpha_bar", "constant"],
                     default="alpha_bar",
-                    tooltip="alpha_bar lets the text act late, when the layout is fixed (published). constant acts from the "
-                    "start and can change shapes.",
+                    tooltip="alpha_bar lets the text act late, when the layout is fixed (published). constant acts "
+                    "from the start and can change shapes.",
                 ),
                 io.Float.Input(
                     "eta",
@@ -73,8 +80,8 @@ class ProximalDreamSampler(io.ComfyNode):
                     "renoise",
                     options=["unconditional", "guided"],
                     default="unconditional",
-                    tooltip="Which prediction the estimate is noised with again: without the text (the authors' code) or with "
-                    "it (the paper's text, plain classifier-free guidance).",
+                    tooltip="Which prediction the estimate is noised with again: without the text (the authors' code) "
+                    "or with it (the paper's text, plain classifier-free guidance).",
                 ),
                 io.Combo.Input(
                     "start_from",
@@ -94,7 +101,8 @@ class ProximalDreamSampler(io.ComfyNode):
                     min=0,
                     max=2**64 - 1,
                     control_after_generate=True,
-                    tooltip="Seed of the noise; only used with eta above 0 or start_from noise. Item i of a batch uses seed + i.",
+                    tooltip="Seed of the noise; only used with eta above 0 or start_from noise. Item i of a "
+                    "batch uses seed + i.",
                 ),
                 io.Mask.Input(
                     "mask",

@@ -12,8 +12,9 @@ import torch
 from comfy_client import ComfyClient, find_node
 from devhost import CHECKOUT
 from PIL import Image
-from tools.reference import in_process, world
 from ui_workflow import to_api
+
+from tools.reference import in_process, world
 
 TEMPLATES = sorted((CHECKOUT / "workflows").glob("*.json"))
 PROMPTS = CHECKOUT / "tests" / "workflows"

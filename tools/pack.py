@@ -11,7 +11,7 @@ NAME = "dreamsampler_pack"
 
 
 def load_pack() -> ModuleType:
-    """The pack as `dreamsampler_pack`. Its folder has `nodes` and `tests` as the host does, so it is never on sys.path."""
+    """The pack as `dreamsampler_pack`. The host has a `nodes` too, so the checkout is no place to import from."""
     if NAME in sys.modules:
         return sys.modules[NAME]
     checkout = Path(__file__).resolve().parents[1]

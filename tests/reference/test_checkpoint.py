@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 import torch
+
 from tools.reference import in_process, measure, world
 from tools.reference.export import CHECKPOINT
 from tools.reference.scorer import Agreement, attributes
@@ -49,7 +50,10 @@ def test_samples_what_the_text_says(reference: in_process.Reference):
     empty = {"samples": torch.zeros(8, 4, 12, 12)}
     positive = reference.conditioning(texts * 4)
     latent = reference.ksampled(positive, reference.conditioning([""]), empty, steps=12, cfg=4.0, seed=3)
-    wanted = [{"colour": "red", "background": "blue", "pattern": "plain"}, {"colour": "green", "background": "white", "pattern": "striped"}]
+    wanted = [
+        {"colour": "red", "background": "blue", "pattern": "plain"},
+        {"colour": "green", "background": "white", "pattern": "striped"},
+    ]
     rates = Agreement.of(in_process.load_scorer(), reference.decoded(latent), wanted * 4).rates
     assert min(rates.values()) >= 0.8
 

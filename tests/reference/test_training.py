@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from tools.reference.training import Budget, Stage, averaged_weights, orthogonalised, train
 from torch import nn
+
+from tools.reference.training import Budget, Stage, averaged_weights, orthogonalised, train
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 16)])

@@ -4,6 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from tools.reference import world
 from tools.reference.text_encoder import LABELS, named_attributes
 
@@ -11,7 +12,8 @@ from tools.reference.text_encoder import LABELS, named_attributes
 def scene(**changes) -> world.Scene:
     heart = world.Thing("heart", "red", 48, 48, 30, 0.1)
     return world.Scene(**{
-        "things": (heart,), "background": "blue", "pattern": "plain", "corruption": None, "style": "picture", "seed": 3, **changes,
+        "things": (heart,), "background": "blue", "pattern": "plain", "corruption": None, "style": "picture", "seed": 3,
+        **changes,
     })  # fmt: skip
 
 
@@ -19,7 +21,10 @@ def scene(**changes) -> world.Scene:
 def test_objects_and_backgrounds_have_their_colour(colour: str):
     thing = world.Thing("circle", colour, 48, 48, 30, 0.0)
     other = "white" if colour != "white" else "black"
-    as_object, as_background = world.render(scene(things=(thing,), background=other)), world.render(scene(background=colour))
+    as_object, as_background = (
+        world.render(scene(things=(thing,), background=other)),
+        world.render(scene(background=colour)),
+    )
     np.testing.assert_allclose(as_object[48, 48], world.PALETTE[colour], atol=0.12)
     np.testing.assert_allclose(as_background[2, 2], world.PALETTE[colour], atol=0.12)
 
@@ -45,11 +50,17 @@ def test_the_same_scene_is_the_same_picture():
     np.testing.assert_array_equal(world.render(drawn), world.render(drawn))
 
 
-@pytest.mark.parametrize("attribute, value", [("colour", "green"), ("shape", "star"), ("background", "black"), ("pattern", "dotted")])
+@pytest.mark.parametrize(
+    "attribute, value", [("colour", "green"), ("shape", "star"), ("background", "black"), ("pattern", "dotted")]
+)
 def test_one_attribute_changes_alone(attribute: str, value: str):
     before = scene()
     after = world.with_attribute(before, attribute, value)
-    labels = [list(LABELS)[i] for i, (a, b) in enumerate(zip(*(named_attributes(world.describe(s)) for s in (before, after)))) if a != b]
+    labels = [
+        list(LABELS)[i]
+        for i, (a, b) in enumerate(zip(*(named_attributes(world.describe(s)) for s in (before, after))))
+        if a != b
+    ]
     assert labels == [attribute]
 
 

@@ -14,7 +14,7 @@ LATENT_CHANNELS = 4
 WIDTHS = (16, 32, 64, 64)
 """Channels at 1, 1/2, 1/4 and 1/8 of the picture's size; TAESD has 64 throughout."""
 BLOCKS = (1, 2, 2, 3)
-"""Residual blocks at each size; TAESD has 1, 3, 3, 3, so a missing one is shipped as zeros: an identity after a ReLU."""
+"""Residual blocks at each size; TAESD has 1, 3, 3, 3, so a missing one is shipped as zeros, an identity after ReLU."""
 TAESD_BLOCKS = (1, 3, 3, 3)
 BATCH = 12
 LATENT_NOISE = 0.06

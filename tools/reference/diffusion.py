@@ -42,8 +42,8 @@ def build_unet() -> nn.Module:
     """The host's U-Net with fresh weights; the last layer of every branch starts at zero."""
     host_access.import_comfy()
     import comfy.ops
-    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
     from comfy.ldm.modules.attention import SpatialTransformer
+    from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 
     unet = UNetModel(**UNET_CONFIG, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     unet.requires_grad_(True)
@@ -70,7 +70,8 @@ class LatentPool:
         self.autoencoder, self.text_encoder = Autoencoder(), TextEncoder()
         self.autoencoder.load_state_dict(averaged_weights(folder / "autoencoder.pt"))
         self.text_encoder.load_state_dict(averaged_weights(folder / "text_encoder.pt"))
-        self.autoencoder.to(device), self.text_encoder.to(device)
+        for network in (self.autoencoder, self.text_encoder):
+            network.to(device)
         parts = [self._fresh(min(64, size - start)) for start in range(0, size, 64)]
         self.latents = torch.cat([z for z, _ in parts])
         self.contexts = torch.cat([c for _, c in parts])

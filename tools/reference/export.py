@@ -38,7 +38,9 @@ def checkpoint(folder: Path) -> dict[str, Tensor]:
 
 def export(folder: Path) -> None:
     """Write the checkpoint and the scorer beside this file."""
-    save_file(checkpoint(folder), CHECKPOINT, metadata={"title": "DreamSampler reference model", "license": "Apache-2.0"})
+    save_file(
+        checkpoint(folder), CHECKPOINT, metadata={"title": "DreamSampler reference model", "license": "Apache-2.0"}
+    )
     scorer = {k: v.half().contiguous() for k, v in averaged_weights(folder / "scorer.pt").items()}
     save_file(scorer, SCORER)
     for path in (CHECKPOINT, SCORER):

@@ -9,8 +9,8 @@ def import_comfy() -> None:
         from comfy.cli_args import args
     except ImportError as error:
         raise ImportError(
-            "ComfyUI is not importable here. Set up the development host with `python -m tools.devhost` and run this with "
-            "its Python, .host/venv/bin/python."
+            "ComfyUI is not importable here. Set up the development host with `python -m tools.devhost` and run this "
+            "with its Python, .host/venv/bin/python."
         ) from error
     import torch
 

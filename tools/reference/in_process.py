@@ -36,7 +36,15 @@ class Reference:
         return {"samples": self.vae.encode(pictures.movedim(1, -1))}
 
     def ksampled(
-        self, positive: Any, negative: Any, latent: dict[str, Tensor], *, steps: int, cfg: float, seed: int, denoise: float = 1.0
+        self,
+        positive: Any,
+        negative: Any,
+        latent: dict[str, Tensor],
+        *,
+        steps: int,
+        cfg: float,
+        seed: int,
+        denoise: float = 1.0,
     ) -> dict[str, Tensor]:
         """What the host's KSampler node returns, with the `ddim` sampler and the `normal` schedule."""
         import comfy.sample

@@ -19,7 +19,9 @@ FIGURES = Path(__file__).with_name("FIGURES.json")
 SEED, PROMPTS, STEPS, CFG, BATCH = 20_000, 256, 30, 4.0, 32
 
 
-def text_to_image(reference: in_process.Reference, scorer: Scorer, objects: int | None = None) -> dict[str, dict[str, float]]:
+def text_to_image(
+    reference: in_process.Reference, scorer: Scorer, objects: int | None = None
+) -> dict[str, dict[str, float]]:
     """How often pictures sampled from full captions show what was asked, and real pictures of the same scenes do."""
     rng = Random(SEED)
     scenes = [world.sample_scene(rng, clean=True, objects=objects) for _ in range(PROMPTS)]

@@ -126,7 +126,9 @@ def tokenise(captions: list[str]) -> Tensor:
 def world_tokens() -> list[int]:
     """Every token a caption of the world can hold, with the start and end tokens."""
     vocabulary = " ".join(name for names in LABELS.values() for name in names)
-    return sorted(set(tokenizer()(f"{vocabulary} a an and on background picture painting sketch of shape ,")["input_ids"]))
+    return sorted(
+        set(tokenizer()(f"{vocabulary} a an and on background picture painting sketch of shape ,")["input_ids"])
+    )
 
 
 def _with_unknown_words(rng: Random, tokens: Tensor) -> Tensor:
@@ -155,8 +157,8 @@ def _loss(model: nn.Module, rank: int):
         positions = first_end + after % (TOKENS - first_end)
         chosen = z.gather(1, positions[..., None].expand(-1, -1, z.shape[-1]))
         logits = model.readout(chosen).split([len(v) + 1 for v in LABELS.values()], -1)
-        losses = [F.cross_entropy(l.movedim(-1, 1), w[:, None].expand(-1, 6)) for l, w in zip(logits, wanted.T)]
-        right = torch.stack([(l.argmax(-1) == w[:, None]).float().mean() for l, w in zip(logits, wanted.T)])
+        losses = [F.cross_entropy(score.movedim(-1, 1), w[:, None].expand(-1, 6)) for score, w in zip(logits, wanted.T)]
+        right = torch.stack([(score.argmax(-1) == w[:, None]).float().mean() for score, w in zip(logits, wanted.T)])
         return torch.stack(losses).sum(), {"right": right.mean().item(), "worst": right.min().item()}
 
     return loss

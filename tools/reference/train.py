@@ -1,7 +1,7 @@
 """Trains the reference model: `python -m tools.reference.train autoencoder text_encoder scorer diffusion export`.
 
-Each stage goes on from its last checkpoint until its minutes are used up; the minutes count over all resumptions. Give more
-minutes to train further.
+Each stage goes on from its last checkpoint until its minutes are used up; the minutes count over all resumptions. Give
+more minutes to train further.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 import torch
 import torch.distributed as dist
@@ -51,7 +51,7 @@ class Budget:
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by the quintic Newton-Schulz iteration of Muon (Jordan et al., 2024)."""
+    """The nearest semi-orthogonal matrix, roughly, by Muon's quintic Newton-Schulz iteration (Jordan et al., 2024)."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -168,7 +168,9 @@ class _Run:
             if self.rank == 0 and self.seconds - last_log > 20:
                 last_log = self.seconds
                 shown = " ".join(f"{k}={v:.4g}" for k, v in figures.items())
-                log.info("%s step %d, %.1f min: loss %.4f %s", self.stage.name, self.step, self.seconds / 60, loss, shown)
+                log.info(
+                    "%s step %d, %.1f min: loss %.4f %s", self.stage.name, self.step, self.seconds / 60, loss, shown
+                )
             if self.rank == 0 and self.seconds - last_save > self.budget.save_every:
                 last_save = self.seconds
                 self.save()
@@ -188,7 +190,9 @@ class _Run:
         loss, figures = loss_of(self.step)
         self.model.zero_grad()
         loss.backward()
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters() if p.requires_grad]
+        grads = [
+            p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters() if p.requires_grad
+        ]
         for p, grad in zip((p for p in self.model.parameters() if p.requires_grad), grads):
             p.grad = grad
         _sum_over_workers(grads, self.budget.workers)

@@ -1,7 +1,7 @@
 """Teaches a development host the shape of the reference checkpoint, so that its stock checkpoint loader loads it.
 
-Linked into `custom_nodes` of the development host only. It puts a small Stable Diffusion 1.5 in front of the host's list of
-known models; real checkpoints do not match it.
+Linked into `custom_nodes` of the development host only. It puts a small Stable Diffusion 1.5 in front of the host's
+list of known models; real checkpoints do not match it.
 """
 
 from pathlib import Path
