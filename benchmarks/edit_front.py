@@ -2,9 +2,10 @@
 
     .host/venv/bin/python -m benchmarks.edit_front            writes benchmarks/results/edit_front.{json,md,png}
 
-Held-out sources of the reference world are edited in one attribute each: colour or shape of the object,
-background or pattern. The scorer says whether the target attribute is there; the pixels outside the edited region say what was kept. Texts either describe the
-whole target picture, or name only what is edited (the paper's way). Both methods get as many model evaluations.
+Held-out sources of the reference world are edited in one attribute each: colour or shape of the object, background or
+pattern. The scorer says whether the target attribute is there; the pixels outside the edited region say what was kept.
+Texts either describe the whole target picture, or name only what is edited (the paper's way). Both methods get as many
+model evaluations.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from tools.pack import load_pack
+from tools.pack import proximal_node
 from tools.reference import in_process, world
 from tools.reference.scorer import Scorer
 
@@ -111,7 +111,6 @@ class Bench:
     """The reference model, the edits and every way to make them."""
 
     def __init__(self, jobs: list[Edit]):
-        load_pack()
         self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
 
     def run(self, method: str, strength: float, text: str, edit: Callable[[Any, Any, dict], dict]) -> Point:
@@ -129,7 +128,7 @@ class Bench:
 
     def proximal(self, gamma: float, schedule: str, text: str) -> Point:
         """Our node."""
-        node = sys.modules["dreamsampler_pack"].nodes.proximal.ProximalDreamSampler
+        node = proximal_node()
 
         def edit(positive: Any, negative: Any, latent: dict) -> dict:
             return node.execute(

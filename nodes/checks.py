@@ -30,11 +30,11 @@ def conditioning(name: str, value: Any) -> None:
 
 
 def true_negative(model: Any, name: str, value: Any) -> None:
-    """A guidance-distilled MODEL must be asked for its plain prediction, which it gives at guidance 1."""
+    """A guidance-distilled MODEL must be asked for its plain prediction: at guidance 1, or with guidance disabled."""
     if not host.distilled_guidance(model):
         return
-    guidance = max(entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
-    if guidance != 1.0:
+    guidances = (entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
+    for guidance in (g for g in guidances if g not in (None, 1.0)):
         raise ValueError(
             f"This model has guidance distilled into it (guidance {guidance:g} on input '{name}'), so it has no true "
             "negative prediction to edit against. Put a FluxGuidance node with guidance 1.0 behind both text encoders, "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 NAME = "dreamsampler_pack"
 
@@ -23,3 +25,8 @@ def load_pack() -> ModuleType:
     sys.modules[NAME] = pack
     spec.loader.exec_module(pack)
     return pack
+
+
+def proximal_node() -> Any:
+    """The class of the node "Proximal DreamSampler"; needs the host."""
+    return importlib.import_module(f"{load_pack().__name__}.nodes.proximal").ProximalDreamSampler
