@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import world
-from .training import Stage
+from .training import Stage, device_of
 
 LATENT_CHANNELS = 4
 WIDTHS = (16, 32, 64, 64)
@@ -84,7 +84,7 @@ def _loss(model: nn.Module, rank: int):
     rng = Random(torch.initial_seed() + rank)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        x = pictures(rng, BATCH).contiguous(memory_format=torch.channels_last)
+        x = pictures(rng, BATCH).to(device_of(model)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16):
             z = model.taesd_encoder(x).float()
             y = model.taesd_decoder(z + LATENT_NOISE * torch.randn_like(z)).float()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import host_access, world
 from .autoencoder import LATENT_CHANNELS, Autoencoder, to_tensor
 from .text_encoder import CONFIG, TextEncoder, initialise, tokenise
-from .training import Stage, averaged_weights
+from .training import Stage, averaged_weights, device_of
 
 UNET_CONFIG = {
     "image_size": 32,
@@ -65,7 +65,7 @@ def alpha_bars() -> Tensor:
 class LatentPool:
     """Encoded pictures with encoded captions, a few of which are replaced by new ones at every step."""
 
-    def __init__(self, folder: Path, rng: Random, size: int, device: str):
+    def __init__(self, folder: Path, rng: Random, size: int, device: torch.device):
         self.rng, self.device = rng, device
         self.autoencoder, self.text_encoder = Autoencoder(), TextEncoder()
         self.autoencoder.load_state_dict(averaged_weights(folder / "autoencoder.pt"))
@@ -94,7 +94,7 @@ class LatentPool:
 
 
 def _loss(model: nn.Module, rank: int):
-    device = str(next(model.parameters()).device)
+    device = device_of(model)
     folder = Path(os.environ["DREAMSAMPLER_TRAINING"])
     pool = LatentPool(folder, Random(torch.initial_seed() + rank), POOL, device)
     levels = alpha_bars().to(device)

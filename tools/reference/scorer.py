@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from . import world
 from .autoencoder import to_tensor
-from .training import Stage
+from .training import Stage, device_of
 
 HEADS: dict[str, tuple[str, ...]] = {
     "colour": world.COLOURS,
@@ -99,12 +99,12 @@ def _loss(model: nn.Module, rank: int):
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         scenes = [world.sample_scene(rng) for _ in range(BATCH)]
-        x = _degraded(torch.stack([to_tensor(world.render(s)) for s in scenes]))
+        x = _degraded(torch.stack([to_tensor(world.render(s)) for s in scenes])).to(device_of(model))
         logits, wanted = model(x), [attributes(s) for s in scenes]
-        coloured = torch.tensor([s.style != "sketch" for s in scenes])
+        coloured = torch.tensor([s.style != "sketch" for s in scenes], device=x.device)
         losses, right = [], []
         for name, values in HEADS.items():
-            target = torch.tensor([values.index(w[name]) for w in wanted])
+            target = torch.tensor([values.index(w[name]) for w in wanted], device=x.device)
             counts = coloured if name in ("colour", "background", "pattern") else torch.ones_like(coloured)
             losses.append(F.cross_entropy(logits[name][counts], target[counts]))
             right.append((logits[name].argmax(-1) == target)[counts].float().mean().item())

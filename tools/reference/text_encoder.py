@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import host_access, world
-from .training import Stage
+from .training import Stage, device_of
 
 CONFIG = json.loads((Path(__file__).parent / "host_node" / "text_config.json").read_text())
 TOKENS, VOCABULARY, START, END = 77, 49408, 49406, 49407
@@ -147,12 +147,13 @@ def _loss(model: nn.Module, rank: int):
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         captions = [world.sample_caption(rng, world.sample_scene(rng)) for _ in range(BATCH)]
-        wanted = torch.tensor([named_attributes(c) for c in captions])
+        wanted = torch.tensor([named_attributes(c) for c in captions], device=device_of(model))
         tokens = tokenise(captions)
         if rng.random() < 0.3:
             tokens = _with_unknown_words(rng, tokens)
+        tokens = tokens.to(wanted)
         z = model(tokens)
-        after = torch.randint(0, 2**31, (BATCH, 6))
+        after = torch.randint(0, 2**31, (BATCH, 6)).to(wanted)
         first_end = (tokens == END).int().argmax(1, keepdim=True)
         positions = first_end + after % (TOKENS - first_end)
         chosen = z.gather(1, positions[..., None].expand(-1, -1, z.shape[-1]))

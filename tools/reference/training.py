@@ -25,8 +25,9 @@ log = logging.getLogger("dreamsampler.reference")
 class Stage:
     """One network and how to train it.
 
-    `loss(model, rank)` returns the loss of a fresh batch and named figures for the log; `step` is the number of steps
-    taken so far. `adamw` says which parameters (by name) Muon must leave alone besides those below two dimensions.
+    `loss(model, rank)` prepares a worker's data and returns a function of the step number, which gives the loss of a
+    fresh batch and named figures for the log. `adamw` says which parameters (by name) Muon must leave alone besides
+    those below two dimensions.
     """
 
     name: str
@@ -140,7 +141,9 @@ class _Run:
         self.stage, self.budget, self.rank, self.path = stage, budget, rank, path
         self.model = stage.build().to(budget.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.weights = [p for p in self.model.parameters() if p.requires_grad]
         self.optimisers = self._optimisers()
+        self.peaks = [o.param_groups[0]["lr"] for o in self.optimisers]
         self.step, self.seconds = 0, 0.0
         if path.exists():
             self._restore(torch.load(path, map_location=budget.device, weights_only=True))
@@ -154,7 +157,6 @@ class _Run:
         ]
         if muon:
             optimisers.append(Muon(muon, self.stage.muon_lr, rank=self.rank, workers=self.budget.workers))
-        self.peaks = [o.param_groups[0]["lr"] for o in optimisers]
         return optimisers
 
     def until_done(self) -> None:
@@ -185,24 +187,28 @@ class _Run:
         return bool(vote.item())
 
     def _one_step(self, loss_of: Callable[[int], tuple[Tensor, dict[str, float]]]) -> tuple[float, dict[str, float]]:
+        factor = self._lr_factor()
         for optimiser, peak in zip(self.optimisers, self.peaks):
-            optimiser.param_groups[0]["lr"] = peak * self._lr_factor()
-        loss, figures = loss_of(self.step)
+            optimiser.param_groups[0]["lr"] = peak * factor
         self.model.zero_grad()
+        loss, figures = loss_of(self.step)
         loss.backward()
-        grads = [
-            p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters() if p.requires_grad
-        ]
-        for p, grad in zip((p for p in self.model.parameters() if p.requires_grad), grads):
-            p.grad = grad
-        _sum_over_workers(grads, self.budget.workers)
-        torch._foreach_div_(grads, float(self.budget.workers))
-        norm = torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
+        norm = self._share_gradients()
         for optimiser in self.optimisers:
             optimiser.step()
         self.step += 1
         self._update_average()
-        return loss.item(), figures | {"norm": norm.item()}
+        return loss.item(), figures | {"norm": norm}
+
+    def _share_gradients(self) -> float:
+        """Average the workers' gradients and clip them to norm 1; a weight that took no part has a gradient of zero."""
+        for p in self.weights:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        gradients = [p.grad for p in self.weights if p.grad is not None]
+        _sum_over_workers(gradients, self.budget.workers)
+        torch._foreach_div_(gradients, float(self.budget.workers))
+        return torch.nn.utils.clip_grad_norm_(self.weights, 1.0).item()
 
     def _lr_factor(self) -> float:
         done = self.seconds / (60 * self.budget.minutes)
@@ -236,6 +242,11 @@ class _Run:
         for optimiser, saved in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network is."""
+    return next(model.parameters()).device
 
 
 def averaged_weights(path: Path) -> dict[str, Tensor]:
