@@ -57,6 +57,11 @@ def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
             f"latent_image is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one "
             "frame, or put the frames in a batch of pictures."
         )
+    if samples.ndim == 5 and not host.latent_has_frames(model):
+        raise ValueError(
+            "latent_image has a frame dimension but the model works on plain pictures: encode the picture with the VAE "
+            "that belongs to the model."
+        )
     channels = host.latent_channels(model)
     if samples.shape[1] != channels:
         raise ValueError(
@@ -73,6 +78,17 @@ def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
             "start_from to noise."
         )
     return samples
+
+
+def seeds(seed: int, value: dict, samples: Tensor) -> list[int]:
+    """One seed for each item: `seed` plus its place in the batch, or in the LATENT's `batch_index` where it has one."""
+    places = list(value.get("batch_index", range(len(samples))))
+    if len(places) != len(samples):
+        raise ValueError(
+            f"latent_image holds {len(samples)} pictures but its batch_index names {len(places)}: check the node "
+            "that made the batch."
+        )
+    return [seed + place for place in places]
 
 
 def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:

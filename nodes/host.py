@@ -150,8 +150,19 @@ def model_path(model: Any) -> Path:
 
 
 def schedule(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The host's noise levels for a MODEL: (n + 1,) falling to 0, n about `steps` as the scheduler sees fit."""
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    """The host's noise levels for a MODEL: (n + 1,) falling to 0, n about `steps` as the scheduler sees fit.
+
+    A level that the scheduler repeats is left out. Raises ValueError where it gives no falling levels, as some do for a
+    single step.
+    """
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    sigmas = sigmas.unique_consecutive()
+    if len(sigmas) < 2 or not (sigmas.diff() < 0).all() or sigmas[-1] != 0:
+        raise ValueError(
+            f"The scheduler '{scheduler}' has no falling noise levels for steps = {steps} with this model: choose more "
+            "steps, or another scheduler."
+        )
+    return sigmas
 
 
 def fitted_latent(model: Any, samples: Tensor) -> Tensor:
@@ -162,6 +173,11 @@ def fitted_latent(model: Any, samples: Tensor) -> Tensor:
 def latent_channels(model: Any) -> int:
     """How many latent channels the MODEL works on."""
     return model.get_model_object("latent_format").latent_channels
+
+
+def latent_has_frames(model: Any) -> bool:
+    """Whether the MODEL works on 5-D latents, (B, C, frames, H, W)."""
+    return model.get_model_object("latent_format").latent_dimensions == 3
 
 
 def distilled_guidance(model: Any) -> bool:

@@ -143,14 +143,14 @@ class ProximalDreamSampler(io.ComfyNode):
             checks.true_negative(model, name, value)
         samples = checks.latent(model, latent_image, needs_content=start_from == "inversion")
         region = checks.mask(latent_image.get("noise_mask") if mask is None else mask, samples)
+        seeds = checks.seeds(seed, latent_image, samples)
         host.model_path(model)
-
         sigmas = host.schedule(model, scheduler, steps)
         passes = 2 if start_from == "inversion" else 1
         edit = _Edit(
             ProximalSettings(gamma=gamma, gamma_schedule=gamma_schedule, eta=eta, renoise=renoise),
             start_from,
-            [seed + i for i in latent_image.get("batch_index", range(len(samples)))],
+            seeds,
         )
         latents = host.run_method(
             edit,

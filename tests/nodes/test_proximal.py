@@ -1,0 +1,184 @@
+"""Proximal DreamSampler on small random models of every family: what a user may rely on, whatever the model."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import comfy.model_base
+import comfy.samplers
+import dreamsampler_pack
+import pytest
+import torch
+from comfy.model_base import ModelType
+from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
+from tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, picture, text, tiny
+from torch import Tensor
+
+SCHEDULERS = list(comfy.samplers.SCHEDULER_NAMES)
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+
+
+def spread(difference: Tensor, latent: Tensor) -> float:
+    """The size of a difference relative to that of the latent."""
+    return (difference.std() / latent.std()).item()
+
+
+def same(first: Any, second: Any) -> bool:
+    """Deep equality of what sockets carry, tensors by value."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@every_family
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("start_from", ["inversion", "noise"])
+def test_edits_and_leaves_its_inputs_alone(family: Family, dtype: torch.dtype, start_from: str):
+    latent = picture(family, 2, batch_index=[0, 1], comment="kept")
+    inputs = [latent, text(1), text(2)]
+    before = copy.deepcopy(inputs)
+    model = tiny(family, dtype)
+    edited, inverted = edit(model, latent, positive=inputs[1], negative=inputs[2], start_from=start_from, eta=0.5)
+    unedited, _ = edit(model, latent, gamma=0.0, start_from=start_from, eta=0.5)
+    assert same(inputs, before)
+    for output in (edited, inverted):
+        assert output.keys() == latent.keys() and output["batch_index"] == [0, 1] and output["comment"] == "kept"
+        assert output["samples"].shape == latent["samples"].shape
+        assert output["samples"].dtype == torch.float32
+        assert output["samples"].isfinite().all()
+    assert spread(edited["samples"] - unedited["samples"], latent["samples"]) > 0.05
+    assert spread(edited["samples"] - inverted["samples"], latent["samples"]) > 0.05
+
+
+@every_family
+def test_gamma_zero_returns_the_source_at_first_order(family: Family):
+    # A noise-predicting net of random weights is no denoiser; a tenth of one gives a flow that few steps can follow.
+    model, latent = tiny(family, gain=0.1 if family is EPS else 1.0), picture(family)
+    errors = []
+    for steps in (10, 40):
+        edited, _ = edit(model, latent, gamma=0.0, steps=steps)
+        errors.append(spread(edited["samples"] - latent["samples"], latent["samples"]))
+    print(f"error of gamma 0 at 10 and 40 steps, {family}: {errors}")
+    assert errors[1] < 0.1 and errors[1] < 0.35 * errors[0]
+
+
+@every_family
+@pytest.mark.parametrize("start_from", ["inversion", "noise"])
+@pytest.mark.parametrize("indices", [None, [4, 9, 2]], ids=["range", "batch_index"])
+def test_a_batch_is_its_pictures_one_by_one(family: Family, start_from: str, indices: list[int] | None):
+    model, seed = tiny(family), 5
+    batch = picture(family, 3) | ({} if indices is None else {"batch_index": indices})
+    together = edit(model, batch, eta=0.7, start_from=start_from, seed=seed)
+    for i, index in enumerate(indices or range(3)):
+        alone = edit(model, picture(family, 1, seed=i), eta=0.7, start_from=start_from, seed=seed + index)
+        for joint, single in zip(together, alone):
+            scale = single["samples"].std().item()
+            torch.testing.assert_close(joint["samples"][i : i + 1], single["samples"], rtol=0, atol=2e-4 * scale)
+
+
+@pytest.mark.parametrize("family", [EPS, SD3], ids=str)
+def test_the_seed_decides_the_noise_and_nothing_else(family: Family):
+    model, latent = tiny(family), picture(family)
+
+    def result(seed: int, **options: Any) -> Tensor:
+        return edit(model, latent, seed=seed, **options)[0]["samples"]
+
+    for options in ({"eta": 0.5}, {"start_from": "noise"}):
+        first = result(1, **options)
+        assert torch.equal(first, result(1, **options))
+        assert spread(first - result(2, **options), latent["samples"]) > 0.05
+    assert torch.equal(result(1), result(2)), "inversion without fresh noise has no use for a seed"
+    assert result(2**64 - 1, eta=0.5).isfinite().all()
+
+
+def test_a_run_leaves_the_global_random_numbers_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    edit(tiny(EPS), picture(EPS), eta=1.0, start_from="noise")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_alpha_bar_lets_the_text_act_less_than_constant(family: Family):
+    model, latent = tiny(family), picture(family)
+    unedited = edit(model, latent, gamma=0.0)[0]["samples"]
+    moved = [
+        spread(edit(model, latent, gamma_schedule=schedule)[0]["samples"] - unedited, latent["samples"])
+        for schedule in ("alpha_bar", "constant")
+    ]
+    assert 0.01 < moved[0] < moved[1]
+
+
+def test_noise_needs_no_picture():
+    # An empty latent of the host has four channels, whatever the model.
+    edited, _ = edit(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}, start_from="noise")
+    assert edited["samples"].shape == (2, 16, 8, 8)
+    assert spread(edited["samples"][0] - edited["samples"][1], edited["samples"]) > 0.1
+
+
+def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
+    model, latent = tiny(QWEN), picture(QWEN)
+    flat = {"samples": latent["samples"][:, :, 0]}
+    for given, expected in zip(edit(model, flat), edit(model, latent)):
+        assert torch.equal(given["samples"], expected["samples"])
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_gives_a_picture(scheduler: str):
+    for output in edit(tiny(SD3), picture(SD3), steps=2, scheduler=scheduler):
+        assert output["samples"].isfinite().all()
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_makes_one_step_or_says_that_it_cannot(scheduler: str):
+    try:
+        outputs = edit(tiny(SD3), picture(SD3), steps=1, scheduler=scheduler)
+    except ValueError as refusal:
+        assert scheduler in str(refusal) and "steps" in str(refusal)
+    else:
+        assert all(output["samples"].isfinite().all() for output in outputs)
+
+
+def test_more_steps_than_the_model_has_levels_give_a_picture():
+    # Some schedulers then repeat a level. Ten levels stand for the thousand that such a model has.
+    model = tiny(SD3).clone()
+    sampling = comfy.model_base.model_sampling(model.model.model_config, ModelType.FLOW)
+    sampling.set_parameters(shift=3.0, timesteps=10)
+    model.add_object_patch("model_sampling", sampling)
+    for eta in (0.0, 0.5):
+        edited, _ = edit(model, picture(SD3), steps=11, scheduler="simple", eta=eta)
+        assert edited["samples"].isfinite().all(), f"eta {eta}"
+
+
+def test_the_node_as_users_and_saved_workflows_know_it():
+    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    assert ProximalDreamSampler in asyncio.run(extension.get_node_list())
+    schema = ProximalDreamSampler.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name) == ("DSProximalDreamSampler", "Proximal DreamSampler")
+    assert [i.id for i in schema.inputs] == [
+        "model",
+        "positive",
+        "negative",
+        "latent_image",
+        "steps",
+        "gamma",
+        "gamma_schedule",
+        "eta",
+        "renoise",
+        "start_from",
+        "scheduler",
+        "seed",
+        "mask",
+    ]
+    assert [i.id for i in schema.inputs if i.optional] == ["mask"]
+    assert [output.display_name for output in schema.outputs] == ["latent", "inverted_noise"]
+    assert schema.description
+    for described in (*schema.inputs, *schema.outputs):
+        assert described.tooltip, f"{described.id or described.display_name} has no tooltip"

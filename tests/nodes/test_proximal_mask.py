@@ -1,0 +1,94 @@
+"""The mask of Proximal DreamSampler: what stays, what moves, and every form it may come in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import EPS, QWEN, SD3, Family, V, edit, picture, tiny
+from torch import Tensor
+
+families = pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
+
+
+def left(size: int = 64, columns: int | None = None) -> Tensor:
+    """A MASK (1, size, size) of the left half, or of so many columns."""
+    mask = torch.zeros(1, size, size)
+    mask[..., : size // 2 if columns is None else columns] = 1
+    return mask
+
+
+def halves(latent: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = latent.chunk(2, dim=-1)
+    return first, second
+
+
+def assert_kept(actual: Tensor, source: Tensor) -> None:
+    """Equal but for the rounding of the latent's scale factor, there and back."""
+    torch.testing.assert_close(actual, source, rtol=2e-6, atol=1e-6)
+
+
+@families
+@pytest.mark.parametrize("start_from", ["inversion", "noise"])
+@pytest.mark.parametrize("size", [64, 8], ids=["pixels", "cells"])
+def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: str, size: int):
+    model, source = tiny(family), picture(family, 2)
+    edited, _ = edit(model, source, mask=left(size), start_from=start_from, eta=0.5)
+    (inside, outside), (before, kept) = halves(edited["samples"]), halves(source["samples"])
+    assert_kept(outside, kept)
+    assert (inside - before).std() > 0.1 * before.std()
+
+
+@families
+def test_soft_values_give_results_in_between(family: Family):
+    model, source = tiny(family), picture(family)
+    moved = [
+        (edit(model, source, mask=torch.full((1, 8, 8), value))[0]["samples"] - source["samples"]).std().item()
+        for value in (0.0, 0.25, 0.5, 1.0)
+    ]
+    assert moved[0] < 1e-5 and all(less < 0.9 * more for less, more in zip(moved, moved[1:]))
+
+
+@families
+def test_a_full_mask_changes_nothing(family: Family):
+    model, source = tiny(family), picture(family)
+    for masked, free in zip(edit(model, source, mask=torch.ones(1, 64, 64)), edit(model, source)):
+        assert torch.equal(masked["samples"], free["samples"])
+
+
+@families
+def test_each_picture_has_its_mask(family: Family):
+    model, source = tiny(family), picture(family, 2)
+    edited, _ = edit(model, source, mask=torch.cat([left(), 1 - left()]))
+    for i, mask in enumerate((left(), 1 - left())):
+        alone, _ = edit(model, picture(family, seed=i), mask=mask)
+        scale = alone["samples"].std().item()
+        torch.testing.assert_close(edited["samples"][i : i + 1], alone["samples"], rtol=0, atol=2e-4 * scale)
+    assert_kept(halves(edited["samples"])[1][0], halves(source["samples"])[1][0])
+    assert_kept(halves(edited["samples"])[0][1], halves(source["samples"])[0][1])
+
+
+@families
+def test_the_latents_own_mask_is_used_without_another(family: Family):
+    model, source = tiny(family), picture(family)
+    noise_mask = left()[:, None]  # as the host's Set Latent Noise Mask stores it
+    given, own = edit(model, source, mask=left())[0], edit(model, {**source, "noise_mask": noise_mask})[0]
+    assert torch.equal(given["samples"], own["samples"])
+    assert own["noise_mask"] is noise_mask
+    other, _ = edit(model, {**source, "noise_mask": noise_mask}, mask=1 - left())
+    assert_kept(halves(other["samples"])[0], halves(source["samples"])[0])
+    assert (halves(other["samples"])[1] - halves(source["samples"])[1]).std() > 0.1 * source["samples"].std()
+
+
+@families
+def test_the_proportions_count_and_not_the_resolution(family: Family):
+    model, source = tiny(family), picture(family)
+    results = [edit(model, source, mask=left(size))[0]["samples"] for size in (8, 16, 64)]
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
+    model, source = tiny(SD3), picture(SD3)
+    expected, _ = edit(model, source, mask=left())
+    actual, _ = edit(model, source, mask=3 * left()[0] - 1)
+    assert torch.equal(actual["samples"], expected["samples"])

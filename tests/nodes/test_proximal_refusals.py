@@ -1,0 +1,125 @@
+"""What Proximal DreamSampler refuses: in a sentence, before any work, and without harm to the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_base
+import pytest
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
+from tiny_models import (
+    EPS,
+    FLUX_DISTILLED,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    Calls,
+    Conditioning,
+    Family,
+    edit,
+    picture,
+    text,
+    tiny,
+)
+
+
+def latent(*shape: int, value: float = 0.5) -> dict[str, Any]:
+    return {"latent": {"samples": torch.full(shape, value)}}
+
+
+def masked(*shape: int, family: Family = EPS, count: int = 1) -> dict[str, Any]:
+    return {"latent": picture(family, count), "mask": torch.ones(shape)}
+
+
+def guided(positive: float | None, negative: float | None) -> dict[str, Any]:
+    def with_guidance(conditioning: Conditioning, value: float | None) -> Conditioning:
+        return conditioning if value is None else FluxGuidance.execute(conditioning, value).args[0]
+
+    return {"positive": with_guidance(POSITIVE, positive), "negative": with_guidance(NEGATIVE, negative)}
+
+
+def parametrised(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher]:
+    def patch(model: ModelPatcher) -> ModelPatcher:
+        patched = model.clone()
+        sampling = comfy.model_base.model_sampling(model.model.model_config, model_type)
+        patched.add_object_patch("model_sampling", sampling)
+        return patched
+
+    return patch
+
+
+REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
+    "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
+    "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
+    "empty picture": (EPS, latent(1, 4, 8, 8, value=0), "latent_image is empty.*connect a VAE Encode"),
+    "NaN": (EPS, latent(1, 4, 8, 8, value=float("nan")), "latent_image holds NaN"),
+    "infinite": (EPS, {**latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
+    "channels": (EPS, latent(1, 16, 8, 8), "16 channels but the model works on 4: encode"),
+    "flow channels": (SD3, latent(1, 4, 8, 8), "4 channels but the model works on 16: encode"),
+    "sound": (EPS, latent(1, 4, 64), "3 dimensions; an image latent has 4"),
+    "frames": (QWEN, latent(1, 16, 3, 8, 8), "video of 3 frames.*Cut it to one"),
+    "frames for a picture model": (EPS, latent(1, 4, 3, 8, 8), "video of 3 frames.*Cut it to one"),
+    "one frame for a picture model": (SD3, latent(1, 16, 1, 8, 8), "frame"),
+    "mask shape": (EPS, masked(1, 64, 128), "mask is 128x64 pixels, but latent_image is 8x8 cells.*Crop or resize"),
+    "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*Crop or resize"),
+    "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 pictures: connect one mask"),
+    "mask NaN": (EPS, {"mask": torch.full((1, 8, 8), float("nan"))}, "mask holds NaN"),
+    "noise mask batch": (
+        EPS,
+        {"latent": picture(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))},
+        "3 masks but latent_image holds 2",
+    ),
+    "batch_index": (EPS, {"latent": picture(EPS, 2, batch_index=[0])}, "batch_index"),
+    "guidance by default": (
+        FLUX_DISTILLED,
+        {},
+        "guidance 3.5 on input 'positive'.*FluxGuidance node with guidance 1.0",
+    ),
+    "guidance": (FLUX_DISTILLED, guided(1.0, 2.0), "guidance 2 on input 'negative'.*FluxGuidance node"),
+    "guidance of one text of two": (
+        FLUX_DISTILLED,
+        {**guided(1.0, 1.0), "positive": guided(1.0, None)["positive"] + text(3, guidance=0.5)},
+        "guidance 0.5 on input 'positive'",
+    ),
+    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrisation.*is not supported. Use a"),
+    "cosmos": (EPS, {"patch": parametrised(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+    family, options, words = REFUSED[case]
+    options = {"latent": picture(family), **options}
+    calls = Calls()
+    model = calls.watch(tiny(family))
+    if "patch" in options:
+        model = options.pop("patch")(model)
+    with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+        edit(model, **options)
+    assert (calls.runs, calls.batches) == (0, [])
+    message = str(refusal.value)
+    assert message[0].isupper() or message.startswith(("steps", "latent_image"))
+    assert message.endswith(".") or message.endswith(")")
+
+    good = guided(1.0, 1.0) if family is FLUX_DISTILLED else {}
+    edited, _ = edit(calls.watch(tiny(family)), picture(family), **good)
+    assert edited["samples"].isfinite().all()
+    assert calls.runs == 1 and calls.batches
+
+
+def disabled() -> dict[str, Any]:
+    texts = {"positive": POSITIVE, "negative": NEGATIVE}
+    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in texts.items()}
+
+
+@pytest.mark.parametrize("texts", [guided(1.0, 1.0), disabled()], ids=["guidance 1", "disabled"])
+def test_a_distilled_model_edits_without_its_guidance(texts: dict[str, Any]):
+    model, source = tiny(FLUX_DISTILLED), picture(FLUX_DISTILLED)
+    unedited, edited = (edit(model, source, gamma=g, **texts)[0]["samples"] for g in (0.0, 1.0))
+    assert (edited - unedited).std() > 0.05 * source["samples"].std()

@@ -1,0 +1,238 @@
+"""Small random models, made of ComfyUI's own classes, and what it takes to run the pack's node on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.patcher_extension
+import comfy.supported_models
+import torch
+from comfy.model_base import ModelType
+from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
+from torch import Tensor
+
+Conditioning = list[list[Any]]
+Latent = dict[str, Any]
+
+TEXT_WIDTH, POOLED_WIDTH = 16, 8
+
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "channel_mult": (1, 2),
+    "num_res_blocks": [1, 1],
+    "transformer_depth": [1, 0],
+    "transformer_depth_output": [1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "use_temporal_attention": False,
+    "context_dim": TEXT_WIDTH,
+    "adm_in_channels": None,
+    "legacy": False,
+}
+_MMDIT = {
+    "in_channels": 16,
+    "pos_embed_scaling_factor": None,
+    "pos_embed_max_size": 8,
+    "num_patches": 64,
+    "input_size": None,
+    "depth": 1,
+    "num_blocks": 2,
+    "adm_in_channels": POOLED_WIDTH,
+    "context_embedder_config": {
+        "target": "torch.nn.Linear",
+        "params": {"in_features": TEXT_WIDTH, "out_features": 64},
+    },
+}
+_FLUX = {
+    "image_model": "flux",
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_size": 2,
+    "vec_in_dim": POOLED_WIDTH,
+    "context_in_dim": TEXT_WIDTH,
+    "hidden_size": 32,
+    "mlp_ratio": 2.0,
+    "num_heads": 2,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [4, 6, 6],
+    "theta": 10000,
+    "qkv_bias": True,
+    "guidance_embed": False,
+}
+_QWEN = {
+    "image_model": "qwen_image",
+    "in_channels": 64,
+    "out_channels": 16,
+    "num_layers": 1,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": TEXT_WIDTH,
+    "axes_dims_rope": (4, 6, 6),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A kind of model: its configuration in ComfyUI's words and the shape (C, [1,] H, W) of one latent."""
+
+    name: str
+    config: type
+    unet: dict[str, Any]
+    shape: tuple[int, ...]
+    flow: bool
+    build: Callable[[Any], comfy.model_base.BaseModel] = field(default=lambda config: config.get_model({}))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+EPS = Family("eps", comfy.supported_models.SD15, _UNET, (4, 8, 8), False)
+V = Family(
+    "v",
+    comfy.supported_models.SD15,
+    _UNET,
+    (4, 8, 8),
+    False,
+    lambda config: comfy.model_base.BaseModel(config, ModelType.V_PREDICTION),
+)
+SD3 = Family("sd3", comfy.supported_models.SD3, _MMDIT, (16, 8, 8), True)
+FLUX = Family("flux", comfy.supported_models.FluxSchnell, _FLUX, (16, 8, 8), True)
+FLUX_DISTILLED = Family(
+    "flux-distilled", comfy.supported_models.Flux, {**_FLUX, "guidance_embed": True}, (16, 8, 8), True
+)
+QWEN = Family("qwen", comfy.supported_models.QwenImage, _QWEN, (16, 1, 8, 8), True)
+"""The one whose latents have a frame dimension."""
+
+FAMILIES = (EPS, V, SD3, FLUX, QWEN)
+
+
+@cache
+def tiny(family: Family, dtype: torch.dtype = torch.float32, gain: float = 1.0) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL with seeded random weights stored as `dtype`; `gain` multiplies what its last layer says."""
+    device = comfy.model_management.get_torch_device()
+    config = family.config(family.unet)
+    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device))
+    model = family.build(config)
+    randomise(model.diffusion_model, seed=1)
+    with torch.no_grad():
+        for name, parameter in model.diffusion_model.named_parameters():
+            if name.startswith(("out.2.", "final_layer.linear.", "proj_out.")):
+                parameter.mul_(gain)
+    offload = comfy.model_management.unet_offload_device()
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
+
+
+def randomise(module: torch.nn.Module, seed: int) -> None:
+    """Fill every weight, as ComfyUI leaves them uninitialised: matrices keep the variance, scales are near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            noise = torch.randn(tensor.shape, generator=generator)
+            if tensor.ndim > 1:
+                noise /= tensor[0].numel() ** 0.5
+            else:
+                noise = 0.1 * noise + (0.0 if name.endswith("bias") else 1.0)
+            tensor.copy_(noise)
+
+
+def text(seed: int, **values: Any) -> Conditioning:
+    """A CONDITIONING of four random tokens; `values` go into its dictionary, as ComfyUI's nodes put them."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    tokens = torch.randn(1, 4, TEXT_WIDTH, generator=generator)
+    return [[tokens, {"pooled_output": torch.randn(1, POOLED_WIDTH, generator=generator), **values}]]
+
+
+POSITIVE, NEGATIVE = text(1), text(2)
+
+
+def picture(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
+    """A LATENT of random pictures, about as bright as encoded ones; picture i depends on `seed` + i alone."""
+    rows = [torch.randn(family.shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
+    scale = getattr(family.config.latent_format(), "scale_factor", 1.0)
+    return {"samples": torch.stack(rows) / scale, **keys}
+
+
+def edit(
+    model: comfy.model_patcher.ModelPatcher,
+    latent: Latent,
+    *,
+    positive: Conditioning = POSITIVE,
+    negative: Conditioning = NEGATIVE,
+    steps: int = 3,
+    gamma: float = 1.0,
+    gamma_schedule: str = "constant",
+    eta: float = 0.0,
+    renoise: str = "unconditional",
+    start_from: str = "inversion",
+    scheduler: str = "normal",
+    seed: int = 0,
+    mask: Tensor | None = None,
+) -> tuple[Latent, Latent]:
+    """Run Proximal DreamSampler as ComfyUI runs it, in inference mode: its two LATENTs, edited and inverted."""
+    optional = {} if mask is None else {"mask": mask}
+    with torch.inference_mode():
+        output = ProximalDreamSampler.execute(
+            model=model,
+            positive=positive,
+            negative=negative,
+            latent_image=latent,
+            steps=steps,
+            gamma=gamma,
+            gamma_schedule=gamma_schedule,
+            eta=eta,
+            renoise=renoise,
+            start_from=start_from,
+            scheduler=scheduler,
+            seed=seed,
+            **optional,
+        )
+    edited, inverted = output.args
+    return edited, inverted
+
+
+class Calls:
+    """Counts what a MODEL does: `runs` are samplings begun, `batches` holds the batch size of each forward call."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.batches: list[int] = []
+
+    def watch(self, model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
+        """A clone of the MODEL that is counted."""
+
+        def call(apply_model: Callable[..., Tensor], arguments: Any) -> Tensor:  # a method would be copied by clones
+            self.batches.append(len(arguments["input"]))
+            return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+
+        def begin(_: comfy.model_patcher.ModelPatcher) -> None:
+            self.runs += 1
+
+        watched = model.clone()
+        watched.set_model_unet_function_wrapper(call)
+        watched.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, begin)
+        return watched
+
+
+@cache
+def tiny_controlnet() -> comfy.controlnet.ControlNet:
+    """A CONTROL_NET for the noise-predicting family."""
+    device = comfy.model_management.get_torch_device()
+    sizes = {k: v for k, v in _UNET.items() if k not in ("out_channels", "transformer_depth_output")}
+    operations = comfy.ops.disable_weight_init
+    model = comfy.cldm.cldm.ControlNet(hint_channels=3, num_heads=8, device=device, operations=operations, **sizes)
+    randomise(model, seed=2)
+    return comfy.controlnet.ControlNet(model, load_device=device)
