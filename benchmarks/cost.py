@@ -81,7 +81,8 @@ def ratio(model: Any, width: int, samples: Tensor, steps: int, pairs: int) -> di
         for cfg in (1.0, 4.0):
             reference.ksampled(positive, negative, latent, steps=steps, cfg=cfg, seed=0)
 
-    ours(), baseline()
+    ours()
+    baseline()
     times = [(seconds(ours), seconds(baseline)) for _ in range(pairs)]
     ratios = [a / b for a, b in times]
     result = {
