@@ -43,7 +43,7 @@ def true_negative(model: Any, name: str, value: Any) -> None:
 
 
 def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
-    """The tensor of an image LATENT that fits the MODEL and, if `needs_content`, holds an encoded picture."""
+    """The float32 tensor of an image LATENT that fits the MODEL and, if `needs_content`, holds a picture."""
     samples = value["samples"]
     if samples.is_nested:
         raise ValueError(
@@ -77,7 +77,7 @@ def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
             "latent_image is empty, so there is no picture to start from: connect a VAE Encode node, or set "
             "start_from to noise."
         )
-    return samples
+    return samples.float()
 
 
 def seeds(seed: int, value: dict, samples: Tensor) -> list[int]:

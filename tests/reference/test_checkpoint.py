@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tools.reference import in_process, measure, world
+from tools.reference.autoencoder import to_tensor
 from tools.reference.export import CHECKPOINT
 from tools.reference.scorer import Agreement, attributes
 
@@ -37,10 +38,12 @@ def test_autoencoder_keeps_pictures(reference: in_process.Reference):
     assert in_process.psnr(x, reference.decoded(reference.latent(x))).mean() >= 28
 
 
-def test_scorer_reads_real_pictures():
+@pytest.mark.parametrize("shift", [0, 16])
+def test_scorer_reads_real_pictures_wherever_their_pattern_starts(shift: int):
     rng = Random(12)
     scenes = [world.sample_scene(rng, clean=True) for _ in range(128)]
-    rates = Agreement.of(in_process.load_scorer(), in_process.pictures(scenes), [attributes(s) for s in scenes]).rates
+    pictures = torch.stack([to_tensor(world.render(s, shift)) for s in scenes])
+    rates = Agreement.of(in_process.load_scorer(), pictures, [attributes(s) for s in scenes]).rates
     assert min(rates.values()) >= 0.97
 
 

@@ -1,7 +1,8 @@
 """The scorer: a small classifier, trained on real pictures of the world, that says which attributes a picture shows.
 
-It is the measure of every quality table. Blur, noise and brightness are varied in training so that an autoencoder's
-softness does not change the verdict; its score on real pictures is reported beside every figure.
+It is the measure of every quality table. Blur, noise, brightness and the pattern's position are varied in training, so
+that an autoencoder's softness or a pattern that starts elsewhere does not change the verdict; its score on real
+pictures is reported beside every figure.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ HEADS: dict[str, tuple[str, ...]] = {
     "style": world.STYLES,
 }
 BATCH = 48
+SHIFTS = (0, 0, 8, 16, 24)
+"""How far patterns are moved in training, in pixels; a checkerboard repeats every 32."""
 
 
 class Scorer(nn.Module):
@@ -99,7 +102,9 @@ def _loss(model: nn.Module, rank: int):
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         scenes = [world.sample_scene(rng) for _ in range(BATCH)]
-        x = _degraded(torch.stack([to_tensor(world.render(s)) for s in scenes])).to(device_of(model))
+        x = _degraded(torch.stack([to_tensor(world.render(s, rng.choice(SHIFTS))) for s in scenes])).to(
+            device_of(model)
+        )
         logits, wanted = model(x), [attributes(s) for s in scenes]
         coloured = torch.tensor([s.style != "sketch" for s in scenes], device=x.device)
         losses, right = [], []

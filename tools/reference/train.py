@@ -16,7 +16,7 @@ import torch
 
 from .training import Budget, train
 
-MINUTES = {"autoencoder": 26.0, "text_encoder": 4.0, "scorer": 8.0, "diffusion": 70.0}
+MINUTES = {"autoencoder": 26.0, "text_encoder": 4.0, "scorer": 15.0, "diffusion": 70.0}
 
 
 def main() -> None:

@@ -98,12 +98,16 @@ def with_attribute(scene: Scene, attribute: str, value: str) -> Scene:
 # --- drawing -------------------------------------------------------------------------------------------------------
 
 
-def render(scene: Scene) -> np.ndarray:
-    """The picture of a scene: (SIZE, SIZE, 3) float32 RGB in [0, 1]."""
+def render(scene: Scene, pattern_shift: int = 0) -> np.ndarray:
+    """The picture of a scene: (SIZE, SIZE, 3) float32 RGB in [0, 1].
+
+    `pattern_shift` moves the background's pattern to the left by that many pixels; the world itself never does, but a
+    model may, and it is the same pattern then.
+    """
     if scene.style == "sketch":
         return _sketch(scene)
     noise = np.random.default_rng(scene.seed)
-    image = _background(scene, noise)
+    image = _background(scene, noise, pattern_shift)
     for thing in scene.things:
         image = _paint(image, thing, noise)
     if scene.style == "painting":
@@ -186,9 +190,9 @@ def _light(noise: np.random.Generator, strength: float) -> np.ndarray:
     return (1 + strength * (np.cos(a) * x + np.sin(a) * y - SIZE * (np.cos(a) + np.sin(a)) / 2) / SIZE)[..., None]
 
 
-def _background(scene: Scene, noise: np.random.Generator) -> np.ndarray:
+def _background(scene: Scene, noise: np.random.Generator, pattern_shift: int) -> np.ndarray:
     colour = _jittered(scene.background, noise)
-    blend = _pattern(scene.pattern)[..., None]
+    blend = np.roll(_pattern(scene.pattern), -pattern_shift, axis=1)[..., None]
     return np.clip((colour * (1 - blend) + _second_tone(colour) * blend) * _light(noise, 0.08), 0, 1)
 
 
