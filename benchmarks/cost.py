@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.pack import proximal_node
 from tools.reference import in_process
 
 log = logging.getLogger("dreamsampler.benchmarks")
@@ -66,16 +65,13 @@ def parameters(model: Any) -> int:
 
 def ratio(model: Any, width: int, samples: Tensor, steps: int, pairs: int) -> dict[str, Any]:
     """Median of the node's time over the baseline's, on a MODEL that takes text of `width` channels."""
-    node = proximal_node()
     texts = torch.randn(2, 1, 77, width, generator=torch.Generator().manual_seed(1))
     positive, negative = ([[t, {}]] for t in texts)
     reference = in_process.Reference(model, None, None)
     latent = {"samples": samples}
 
     def ours() -> None:
-        node.execute(
-            model, positive, negative, latent, steps, 0.3, "alpha_bar", 0.0, "unconditional", "inversion", "normal", 0
-        )
+        reference.edited(positive, negative, latent, steps=steps, gamma=0.3)
 
     def baseline() -> None:
         for cfg in (1.0, 4.0):

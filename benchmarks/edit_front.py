@@ -24,7 +24,6 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from tools.pack import proximal_node
 from tools.reference import in_process, world
 from tools.reference.scorer import Scorer
 
@@ -128,13 +127,9 @@ class Bench:
 
     def proximal(self, gamma: float, schedule: str, text: str) -> Point:
         """Our node."""
-        node = proximal_node()
 
         def edit(positive: Any, negative: Any, latent: dict) -> dict:
-            return node.execute(
-                self.reference.model, positive, negative, latent, STEPS, gamma, schedule, 0.0, "unconditional",
-                "inversion", "normal", 0,
-            ).result[0]  # fmt: skip
+            return self.reference.edited(positive, negative, latent, steps=STEPS, gamma=gamma, gamma_schedule=schedule)
 
         return self.run(f"proximal, {schedule}", gamma, text, edit)
 

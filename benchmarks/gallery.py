@@ -12,7 +12,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tools.pack import proximal_node
 from tools.reference import in_process, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -50,21 +49,9 @@ EXAMPLES = (
 
 def edited(reference: in_process.Reference, pictures: Tensor, texts: list[str]) -> Tensor:
     """All pictures in one batch, each by its own text."""
-    output = proximal_node().execute(
-        reference.model,
-        reference.conditioning(texts),
-        reference.conditioning([""]),
-        reference.latent(pictures),
-        STEPS,
-        GAMMA,
-        "alpha_bar",
-        0.0,
-        "unconditional",
-        "inversion",
-        "normal",
-        0,
-    )
-    return reference.decoded(output.result[0])
+    positive, negative = reference.conditioning(texts), reference.conditioning([""])
+    latent = reference.latent(pictures)
+    return reference.decoded(reference.edited(positive, negative, latent, steps=STEPS, gamma=GAMMA))
 
 
 def to_image(picture: Tensor) -> Image.Image:

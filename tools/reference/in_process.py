@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..pack import proximal_node
 from . import host_access, world
 from .autoencoder import to_tensor
 from .export import CHECKPOINT, SCORER
@@ -55,6 +56,20 @@ class Reference:
             self.model, noise, steps, cfg, "ddim", "normal", positive, negative, samples, denoise=denoise, seed=seed
         )
         return {"samples": out}
+
+    def edited(
+        self,
+        positive: Any,
+        negative: Any,
+        latent: dict[str, Tensor],
+        *,
+        steps: int,
+        gamma: float,
+        gamma_schedule: str = "alpha_bar",
+    ) -> dict[str, Tensor]:
+        """What Proximal DreamSampler returns from the inverted picture, with the `normal` schedule."""
+        settings = (steps, gamma, gamma_schedule, 0.0, "unconditional", "inversion", "normal", 0)
+        return proximal_node().execute(self.model, positive, negative, latent, *settings).result[0]
 
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
         """The pictures (B, 3, H, W) in [0, 1] of a LATENT."""
