@@ -2,6 +2,8 @@
 
     .host/venv/bin/python -m benchmarks.edit_front            writes benchmarks/results/edit_front.{json,md,png}
 
+Points already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over.
+
 Held-out sources of the reference world are edited in one attribute each: colour or shape of the object, background or
 pattern. The scorer says whether the target attribute is there; the pixels outside the edited region say what was kept.
 Texts either describe the whole target picture, or name only what is edited (the paper's way). Both methods get as many
@@ -34,6 +36,7 @@ GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ATTRIBUTES = {"colour": world.COLOURS, "background": world.COLOURS, "pattern": world.PATTERNS, "shape": world.SHAPES}
 TEXTS = ("full", "object only")
+PROXIMAL, IMG2IMG = ("proximal, alpha_bar", "proximal, constant"), "img2img"
 
 
 @dataclass(frozen=True)
@@ -140,15 +143,41 @@ class Bench:
             steps = 3 * STEPS // 2
             return self.reference.ksampled(positive, negative, latent, steps=steps, cfg=CFG, seed=SEED, denoise=denoise)
 
-        return self.run("img2img", denoise, text, edit)
+        return self.run(IMG2IMG, denoise, text, edit)
 
-    def all_points(self) -> list[Point]:
-        """Every setting."""
-        points = [self.proximal(0.0, "alpha_bar", "full")]
-        for text in TEXTS:
-            points += [self.proximal(g, s, text) for s in ("alpha_bar", "constant") for g in GAMMAS]
-            points += [self.img2img(d, text) for d in DENOISE]
-        return points
+    def point(self, method: str, strength: float, text: str) -> Point:
+        """One setting."""
+        if method == IMG2IMG:
+            return self.img2img(strength, text)
+        return self.proximal(strength, method.removeprefix("proximal, "), text)
+
+
+def settings() -> list[tuple[str, float, str]]:
+    """Every (method, strength, text) of the table, in its order."""
+    rows = [(PROXIMAL[0], 0.0, "full")]
+    for text in TEXTS:
+        rows += [(method, gamma, text) for method in PROXIMAL for gamma in GAMMAS]
+        rows += [(IMG2IMG, denoise, text) for denoise in DENOISE]
+    return rows
+
+
+def all_points(sources: int, path: Path) -> list[Point]:
+    """Every setting, each written to `path` as soon as it is measured."""
+    points = read(path, sources)
+    known = {(p.method, p.strength, p.text) for p in points}
+    bench = Bench(edits(sources))
+    for setting in settings():
+        if setting not in known:
+            points.append(bench.point(*setting))
+            path.write_text(json.dumps({"sources": sources, "points": [asdict(p) for p in points]}, indent=1) + "\n")
+    return points
+
+
+def read(path: Path, sources: int) -> list[Point]:
+    """The points an earlier run wrote, none if there was no such run with as many sources."""
+    if not path.exists() or (found := json.loads(path.read_text()))["sources"] != sources:
+        return []
+    return [Point(**p) for p in found["points"]]
 
 
 def table(points: list[Point]) -> str:
@@ -174,8 +203,7 @@ def plot(points: list[Point], path: Path) -> None:
     figure, panels = plt.subplots(1, len(TEXTS), figsize=(11, 4.6), sharey=True)
     for panel, text in zip(panels, TEXTS):
         for method, colour, marker in (
-            ("proximal, alpha_bar", "tab:blue", "o"), ("proximal, constant", "tab:cyan", "s"),
-            ("img2img", "tab:orange", "^"),
+            (PROXIMAL[0], "tab:blue", "o"), (PROXIMAL[1], "tab:cyan", "s"), (IMG2IMG, "tab:orange", "^"),
         ):  # fmt: skip
             chosen = [p for p in points if p.method == method and p.text == text]
             panel.plot(
@@ -201,10 +229,9 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=64, help="held-out pictures; each is edited in every attribute")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    with torch.inference_mode():
-        points = Bench(edits(arguments.sources)).all_points()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "edit_front.json").write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
+    with torch.inference_mode():
+        points = all_points(arguments.sources, arguments.output / "edit_front.json")
     (arguments.output / "edit_front.md").write_text(table(points))
     plot(points, arguments.output / "edit_front.png")
 

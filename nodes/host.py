@@ -92,7 +92,15 @@ class _MethodSampler(comfy.samplers.Sampler):
         self.outputs: tuple[Tensor, ...] = ()
 
     def sample(
-        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+        self,
+        model_wrap,
+        sigmas,
+        extra_args,
+        callback,
+        noise,
+        latent_image: Any = None,
+        denoise_mask=None,
+        disable_pbar=False,
     ):
         model = model_wrap.inner_model
         run = Run(

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
@@ -20,17 +19,11 @@ from comfy_client import ComfyClient, ComfyServer  # noqa: E402
 from devhost import Host, locate  # noqa: E402
 from pack import load_pack  # noqa: E402
 
-
-def _prepare_comfyui(comfyui: Path) -> None:
-    """Make ``import comfy`` work, on the CPU where there is no GPU. Pytest's own arguments stay out of its parser."""
-    sys.path.insert(0, str(comfyui))
-    from comfy.cli_args import args
-
-    args.cpu = not torch.cuda.is_available()
-
+from tools.reference.host_access import import_comfy  # noqa: E402
 
 if locate().comfyui.is_dir():  # the tests of the pure parts also run without a host
-    _prepare_comfyui(locate().comfyui)
+    sys.path.insert(0, str(locate().comfyui))
+    import_comfy()
 load_pack()
 
 

@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _static_checks(python: Path) -> dict[str, list[str]]:
-    return {"ruff": ["check", "."], "pyright": ["--pythonpath", str(python)]}
+    return {"ruff": ["check", "."], "pyright": []}
 
 
 def _passes(python: Path, module: str, arguments: list[str]) -> bool:

@@ -140,4 +140,5 @@ def test_unreachable_registry_is_named(tmp_path: Path):
 
 
 def test_torchvision_imports_beside_any_torch(host: Host):
-    subprocess.run([str(host.python), "-c", SHIM_CHECK], check=True)
+    check = subprocess.run([str(host.python), "-c", SHIM_CHECK], capture_output=True, text=True)
+    assert check.returncode == 0, check.stderr

@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 def _blocks(level: int) -> list[nn.Module]:
-    real = [Block(WIDTHS[level]) for _ in range(BLOCKS[level])]
+    real: list[nn.Module] = [Block(WIDTHS[level]) for _ in range(BLOCKS[level])]
     return real + [nn.Identity() for _ in range(TAESD_BLOCKS[level] - BLOCKS[level])]
 
 
@@ -61,13 +61,18 @@ def decoder() -> nn.Sequential:
     return nn.Sequential(*layers, *_blocks(0), nn.Conv2d(WIDTHS[0], 3, 3, padding=1))
 
 
+def _channels_last(module: nn.Sequential) -> nn.Sequential:
+    """The layout in which the CPU convolves fastest."""
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class Autoencoder(nn.Module):
     """Pictures (B, 3, H, W) in [0, 1] to latents of about unit variance and back."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.taesd_encoder = encoder().to(memory_format=torch.channels_last)
-        self.taesd_decoder = decoder().to(memory_format=torch.channels_last)
+        self.taesd_encoder = _channels_last(encoder())
+        self.taesd_decoder = _channels_last(decoder())
 
 
 def pictures(rng: Random, count: int) -> Tensor:
@@ -80,7 +85,7 @@ def to_tensor(picture) -> Tensor:
     return torch.from_numpy(picture).movedim(-1, 0).contiguous()
 
 
-def _loss(model: nn.Module, rank: int):
+def _loss(model: Autoencoder, rank: int):
     rng = Random(torch.initial_seed() + rank)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def build_unet() -> nn.Module:
     unet = UNetModel(**UNET_CONFIG, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     unet.requires_grad_(True)
     initialise(unet)
-    last = [unet.out[-1]]
+    last: list[Any] = [unet.out[-1]]
     last += [m.out_layers[-1] for m in unet.modules() if isinstance(m, ResBlock)]
     last += [m.proj_out for m in unet.modules() if isinstance(m, SpatialTransformer)]
     for layer in last:

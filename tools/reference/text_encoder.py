@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,13 +59,17 @@ def named_attributes(caption: str) -> list[int]:
 class TextEncoder(nn.Module):
     """The host's CLIP text model and, for training only, linear read-outs of the attributes."""
 
+    causal: Tensor
+    known: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         host_access.import_comfy()
         import comfy.clip_model
         import comfy.ops
 
-        self.transformer = comfy.clip_model.CLIPTextModel(CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
+        operations = comfy.ops.disable_weight_init
+        self.transformer: Any = comfy.clip_model.CLIPTextModel(CONFIG, torch.float32, "cpu", operations)
         self.transformer.requires_grad_(True)
         self.readout = nn.Linear(CONFIG["hidden_size"], sum(len(v) + 1 for v in LABELS.values()))
         initialise(self.transformer)
@@ -142,7 +147,7 @@ def _with_unknown_words(rng: Random, tokens: Tensor) -> Tensor:
     return torch.tensor(rows)
 
 
-def _loss(model: nn.Module, rank: int):
+def _loss(model: TextEncoder, rank: int):
     rng = Random(torch.initial_seed() + rank)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +33,7 @@ class Stage:
 
     name: str
     build: Callable[[], nn.Module]
-    loss: Callable[[nn.Module, int], Callable[[int], tuple[Tensor, dict[str, float]]]]
+    loss: Callable[[Any, int], Callable[[int], tuple[Tensor, dict[str, float]]]]
     adamw: Callable[[str], bool] = lambda name: False
     muon_lr: float = 0.02
     adamw_lr: float = 2e-3
@@ -207,7 +208,8 @@ class _Run:
                 p.grad = torch.zeros_like(p)
         gradients = [p.grad for p in self.weights if p.grad is not None]
         _sum_over_workers(gradients, self.budget.workers)
-        torch._foreach_div_(gradients, float(self.budget.workers))
+        for gradient in gradients:
+            gradient.div_(self.budget.workers)
         return torch.nn.utils.clip_grad_norm_(self.weights, 1.0).item()
 
     def _lr_factor(self) -> float:

@@ -149,7 +149,7 @@ def _coverage(thing: Thing, outline_width: float = 0) -> np.ndarray:
     turn = np.array([[np.cos(thing.angle), -np.sin(thing.angle)], [np.sin(thing.angle), np.cos(thing.angle)]])
     points = (_outline(thing.shape) @ turn.T * thing.radius + (thing.x, thing.y)) * _OVERSAMPLING
     corners = [tuple(p) for p in points]
-    canvas = Image.new("L", (SIZE * _OVERSAMPLING,) * 2)
+    canvas = Image.new("L", (SIZE * _OVERSAMPLING, SIZE * _OVERSAMPLING))
     if outline_width:
         ImageDraw.Draw(canvas).line([*corners, *corners[:2]], 255, round(outline_width * _OVERSAMPLING), joint="curve")
     else:

@@ -45,7 +45,7 @@ class ReferenceTextEncoder(comfy.sd1_clip.SD1ClipModel):
     """The text encoder as the host's CLIP loader wants it."""
 
     def __init__(self, device="cpu", dtype=None, model_options=None):
-        super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=ReferenceClip)
+        super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=ReferenceClip)  # type: ignore[arg-type]
 
 
 class ReferenceModel(comfy.supported_models.SD15):
