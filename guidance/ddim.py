@@ -50,14 +50,14 @@ def ddim_inversion(
 ) -> Iterator[InversionStep]:
     """Climb from a clean latent to the noise that DDIM would turn back into it (DDIM, section 4.3).
 
-    `z0` (B, ...) is a latent in model scale, `sigmas` (n + 1,) a falling schedule, `name` the conditioning to invert
-    under. Yields n steps, at `sigmas[n - 1]` up to `sigmas[0]`; each costs one model evaluation. At level 0 the noise
-    is undefined, so the first step asks for it at the lowest level, of the noise-free state.
+    `z0` (B, ...) is a latent in model scale, `sigmas` (n + 1,) or (n + 1, B) a falling schedule, `name` the
+    conditioning to invert under. Yields n steps, at `sigmas[n - 1]` up to `sigmas[0]`; each costs one model evaluation.
+    At level 0 the noise is undefined, so the first step asks for it at the lowest level, of the noise-free state.
 
     Raises ValueError where the schedule does not end at 0.
     """
-    if sigmas[-1] != 0:
-        raise ValueError(f"The noise levels must fall to 0, where the picture is clean; they end at {sigmas[-1]:g}.")
+    if sigmas[-1].any():
+        raise ValueError(f"The noise levels must fall to 0, where the picture is clean; they end at {sigmas[-1]}.")
     rising = sigmas.flip(0)[1:]
     x = path.noised(z0, torch.zeros_like(z0), rising[0])
     for i, sigma_next in enumerate(rising):
@@ -68,3 +68,15 @@ def ddim_inversion(
             z0_hat = z0
         x = ddim_step(path, z0_hat, eps_hat, sigma_next)
         yield InversionStep(sigma_next, x, z0_hat, eps_hat)
+
+
+def ddim_sampling(denoise: Denoiser, path: Path, x: Tensor, sigmas: Tensor, name: str) -> Tensor:
+    """Walk down from the state `x` (B, ...) at `sigmas[0]` to `sigmas[-1]` without fresh noise (DDIM, eq. 12, sigma =
+    0).
+
+    `sigmas` (n + 1,) or (n + 1, B) falls; each of the n steps costs one model evaluation.
+    """
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+        (z0_hat,) = denoise(x, sigma, (name,))
+        x = ddim_step(path, z0_hat, path.eps_hat(x, z0_hat, sigma), sigma_next)
+    return x

@@ -11,8 +11,39 @@ from torch import Tensor
 class Denoiser(Protocol):
     """A diffusion model with named conditionings, such as "positive" and "negative".
 
-    Called with a state x (B, ...), a noise level sigma (scalar, above 0) and the names of conditionings, it returns the
-    posterior mean E[z0 | x, c] (B, ...) under each of them, from one batched call of the model.
+    States are (B, ...); a noise level sigma, above 0, is a scalar or one for each item, (B,).
     """
 
-    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]: ...
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """The posterior mean E[z0 | x, c] (B, ...) under each named conditioning, from one batched call."""
+        ...
+
+
+class PairedDenoiser(Denoiser, Protocol):
+    """A denoiser that also looks at several states at once."""
+
+    def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        """The posterior means of several states at the same level, `names[i]` naming the conditionings of `xs[i]`.
+
+        As many names for each state; one batched call wherever the conditionings allow it.
+        """
+        ...
+
+
+class Guided:
+    """A denoiser with one conditioning, "guided": classifier-free guidance between two of another denoiser's.
+
+    `scale` 0 is the `null` text alone, 1 the `text` alone; a negative one turns away from the text.
+    """
+
+    def __init__(self, denoise: Denoiser, scale: float, *, null: str = "negative", text: str = "positive"):
+        self._denoise, self._scale, self._names = denoise, scale, (null, text)
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        null, text = self._denoise(x, sigma, self._names)
+        return [guided(null, text, self._scale)]
+
+
+def guided(null: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans, eq. 6), on noises or on clean estimates."""
+    return null + scale * (text - null)

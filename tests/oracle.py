@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
+from dreamsampler_pack.guidance.prior import Prior
 from torch import Tensor
 
 
@@ -19,14 +21,15 @@ class Mixture:
     variances: Tensor
 
     def responsibilities(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """p(k | x) at a noise level: (B, K)."""
+        """p(k | x) at noise levels (B or 1, 1, 1): (B, K)."""
         spread = a**2 * self.variances + b**2
         distance = (x[:, None] - a * self.means).square() / spread
         logits = self.weights.log() - 0.5 * (distance + spread.log()).sum(-1)
         return logits.softmax(-1)
 
     def posterior_mean(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """E[z0 | a z0 + b eps = x]: (B, D)."""
+        """E[z0 | a z0 + b eps = x] at scalar noise levels or one for each item, (B,): (B, D)."""
+        a, b = a.reshape(-1, 1, 1), b.reshape(-1, 1, 1)
         gain = a * self.variances / (a**2 * self.variances + b**2)
         each = self.means + gain * (x[:, None] - a * self.means)
         return (self.responsibilities(x, a, b)[..., None] * each).sum(1)
@@ -45,12 +48,21 @@ def gaussian(mean: Sequence[float], variance: Sequence[float]) -> Mixture:
 
 @dataclass(frozen=True)
 class MixtureDenoiser:
-    """A `Denoiser` over vectors (B, D), one mixture per named conditioning; counts its calls."""
+    """A `PairedDenoiser` over vectors (B, D), one mixture per named conditioning; `batches` lists its calls' sizes."""
 
     mixtures: dict[str, Mixture]
     path: Path = SCALED
+    batches: list[int] = field(default_factory=list)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        self.batches.append(len(names))
+        return self._estimates(x, sigma, names)
+
+    def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
+        self.batches.append(sum(map(len, names)))
+        return [self._estimates(x, sigma, texts) for x, texts in zip(xs, names)]
+
+    def _estimates(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         a, b = self.path.a(sigma), self.path.b(sigma)
         return [self.mixtures[name].posterior_mean(x, a, b) for name in names]
 
@@ -76,9 +88,20 @@ def levels(steps: int, top: float = 14.0, bottom: float = 0.02) -> Tensor:
     return torch.cat([ramp, torch.zeros(1, dtype=torch.float64)])
 
 
+def sigma_at(t: Tensor) -> Tensor:
+    """A clock in `SCALED` units: levels that rise from 0 to 14 over times in [0, 1], much as those of SD1.5 do."""
+    return 14 * t * torch.expm1(4 * t) / math.expm1(4)
+
+
+def prior(mixtures: dict[str, Mixture], path: Path = SCALED) -> Prior:
+    """A `Prior` that knows these mixtures; its clock gives both paths the same signal-to-noise ratios."""
+    clock = sigma_at if path is SCALED else lambda t: matched(sigma_at(t))
+    return Prior(MixtureDenoiser(mixtures, path), path, clock)
+
+
 def matched(sigmas: Tensor) -> Tensor:
     """The flow levels of the same signal-to-noise ratio as `SCALED` levels."""
     return sigmas / (1 + sigmas)
 
 
-__all__ = ["FLOW", "SCALED", "TWO_TEXTS", "Mixture", "MixtureDenoiser", "gaussian", "levels", "matched"]
+__all__ = ["FLOW", "SCALED", "TWO_TEXTS", "Mixture", "MixtureDenoiser", "gaussian", "levels", "matched", "prior"]
