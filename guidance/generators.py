@@ -33,11 +33,11 @@ class Latent:
     """The latent itself.
 
     `start` (B, ...) is where it begins. Outside `mask`, which broadcasts over it and is 1 where the picture may change,
-    it stays exactly as it was.
+    it is exactly `kept` (B, ...), which is the start itself if not given.
     """
 
-    def __init__(self, start: Tensor, mask: Tensor | None = None):
-        self._start, self._mask = start.clone(), mask
+    def __init__(self, start: Tensor, mask: Tensor | None = None, kept: Tensor | None = None):
+        self._kept, self._mask = (start if kept is None else kept).clone(), mask
         self._theta = start.clone().requires_grad_()
 
     @property
@@ -47,7 +47,7 @@ class Latent:
     def __call__(self) -> Tensor:
         if self._mask is None:
             return self._theta
-        return torch.lerp(self._start, self._theta, self._mask)
+        return torch.lerp(self._kept, self._theta, self._mask)
 
     def constrain(self) -> None:
         pass
@@ -57,11 +57,17 @@ class Pixels:
     """A picture's pixels, seen through an encoder.
 
     `start` (B, 3, H, W) is in [0, 1] and the pixels are kept there; `encode` maps them to latents differentiably.
-    `mask` (B or 1, 1, H, W) is 1 where the picture may change.
+    `mask` (B or 1, 1, H, W) is 1 where the picture may change, outside it is `kept` as for `Latent`.
     """
 
-    def __init__(self, start: Tensor, encode: Callable[[Tensor], Tensor], mask: Tensor | None = None):
-        self._pixels, self._encode = Latent(start, mask), encode
+    def __init__(
+        self,
+        start: Tensor,
+        encode: Callable[[Tensor], Tensor],
+        mask: Tensor | None = None,
+        kept: Tensor | None = None,
+    ):
+        self._pixels, self._encode = Latent(start, mask, kept), encode
 
     @property
     def parameters(self) -> Sequence[Tensor]:

@@ -2,6 +2,8 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .descriptor import TextSourceDescriptor
+from .distillation import DistillationSampler
 from .proximal import ProximalDreamSampler
 
 
@@ -9,4 +11,4 @@ class DreamSamplerExtension(ComfyExtension):
     """The list of nodes the host registers."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ProximalDreamSampler]
+        return [DistillationSampler, ProximalDreamSampler, TextSourceDescriptor]

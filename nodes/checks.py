@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..guidance.methods import FLOW_TIME, Settings
 from . import host
+from .sockets import ObjectiveSocket
 
 DEFAULT_DISTILLED_GUIDANCE = 3.5
 """What the host feeds a guidance-distilled model when the conditioning does not say."""
@@ -42,39 +44,35 @@ def true_negative(model: Any, name: str, value: Any) -> None:
         )
 
 
-def latent(model: Any, value: dict, *, needs_content: bool) -> Tensor:
-    """The float32 tensor of an image LATENT that fits the MODEL and, if `needs_content`, holds a picture."""
+def latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
+    """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds a picture where it must."""
     samples = value["samples"]
     if samples.is_nested:
-        raise ValueError(
-            "latent_image holds several latents (video with sound); connect the latent of one picture instead."
-        )
+        raise ValueError(f"{name} holds several latents (video with sound); connect the latent of one picture instead.")
     samples = host.fitted_latent(model, samples)
     if samples.ndim not in (4, 5):
-        raise ValueError(f"latent_image has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
+        raise ValueError(f"{name} has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
     if samples.ndim == 5 and samples.shape[2] != 1:
         raise ValueError(
-            f"latent_image is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one "
+            f"{name} is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one "
             "frame, or put the frames in a batch of pictures."
         )
     if samples.ndim == 5 and not host.latent_has_frames(model):
         raise ValueError(
-            "latent_image has a frame dimension but the model works on plain pictures: encode the picture with the VAE "
+            f"{name} has a frame dimension but the model works on plain pictures: encode the picture with the VAE "
             "that belongs to the model."
         )
     channels = host.latent_channels(model)
     if samples.shape[1] != channels:
         raise ValueError(
-            f"latent_image has {samples.shape[1]} channels but the model works on {channels}: encode the picture with "
+            f"{name} has {samples.shape[1]} channels but the model works on {channels}: encode the picture with "
             "the VAE that belongs to the model."
         )
     if not torch.isfinite(samples).all():
-        raise ValueError(
-            "latent_image holds NaN or infinite values: the node before it failed, often a VAE run in fp16."
-        )
+        raise ValueError(f"{name} holds NaN or infinite values: the node before it failed, often a VAE run in fp16.")
     if needs_content and not samples.any():
         raise ValueError(
-            "latent_image is empty, so there is no picture to start from: connect a VAE Encode node, or set "
+            f"{name} is empty, so there is no picture to start from: connect a VAE Encode node, or set "
             "start_from to noise."
         )
     return samples.float()
@@ -110,3 +108,70 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     if not torch.isfinite(masks).all():
         raise ValueError("The mask holds NaN or infinite values: check the node that makes it.")
     return masks.clamp(0, 1).float()
+
+
+def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, samples: Tensor, vae: Any) -> None:
+    """What a distillation needs is connected and its settings make sense."""
+    host.model_path(model)
+    _conditionings(model, chosen)
+    _vae(model, vae)
+    _reference(chosen, samples)
+    _times(settings)
+    steps(settings.steps)
+    for name in ("ode_steps", "lora_rank"):
+        if getattr(settings, name) < 1:
+            raise ValueError(
+                f"{name} is {getattr(settings, name)}: set it to 1 or more, or to -1 for the method's own."
+            )
+
+
+def _conditionings(model: Any, chosen: ObjectiveSocket) -> None:
+    if "source" in chosen.method.needs and "source" not in chosen.conditionings:
+        raise ValueError(
+            f"The method '{chosen.name}' needs a text of what the picture is now: connect a conditioning to input "
+            "'source', for example from Text-Source Descriptor."
+        )
+    for name, value in chosen.conditionings.items():
+        conditioning(name, value)
+        true_negative(model, name, value)
+
+
+def _reference(chosen: ObjectiveSocket, samples: Tensor) -> None:
+    if "reference" not in chosen.method.needs:
+        return
+    reference = chosen.reference
+    if reference is None or not reference.any():
+        raise ValueError(
+            f"The method '{chosen.name}' compares with a source picture, and latent_image is empty: connect the "
+            "encoded picture to latent_image or to reference_latent."
+        )
+    if reference.shape[1:] != samples.shape[1:] or len(reference) not in (1, len(samples)):
+        raise ValueError(
+            f"reference_latent is {_size(reference)} but latent_image is {_size(samples)}: encode both from pictures "
+            "of the same size, and give one reference or as many as there are pictures."
+        )
+
+
+def _vae(model: Any, vae: Any) -> None:
+    if vae is not None and vae.latent_channels != host.latent_channels(model):
+        raise ValueError(
+            f"The VAE makes latents of {vae.latent_channels} channels but the model works on "
+            f"{host.latent_channels(model)}: connect the VAE that belongs to the model."
+        )
+
+
+def _size(samples: Tensor) -> str:
+    return f"{len(samples)} of {samples.shape[-1]}x{samples.shape[-2]} cells"
+
+
+def _times(settings: Settings) -> None:
+    if not 0 <= settings.t_min < settings.t_max <= 1:
+        raise ValueError(
+            f"t_min is {settings.t_min:g} and t_max {settings.t_max:g}: t_min must be below t_max, both "
+            "between 0 and 1."
+        )
+    if settings.learning_rate_schedule == FLOW_TIME and settings.time_schedule != "descending":
+        raise ValueError(
+            f"learning_rate_schedule '{FLOW_TIME}' follows falling noise levels: set time_schedule to descending, or "
+            "choose another learning_rate_schedule."
+        )

@@ -178,7 +178,9 @@ class _Edit:
         states = self._inverted(run) if self.start_from == "inversion" else self._noised(run, noise)
         x = start = states[0]
         kept = None if run.mask is None else Kept(run.mask, states)
-        walk = proximal_edit(run.denoise, run.path, x, run.sigmas, settings=self.settings, noise=noise, kept=kept)
+        walk = proximal_edit(
+            run.prior.denoise, run.prior.path, x, run.sigmas, settings=self.settings, noise=noise, kept=kept
+        )
         first = run.levels if self.start_from == "inversion" else 0
         for done, step in enumerate(walk, start=first):
             run.progress(done, step.z_bar, step.x)
@@ -188,7 +190,7 @@ class _Edit:
     def _inverted(self, run: host.Run) -> list[Tensor]:
         """The source's states from the highest level down to the clean latent; without a mask, the highest alone."""
         states = deque([run.latent], maxlen=None if run.mask is not None else 1)
-        for done, step in enumerate(ddim_inversion(run.denoise, run.path, run.latent, run.sigmas)):
+        for done, step in enumerate(ddim_inversion(run.prior.denoise, run.prior.path, run.latent, run.sigmas)):
             run.progress(done, step.z0_hat, step.x)
             states.appendleft(step.x)
         return list(states)
@@ -197,4 +199,4 @@ class _Edit:
         """The same states made with one draw of noise."""
         eps = noise.like(run.latent)
         levels = run.sigmas if run.mask is not None else run.sigmas[:1]
-        return [run.path.noised(run.latent, eps, sigma) for sigma in levels]
+        return [run.prior.path.noised(run.latent, eps, sigma) for sigma in levels]

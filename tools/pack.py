@@ -27,6 +27,6 @@ def load_pack() -> ModuleType:
     return pack
 
 
-def proximal_node() -> Any:
-    """The class of the node "Proximal DreamSampler"; needs the host."""
-    return importlib.import_module(f"{load_pack().__name__}.nodes.proximal").ProximalDreamSampler
+def node(module: str, name: str) -> Any:
+    """A node's class by its module in `nodes` and its name; needs the host."""
+    return getattr(importlib.import_module(f"{load_pack().__name__}.nodes.{module}"), name)

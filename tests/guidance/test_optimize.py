@@ -327,6 +327,15 @@ def test_mask_keeps_what_it_covers_exactly():
     assert (generator()[:, 0] - start[:, 0]).abs().min() > 0.05
 
 
+def test_what_is_kept_may_differ_from_the_start():
+    start, kept = torch.ones(1, 3, dtype=torch.float64), torch.full((1, 3), -1.0, dtype=torch.float64)
+    generator = Latent(start, mask=torch.tensor([[1.0, 0.5, 0.0]], dtype=torch.float64), kept=kept)
+    assert generator().tolist() == [[1.0, 0.0, -1.0]]
+    assert generator.parameters[0].tolist() == start.tolist()
+    pixels = Pixels(start, lambda picture: 2 * picture, torch.zeros(1, 3, dtype=torch.float64), kept)
+    assert pixels().tolist() == [[-2.0, -2.0, -2.0]]
+
+
 def test_pixels_descend_through_the_encoder_and_stay_in_range():
     matrix = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     start = torch.full((2, 3, 2, 2), 0.5, dtype=torch.float64)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..pack import proximal_node
+from ..pack import node
 from . import host_access, world
 from .autoencoder import to_tensor
 from .export import CHECKPOINT, SCORER
@@ -69,7 +69,15 @@ class Reference:
     ) -> dict[str, Tensor]:
         """What Proximal DreamSampler returns from the inverted picture, with the `normal` schedule."""
         settings = (steps, gamma, gamma_schedule, 0.0, "unconditional", "inversion", "normal", 0)
-        return proximal_node().execute(self.model, positive, negative, latent, *settings).result[0]
+        sampler = node("proximal", "ProximalDreamSampler")
+        return sampler.execute(self.model, positive, negative, latent, *settings).result[0]
+
+    def distilled(
+        self, positive: Any, negative: Any, latent: dict[str, Tensor], *, method: str, seed: int, **inputs: Any
+    ) -> dict[str, Tensor]:
+        """What Distillation Sampler returns; `inputs` are any more of the node's, the others are the method's own."""
+        sampler = node("distillation", "DistillationSampler")
+        return sampler.execute(self.model, positive, negative, latent, method=method, seed=seed, **inputs).result[0]
 
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
         """The pictures (B, 3, H, W) in [0, 1] of a LATENT."""

@@ -1,0 +1,128 @@
+"""What a step of Distillation Sampler costs over the model evaluation it is made of, and how much memory it takes.
+
+    .host/venv/bin/python -m benchmarks.distillation_cost            writes benchmarks/results/distillation_cost.json
+
+The model has over 100 M random weights. The baseline of a step is one bare call of the model, batched as the method's
+is; vsd is compared with sds. Runs alternate; a ratio is the median over pairs. Memory is the peak of a process of its
+own, less what it held before the run, against the host's KSampler at the same batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tools.reference import in_process
+
+from .cost import RESULTS, parameters, random_model, seconds
+
+log = logging.getLogger("dreamsampler.benchmarks")
+TEXT_WIDTH, TOKENS, STEPS = 768, 77, 6
+SECOND_STAGE = {"method": "bridge", "first_stage": 0.0}
+
+
+class Bench:
+    """A large random model, its texts and a latent."""
+
+    def __init__(self) -> None:
+        self.reference = in_process.Reference(random_model(), None, None)
+        generator = torch.Generator().manual_seed(1)
+        texts = torch.randn(3, 1, TOKENS, TEXT_WIDTH, generator=generator)
+        self.positive, self.negative, self.source = ([[text, {}]] for text in texts)
+        self.latent = {"samples": torch.randn(1, 4, 32, 32, generator=generator)}
+
+    def distil(self, **inputs: Any) -> None:
+        """`STEPS` steps of the node."""
+        self.reference.distilled(
+            self.positive, self.negative, self.latent, source=self.source, seed=0, steps=STEPS, **inputs
+        )
+
+    def bare(self, batch: int) -> None:
+        """`STEPS` bare calls of the model."""
+        samples: Tensor = self.latent["samples"]
+        x, sigma = samples.repeat(batch, 1, 1, 1), torch.full((batch,), 2.0)
+        text = torch.randn(batch, TOKENS, TEXT_WIDTH)
+        for _ in range(STEPS):
+            self.reference.model.model.apply_model(x, sigma, c_crossattn=text)
+
+    def sample(self) -> None:
+        """`STEPS` steps of the host's KSampler, two evaluations a step."""
+        self.reference.ksampled(self.positive, self.negative, self.latent, steps=STEPS, cfg=4.0, seed=0)
+
+
+def ratio(ours: Callable[[], None], baseline: Callable[[], None], pairs: int) -> dict[str, Any]:
+    """Median of the times of two calls that alternate."""
+    ours()
+    baseline()
+    times = [(seconds(ours), seconds(baseline)) for _ in range(pairs)]
+    ratios = sorted(a / b for a, b in times)
+    return {
+        "step_seconds": statistics.median(a for a, _ in times) / STEPS,
+        "baseline_seconds": statistics.median(b for _, b in times) / STEPS,
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
+
+
+def peak_memory(run: str) -> float:
+    """MiB that a run takes at its peak beyond what was there before, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.distillation_cost", "--peak-of", run]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_peak(run: str) -> None:
+    """The inside of `peak_memory`."""
+    with torch.inference_mode():
+        bench = Bench()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if run == "ksampler":
+            bench.sample()
+        else:
+            bench.distil(**(SECOND_STAGE if run == "bridge" else {"method": run}))
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak_of:
+        return print_peak(arguments.peak_of)
+    figures: dict[str, Any] = {}
+    with torch.inference_mode():
+        bench = Bench()
+        figures["parameters"] = parameters(bench.reference.model)
+        for name, batch, inputs in (
+            ("sds", 2, {"method": "sds"}), ("bridge", 2, SECOND_STAGE), ("nfsd", 3, {"method": "nfsd"}),
+            ("csd", 3, {"method": "csd"}), ("dds", 4, {"method": "dds"}), ("flowedit", 4, {"method": "flowedit"}),
+        ):  # fmt: skip
+            figures[name] = ratio(partial(bench.distil, **inputs), partial(bench.bare, batch), arguments.pairs)
+            log.info("%s over a bare call of %d: %.3f", name, batch, figures[name]["ratio"])
+        figures["vsd"] = ratio(
+            partial(bench.distil, method="vsd"), partial(bench.distil, method="sds"), arguments.pairs
+        )
+        log.info("vsd over sds: %.3f", figures["vsd"]["ratio"])
+    figures["peak_memory_mib"] = {run: peak_memory(run) for run in ("ksampler", "sds", "bridge", "csd", "dds", "vsd")}
+    log.info("%s", figures["peak_memory_mib"])
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "distillation_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

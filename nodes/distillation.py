@@ -1,0 +1,330 @@
+"""Distillation Sampler: optimise a latent, or a picture's pixels, against a model by any distillation gradient."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..guidance.generators import Generator, Latent, Pixels
+from ..guidance.methods import FLOW_TIME, METHODS, NOISE_POLICIES, Parts, Settings, plan
+from ..guidance.noise import SeededNoise
+from ..guidance.objectives.base import NULL, SOURCE, TARGET, WEIGHTS, Objective
+from ..guidance.optimize import OPTIMIZERS, NonFiniteGradient, Step, optimise
+from ..guidance.regularizers import L2ToSource
+from ..guidance.schedules import LEARNING_RATES, TIME_SCHEDULES
+from . import checks, host
+from .sockets import OBJECTIVE, ObjectiveSocket
+
+OWN = "method's own"
+"""The choice, in a list, of what the method was published with; in a number it is `UNSET`."""
+UNSET = -1
+
+
+class DistillationSampler(io.ComfyNode):
+    """The one loop of `guidance.optimize` as a node."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DSDistillationSampler",
+            display_name="Distillation Sampler",
+            category="DreamSampler",
+            description=(
+                "Optimises a picture against a diffusion model by a score-distillation gradient: makes one from text, "
+                "or edits the one it is given. All methods share one loop; what is left at -1 or at the method's own "
+                "is as published."
+            ),
+            inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The optimised latent.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        latent_image: dict,
+        method: str,
+        seed: int,
+        source: Any = None,
+        reference_latent: dict | None = None,
+        objective: ObjectiveSocket | None = None,
+        vae: Any = None,
+        start_from: str = OWN,
+        source_weight: float = 0.0,
+        **settings: Any,
+    ) -> io.NodeOutput:
+        samples = checks.latent(model, latent_image, needs_content=False)
+        reference = samples
+        if reference_latent is not None:
+            reference = checks.latent(model, reference_latent, needs_content=False, name="reference_latent")
+        conditionings = {TARGET: positive, NULL: negative, **({} if source is None else {SOURCE: source})}
+        chosen = objective or ObjectiveSocket(method, METHODS[method], conditionings, reference)
+        given = {name: value for name, value in settings.items() if value not in (UNSET, OWN)}
+        how = _settings(chosen, given, from_noise=(from_noise := _from_noise(start_from, chosen, samples)))
+        checks.distillation(model, chosen, how, samples, vae)
+        run = _Distillation(
+            chosen=chosen,
+            settings=how,
+            seeds=checks.seeds(seed, latent_image, samples),
+            from_noise=from_noise,
+            source_weight=source_weight,
+            model=model,
+            vae=vae,
+        )
+        (latent,) = host.run_method(
+            run,
+            model=model,
+            conditionings=chosen.conditionings,
+            samples=samples,
+            sigmas=host.whole_range(model),
+            evaluations=how.steps,
+            seed=seed,
+            mask=checks.mask(latent_image.get("noise_mask"), samples),
+        )
+        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [run.curve]})
+
+
+def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:
+    """Whether to begin at noise: by default where there is no picture and the method can do without."""
+    if start_from == OWN:
+        return not chosen.method.edits and not samples.any()
+    return start_from == "noise"
+
+
+def _settings(chosen: ObjectiveSocket, given: dict[str, Any], *, from_noise: bool) -> Settings:
+    """The method's own settings with those given instead; a picture needs no first stage (SDS-Bridge, section 3.4)."""
+    started = {} if from_noise else {"first_stage": 0.0}
+    return dataclasses.replace(chosen.method.settings, **{**started, **chosen.settings, **given})
+
+
+@dataclass(frozen=True)
+class _Distillation:
+    """A whole distillation of one batch; `curve` tells what each step did."""
+
+    chosen: ObjectiveSocket
+    settings: Settings
+    seeds: list[int]
+    from_noise: bool
+    source_weight: float
+    model: Any
+    vae: Any
+    curve: dict[str, Any] = field(default_factory=lambda: {"step": [], "t": [], "gradient_norm": [], "loss": []})
+
+    def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
+        self.curve["method"] = self.chosen.name
+        with host.gradients(), ExitStack() as stack:
+            noise = SeededNoise(self.seeds)
+            generator = self._generator(run, noise, stack)
+            pulls = [L2ToSource(run.latent, self.source_weight)] if self.source_weight else []
+            walk = optimise(
+                run.prior,
+                generator,
+                self._objective(run, noise),
+                plan=plan(self.settings, run.prior, run.latent),
+                noise=noise,
+                regularizers=pulls,
+            )
+            try:
+                for step in walk:
+                    self._note(step)
+                    run.progress(step.index, step.z, step.z)
+            except NonFiniteGradient as error:
+                raise ValueError(self._broken(error)) from error
+            with torch.no_grad():
+                return (generator().clone(),)
+
+    def _objective(self, run: host.Run, noise: SeededNoise) -> Objective:
+        needs, s = self.chosen.method.needs, self.settings
+        reference = particles = None
+        if "reference" in needs and self.chosen.reference is not None:
+            reference = run.to_model_scale(self.chosen.reference)
+        if "particles" in needs:
+            particles = host.lora_particles(run, s.lora_rank, s.lora_learning_rate, self.seeds[0])
+        return self.chosen.method.objective(s, Parts(reference, particles, noise))
+
+    def _generator(self, run: host.Run, noise: SeededNoise, stack: ExitStack) -> Generator:
+        start = noise.like(run.latent) if self.from_noise else run.latent
+        if self.vae is None:
+            return Latent(start, run.mask, kept=run.latent)
+        pictures = self._pictures(run, start)
+        kept = pictures if run.mask is None or not self.from_noise else self._pictures(run, run.latent)
+        encode = stack.enter_context(host.picture_encoder(self.vae, self.model, run.to_model_scale))
+        return Pixels(pictures, encode, _for_pixels(run.mask, pictures), kept)
+
+    def _pictures(self, run: host.Run, latent: Tensor) -> Tensor:
+        return host.decoded(self.vae, run.to_host_scale(latent)).clone()
+
+    def _note(self, step: Step) -> None:
+        self.curve["step"].append(step.index)
+        self.curve["t"].append(step.t.tolist())
+        self.curve["gradient_norm"].append(step.gradient_norm.tolist())
+        self.curve["loss"].append((0.5 * step.gradient_norm.square()).tolist())
+
+    def _broken(self, error: NonFiniteGradient) -> str:
+        times = ", ".join(f"{t:.3f}" for t in error.t.tolist())
+        return (
+            f"The gradient of '{self.chosen.name}' became NaN or infinite at step {error.index + 1} of "
+            f"{self.settings.steps} (t = {times}). The preview shows the last good picture. Lower learning_rate or "
+            "guidance_scale, or load the model in a wider type (bf16 or fp32 instead of fp16)."
+        )
+
+
+def _for_pixels(mask: Tensor | None, pictures: Tensor) -> Tensor | None:
+    """A mask over latents (B, C, [1,] h, w) as one over pictures (B, 3, H, W): (B, 1, H, W)."""
+    if mask is None:
+        return None
+    plain = mask[:, :1].reshape(len(mask), 1, *mask.shape[-2:])
+    return F.interpolate(plain, pictures.shape[-2:], mode="bilinear").to(pictures)
+
+
+def _main_inputs() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="Any image model: noise-, velocity- or flow-predicting."),
+        io.Conditioning.Input("positive", tooltip="The target: what the picture should show."),
+        io.Conditioning.Input("negative", tooltip="The text that guidance starts from. Empty text is published."),
+        io.Latent.Input(
+            "latent_image",
+            tooltip="An encoded picture to edit, or an empty latent to make one from noise. Its noise mask, if it has "
+            "one, limits the change. Each item of a batch is optimised by itself; vsd makes one distribution of them.",
+        ),
+        io.Combo.Input(
+            "method",
+            options=list(METHODS),
+            default="bridge",
+            tooltip="The gradient: bridge, vsd, csd, nfsd and sds make or change pictures; dds, flowedit and dvrf "
+            "edit; full bridge is slow and exact. See the node's help for what each needs.",
+        ),
+        _whole("steps", "Steps of the optimiser, each one call of the model.", high=100_000),
+        _number("learning_rate", "Size of a step.", high=1e6, step=0.001),
+        _number("guidance_scale", "Weight of the text in the gradient; bridge: of target minus source.", high=1e4),
+        _choice(
+            "time_schedule",
+            list(TIME_SCHEDULES),
+            "Noise levels visited: uniform draws them at random, annealed draws them lower and lower, descending walks "
+            "down as sampling does.",
+        ),
+        _choice(
+            "noise_policy",
+            list(NOISE_POLICIES),
+            "Noise put in: fresh draws, one fixed draw, the estimated noise of the step before (with descending: "
+            "DreamSampler), or the noise that inverting the picture finds (SDI; costs 2 x ode_steps model calls more).",
+        ),
+        _number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
+        _number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**64 - 1,
+            control_after_generate=True,
+            tooltip="Seed of the noise, the times and the start. Item i of a batch uses seed + i.",
+        ),
+    ]
+
+
+def _connections() -> list[io.Input]:
+    return [
+        io.Conditioning.Input(
+            "source",
+            optional=True,
+            tooltip="What the picture is now: bridge, csd and full bridge leave it behind, dds, flowedit and dvrf need "
+            "the source picture's description, nfsd the text of bad pictures. Text-Source Descriptor makes it.",
+        ),
+        io.Latent.Input(
+            "reference_latent",
+            optional=True,
+            tooltip="The source picture for dds, flowedit and dvrf; latent_image itself if nothing is connected.",
+        ),
+        OBJECTIVE.Input(
+            "objective", optional=True, tooltip="An objective from another node; replaces method and texts."
+        ),
+        io.Vae.Input(
+            "vae",
+            optional=True,
+            tooltip="Optimises the picture's pixels through this VAE's encoder instead of the latent. Slower.",
+        ),
+    ]
+
+
+def _fine_settings() -> list[io.Input]:
+    return [
+        _choice(
+            "start_from",
+            ["latent", "noise"],
+            "Where to begin: at latent_image, or at noise. The method's own is latent_image unless it is empty.",
+            optional=True,
+        ),
+        _choice("optimizer", list(OPTIMIZERS), "How the gradient moves the picture.", optional=True),
+        _choice(
+            "learning_rate_schedule",
+            [*LEARNING_RATES, FLOW_TIME],
+            "How learning_rate goes over the steps. flow time, with descending and sgd, makes an ODE solver of the "
+            "optimiser (flowedit).",
+            optional=True,
+        ),
+        _choice(
+            "weighting",
+            list(WEIGHTS),
+            "Weight of the gradient by noise level: 1-alpha_bar stresses layout, uniform treats all alike, snr turns "
+            "noise into distance of pictures.",
+            optional=True,
+        ),
+        _number("eta", "Share of fresh noise in estimated or inverted noise.", high=1.0, optional=True),
+        _number(
+            "source_guidance_scale",
+            "Guidance of the second prediction in dds, flowedit and dvrf; w2 of csd.",
+            high=1e4,
+            optional=True,
+        ),
+        io.Float.Input(
+            "source_weight",
+            default=0.0,
+            min=0.0,
+            max=1e4,
+            step=0.001,
+            round=False,
+            optional=True,
+            tooltip="Pull back towards latent_image (squared distance); 0.1 is the published weight for edits by LMC.",
+        ),
+        _number(
+            "first_stage", "Share of the steps that bridge and full bridge begin with sds.", high=1.0, optional=True
+        ),
+        _whole("ode_steps", "Steps each way of full bridge, and of inverted noise.", high=1000, optional=True),
+        _whole("lora_rank", "vsd: rank of the LoRA that follows the pictures.", high=512, optional=True),
+        _number("lora_learning_rate", "vsd: the LoRA's learning rate.", high=1.0, step=1e-5, optional=True),
+    ]
+
+
+def _number(name: str, tooltip: str, *, high: float, step: float = 0.01, optional: bool = False) -> io.Input:
+    """A number that the method knows best."""
+    return io.Float.Input(
+        name,
+        default=UNSET,
+        min=UNSET,
+        max=high,
+        step=step,
+        round=False,
+        optional=optional,
+        tooltip=f"{tooltip} -1: the method's own.",
+    )
+
+
+def _whole(name: str, tooltip: str, *, high: int, optional: bool = False) -> io.Input:
+    """A whole number that the method knows best."""
+    return io.Int.Input(
+        name, default=UNSET, min=UNSET, max=high, optional=optional, tooltip=f"{tooltip} -1: the method's own."
+    )
+
+
+def _choice(name: str, options: list[str], tooltip: str, *, optional: bool = False) -> io.Input:
+    """A choice that the method knows best."""
+    return io.Combo.Input(name, options=[OWN, *options], default=OWN, optional=optional, tooltip=tooltip)

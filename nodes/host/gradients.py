@@ -1,0 +1,67 @@
+"""Gradients inside the host, which runs every node in inference mode.
+
+Tensors made in that mode, model weights among them, cannot be saved for a backward pass. An alias of the same memory
+made outside it can: no copy, no second set of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Leave inference mode, so that what is computed inside can be differentiated."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def ordinary(tensor: Tensor) -> Tensor:
+    """The same memory as a tensor that autograd accepts."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def ordinary_conditioning(cond: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A prepared conditioning whose tensors autograd accepts."""
+    return [
+        {**entry, "model_conds": {k: _ordinary_value(v) for k, v in entry["model_conds"].items()}} for entry in cond
+    ]
+
+
+def _ordinary_value(value: Any) -> Any:
+    return value._copy_with(ordinary(value.cond)) if isinstance(value.cond, Tensor) else value
+
+
+@contextmanager
+def ordinary_weights(module: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Within, a module's weights are ones that autograd accepts and does not train; afterwards its own are back.
+
+    They are aliases, unless `dtype` asks for another type than theirs, which takes copies.
+    """
+    tables: list[Any] = [table for m in module.modules() for table in (m._parameters, m._buffers)]
+    own = [dict(table) for table in tables]
+    try:
+        for table in tables:
+            for name, tensor in table.items():
+                if tensor is not None:
+                    table[name] = _untrained(tensor, dtype)
+        yield
+    finally:
+        for table, tensors in zip(tables, own):
+            table.update(tensors)
+
+
+def _untrained(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    alias = ordinary(tensor).detach()
+    if dtype is not None and alias.is_floating_point():
+        alias = alias.to(dtype)
+    return nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias

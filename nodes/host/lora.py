@@ -1,0 +1,91 @@
+"""A LoRA on the host's model, trained while sampling and gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import allow_mutation_on_saved_tensors
+from torch.nn import functional as F
+
+from ...guidance.noise import MAX_SEED
+from ...guidance.objectives.base import TARGET
+from ...guidance.objectives.vsd import ParticleModel
+from .denoiser import HostDenoiser
+from .gradients import gradients, ordinary_conditioning, ordinary_weights
+from .sampling import Run
+
+
+class LowRank:
+    """The addition `up down x` to what a linear layer makes of x (LoRA, eq. 3), as a forward hook.
+
+    Beside the layer, not in its weight: whatever the weight is stored as, it is neither copied nor changed.
+    """
+
+    def __init__(self, layer: nn.Linear, rank: int, generator: torch.Generator):
+        device = layer.weight.device
+        down = torch.randn(rank, layer.in_features, generator=generator) / layer.in_features**0.5
+        self.down = down.to(device).requires_grad_()
+        self.up = torch.zeros(layer.out_features, rank, device=device, requires_grad=True)
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        (x,) = inputs
+        down, up = (matrix.to(device=x.device, dtype=x.dtype) for matrix in (self.down, self.up))
+        return output + F.linear(F.linear(x, down), up)
+
+
+class LoraParticles:
+    """The model with a LoRA on its attention, a `ParticleModel` for VSD.
+
+    `rank` is that of each addition, `learning_rate` AdamW's.
+    """
+
+    def __init__(self, denoiser: HostDenoiser, path: Any, rank: int, learning_rate: float, seed: int):
+        self._denoiser, self._path = denoiser, path
+        self._network: nn.Module = denoiser.model.diffusion_model
+        generator = torch.Generator().manual_seed(seed % MAX_SEED)
+        self._additions = {layer: LowRank(layer, rank, generator) for layer in attention_layers(self._network)}
+        weights = [matrix for addition in self._additions.values() for matrix in (addition.down, addition.up)]
+        self._optimizer = torch.optim.AdamW(weights, lr=learning_rate)
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        with self._applied():
+            return self._denoiser(x, sigma, names)
+
+    def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
+        """One step on the mean squared error of the noise. Some of the host's networks add in place, hence mutation."""
+        cond = ordinary_conditioning(self._denoiser.conds[TARGET])
+        with gradients(), allow_mutation_on_saved_tensors(), ordinary_weights(self._network), self._applied():
+            z0_hat = self._denoiser.with_gradients(x, sigma, cond)
+            loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
+            self._optimizer.zero_grad()
+            loss.backward()
+        self._optimizer.step()
+
+    @contextmanager
+    def _applied(self) -> Iterator[None]:
+        handles = [layer.register_forward_hook(addition) for layer, addition in self._additions.items()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def attention_layers(network: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a network's attention, by the names that all families of the host use."""
+    layers = [m for name, m in network.named_modules() if isinstance(m, nn.Linear) and "attn" in name]
+    if not layers:
+        raise ValueError(
+            "The method vsd trains a LoRA on the attention of the model, and this model has none it can find. Choose "
+            "another method, or a model of another family."
+        )
+    return layers
+
+
+def lora_particles(run: Run, rank: int, learning_rate: float, seed: int) -> ParticleModel:
+    """A trainable variant of the run's model; the model is as it was between calls. Call within `gradients`."""
+    return LoraParticles(run.denoiser, run.prior.path, rank, learning_rate, seed)

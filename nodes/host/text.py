@@ -1,0 +1,25 @@
+"""The host's text encoders, and words to the user on a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def show_on_node(node_id: str, text: str) -> None:
+    """Show a text on a node itself, which the host's page does for progress but not for a text preview."""
+    from server import PromptServer  # not importable outside a server; inside one it is there
+
+    PromptServer.instance.send_progress_text(text, node_id)
+
+
+def tokens(clip: Any, text: str) -> dict[str, list]:
+    """A CLIP's tokens of a text, with word ids, by the name of each text encoder that it has.
+
+    SD3's and HiDream's tokenize for encoders that may not be loaded.
+    """
+    model = clip.cond_stage_model
+
+    def loaded(encoder: str) -> bool:
+        return all(getattr(model, name, encoder) is not None for name in (encoder, f"clip_{encoder}"))
+
+    return {name: chunks for name, chunks in clip.tokenize(text, return_word_ids=True).items() if loaded(name)}

@@ -1,0 +1,28 @@
+"""Values on the pack's own sockets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..guidance.methods import Method
+
+OBJECTIVE = io.Custom("DS_OBJECTIVE")
+
+
+@dataclass(frozen=True)
+class ObjectiveSocket:
+    """A method with what it distils from: the value of a `DS_OBJECTIVE` socket.
+
+    `conditionings` are by the names objectives use; `reference` is a LATENT's tensor that is compared with, or None.
+    """
+
+    name: str
+    method: Method
+    conditionings: dict[str, Any]
+    reference: Tensor | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the method that differ from the published ones."""

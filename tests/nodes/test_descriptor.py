@@ -1,0 +1,293 @@
+"""Text-Source Descriptor on ComfyUI's own text encoders and tokenizers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import comfy.sd
+import comfy.sd1_clip
+import comfy.sdxl_clip
+import comfy.supported_models_base
+import comfy.text_encoders.flux
+import comfy.text_encoders.hidream
+import comfy.text_encoders.qwen_image
+import comfy.text_encoders.sd3_clip
+import dreamsampler_pack
+import pytest
+import torch
+from comfy_client import ComfyClient
+from devhost import CHECKOUT
+from dreamsampler_pack.guidance.descriptors import PRESETS, Remainder, Tokenize, remainders
+from dreamsampler_pack.nodes.descriptor import TextSourceDescriptor
+from safetensors.torch import save_file
+from tiny_models import randomise
+
+from tools.reference import in_process
+
+ARTIFACTS = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
+LAST_ARTIFACTS = "blurry, bad structure, noisy, malformed"
+WORDS_BEFORE_THEM = 59
+"""Words of one token that leave room in the first chunk for the artifacts but the last."""
+
+
+@pytest.fixture(scope="module")
+def clip() -> comfy.sd.CLIP:
+    return in_process.load().clip
+
+
+@torch.inference_mode()
+def described(clip: Any, text: str, preset: str = "sds artifacts", **descriptors: str) -> Any:
+    """The node's output for one prompt, as ComfyUI gets it."""
+    return TextSourceDescriptor.execute(clip=clip, text=text, preset=preset, **descriptors)
+
+
+@torch.inference_mode()
+def encoded(clip: Any, text: str) -> list[list[Any]]:
+    """What CLIP Text Encode returns."""
+    return import_module("nodes").CLIPTextEncode().encode(clip, text)[0]  # ComfyUI's module, not the pack's
+
+
+def assert_same(actual: list[list[Any]], expected: list[list[Any]]) -> None:
+    assert len(actual) == len(expected)
+    for (tokens, values), (other_tokens, other_values) in zip(actual, expected):
+        assert torch.equal(tokens, other_tokens)
+        assert values.keys() == other_values.keys()
+        assert torch.equal(values["pooled_output"], other_values["pooled_output"])
+
+
+def shown(output: Any) -> str:
+    (text,) = output.ui.as_dict()["text"]
+    return text
+
+
+@pytest.mark.parametrize("text", ["a red circle, sharp", "a (red:1.3) \\(big\\) ((circle))", "", "circle " * 90])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_encodes_its_texts_as_clip_text_encode_does(clip: comfy.sd.CLIP, text: str, preset: str):
+    output = described(clip, text, preset, source_descriptor="(dark:1.2)")
+    target, source, target_text, source_text = output.args
+    assert source_text.endswith("(dark:1.2)") and target_text != source_text
+    assert_same(target, encoded(clip, target_text))
+    assert_same(source, encoded(clip, source_text))
+    assert not torch.equal(target[0][0][:, :77], source[0][0][:, :77]) or text.startswith("circle")
+
+
+def test_the_settings_of_the_clip_count(clip: comfy.sd.CLIP):
+    skipping = clip.clone()
+    skipping.clip_layer(-2)
+    first = described(clip, "a red circle").args
+    second = described(skipping, "a red circle").args
+    assert_same(second[0], encoded(skipping, first[2]))
+    assert not torch.equal(first[1][0][0], second[1][0][0])
+
+
+def test_texts_and_their_display(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+    output = described(clip, "A red circle, sharp.", "painting", target_descriptor="photo")
+    assert output.args[2:] == ("A red circle, sharp, photo", "A red circle, painting")
+    assert shown(output) == "Target: A red circle, sharp, photo\n\nSource: A red circle, painting"
+    assert not caplog.records
+
+
+def test_weights_end_before_what_is_added(clip: comfy.sd.CLIP):
+    source_text = described(clip, "a ((red) circle:1.2) \\(flat\\).", "painting").args[3]
+    weights = [weight for _, weight, word in clip.tokenize(source_text, return_word_ids=True)["l"][0] if word]
+    plain, red, circle, rest = 1, 1, 1, 4  # a | red | circle | ( flat ), painting
+    assert weights == [1.0] * plain + [pytest.approx(1.32)] * red + [1.2] * circle + [1.0] * rest
+
+
+def test_an_embedding_is_found_next_to_what_is_added(clip: comfy.sd.CLIP, tmp_path: Path):
+    vectors = torch.randn(2, 96, generator=torch.Generator().manual_seed(0))
+    save_file({"emb_params": vectors}, tmp_path / "old.safetensors")
+    knowing = clip.clone()
+    knowing.tokenizer = comfy.sd1_clip.SD1Tokenizer(embedding_directory=str(tmp_path))
+    output = described(knowing, "a circle, 8k, embedding:old.", "painting", source_descriptor="embedding:old")
+    assert output.args[3] == "a circle, embedding:old, painting, embedding:old"
+    tokens = [token for token, _ in knowing.tokenize(output.args[3])["l"][0]]
+    found = [token for token in tokens if torch.is_tensor(token)]
+    assert torch.equal(torch.stack(found), vectors.repeat(2, 1))
+    assert_same(output.args[1], encoded(knowing, output.args[3]))
+
+
+def test_refuses_a_missing_clip():
+    with pytest.raises(ValueError, match=r"^There is no text encoder on input 'clip'.* Connect a Load CLIP node .*\.$"):
+        described(None, "a cat")
+
+
+def test_refuses_an_unknown_preset(clip: comfy.sd.CLIP):
+    with pytest.raises(ValueError, match="^preset is 'etching': set it to one of sds artifacts"):
+        described(clip, "a cat", "etching")
+
+
+def test_says_when_both_texts_are_the_same(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+    output = described(clip, "a cat", "custom")
+    assert shown(output).split("\n\n")[2:] == [
+        "Both texts are the same, so nothing tells Bridge where to go: fill source_descriptor, or choose a preset."
+    ]
+    assert "Both texts are the same" in caplog.text
+    assert_same(output.args[0], output.args[1])
+
+
+# Texts over the token limit
+
+
+def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+    text = "cat " * WORDS_BEFORE_THEM
+    output = described(clip, text)
+    note = (
+        "The source text takes 2 chunks of 77 tokens in CLIP-L. Its end is encoded apart from its beginning, and is "
+        f'not in the pooled vector that SDXL, SD3 and Flux use: "{LAST_ARTIFACTS}". Shorten the prompt to keep the '
+        "text together."
+    )
+    assert shown(output).split("\n\n")[2:] == [note]
+    assert [record.getMessage() for record in caplog.records] == [f"Text-Source Descriptor: {note}"]
+
+    # What the note says is true.
+    ((source, values),) = output.args[1]
+    ((beginning, pooled),) = encoded(clip, output.args[3].removesuffix(LAST_ARTIFACTS))
+    ((end, _),) = encoded(clip, LAST_ARTIFACTS)
+    torch.testing.assert_close(source, torch.cat([beginning, end], 1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(values["pooled_output"], pooled["pooled_output"], rtol=1e-4, atol=1e-4)
+
+
+def test_says_so_of_each_text_by_its_name(clip: comfy.sd.CLIP):
+    target = shown(described(clip, "cat " * 75, "custom", target_descriptor="red"))
+    assert "The target text takes 2 chunks of 77 tokens in CLIP-L." in target and "The source text" not in target
+    both = shown(described(clip, "cat " * 76, "custom"))
+    assert both.count("The text takes 2 chunks of 77 tokens in CLIP-L.") == both.count(" chunks of ") == 1
+
+
+TOKENIZERS: dict[str, Callable[[], Any]] = {
+    "sd1": comfy.sd1_clip.SD1Tokenizer,
+    "sdxl": comfy.sdxl_clip.SDXLTokenizer,
+    "sd3": comfy.text_encoders.sd3_clip.SD3Tokenizer,
+    "flux": comfy.text_encoders.flux.FluxTokenizer,
+    "hidream": comfy.text_encoders.hidream.HiDreamTokenizer,
+    "qwen": comfy.text_encoders.qwen_image.QwenImageTokenizer,
+}
+
+
+def tokenizer(name: str) -> Tokenize:
+    return partial(TOKENIZERS[name]().tokenize_with_weights, return_word_ids=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoders"),
+    [("sd1", [("l",)]), ("sdxl", [("g", "l")]), ("sd3", [("g", "l")]), ("flux", [("l",)]), ("qwen", [])],
+)
+def test_only_clip_makes_chunks(name: str, encoders: list[tuple[str, ...]]):
+    text = "cat " * WORDS_BEFORE_THEM + ", " + ARTIFACTS
+    found = remainders(text, tokenizer(name))
+    assert found == [Remainder(names, 2, 77, LAST_ARTIFACTS) for names in encoders]
+    assert remainders("cat " * 75, tokenizer(name)) == []
+
+
+def test_hidreams_t5_drops_what_is_over_128_tokens():
+    tokenize = tokenizer("hidream")
+    text = " ".join(f"cat{i}" for i in range(90))
+    *others, dropped = remainders(text, tokenize)
+    assert [other.encoders for other in others] == [("g", "l")] and others[0].chunks > 1
+    assert (dropped.encoders, dropped.chunks, dropped.size) == (("t5xxl",), 1, 128)
+    read = text.removesuffix(dropped.rest)
+    assert len(read) < len(text)
+    whole = tokenize(text)["t5xxl"]
+    assert tokenize(read)["t5xxl"] == whole == tokenize(read + "dogs")["t5xxl"]
+    assert tokenize(read.rsplit(maxsplit=1)[0])["t5xxl"] != whole
+    assert (
+        dropped.sentences("text") == f'T5 reads 128 tokens of the text and drops the end, "{dropped.rest}". Shorten it.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("cat " * 75, None),
+        ("cat " * 76, "cat"),
+        ("cat " * 75 + "\n\n", None),
+        ("cat " * 75 + "\n dog, fox", "dog, fox"),
+        ("cat " * 74 + "dog, fox", "fox"),
+        ("cat " * 74 + "(red dog:1.2), fox", "(red dog:1.2), fox"),
+        ("cat " * 73 + "(red dog:1.2) fox", "fox"),
+        ("cat " * 73 + "\\(red dog\\)", "dog\\)"),
+        ("cat " * 73 + "\\(red dog) fox", "dog) fox"),
+        ("(" + "cat " * 80 + ":1.2) dog", "(" + "cat " * 80 + ":1.2) dog"),
+        ("cat " * 200, "cat " * 124 + "cat"),
+    ],
+)
+def test_the_end_begins_at_the_word_that_no_longer_fits(text: str, rest: str | None):
+    assert [found.rest for found in remainders(text, tokenizer("sd1"))] == ([] if rest is None else [rest])
+
+
+def test_a_text_encoder_that_is_not_loaded_is_not_named():
+    parts = comfy.text_encoders.sd3_clip.sd3_clip(clip_l=True, clip_g=False, t5=False)
+    target = comfy.supported_models_base.ClipTarget(comfy.text_encoders.sd3_clip.SD3Tokenizer, parts)
+    clip = comfy.sd.CLIP(target)
+    randomise(clip.cond_stage_model, seed=1)
+    output = described(clip, "cat " * WORDS_BEFORE_THEM)
+    assert "The source text takes 2 chunks of 77 tokens in CLIP-L." in shown(output)
+    assert_same(output.args[1], encoded(clip, output.args[3]))
+
+
+# The node as users and saved workflows know it
+
+
+def test_its_interface():
+    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    assert TextSourceDescriptor in asyncio.run(extension.get_node_list())
+    schema = TextSourceDescriptor.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name) == ("DSTextSourceDescriptor", "Text-Source Descriptor")
+    assert schema.category == "DreamSampler" and schema.description
+    assert [i.id for i in schema.inputs] == ["clip", "text", "preset", "target_descriptor", "source_descriptor"]
+    assert [i.id for i in schema.inputs if i.optional] == ["target_descriptor", "source_descriptor"]
+    assert [(o.io_type, o.display_name) for o in schema.outputs] == [
+        ("CONDITIONING", "target"),
+        ("CONDITIONING", "source"),
+        ("STRING", "target_text"),
+        ("STRING", "source_text"),
+    ]
+    for described in (*schema.inputs, *schema.outputs):
+        assert described.tooltip, f"{described.id or described.display_name} has no tooltip"
+
+
+def test_the_help_page_shows_what_the_presets_add():
+    page = (CHECKOUT / "js" / "docs" / "DSTextSourceDescriptor.md").read_text("utf-8")
+    for name, preset in PRESETS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert [cell.strip() for cell in row.split("|")[2:4]] == [
+            preset.target or "nothing",
+            preset.source or "nothing",
+        ]
+
+
+def prompt(**inputs: str) -> dict[str, Any]:
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dreamsampler_reference.safetensors"}}
+    node = {"class_type": "DSTextSourceDescriptor", "inputs": {"clip": ["loader", 1], **inputs}}
+    preview = {"class_type": "PreviewAny", "inputs": {"source": ["node", 3]}}
+    return {"loader": loader, "node": node, "preview": preview}
+
+
+async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
+    """Run a prompt and return the progress texts that the server sent to the page, by node."""
+    found: dict[str, str] = {}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws") as events:
+        await asyncio.to_thread(client.run, prompt)
+        while not found:
+            event = await events.receive(timeout=10)
+            if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
+                length = int.from_bytes(event.data[4:8], "big")
+                found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
+    return found
+
+
+def test_on_a_server_it_shows_its_texts_on_the_node(client: ComfyClient):
+    expected = "Target: A red circle.\n\nSource: A red circle, painting"
+    asked = prompt(text="A red circle.", preset="painting")
+    assert asyncio.run(texts_on_nodes(client, asked)) == {"node": expected}
+    asked["node"]["inputs"]["source_descriptor"] = "dark"
+    outputs = client.run(asked).outputs
+    assert outputs["node"]["text"] == [expected + ", dark"]
+    assert outputs["preview"]["text"] == ["A red circle, painting, dark"]
