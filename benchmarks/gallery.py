@@ -1,17 +1,23 @@
-"""Draws the README's pictures: sources and their edits by Proximal DreamSampler, each with the text that made it.
+"""Draws the README's pictures and the templates' thumbnails with the reference model.
 
-.host/venv/bin/python -m benchmarks.gallery         writes docs/edits.png and workflows/edit.jpg
+.host/venv/bin/python -m benchmarks.gallery         writes docs/edits.png and workflows/*.jpg
+
+The README shows sources and their edits by Proximal DreamSampler, each with the text that made it. A thumbnail shows
+what a template begins with on its left and what it makes on its right.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from tools.pack import node
 from tools.reference import in_process, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -80,15 +86,56 @@ def thumbnail(source: Tensor, edit: Tensor) -> Image.Image:
     return canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
 
 
-def main() -> None:
-    """Edit and draw."""
+def distilled(reference: in_process.Reference, text: str, preset: str, latent: dict, **inputs: Any) -> Tensor:
+    """What Text-Source Descriptor and Bridge make of a latent: (1, 3, H, W)."""
+    descriptor = node("descriptor", "TextSourceDescriptor")
+    target, source, *_ = descriptor.execute(reference.clip, text, preset).result
+    nothing = reference.conditioning([""])
+    return reference.decoded(
+        reference.distilled(target, nothing, latent, source=source, method="bridge", seed=0, **inputs)
+    )
+
+
+def edits(reference: in_process.Reference) -> None:
+    """The README's picture and the thumbnail of `edit`."""
     texts = [e.text for e in EXAMPLES]
-    with torch.inference_mode():
-        sources = in_process.pictures([e.scene for e in EXAMPLES])
-        edits = edited(in_process.load(), sources, texts)
+    sources = in_process.pictures([e.scene for e in EXAMPLES])
+    made = edited(reference, sources, texts)
     (CHECKOUT / "docs").mkdir(exist_ok=True)
-    sheet(sources, edits, texts).save(CHECKOUT / "docs" / "edits.png", optimize=True)
-    thumbnail(sources[0], edits[0]).save(CHECKOUT / "workflows" / "edit.jpg", quality=90)
+    sheet(sources, made, texts).save(CHECKOUT / "docs" / "edits.png", optimize=True)
+    _save(thumbnail(sources[0], made[0]), "edit")
+
+
+def text_to_image(reference: in_process.Reference) -> None:
+    """The thumbnail of `distil_text_to_image`, which begins with nothing to show."""
+    empty = {"samples": torch.zeros(1, 4, world.SIZE // 8, world.SIZE // 8)}
+    made = distilled(reference, world.describe(EXAMPLES[0].scene), "sds artifacts", empty, first_stage=0.9)
+    _save(to_image(made[0]).resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS), "distil_text_to_image")
+
+
+def painting_to_real(reference: in_process.Reference) -> None:
+    """The thumbnail of `painting_to_real`."""
+    scene = EXAMPLES[4].scene
+    painting = in_process.pictures([replace(scene, style="painting")])
+    made = distilled(reference, world.describe(scene), "painting", reference.latent(painting), steps=75)
+    _save(thumbnail(painting[0], made[0]), "painting_to_real")
+
+
+def _save(picture: Image.Image, template: str) -> None:
+    picture.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
+
+
+DRAWINGS = {"edits": edits, "text_to_image": text_to_image, "painting_to_real": painting_to_real}
+
+
+def main() -> None:
+    """Draw all, or those named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("drawings", nargs="*", default=list(DRAWINGS), help=f"some of {', '.join(DRAWINGS)}")
+    with torch.inference_mode():
+        reference = in_process.load()
+        for name in parser.parse_args().drawings:
+            DRAWINGS[name](reference)
 
 
 if __name__ == "__main__":

@@ -252,6 +252,15 @@ def test_inverted_noise_is_what_ddim_samples_the_picture_from(path):
     torch.testing.assert_close(eps, (x - a * z) / b, rtol=0, atol=0.02)
 
 
+def test_inversion_turns_away_from_the_text():
+    # One step from the picture as it is: eps = (1 - s) eps_hat(0) + s eps_hat(y) at the lowest level, s = -7.5.
+    here, z, t = prior(BELIEFS), torch.tensor([[0.4]], dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
+    sigma = here.sigma_at(t)
+    null, text = (sigma * (z - b.means) / (b.variances + sigma**2) for b in (NULL, TARGET))
+    eps = Inverted(steps=1)(here, z, t, sigma, SeededNoise([0]), None)
+    torch.testing.assert_close(eps, 8.5 * null - 7.5 * text, rtol=1e-10, atol=0)
+
+
 @BOTH_PATHS
 def test_flowedit_carries_a_point_to_its_counterpart(path):
     # Priors of single points make the ODE d' = (d - (m_tgt - m_src)) / s, which Euler solves exactly: d ends there.
