@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tools.pack import part
 from tools.reference import in_process, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
@@ -30,8 +31,8 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "text_to_image"
 SEED, BATCH, STEPS, REAL = 31_000, 32, 1000, 4096
-SOURCE_SUFFIX = "oversaturated, pixelated, foggy, blurry, dark"
-"""The world's own flaws, in the words it knows of the published list of SDS artifacts."""
+BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
+"""What NFSD calls bad pictures (Katzir et al., 2023)."""
 METHODS: dict[str, dict[str, Any]] = {
     "ddim": {},
     "sds": {"method": "sds"},
@@ -39,6 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "csd": {"method": "csd"},
     "vsd": {"method": "vsd"},
     "bridge": {"method": "bridge"},
+    "bridge, last tenth": {"method": "bridge", "first_stage": 0.9},
     "full bridge": {"method": "full bridge", "ode_steps": 3},
 }
 PUBLISHED = {
@@ -62,21 +64,28 @@ class Studio:
     def pictures(self, name: str, scenes: list[world.Scene], seed: int) -> Tensor:
         """(B, 3, H, W) in [0, 1]."""
         texts = [world.describe(scene) for scene in scenes]
-        positive, negative = self.reference.conditioning(texts), self.reference.conditioning([""])
+        negative = self.reference.conditioning([""])
         empty = {"samples": torch.zeros(len(scenes), 4, world.SIZE // 8, world.SIZE // 8)}
         if name == "ddim":
+            positive = self.reference.conditioning(texts)
             latent = self.reference.ksampled(positive, negative, empty, steps=30, cfg=4.0, seed=seed)
         else:
-            source = self.reference.conditioning([self.source(name, text) for text in texts])
+            pairs = [self.described(name, text) for text in texts]
+            target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs))
             latent = self.reference.distilled(
-                positive, negative, empty, source=source, seed=seed, steps=self.steps, **METHODS[name]
+                target, negative, empty, source=source, seed=seed, steps=self.steps, **METHODS[name]
             )
         return self.reference.decoded(latent)
 
     @staticmethod
-    def source(name: str, text: str) -> str:
-        """Bad pictures as such for NFSD, bad pictures of the same thing for the others."""
-        return SOURCE_SUFFIX if name == "nfsd" else f"{text}, {SOURCE_SUFFIX}"
+    def described(name: str, text: str) -> tuple[str, str]:
+        """Target and source text: Bridge's published descriptors of SDS artifacts; for NFSD bad pictures as such."""
+        describe = part("guidance.descriptors").describe
+
+        texts = describe(text, "sds artifacts")
+        if name == "nfsd":
+            return text, BAD
+        return (texts.target if "bridge" in name else text), texts.source
 
 
 def drawn(name: str, scenes: list[world.Scene], steps: int, studio: list[Studio]) -> tuple[Tensor, float]:

@@ -27,6 +27,11 @@ def load_pack() -> ModuleType:
     return pack
 
 
+def part(module: str) -> Any:
+    """A module of the pack, such as "guidance.path"."""
+    return importlib.import_module(f"{load_pack().__name__}.{module}")
+
+
 def node(module: str, name: str) -> Any:
     """A node's class by its module in `nodes` and its name; needs the host."""
-    return getattr(importlib.import_module(f"{load_pack().__name__}.nodes.{module}"), name)
+    return getattr(part(f"nodes.{module}"), name)
