@@ -13,100 +13,24 @@ model evaluations.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageFilter
-from torch import Tensor
 
-from tools.reference import in_process, world
-from tools.reference.scorer import Scorer
+from tools.reference import in_process
+
+from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, table
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
-SEED, STEPS, CFG, BATCH = 77_000, 50, 4.0, 32
+STEPS, CFG, BATCH = 50, 4.0, 32
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-ATTRIBUTES = {"colour": world.COLOURS, "background": world.COLOURS, "pattern": world.PATTERNS, "shape": world.SHAPES}
 TEXTS = ("full", "object only")
 PROXIMAL, IMG2IMG = ("proximal, alpha_bar", "proximal, constant"), "img2img"
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A source scene, the attribute to change and the scene that would be a perfect edit."""
-
-    source: world.Scene
-    attribute: str
-    target: world.Scene
-
-    @property
-    def wanted(self) -> str:
-        """The value the scorer must see."""
-        place = self.target if self.attribute in ("background", "pattern") else self.target.things[0]
-        return getattr(place, self.attribute)
-
-    def text(self, kind: str) -> str:
-        """The target text: all of the picture, or only the edited part."""
-        if kind == "full":
-            return world.describe(self.target)
-        part = world.describe_background if self.attribute in ("background", "pattern") else world.describe_object
-        return part(self.target)
-
-    def kept(self) -> np.ndarray:
-        """Where the picture must not change: (SIZE, SIZE) bool, 3 pixels clear of the edited region."""
-        if self.attribute in ("background", "pattern"):
-            return ~_grown(world.object_mask(self.source) < 0.5)
-        return ~_grown(np.maximum(world.object_mask(self.source), world.object_mask(self.target)) > 0.5)
-
-
-def _grown(region: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(region.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(7))) > 127
-
-
-def edits(sources: int) -> list[Edit]:
-    """Every attribute of every source changed once, at random, to another value."""
-    rng = Random(SEED)
-    made = []
-    for _ in range(sources):
-        source = world.sample_scene(rng, clean=True, objects=1)
-        for attribute, values in ATTRIBUTES.items():
-            taken = {source.things[0].colour, source.background, source.things[0].shape, source.pattern}
-            value = rng.choice([v for v in values if v not in taken])
-            made.append(Edit(source, attribute, world.with_attribute(source, attribute, value)))
-    return made
-
-
-@dataclass(frozen=True)
-class Point:
-    """One setting of one method: how often the target is there and the PSNR of what stays, also by attribute."""
-
-    method: str
-    strength: float
-    text: str
-    accuracy: float
-    psnr: float
-    by_attribute: dict[str, tuple[float, float]]
-
-
-def measured(method: str, strength: float, text: str, jobs: list[Edit], pictures: Tensor, scorer: Scorer) -> Point:
-    """Score a batch of edited pictures."""
-    hits = [seen[e.attribute] == e.wanted for seen, e in zip(scorer.read(pictures), jobs)]
-    errors = (pictures - in_process.pictures([e.source for e in jobs])).square().mean(1)
-    kept = torch.from_numpy(np.stack([e.kept() for e in jobs]))
-    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept)]
-    by_attribute = {}
-    for name in ATTRIBUTES:
-        rows = [(h, p) for h, p, e in zip(hits, psnr, jobs) if e.attribute == name]
-        by_attribute[name] = tuple(float(np.mean(column)) for column in zip(*rows))
-    return Point(method, strength, text, float(np.mean(hits)), float(np.mean(psnr)), by_attribute)
 
 
 class Bench:
@@ -152,45 +76,13 @@ class Bench:
         return self.proximal(strength, method.removeprefix("proximal, "), text)
 
 
-def settings() -> list[tuple[str, float, str]]:
+def settings() -> list[Setting]:
     """Every (method, strength, text) of the table, in its order."""
     rows = [(PROXIMAL[0], 0.0, "full")]
     for text in TEXTS:
         rows += [(method, gamma, text) for method in PROXIMAL for gamma in GAMMAS]
         rows += [(IMG2IMG, denoise, text) for denoise in DENOISE]
     return rows
-
-
-def all_points(sources: int, path: Path) -> list[Point]:
-    """Every setting, each written to `path` as soon as it is measured."""
-    points = read(path, sources)
-    known = {(p.method, p.strength, p.text) for p in points}
-    bench = Bench(edits(sources))
-    for setting in settings():
-        if setting not in known:
-            points.append(bench.point(*setting))
-            path.write_text(json.dumps({"sources": sources, "points": [asdict(p) for p in points]}, indent=1) + "\n")
-    return points
-
-
-def read(path: Path, sources: int) -> list[Point]:
-    """The points an earlier run wrote, none if there was no such run with as many sources."""
-    if not path.exists() or (found := json.loads(path.read_text()))["sources"] != sources:
-        return []
-    return [Point(**p) for p in found["points"]]
-
-
-def table(points: list[Point]) -> str:
-    """The points as Markdown."""
-    names = list(ATTRIBUTES)
-    rows = [
-        "| method | strength | text | accuracy | PSNR kept | " + " | ".join(names) + " |",
-        "|---|" + "---|" * (4 + len(names)),
-    ]
-    for p in points:
-        each = " | ".join(f"{p.by_attribute[n][0]:.2f} / {p.by_attribute[n][1]:.1f}" for n in names)
-        rows.append(f"| {p.method} | {p.strength:g} | {p.text} | {p.accuracy:.3f} | {p.psnr:.2f} | {each} |")
-    return "\n".join(rows) + "\n"
 
 
 def plot(points: list[Point], path: Path) -> None:
@@ -231,7 +123,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode():
-        points = all_points(arguments.sources, arguments.output / "edit_front.json")
+        bench, path = Bench(edits(arguments.sources)), arguments.output / "edit_front.json"
+        points = measured_points(settings(), arguments.sources, path, lambda setting: bench.point(*setting))
     (arguments.output / "edit_front.md").write_text(table(points))
     plot(points, arguments.output / "edit_front.png")
 

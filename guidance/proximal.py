@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from .ddim import ddim_step, fresh_share, renoised
+from .ddpm import posterior
 from .denoiser import Denoiser
 from .noise import SeededNoise
 from .path import Path
@@ -75,20 +76,30 @@ def proximal_edit(
     settings: ProximalSettings,
     noise: SeededNoise,
     kept: Kept | None = None,
+    residuals: Sequence[Tensor] | None = None,
 ) -> Iterator[ProximalStep]:
     """Sample down from `x`, pulling every clean estimate towards the text (DreamSampler, Algorithm 3).
 
     `x` (B, ...) is the state at `sigmas[0]`, such as an inverted source; `sigmas` (n + 1,) falls to 0. The denoiser
     knows the conditionings "negative" (the null text) and "positive" (the target). Yields n steps, the last at
-    `sigmas[n]`.
+    `sigmas[n]`. With the n `residuals` of a stochastic inversion a step samples the posterior of z_bar with them as its
+    noise, instead of re-noising z_bar.
     """
     for level, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:]), start=1):
         z0_null, z0_target = denoise(x, sigma, ("negative", "positive"))
         z_bar = proximal_point(z0_null, z0_target, settings.weight(path.alpha_bar(sigma)))
-        eps_hat = path.eps_hat(x, z_bar if settings.renoise == "guided" else z0_null, sigma)
-        fresh = noise.like(x) if settings.eta > 0 else None
-        eps = renoised(eps_hat, fresh, fresh_share(path, sigma, sigma_next, settings.eta))
-        x = ddim_step(path, z_bar, eps, sigma_next)
+        if residuals is not None:
+            x = posterior(path, x, z_bar, sigma, sigma_next).mean + residuals[level - 1]
+        else:
+            seen = z_bar if settings.renoise == "guided" else z0_null
+            eps_hat = path.eps_hat(x, seen, sigma)
+            x = ddim_step(path, z_bar, _mixed(path, eps_hat, sigma, sigma_next, settings.eta, noise), sigma_next)
         if kept is not None:
             x = kept.restored(x, level)
         yield ProximalStep(x, z_bar)
+
+
+def _mixed(path: Path, eps_hat: Tensor, sigma: Tensor, sigma_next: Tensor, eta: float, noise: SeededNoise) -> Tensor:
+    """The estimated noise with its share of fresh noise."""
+    fresh = noise.like(eps_hat) if eta > 0 else None
+    return renoised(eps_hat, fresh, fresh_share(path, sigma, sigma_next, eta))

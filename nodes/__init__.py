@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .descriptor import TextSourceDescriptor
 from .distillation import DistillationSampler
+from .posterior import PosteriorLatentMatch
 from .proximal import ProximalDreamSampler
 
 
@@ -11,4 +12,4 @@ class DreamSamplerExtension(ComfyExtension):
     """The list of nodes the host registers."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DistillationSampler, ProximalDreamSampler, TextSourceDescriptor]
+        return [DistillationSampler, PosteriorLatentMatch, ProximalDreamSampler, TextSourceDescriptor]

@@ -25,10 +25,25 @@ def steps(value: int) -> None:
         raise ValueError(f"steps is {value}: set it to 1 or more (50 is a good start, the paper uses 200).")
 
 
+def left_after(skip: float, sigmas: Tensor) -> Tensor:
+    """The schedule (n + 1,) without the share `skip` of its steps at the noisy end; at least one step is left."""
+    skipped = round(skip * (len(sigmas) - 1))
+    if skipped >= len(sigmas) - 1:
+        raise ValueError(f"skip is {skip:g}, which leaves out all {len(sigmas) - 1} steps: lower it.")
+    return sigmas[skipped:]
+
+
 def conditioning(name: str, value: Any) -> None:
     """A CONDITIONING with at least one entry."""
     if not value:
         raise ValueError(f"The conditioning on input '{name}' is empty: connect a CLIP Text Encode node to it.")
+
+
+def same_text(one: Any, other: Any) -> bool:
+    """Whether two CONDITIONINGs say the same."""
+    return len(one) == len(other) and all(
+        a[0].shape == b[0].shape and torch.equal(a[0], b[0]) for a, b in zip(one, other)
+    )
 
 
 def true_negative(model: Any, name: str, value: Any) -> None:
@@ -153,10 +168,17 @@ def _reference(chosen: ObjectiveSocket, samples: Tensor) -> None:
 
 
 def _vae(model: Any, vae: Any) -> None:
-    if vae is not None and vae.latent_channels != host.latent_channels(model):
+    if vae is None:
+        return
+    if vae.latent_channels != host.latent_channels(model):
         raise ValueError(
             f"The VAE makes latents of {vae.latent_channels} channels but the model works on "
             f"{host.latent_channels(model)}: connect the VAE that belongs to the model."
+        )
+    if (vae.latent_dim == 3) != host.latent_has_frames(model):
+        raise ValueError(
+            "One of VAE and model has a frame dimension in its latents and the other has none: connect the VAE that "
+            "belongs to the model."
         )
 
 

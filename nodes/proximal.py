@@ -10,11 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.ddim import ddim_inversion
+from ..guidance.ddpm import noised_states, residuals
 from ..guidance.noise import SeededNoise
 from ..guidance.proximal import Kept, ProximalSettings, proximal_edit
 from . import checks, host
 
-StartFrom = Literal["inversion", "noise"]
+StartFrom = Literal["inversion", "noise", "stochastic inversion"]
 
 
 class ProximalDreamSampler(io.ComfyNode):
@@ -85,9 +86,11 @@ class ProximalDreamSampler(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "start_from",
-                    options=["inversion", "noise"],
+                    options=["inversion", "noise", "stochastic inversion"],
                     default="inversion",
-                    tooltip="inversion edits the picture; noise forgets it and samples a new one from the seed.",
+                    tooltip="inversion edits the picture; noise forgets it and samples a new one from the seed; "
+                    "stochastic inversion edits too, with noise from the seed (DDPM inversion); its gamma is a "
+                    "guidance scale: set gamma_schedule to constant, gamma to 5 to 15 and skip to 0.36.",
                 ),
                 io.Combo.Input(
                     "scheduler",
@@ -109,6 +112,16 @@ class ProximalDreamSampler(io.ComfyNode):
                     optional=True,
                     tooltip="Where to edit: 1 edits, 0 keeps the source exactly, values between blend. Any resolution. "
                     "Without it the latent's own noise mask is used, if there is one.",
+                ),
+                io.Float.Input(
+                    "skip",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Share of the steps left out at the noisy end. More keeps more of the source's layout and "
+                    "takes less time; 0.36 is published for stochastic inversion.",
                 ),
             ],
             outputs=[
@@ -136,17 +149,18 @@ class ProximalDreamSampler(io.ComfyNode):
         scheduler: str,
         seed: int,
         mask: Tensor | None = None,
+        skip: float = 0.0,
     ) -> io.NodeOutput:
         checks.steps(steps)
         for name, value in (("positive", positive), ("negative", negative)):
             checks.conditioning(name, value)
             checks.true_negative(model, name, value)
-        samples = checks.latent(model, latent_image, needs_content=start_from == "inversion")
+        samples = checks.latent(model, latent_image, needs_content=start_from != "noise")
         region = checks.mask(latent_image.get("noise_mask") if mask is None else mask, samples)
         seeds = checks.seeds(seed, latent_image, samples)
         host.model_path(model)
-        sigmas = host.schedule(model, scheduler, steps)
-        passes = 2 if start_from == "inversion" else 1
+        sigmas = checks.left_after(skip, host.schedule(model, scheduler, steps))
+        passes = 1 if start_from == "noise" else 2
         edit = _Edit(
             ProximalSettings(gamma=gamma, gamma_schedule=gamma_schedule, eta=eta, renoise=renoise),
             start_from,
@@ -175,17 +189,39 @@ class _Edit:
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise = SeededNoise(self.seeds)
-        states = self._inverted(run) if self.start_from == "inversion" else self._noised(run, noise)
+        states, left_out = self._beginning(run, noise)
         x = start = states[0]
-        kept = None if run.mask is None else Kept(run.mask, states)
         walk = proximal_edit(
-            run.prior.denoise, run.prior.path, x, run.sigmas, settings=self.settings, noise=noise, kept=kept
+            run.prior.denoise,
+            run.prior.path,
+            x,
+            run.sigmas,
+            settings=self.settings,
+            noise=noise,
+            kept=None if run.mask is None else Kept(run.mask, states),
+            residuals=left_out,
         )
-        first = run.levels if self.start_from == "inversion" else 0
+        first = 0 if self.start_from == "noise" else run.levels
         for done, step in enumerate(walk, start=first):
             run.progress(done, step.z_bar, step.x)
             x = step.x
         return x, start
+
+    def _beginning(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
+        """The source's states from the highest level down, and the residuals between them if they are replayed."""
+        if self.start_from == "inversion":
+            return self._inverted(run), None
+        if self.start_from == "noise":
+            return self._noised(run, noise), None
+        states = noised_states(run.prior.path, run.latent, run.sigmas, noise)
+        return states, self._residuals(run, states)
+
+    def _residuals(self, run: host.Run, states: list[Tensor]) -> list[Tensor]:
+        found = []
+        for done, step in enumerate(residuals(run.prior.denoise, run.prior.path, states, run.sigmas)):
+            run.progress(done, step.z0_hat, states[done])
+            found.append(step.value)
+        return found
 
     def _inverted(self, run: host.Run) -> list[Tensor]:
         """The source's states from the highest level down to the clean latent; without a mask, the highest alone."""

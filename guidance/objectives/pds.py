@@ -1,0 +1,66 @@
+"""Posterior distillation sampling (PDS): match the stochastic latents of a picture and its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ..path import per_item
+from ..prior import Prior
+from .base import Direction, Sample
+from .delta import Delta
+
+Posterior = Literal["official", "as printed", "exact"]
+STEP = 1 / 999
+"""One of the thousand training times of a diffusion model, on the clock of `Prior`."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The weights of PDS at times (B,): `psi` of the difference of pictures, `chi` of that of noises."""
+
+    psi: Tensor
+    chi: Tensor
+
+
+def coefficients(prior: Prior, t: Tensor, posterior: Posterior) -> Coefficients:
+    """psi(t) and chi(t) (PDS, eq. 14) of one step of the DDPM posterior, from the prior's own noise levels.
+
+    In the "exact" posterior the step leads to the time before and psi is 0: PDS is DDS with the weight chi. "official",
+    the authors' code, steps back by two times and keeps the beta of one. "as printed" steps back by one and has
+    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be above two times, 2 / 999. Flow models take the
+    alpha_bar of equal signal-to-noise ratio.
+    """
+    now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (t.double(), t.double() - STEP))
+    beta = 1 - now / before
+    if posterior == "official":
+        before = prior.path.alpha_bar(prior.sigma_at(t.double() - 2 * STEP))
+    kept = now if posterior == "as printed" else 1 - beta
+    gamma = before.sqrt() * beta / (1 - now)
+    delta = kept.sqrt() * (1 - before) / (1 - now)
+    sigma = ((1 - before) / (1 - now) * beta).sqrt()
+    psi = (before.sqrt() - gamma - delta * now.sqrt()) / sigma
+    chi = gamma * (1 / now - 1).sqrt() / sigma
+    return Coefficients(psi.to(t), chi.to(t))
+
+
+@dataclass(frozen=True)
+class PDS:
+    """`chi (eps_hat(z_t, y_tgt) - eps_hat(z_t^src, y_src)) + weight psi (z - z_src)` (PDS, eq. 14).
+
+    Picture and source carry the same noise. `identity_weight` multiplies psi, what holds the picture to its source.
+    One call of 4.
+    """
+
+    delta: Delta
+    posterior: Posterior
+    identity_weight: float
+
+    def __call__(self, prior: Prior, sample: Sample) -> Direction:
+        c = coefficients(prior, sample.t, self.posterior)
+        pair = self.delta.pair(prior, sample, sample.eps)
+        edit = per_item(c.chi, sample.z) * (pair.eps_target - pair.eps_source)
+        identity = per_item(self.identity_weight * c.psi, sample.z) * (sample.z - self.delta.reference)
+        return Direction(edit + identity, pair.eps_target)
