@@ -105,9 +105,8 @@ def measured(method: str, strength: float, text: str, jobs: list[Edit], pictures
     for name in ATTRIBUTES:
         rows = [(h, p) for h, p, e in zip(hits, psnr, jobs) if e.attribute == name]
         by_attribute[name] = tuple(float(np.mean(column)) for column in zip(*rows))
-    return Point(
-        method, strength, text, float(np.mean(hits)), float(np.mean(psnr)), by_attribute, float(np.mean(structure))
-    )
+    accuracy, kept_psnr, kept_structure = (float(np.mean(column)) for column in (hits, psnr, structure))
+    return Point(method, strength, text, accuracy, kept_psnr, by_attribute, kept_structure)
 
 
 def measured_points(
@@ -138,7 +137,6 @@ def table(points: list[Point]) -> str:
     ]
     for p in points:
         each = " | ".join(f"{p.by_attribute[n][0]:.2f} / {p.by_attribute[n][1]:.1f}" for n in names)
-        rows.append(
-            f"| {p.method} | {p.strength:g} | {p.text} | {p.accuracy:.3f} | {p.psnr:.2f} | {p.structure:.3f} | {each} |"
-        )
+        figures = f"{p.accuracy:.3f} | {p.psnr:.2f} | {p.structure:.3f}"
+        rows.append(f"| {p.method} | {p.strength:g} | {p.text} | {figures} | {each} |")
     return "\n".join(rows) + "\n"

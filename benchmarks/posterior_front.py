@@ -2,10 +2,10 @@
 
     .host/venv/bin/python -m benchmarks.posterior_front       writes benchmarks/results/posterior_front.{json,md,png}
 
-Held-out sources of the reference world are edited in one attribute each, with full descriptions of source and target. The
-scorer says whether the target attribute is there; PSNR and SSIM outside the edited region say what was kept. Distillation
-takes 200 steps of Adam at 0.01 and the guidance named, inversions and img2img 200 steps, the flow edits their published
-33 and 50. Points already in the JSON are kept; delete the file to start over.
+Held-out sources of the reference world are edited in one attribute each, with full descriptions of source and target.
+The scorer says whether the target attribute is there; PSNR and SSIM outside the edited region say what was kept.
+Distillation takes 200 steps of Adam at 0.01 and the guidance named, inversions and img2img 200 steps, the flow edits
+their published 33 and 50. Points already in the JSON are kept; delete the file to start over.
 """
 
 from __future__ import annotations
