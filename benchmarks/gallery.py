@@ -121,11 +121,29 @@ def painting_to_real(reference: in_process.Reference) -> None:
     _save(thumbnail(painting[0], made[0]), "painting_to_real")
 
 
+def posterior_edit(reference: in_process.Reference) -> None:
+    """The thumbnail of `posterior_edit`."""
+    scene = EXAMPLES[0].scene
+    picture = in_process.pictures([scene])
+    latent = reference.latent(picture)
+    texts = [world.describe(s) for s in (scene, world.with_attribute(scene, "colour", "blue"))]
+    source, target, nothing = (reference.conditioning([text]) for text in (*texts, ""))
+    match = node("posterior", "PosteriorLatentMatch")
+    objective = match.execute(latent, source, target, nothing, 15.0, "official", 1.0).result[0]
+    made = reference.distilled(target, nothing, latent, method="bridge", seed=0, steps=400, objective=objective)
+    _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
+
+
 def _save(picture: Image.Image, template: str) -> None:
     picture.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
 
 
-DRAWINGS = {"edits": edits, "text_to_image": text_to_image, "painting_to_real": painting_to_real}
+DRAWINGS = {
+    "edits": edits,
+    "text_to_image": text_to_image,
+    "painting_to_real": painting_to_real,
+    "posterior_edit": posterior_edit,
+}
 
 
 def main() -> None:

@@ -125,12 +125,11 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     return masks.clamp(0, 1).float()
 
 
-def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, samples: Tensor, vae: Any) -> None:
+def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: Any) -> None:
     """What a distillation needs is connected and its settings make sense."""
     host.model_path(model)
     _conditionings(model, chosen)
     _vae(model, vae)
-    _reference(chosen, samples)
     _times(settings)
     steps(settings.steps)
     for name in ("ode_steps", "lora_rank"):
@@ -151,20 +150,23 @@ def _conditionings(model: Any, chosen: ObjectiveSocket) -> None:
         true_negative(model, name, value)
 
 
-def _reference(chosen: ObjectiveSocket, samples: Tensor) -> None:
+def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> Tensor | None:
+    """The float32 tensor that a method compares `samples` with, of their size and one or as many, if it does."""
     if "reference" not in chosen.method.needs:
-        return
-    reference = chosen.reference
-    if reference is None or not reference.any():
+        return None
+    name = chosen.reference_input
+    compared = None if chosen.reference is None else latent(model, chosen.reference, needs_content=False, name=name)
+    if compared is None or not compared.any():
         raise ValueError(
-            f"The method '{chosen.name}' compares with a source picture, and latent_image is empty: connect the "
-            "encoded picture to latent_image or to reference_latent."
+            f"The method '{chosen.name}' compares with a source picture, and {name} is empty: connect the encoded "
+            "picture to latent_image or to reference_latent."
         )
-    if reference.shape[1:] != samples.shape[1:] or len(reference) not in (1, len(samples)):
+    if compared.shape[1:] != samples.shape[1:] or len(compared) not in (1, len(samples)):
         raise ValueError(
-            f"reference_latent is {_size(reference)} but latent_image is {_size(samples)}: encode both from pictures "
-            "of the same size, and give one reference or as many as there are pictures."
+            f"{name} is {_size(compared)} but latent_image is {_size(samples)}: encode both from pictures of the same "
+            "size, and give one reference or as many as there are pictures."
         )
+    return compared
 
 
 def _vae(model: Any, vae: Any) -> None:

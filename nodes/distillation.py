@@ -63,17 +63,21 @@ class DistillationSampler(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         samples = checks.latent(model, latent_image, needs_content=False)
-        reference = samples
-        if reference_latent is not None:
-            reference = checks.latent(model, reference_latent, needs_content=False, name="reference_latent")
         conditionings = {TARGET: positive, NULL: negative, **({} if source is None else {SOURCE: source})}
-        chosen = objective or ObjectiveSocket(method, METHODS[method], conditionings, reference)
+        chosen = objective or ObjectiveSocket(
+            method,
+            METHODS[method],
+            conditionings,
+            reference=latent_image if reference_latent is None else reference_latent,
+            reference_input="latent_image" if reference_latent is None else "reference_latent",
+        )
         given = {name: value for name, value in settings.items() if value not in (UNSET, OWN)}
         how = _settings(chosen, given, from_noise=(from_noise := _from_noise(start_from, chosen, samples)))
-        checks.distillation(model, chosen, how, samples, vae)
+        checks.distillation(model, chosen, how, vae)
         run = _Distillation(
             chosen=chosen,
             settings=how,
+            reference=checks.reference(model, chosen, samples),
             seeds=checks.seeds(seed, latent_image, samples),
             from_noise=from_noise,
             source_weight=source_weight,
@@ -112,6 +116,7 @@ class _Distillation:
 
     chosen: ObjectiveSocket
     settings: Settings
+    reference: Tensor | None
     seeds: list[int]
     from_noise: bool
     source_weight: float
@@ -143,11 +148,9 @@ class _Distillation:
                 return (generator().clone(),)
 
     def _objective(self, run: host.Run, noise: SeededNoise) -> Objective:
-        needs, s = self.chosen.method.needs, self.settings
-        reference = particles = None
-        if "reference" in needs and self.chosen.reference is not None:
-            reference = run.to_model_scale(self.chosen.reference)
-        if "particles" in needs:
+        s, particles = self.settings, None
+        reference = None if self.reference is None else run.to_model_scale(self.reference)
+        if "particles" in self.chosen.method.needs:
             particles = host.lora_particles(run, s.lora_rank, s.lora_learning_rate, self.seeds[0])
         return self.chosen.method.objective(s, Parts(reference, particles, noise))
 

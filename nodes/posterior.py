@@ -93,4 +93,4 @@ class PosteriorLatentMatch(io.ComfyNode):
 
         method = Method(PUBLISHED, frozenset({"source", "reference"}), pds, edits=True)
         own = {"guidance_scale": guidance_scale}
-        return io.NodeOutput(ObjectiveSocket("pds", method, conditionings, source_latent["samples"], own))
+        return io.NodeOutput(ObjectiveSocket("pds", method, conditionings, source_latent, "source_latent", own))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..guidance.methods import Method
 
@@ -17,12 +16,14 @@ OBJECTIVE = io.Custom("DS_OBJECTIVE")
 class ObjectiveSocket:
     """A method with what it distils from: the value of a `DS_OBJECTIVE` socket.
 
-    `conditionings` are by the names objectives use; `reference` is a LATENT's tensor that is compared with, or None.
+    `conditionings` are by the names objectives use; `reference` is the LATENT that is compared with, or None, and
+    `reference_input` the name of the input it came by.
     """
 
     name: str
     method: Method
     conditionings: dict[str, Any]
-    reference: Tensor | None = None
+    reference: dict[str, Any] | None = None
+    reference_input: str = "reference_latent"
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method that differ from the published ones."""

@@ -104,3 +104,16 @@ def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
     assert in_process.psnr(real, truth) > in_process.psnr(as_tensor(Image.open(source)), truth) + 3
     (seen,) = in_process.load_scorer().read(real)
     assert (seen["style"], seen["colour"], seen["background"]) == ("picture", "blue", "yellow")
+
+
+def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
+    source = stored(scene, tmp_path)
+    prompt = json.loads((PROMPTS / "posterior_edit.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(source)
+    edited = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
+    (seen,) = in_process.load_scorer().read(edited)
+    assert (seen["colour"], seen["shape"], seen["pattern"]) == ("blue", "heart", "dotted")
+    outside = torch.from_numpy(world.object_mask(scene)) < 0.01
+    error = (edited - as_tensor(Image.open(source))).square().mean(1)[0]
+    assert -10 * error[outside].mean().log10() > 22

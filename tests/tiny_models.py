@@ -1,4 +1,4 @@
-"""Small random models, made of ComfyUI's own classes, and what it takes to run the pack's node on them."""
+"""Small random models, made of ComfyUI's own classes, and what it takes to run the pack's nodes on them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import comfy.ldm.models.autoencoder
+import comfy.ldm.wan.vae
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.patcher_extension
+import comfy.sd
 import comfy.supported_models
+import comfy.taesd.taesd
 import torch
 from comfy.model_base import ModelType
+from dreamsampler_pack.nodes.distillation import DistillationSampler
 from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
 from torch import Tensor
 
@@ -156,7 +161,7 @@ def text(seed: int, **values: Any) -> Conditioning:
     return [[tokens, {"pooled_output": torch.randn(1, POOLED_WIDTH, generator=generator), **values}]]
 
 
-POSITIVE, NEGATIVE = text(1), text(2)
+POSITIVE, NEGATIVE, SOURCE = text(1), text(2), text(3)
 
 
 def picture(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
@@ -204,6 +209,62 @@ def edit(
     return edited, inverted
 
 
+OWN, UNSET = "method's own", -1
+"""What leaves a setting of Distillation Sampler to the method, in a list and in a number."""
+
+
+def distil(
+    model: comfy.model_patcher.ModelPatcher,
+    latent: Latent,
+    *,
+    positive: Conditioning = POSITIVE,
+    negative: Conditioning = NEGATIVE,
+    source: Conditioning | None = SOURCE,
+    method: str = "sds",
+    steps: int = 3,
+    learning_rate: float = UNSET,
+    guidance_scale: float = UNSET,
+    time_schedule: str = OWN,
+    noise_policy: str = OWN,
+    t_min: float = UNSET,
+    t_max: float = UNSET,
+    seed: int = 100,
+    reference: Latent | None = None,
+    objective: Any = None,
+    vae: comfy.sd.VAE | None = None,
+    ode_steps: int = 2,
+    **fine: Any,
+) -> tuple[Latent, dict[str, list[Any]]]:
+    """Run Distillation Sampler as ComfyUI runs it, in inference mode: its LATENT, and what it tells of each step.
+
+    `fine` are its fine settings by name; what is None is left out, as an unconnected input is.
+    """
+    connected = {"source": source, "reference_latent": reference, "objective": objective, "vae": vae}
+    with torch.inference_mode():
+        output = DistillationSampler.execute(
+            model=model,
+            positive=positive,
+            negative=negative,
+            latent_image=latent,
+            method=method,
+            steps=steps,
+            learning_rate=learning_rate,
+            guidance_scale=guidance_scale,
+            time_schedule=time_schedule,
+            noise_policy=noise_policy,
+            t_min=t_min,
+            t_max=t_max,
+            seed=seed,
+            ode_steps=ode_steps,
+            **{name: value for name, value in connected.items() if value is not None},
+            **fine,
+        )
+    (distilled,), told = output.args, output.ui
+    assert isinstance(told, dict)
+    (curve,) = told["distillation"]
+    return distilled, curve
+
+
 class Calls:
     """Counts what a MODEL does: `runs` are samplings begun, `batches` holds the batch size of each forward call."""
 
@@ -225,6 +286,46 @@ class Calls:
         watched.set_model_unet_function_wrapper(call)
         watched.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, begin)
         return watched
+
+
+_KL = {
+    "embed_dim": 4,
+    "ddconfig": {
+        "double_z": True,
+        "z_channels": 4,
+        "resolution": 64,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 1, 1, 1],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    },
+}
+_WAN = {
+    "dim": 4,
+    "z_dim": 16,
+    "dim_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_scales": [],
+    "temperal_downsample": [False, True, True],
+    "dropout": 0.0,
+}
+_AUTOENCODERS: dict[str, Callable[[], torch.nn.Module]] = {
+    "taesd": comfy.taesd.taesd.TAESD,
+    "taesd-16": lambda: comfy.taesd.taesd.TAESD(latent_channels=16),
+    "kl": lambda: comfy.ldm.models.autoencoder.AutoencoderKL(**_KL),
+    "wan": lambda: comfy.ldm.wan.vae.WanVAE(**_WAN),
+}
+
+
+@cache
+def tiny_vae(kind: str, dtype: torch.dtype = torch.float32) -> comfy.sd.VAE:
+    """A VAE with seeded random weights stored as `dtype`: "kl" and "taesd" have 4 channels, "wan" 16 and frames."""
+    network = _AUTOENCODERS[kind]()
+    randomise(network, seed=3)
+    return comfy.sd.VAE(sd=network.state_dict(), config={"params": _KL} if kind == "kl" else None, dtype=dtype)
 
 
 @cache

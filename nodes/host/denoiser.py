@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import comfy.conds
@@ -13,10 +15,15 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from .gradients import ordinary_conditioning
+
 log = logging.getLogger("dreamsampler")
 
 Cond = list[dict[str, Any]]
 """A CONDITIONING as the host has prepared it for sampling."""
+Ask = Callable[[Tensor, Tensor, Sequence[Cond]], list[Tensor]]
+Controls = dict[tuple[Any, int], Any]
+"""ControlNets that have the hint of one item alone, by the whole ControlNet and the item."""
 
 WHERE_AND_WHEN = (
     "timestep_start", "timestep_end", "area", "strength", "mask", "mask_strength", "hooks", "control", "gligen",
@@ -34,6 +41,7 @@ class HostDenoiser:
     def __init__(self, model: Any, conds: dict[str, Cond], model_options: dict[str, Any]):
         self.model, self.conds, self.model_options = model, conds, model_options
         self._one_text, self._one_item = False, False
+        self._controls: Controls = {}
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         with torch.inference_mode():
@@ -51,12 +59,19 @@ class HostDenoiser:
 
     def with_gradients(self, x: Tensor, sigma: Tensor, cond: Cond) -> Tensor:
         """One estimate in the grad mode of the caller, for training."""
-        return self._evaluated(x, sigma.expand(len(x)), [cond])[0]
+
+        def ask(x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+            return self._evaluated(x, levels, [ordinary_conditioning(cond) for cond in conds])
+
+        levels = sigma.expand(len(x))
+        if _act_alike([cond], levels):
+            return ask(x, levels, [cond])[0]
+        return self._item_by_item(ask, x, levels, [cond])[0]
 
     def _estimates(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         """All of them at once; where memory does not suffice, text by text, and then picture by picture."""
-        if len(x) > 1 and (self._one_item or _depends_on_time(conds) and len(levels.unique()) > 1):
-            return self._item_by_item(x, levels, conds)
+        if len(x) > 1 and self._one_item or not _act_alike(conds, levels):
+            return self._item_by_item(self._estimates, x, levels, conds)
         if len(conds) > 1 and self._one_text:
             return [self._estimates(x, levels, [cond])[0] for cond in conds]
         try:
@@ -76,9 +91,9 @@ class HostDenoiser:
             log.warning("Out of memory: from now on the model is asked for one picture at a time.")
             self._one_item = True
 
-    def _item_by_item(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+    def _item_by_item(self, ask: Ask, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         rows = [
-            self._estimates(x[i : i + 1], levels[i : i + 1], [item_of(cond, i) for cond in conds])
+            ask(x[i : i + 1], levels[i : i + 1], [item_of(cond, i, self._controls) for cond in conds])
             for i in range(len(x))
         ]
         return [torch.cat(column) for column in zip(*rows)]
@@ -96,13 +111,33 @@ class HostDenoiser:
         })  # fmt: skip
 
 
-def _depends_on_time(conds: Sequence[Cond]) -> bool:
-    """Whether some text acts at certain times only: the host looks at the first item's time for the whole batch."""
-    entries = [entry for cond in conds for entry in cond]
-    return any(
-        "timestep_start" in e or "timestep_end" in e or getattr(e.get("control"), "timestep_range", None)
-        for e in entries
-    )
+def _act_alike(conds: Sequence[Cond], levels: Tensor) -> bool:
+    """Whether the same acts on all items: the host looks at the first item's time for the whole batch."""
+    if len(levels) == 1:
+        return True
+    ranges = [limits for cond in conds for entry in cond for limits in _time_ranges(entry)]
+    return all(((levels <= start) & (levels >= end)).unique().numel() == 1 for start, end in ranges)
+
+
+def _time_ranges(entry: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """From which noise level down to which an entry acts, and each of its ControlNets."""
+    if "timestep_start" in entry or "timestep_end" in entry:
+        yield entry.get("timestep_start", math.inf), entry.get("timestep_end", -math.inf)
+    for control in _chain(entry.get("control")):
+        if control.timestep_range is not None:
+            yield control.timestep_range
+
+
+def _chain(control: Any) -> Iterator[Any]:
+    """A ControlNet and those that act before it."""
+    while control is not None:
+        yield control
+        control = control.previous_controlnet
+
+
+def _hints(control: Any) -> int:
+    """How many hints a ControlNet holds."""
+    return 1 if control.cond_hint_original is None else len(control.cond_hint_original)
 
 
 def joined(conds: Sequence[Cond], batch: int) -> Cond | None:
@@ -124,6 +159,8 @@ def _joined_entry(entries: Sequence[dict[str, Any]], batch: int) -> dict[str, An
         for key in WHERE_AND_WHEN
     ):
         return None
+    if any(batch % _hints(control) for control in _chain(first.get("control"))):
+        return None
     said = [
         {name: value.process_cond(batch_size=batch, area=None) for name, value in entry["model_conds"].items()}
         for entry in entries
@@ -133,7 +170,8 @@ def _joined_entry(entries: Sequence[dict[str, Any]], batch: int) -> dict[str, An
     together = {
         name: value._copy_with(value.concat([other[name] for other in said[1:]])) for name, value in said[0].items()
     }
-    return {**first, "model_conds": together, "uuid": uuid.uuid4()}
+    where = {"mask": first["mask"][:batch]} if "mask" in first else {}
+    return {**first, **where, "model_conds": together, "uuid": uuid.uuid4()}
 
 
 def _equal(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
@@ -142,17 +180,33 @@ def _equal(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
     return isinstance(a, (int, float, tuple, list)) and a == b
 
 
-def item_of(cond: Cond, index: int) -> Cond:
-    """The conditioning of one item of a batch."""
-    return [_entry_of_item(entry, index) for entry in cond]
+def item_of(cond: Cond, index: int, controls: Controls) -> Cond:
+    """The conditioning of one item of a batch. `controls` keeps its ControlNets, and what they prepare, for reuse."""
+    return [_entry_of_item(entry, index, controls) for entry in cond]
 
 
-def _entry_of_item(entry: dict[str, Any], index: int) -> dict[str, Any]:
+def _entry_of_item(entry: dict[str, Any], index: int, controls: Controls) -> dict[str, Any]:
     said = {name: _value_of_item(value, index) for name, value in entry["model_conds"].items()}
     own = {**entry, "model_conds": said, "uuid": uuid.uuid4()}
     if "mask" in entry:
         own["mask"] = _row(entry["mask"], index)
+    if "control" in entry:
+        own["control"] = _control_of_item(entry["control"], index, controls)
     return own
+
+
+def _control_of_item(control: Any, index: int, controls: Controls) -> Any:
+    """A ControlNet with one item's hint: the host would give it the first item's."""
+    if all(_hints(each) == 1 for each in _chain(control)):
+        return control
+    if (control, index) not in controls:
+        controls[control, index] = own = copy.copy(control)
+        place = index % _hints(control)
+        own.cond_hint_original = _row(control.cond_hint_original, place)
+        own.extra_concat_orig = [_row(each, place) for each in control.extra_concat_orig]
+        own.cond_hint = own.control_input = None
+        own.previous_controlnet = _control_of_item(control.previous_controlnet, index, controls)
+    return controls[control, index]
 
 
 def _value_of_item(value: Any, index: int) -> Any:

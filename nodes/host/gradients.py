@@ -31,14 +31,32 @@ def ordinary(tensor: Tensor) -> Tensor:
 
 
 def ordinary_conditioning(cond: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A prepared conditioning whose tensors autograd accepts."""
-    return [
-        {**entry, "model_conds": {k: _ordinary_value(v) for k, v in entry["model_conds"].items()}} for entry in cond
-    ]
+    """A prepared conditioning whose tensors autograd accepts, and whose ControlNets it takes for constants."""
+    return [_ordinary_entry(entry) for entry in cond]
+
+
+def _ordinary_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    said = {name: _ordinary_value(value) for name, value in entry["model_conds"].items()}
+    control = {"control": _Constant(entry["control"])} if "control" in entry else {}
+    return {**entry, **control, "model_conds": said}
 
 
 def _ordinary_value(value: Any) -> Any:
     return value._copy_with(ordinary(value.cond)) if isinstance(value.cond, Tensor) else value
+
+
+class _Constant:
+    """A ControlNet that is not differentiated: nothing that is trained here reaches it."""
+
+    def __init__(self, control: Any):
+        self._control = control
+
+    def get_control(self, *arguments: Any) -> dict[str, list[Tensor | None]] | None:
+        with torch.no_grad():
+            outputs = self._control.get_control(*arguments)
+        if outputs is None:
+            return None
+        return {name: [None if x is None else ordinary(x) for x in each] for name, each in outputs.items()}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ...guidance.noise import MAX_SEED
 from ...guidance.objectives.base import TARGET
 from ...guidance.objectives.vsd import ParticleModel
 from .denoiser import HostDenoiser
-from .gradients import gradients, ordinary_conditioning, ordinary_weights
+from .gradients import gradients, ordinary_weights
 from .sampling import Run
 
 
@@ -57,9 +57,8 @@ class LoraParticles:
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """One step on the mean squared error of the noise. Some of the host's networks add in place, hence mutation."""
-        cond = ordinary_conditioning(self._denoiser.conds[TARGET])
         with gradients(), allow_mutation_on_saved_tensors(), ordinary_weights(self._network), self._applied():
-            z0_hat = self._denoiser.with_gradients(x, sigma, cond)
+            z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
             loss.backward()

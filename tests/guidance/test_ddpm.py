@@ -34,7 +34,7 @@ def test_posterior_is_that_of_the_joint_gaussian(path):
 
 
 def test_posterior_is_ddpm_in_its_own_words():
-    # DDPM, eq. 7: mean = (sqrt(A_s) beta x0 + sqrt(alpha) (1 - A_s) z_t) / (1 - A_t), variance beta (1 - A_s) / (1 - A_t).
+    # DDPM, eq. 7: (sqrt(A_s) beta x0 + sqrt(alpha) (1 - A_s) z_t) / (1 - A_t), variance beta (1 - A_s) / (1 - A_t).
     sigma, after = levels(20)[torch.tensor([5, 6])]
     now, before = 1 / (1 + sigma**2), 1 / (1 + after**2)
     alpha = now / before

@@ -176,8 +176,9 @@ def test_the_node_as_users_and_saved_workflows_know_it():
         "scheduler",
         "seed",
         "mask",
+        "skip",
     ]
-    assert [i.id for i in schema.inputs if i.optional] == ["mask"]
+    assert [i.id for i in schema.inputs if i.optional] == ["mask", "skip"]
     assert [output.display_name for output in schema.outputs] == ["latent", "inverted_noise"]
     assert schema.description
     for described in (*schema.inputs, *schema.outputs):

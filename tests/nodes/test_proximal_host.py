@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -12,13 +10,23 @@ import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.sd
-import comfy.utils
 import latent_preview
 import numpy as np
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
+from host_oracle import (
+    HOST_NODES,
+    LORA_LAYER,
+    Draws,
+    assert_differs,
+    assert_same,
+    left_half,
+    progress_hook,
+    set_mask,
+    tiny_lora,
+)
 from tiny_models import (
     EPS,
     FAMILIES,
@@ -38,19 +46,7 @@ from tiny_models import (
 )
 from torch import Tensor
 
-HOST_NODES = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
 STEPS = 4
-
-
-class Draws:
-    """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip promises."""
-
-    def __init__(self, shape: torch.Size, seed: int):
-        self.shape = shape
-        self.generators = [torch.Generator().manual_seed(seed + i) for i in range(shape[0])]
-
-    def __call__(self, *levels: Tensor) -> Tensor:
-        return torch.stack([torch.randn(self.shape[1:], generator=generator) for generator in self.generators])
 
 
 def host_sampled(
@@ -86,26 +82,6 @@ def host_sampled(
             callback=callback,
             disable_pbar=True,
         )
-
-
-def assert_same(actual: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
-    """Equal but for the order of a float32's operations, over a trajectory."""
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * expected.std().item())
-
-
-def assert_differs(actual: Tensor, other: Tensor, share: float = 0.01) -> None:
-    """Further apart than a share of the spread of the latent, which no rounding explains."""
-    assert ((actual - other).std() / other.std()).item() > share
-
-
-def left_half(width: int = 64) -> Tensor:
-    mask = torch.zeros(1, width, width)
-    mask[..., : width // 2] = 1
-    return mask
-
-
-def set_mask(conditioning: Conditioning, mask: Tensor) -> Conditioning:
-    return HOST_NODES["ConditioningSetMask"]().append(conditioning, mask, "default", 1.0)[0]
 
 
 # The host's samplers
@@ -247,17 +223,6 @@ def test_a_masked_text_moves_its_part_of_the_picture(family: Family):
 # The host's patches
 
 
-LORA_LAYER = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
-
-
-def tiny_lora() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(6)
-    return {
-        f"{LORA_LAYER}.lora_up.weight": torch.randn(32, 2, generator=generator),
-        f"{LORA_LAYER}.lora_down.weight": torch.randn(2, 16, generator=generator),
-    }
-
-
 def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
     model, latent, lora = tiny(EPS), picture(EPS), tiny_lora()
     before, _ = edit(model, latent)
@@ -302,17 +267,6 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard():
 
 
 # The host's progress bar
-
-
-@contextmanager
-def progress_hook(hook: Callable[..., None]) -> Iterator[None]:
-    """Listen to progress as the host's server does."""
-    before = comfy.utils.PROGRESS_BAR_HOOK
-    comfy.utils.set_progress_bar_global_hook(hook)
-    try:
-        yield
-    finally:
-        comfy.utils.set_progress_bar_global_hook(before)
 
 
 @pytest.mark.parametrize(("start_from", "total"), [("inversion", 2 * STEPS), ("noise", STEPS)])

@@ -1,0 +1,546 @@
+"""Distillation Sampler on small random models of every family: what a user may rely on, whatever the model."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from typing import Any
+
+import dreamsampler_pack
+import pytest
+import torch
+from comfy_api.latest import io
+from dreamsampler_pack.guidance.methods import METHODS, Method, Parts, Settings
+from dreamsampler_pack.guidance.objectives.base import Direction, Objective, Sample
+from dreamsampler_pack.guidance.prior import Prior
+from dreamsampler_pack.nodes.distillation import DistillationSampler
+from dreamsampler_pack.nodes.sockets import ObjectiveSocket
+from host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook
+from tiny_models import (
+    EPS,
+    FAMILIES,
+    FLUX,
+    NEGATIVE,
+    OWN,
+    POSITIVE,
+    QWEN,
+    SD3,
+    SOURCE,
+    UNSET,
+    Family,
+    V,
+    distil,
+    picture,
+    text,
+    tiny,
+)
+from torch import Tensor
+
+NAMES = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf"]
+"""The methods, in the order of the list that saved workflows know."""
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+every_method = pytest.mark.parametrize("method", NAMES)
+some_families = pytest.mark.parametrize("family", [EPS, SD3, QWEN], ids=str)
+
+
+def empty(family: Family, count: int = 1) -> dict[str, Any]:
+    return {"samples": torch.zeros(count, *family.shape)}
+
+
+def result(*args: Any, **options: Any) -> Tensor:
+    """The latents that the node returns."""
+    return distil(*args, **options)[0]["samples"]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Deep equality of what sockets carry, tensors by value."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@every_family
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@every_method
+def test_changes_the_picture_and_leaves_its_inputs_alone(method: str, family: Family, dtype: torch.dtype):
+    latent = picture(family, 2, batch_index=[0, 1], comment="kept")
+    inputs = [latent, text(1), text(2), text(3), picture(family, 2, seed=7)]
+    before = copy.deepcopy(inputs)
+    output, curve = distil(
+        tiny(family, dtype),
+        latent,
+        method=method,
+        positive=inputs[1],
+        negative=inputs[2],
+        source=inputs[3],
+        reference=inputs[4],
+    )
+    assert same(inputs, before)
+    assert output.keys() == latent.keys() and output["batch_index"] == [0, 1] and output["comment"] == "kept"
+    samples = output["samples"]
+    assert samples.shape == latent["samples"].shape and samples.dtype == torch.float32 and samples.isfinite().all()
+    assert_differs(samples, latent["samples"])
+    assert all(norm > 0 for step in curve["gradient_norm"] for norm in step)
+
+
+@every_family
+@pytest.mark.parametrize("method", [name for name in NAMES if name != "vsd"])
+def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
+    model, seed, indices = tiny(family), 5, [4, 9, 2]
+    options = {"method": method, "steps": 2, "source_weight": 0.1}
+    reference = picture(family, 3, seed=20)
+    together, curve = distil(model, picture(family, 3, batch_index=indices), reference=reference, seed=seed, **options)
+    for i, index in enumerate(indices):
+        alone, own_curve = distil(
+            model,
+            picture(family, seed=i),
+            reference=picture(family, seed=20 + i),
+            seed=seed + index,
+            **options,
+        )
+        assert_same(together["samples"][i : i + 1], alone["samples"], 2e-4)
+        for step, own in zip(curve["t"], own_curve["t"]):
+            assert step[i] == own[0]
+        for step, own in zip(curve["gradient_norm"], own_curve["gradient_norm"]):
+            assert step[i] == pytest.approx(own[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("noise_policy", ["fresh", "fixed", "estimated", "inverted"])
+@pytest.mark.parametrize("time_schedule", ["uniform", "annealed", "descending"])
+def test_a_batch_counts_on_from_the_seed_whatever_draws_the_numbers(noise_policy: str, time_schedule: str):
+    model = tiny(SD3)
+    options = {"noise_policy": noise_policy, "time_schedule": time_schedule, "eta": 0.5, "start_from": "noise"}
+    together = result(model, picture(SD3, 3), seed=5, **options)
+    for i in range(3):
+        assert_same(together[i : i + 1], result(model, picture(SD3, seed=i), seed=5 + i, **options), 2e-4)
+
+
+@pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
+@every_method
+def test_the_seed_decides_every_bit(method: str, family: Family):
+    model, latent = tiny(family), picture(family, 2)
+    first = result(model, latent, method=method, seed=1)
+    assert torch.equal(first, result(model, latent, method=method, seed=1))
+    assert_differs(first, result(model, latent, method=method, seed=2), 0.001)
+
+
+@pytest.mark.parametrize("method", ["sds", "vsd"])
+def test_the_highest_seed_has_room_for_a_batch(method: str):
+    latent = picture(EPS, 2, batch_index=[1, 2])
+    assert torch.equal(
+        result(tiny(EPS), latent, method=method, seed=2**64 - 1),
+        result(tiny(EPS), picture(EPS, 2, batch_index=[0, 1]), method=method, seed=0),
+    )
+
+
+@every_method
+def test_a_run_leaves_the_global_random_numbers_alone(method: str):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    result(tiny(EPS), picture(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Settings
+
+TWO_DIMENSIONAL = {
+    "learning_rate": 0.01,
+    "learning_rate_schedule": "constant",
+    "optimizer": "adamw",
+    "weighting": "1-alpha_bar",
+    "time_schedule": "uniform",
+    "noise_policy": "fresh",
+    "t_min": 0.02,
+    "t_max": 0.98,
+}
+PUBLISHED: dict[str, tuple[int, dict[str, Any]]] = {
+    "sds": (1000, {"guidance_scale": 100.0, **TWO_DIMENSIONAL}),
+    "nfsd": (1000, {"guidance_scale": 7.5, **TWO_DIMENSIONAL}),
+    "csd": (1000, {"guidance_scale": 40.0, "source_guidance_scale": 40.0, **TWO_DIMENSIONAL}),
+    "vsd": (1000, {"guidance_scale": 7.5, "lora_rank": 4, "lora_learning_rate": 1e-4, **TWO_DIMENSIONAL}),
+    "bridge": (1000, {"guidance_scale": 25.0, "first_stage": 0.0, **TWO_DIMENSIONAL}),
+    "full bridge": (1000, {"guidance_scale": 7.5, "first_stage": 0.0, "ode_steps": 10, **TWO_DIMENSIONAL}),
+    "dds": (
+        200,
+        {
+            "guidance_scale": 7.5,
+            "source_guidance_scale": 7.5,
+            **TWO_DIMENSIONAL,
+            "learning_rate": 0.05,
+            "optimizer": "sgd",
+            "weighting": "uniform",
+            "t_min": 0.05,
+            "t_max": 0.95,
+        },
+    ),
+    "flowedit": (
+        33,
+        {
+            "guidance_scale": 13.5,
+            "source_guidance_scale": 3.5,
+            "learning_rate": 1.0,
+            "learning_rate_schedule": "flow time",
+            "optimizer": "sgd",
+            "weighting": "uniform",
+            "time_schedule": "descending",
+            "noise_policy": "fresh",
+            "t_min": 0.0,
+            "t_max": 0.66,
+        },
+    ),
+    "dvrf": (
+        50,
+        {
+            "guidance_scale": 16.5,
+            "source_guidance_scale": 6.0,
+            "learning_rate": 0.02,
+            "learning_rate_schedule": "constant",
+            "optimizer": "sgd",
+            "weighting": "uniform",
+            "time_schedule": "descending",
+            "noise_policy": "fresh",
+            "t_min": 0.0,
+            "t_max": 1.0,
+        },
+    ),
+}
+"""What the help page promises: steps, and the rest, where the picture is not empty."""
+
+
+class FirstStep(Exception):
+    """Ends a run."""
+
+
+@every_method
+def test_what_is_left_to_the_method_is_as_published(method: str):
+    model, latent, (steps, settings) = tiny(SD3), picture(SD3), PUBLISHED[method]
+    own = result(model, latent, method=method, ode_steps=UNSET, start_from=OWN)
+    assert torch.equal(own, result(model, latent, method=method, start_from="latent", **{"ode_steps": 10, **settings}))
+    for name in ("guidance_scale", "learning_rate"):
+        other = result(model, latent, method=method, ode_steps=UNSET, **{name: 0.7 * settings[name]})
+        assert not torch.equal(own, other), f"{name} does nothing"
+
+    def stop(value: int, total: int, *_: Any, **__: Any) -> None:
+        assert (value, total) == (1, steps)
+        raise FirstStep
+
+    with progress_hook(stop), pytest.raises(FirstStep):
+        distil(model, latent, method=method, steps=UNSET)
+
+
+def test_settings_may_be_left_out_as_callers_of_the_api_do():
+    required = {"model": tiny(EPS), "positive": POSITIVE, "negative": NEGATIVE, "latent_image": picture(EPS)}
+    with torch.inference_mode():
+        output = DistillationSampler.execute(**required, method="sds", steps=3, seed=8)
+    assert torch.equal(output.args[0]["samples"], result(tiny(EPS), picture(EPS), source=None, seed=8))
+
+
+OPTIONS = {
+    "optimizer": ["adam", "adamw", "sgd"],
+    "learning_rate_schedule": ["constant", "cosine", "warm-up", "flow time"],
+    "weighting": ["1-alpha_bar", "uniform", "snr"],
+    "time_schedule": ["uniform", "annealed", "descending"],
+    "noise_policy": ["fresh", "fixed", "estimated", "inverted"],
+    "start_from": ["latent", "noise"],
+}
+"""What each list offers, after the method's own choice."""
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_each_choice_of_a_list_makes_another_picture(name: str):
+    # AdamW tells itself from Adam by its decay, which is a hundredth of the learning rate at each step.
+    options = {"time_schedule": "descending", "t_min": 0.1, "eta": 0.5, "learning_rate": 0.1, "optimizer": "sgd"}
+    made = [result(tiny(SD3), picture(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
+    assert all(samples.isfinite().all() for samples in made)
+    for i, one in enumerate(made):
+        for other in made[:i]:
+            assert_differs(one, other, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "options"),
+    [
+        ("eta", (0.0, 0.5, 1.0), {"time_schedule": "descending", "noise_policy": "estimated"}),
+        ("source_guidance_scale", (0.0, 3.0), {"method": "dds"}),
+        ("source_guidance_scale", (0.0, 3.0), {"method": "csd"}),
+        ("source_weight", (0.0, 10.0), {"start_from": "noise"}),
+        ("first_stage", (0.0, 0.5, 1.0), {"method": "bridge"}),
+        ("ode_steps", (1, 2, 3), {"method": "full bridge"}),
+        ("ode_steps", (1, 2, 3), {"noise_policy": "inverted"}),
+        ("lora_rank", (1, 2), {"method": "vsd", "lora_learning_rate": 0.1}),
+        ("lora_learning_rate", (0.0, 0.1), {"method": "vsd"}),
+        ("t_max", (0.5, 0.7), {}),
+        ("t_min", (0.2, 0.4), {}),
+    ],
+)
+def test_each_number_acts_where_it_should(name: str, values: tuple[float, ...], options: dict[str, Any]):
+    made = [result(tiny(V), picture(V), optimizer="sgd", **options, **{name: value}) for value in values]
+    for one, other in zip(made, made[1:]):
+        assert_differs(one, other, 1e-5)
+
+
+def test_times_stay_within_their_bounds_and_descend_evenly():
+    for schedule, steps in (("uniform", 12), ("annealed", 12), ("descending", 4)):
+        _, curve = distil(tiny(SD3), picture(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
+        times = torch.tensor(curve["t"])
+        assert times.shape == (steps, 2) and 0.3 <= times.min() and times.max() <= 0.7001
+        if schedule == "descending":
+            torch.testing.assert_close(times, torch.tensor([0.7, 0.6, 0.5, 0.4])[:, None].expand(4, 2))
+        else:
+            assert times[:, 0].unique().numel() == steps and (times[:, 0] != times[:, 1]).all()
+
+
+# Where it begins
+
+
+@some_families
+def test_an_empty_latent_begins_at_noise(family: Family):
+    model, options = tiny(family), {"method": "csd", "seed": 30, "learning_rate": 1e-6}
+    own, given, zeros = (
+        result(model, latent, **options, **start)
+        for latent, start in (
+            (empty(family, 2), {}),
+            (picture(family, 2), {"start_from": "noise"}),
+            (empty(family, 2), {"start_from": "latent"}),
+        )
+    )
+    noise = Draws(own.shape, 30)()
+    assert_same(own, model.model.process_latent_out(noise), 1e-4)
+    assert torch.equal(own, given)
+    torch.testing.assert_close(zeros, model.model.process_latent_out(torch.zeros_like(noise)), rtol=0, atol=1e-4)
+
+
+def test_an_empty_latent_of_the_host_fits_any_model():
+    # It has four channels, whatever the model.
+    assert result(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}).shape == (2, 16, 8, 8)
+
+
+def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
+    model, latent = tiny(QWEN), picture(QWEN)
+    flat = {"samples": latent["samples"][:, :, 0]}
+    for method in ("sds", "dds"):
+        given = result(model, flat, method=method, reference=flat)
+        assert torch.equal(given, result(model, latent, method=method, reference=latent))
+
+
+@pytest.mark.parametrize("method", ["bridge", "full bridge"])
+def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
+    model, options = tiny(V), {"method": method, "steps": 4, "seed": 3}
+    for latent, own in ((empty(V), 0.5), (picture(V), 0.0)):
+        made = result(model, latent, **options)
+        assert torch.equal(made, result(model, latent, first_stage=own, **options))
+        for other in {0.0, 0.5, 1.0} - {own}:
+            assert not torch.equal(made, result(model, latent, first_stage=other, **options))
+
+
+def test_the_first_stage_of_bridge_is_sds_at_guidance_40():
+    model = tiny(V)
+    assert torch.equal(
+        result(model, empty(V), method="bridge", first_stage=1.0),
+        result(model, empty(V), method="sds", guidance_scale=40.0),
+    )
+
+
+@pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf"])
+def test_editing_compares_with_the_picture_itself_unless_another_is_connected(method: str):
+    model, latent = tiny(SD3), picture(SD3, 2)
+    own = result(model, latent, method=method)
+    assert torch.equal(own, result(model, latent, method=method, reference=picture(SD3, 2)))
+    assert_differs(own, result(model, latent, method=method, reference=picture(SD3, 2, seed=5)))
+    one = result(model, latent, method=method, reference=picture(SD3, seed=5))
+    twice = {"samples": picture(SD3, seed=5)["samples"].repeat(2, 1, 1, 1)}
+    assert torch.equal(one, result(model, latent, method=method, reference=twice))
+
+
+def test_editing_moves_an_empty_latent_where_a_reference_is_connected():
+    output = result(tiny(SD3), empty(SD3), method="dds", reference=picture(SD3))
+    assert output.isfinite().all() and output.any()
+
+
+# An objective of another node
+
+
+def other_texts() -> dict[str, Any]:
+    return {"positive": text(8), "negative": text(9), "source": None}
+
+
+def test_an_objective_replaces_method_texts_and_reference():
+    model, latent, reference = tiny(SD3), picture(SD3, 2), picture(SD3, 2, seed=5)
+    texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+    socket = ObjectiveSocket("mine", METHODS["dds"], texts, reference, settings={"guidance_scale": 3.0})
+    made, curve = distil(model, latent, method="vsd", objective=socket, **other_texts())
+    assert torch.equal(made["samples"], result(model, latent, method="dds", reference=reference, guidance_scale=3.0))
+    assert curve["method"] == "mine"
+    own = result(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **other_texts())
+    assert torch.equal(own, result(model, latent, method="dds", reference=reference, guidance_scale=5.0))
+
+
+@some_families
+def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family: Family):
+    def towards_one(settings: Settings, parts: Parts) -> Objective:
+        def objective(prior: Prior, sample: Sample) -> Direction:
+            return Direction(settings.guidance_scale * (sample.z - 1), sample.eps)
+
+        return objective
+
+    method = Method(Settings(1.0, optimizer="sgd", weighting="uniform"), frozenset(), towards_one)
+    socket = ObjectiveSocket("mine", method, {"positive": POSITIVE})
+    model, latent = tiny(family), picture(family, 2)
+    made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **other_texts())
+    z = model.model.process_latent_in(latent["samples"])
+    assert_same(made["samples"], model.model.process_latent_out(1 + 0.5**3 * (z - 1)), 1e-5)
+    for step, norms in enumerate(curve["gradient_norm"]):
+        expected = (2 * 0.5**step * (z - 1)).flatten(1).norm(dim=1)
+        torch.testing.assert_close(torch.tensor(norms), expected)
+
+
+# What a run tells
+
+
+@every_method
+def test_the_curve_tells_each_step_of_each_picture(method: str):
+    _, curve = distil(tiny(SD3), picture(SD3, 2), method=method, steps=4)
+    read = json.loads(json.dumps(curve, allow_nan=False))
+    assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss"}
+    assert curve["method"] == method and curve["step"] == [0, 1, 2, 3]
+    for name in ("t", "gradient_norm", "loss"):
+        assert [len(row) for row in curve[name]] == [2] * 4
+    for norms, losses in zip(curve["gradient_norm"], curve["loss"]):
+        assert losses == pytest.approx([norm**2 / 2 for norm in norms])
+
+
+def test_each_run_tells_its_own_curve():
+    first, second = (distil(tiny(SD3), picture(SD3), steps=steps)[1] for steps in (2, 3))
+    assert len(first["step"]) == 2 and len(second["step"]) == 3
+
+
+# The noise mask
+
+maskable = pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
+
+
+def halves(latent: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = latent.chunk(2, dim=-1)
+    return first, second
+
+
+def assert_kept(actual: Tensor, source: Tensor) -> None:
+    """Equal but for the rounding of the latent's scale factor, there and back."""
+    torch.testing.assert_close(actual, source, rtol=2e-6, atol=1e-6)
+
+
+@maskable
+@pytest.mark.parametrize("start_from", ["latent", "noise"])
+@pytest.mark.parametrize("method", ["sds", "dds", "vsd"])
+def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, start_from: str):
+    model, source = tiny(family), picture(family, 2)
+    masked = {**source, "noise_mask": left_half()[:, None]}  # as the host's Set Latent Noise Mask stores it
+    output, _ = distil(model, masked, method=method, start_from=start_from, source_weight=0.01)
+    assert output["noise_mask"] is masked["noise_mask"]
+    (inside, outside), (before, kept) = halves(output["samples"]), halves(source["samples"])
+    assert_kept(outside, kept)
+    assert_differs(inside, before)
+
+
+@maskable
+def test_a_full_mask_changes_nothing(family: Family):
+    model, source = tiny(family), picture(family)
+    for start_from in ("latent", "noise"):
+        masked = result(model, {**source, "noise_mask": torch.ones(1, 1, 64, 64)}, start_from=start_from)
+        assert_same(masked, result(model, source, start_from=start_from), 1e-5)
+
+
+@maskable
+@pytest.mark.parametrize("start_from", ["latent", "noise"])
+def test_soft_values_give_results_in_between(family: Family, start_from: str):
+    model, source = tiny(family), picture(family)
+    moved = []
+    for value in (0.0, 0.25, 0.5, 1.0):
+        masked = {**source, "noise_mask": torch.full((1, 1, 8, 8), value)}
+        moved.append((result(model, masked, start_from=start_from) - source["samples"]).std().item())
+    assert moved[0] < 1e-5 and all(less < 0.9 * more for less, more in zip(moved, moved[1:]))
+
+
+@maskable
+def test_each_picture_has_its_mask(family: Family):
+    model, source, mask = tiny(family), picture(family, 2), left_half()[:, None]
+    together = result(model, {**source, "noise_mask": torch.cat([mask, 1 - mask])}, seed=5)
+    for i, own in enumerate((mask, 1 - mask)):
+        alone = result(model, {**picture(family, seed=i), "noise_mask": own}, seed=5 + i)
+        assert_same(together[i : i + 1], alone, 2e-4)
+    assert_kept(halves(together)[1][0], halves(source["samples"])[1][0])
+    assert_kept(halves(together)[0][1], halves(source["samples"])[0][1])
+
+
+# The node
+
+
+def test_a_run_shows_progress_at_every_step():
+    seen = []
+    with progress_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
+        distil(tiny(EPS), picture(EPS), steps=4)
+    assert seen == [(i + 1, 4, None) for i in range(4)]
+
+
+def test_the_node_as_users_and_saved_workflows_know_it():
+    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    assert DistillationSampler in asyncio.run(extension.get_node_list())
+    schema = DistillationSampler.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name) == ("DSDistillationSampler", "Distillation Sampler")
+    assert schema.category == "DreamSampler"
+    required = [
+        "model",
+        "positive",
+        "negative",
+        "latent_image",
+        "method",
+        "steps",
+        "learning_rate",
+        "guidance_scale",
+        "time_schedule",
+        "noise_policy",
+        "t_min",
+        "t_max",
+        "seed",
+    ]
+    optional = [
+        "source",
+        "reference_latent",
+        "objective",
+        "vae",
+        "start_from",
+        "optimizer",
+        "learning_rate_schedule",
+        "weighting",
+        "eta",
+        "source_guidance_scale",
+        "source_weight",
+        "first_stage",
+        "ode_steps",
+        "lora_rank",
+        "lora_learning_rate",
+    ]
+    assert [i.id for i in schema.inputs] == required + optional
+    assert [i.id for i in schema.inputs if i.optional] == optional
+    kinds = {i.id: i.get_io_type() for i in schema.inputs}
+    assert kinds["objective"] == "DS_OBJECTIVE" and kinds["reference_latent"] == "LATENT" and kinds["vae"] == "VAE"
+    assert [output.display_name for output in schema.outputs] == ["latent"]
+    assert schema.description
+    for described in (*schema.inputs, *schema.outputs):
+        assert described.tooltip, f"{described.id or described.display_name} has no tooltip"
+    lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
+    assert lists.pop("method") == (NAMES, "bridge")
+    assert lists == {name: ([OWN, *choices], OWN) for name, choices in OPTIONS.items()}
+    left_to_the_method = {
+        i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input)) and i.default == i.min == UNSET
+    }
+    assert {i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input))} - left_to_the_method == {
+        "seed",
+        "source_weight",
+    }

@@ -1,0 +1,467 @@
+"""Distillation Sampler against the host's own predictions, which are its oracle, and through the host's own hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import comfy.hooks
+import comfy.model_management
+import comfy.samplers
+import comfy.sd
+import pytest
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
+from host_oracle import (
+    Draws,
+    Predict,
+    Seen,
+    assert_differs,
+    assert_same,
+    by_formula,
+    controlled,
+    left_half,
+    level_at,
+    of_items,
+    one_each,
+    set_area,
+    set_mask,
+    set_range,
+    tiny_lora,
+)
+from tiny_models import (
+    EPS,
+    FAMILIES,
+    FLUX,
+    NEGATIVE,
+    POSITIVE,
+    SD3,
+    SOURCE,
+    Calls,
+    Conditioning,
+    Family,
+    V,
+    distil,
+    picture,
+    text,
+    tiny,
+)
+from torch import Tensor
+
+TEXTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+
+# The published gradients, of the host's own predictions
+
+SCALE, SECOND = 5.0, 3.0
+SEED = 7
+
+See = Callable[[float], Seen]
+"""What the host's model sees at a time in [0, 1]."""
+
+
+def sds(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    return seen.guided(seen.noised(z, eps), "positive", SCALE) - eps
+
+
+def nfsd(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    x = seen.noised(z, eps)
+    null = seen.eps(x, "negative")
+    domain = null if t < 0.2 else null - seen.eps(x, "source")
+    return domain + SCALE * (seen.eps(x, "positive") - null)
+
+
+def csd(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    x = seen.noised(z, eps)
+    null = seen.eps(x, "negative")
+    return SCALE * (seen.eps(x, "positive") - null) + SECOND * (null - seen.eps(x, "source"))
+
+
+def vsd(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)  # the LoRA has learned nothing yet
+    x = seen.noised(z, eps)
+    return seen.guided(x, "positive", SCALE) - seen.eps(x, "positive")
+
+
+def bridge(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    x = seen.noised(z, eps)
+    return SCALE * (seen.eps(x, "positive") - seen.eps(x, "source"))
+
+
+def full_bridge(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    low, top = see(t / 2), see(t)
+    x = low.a * z
+    x = low.noised(z, low.eps(x, "source"))
+    x = top.noised(low.clean(x, "source"), low.eps(x, "source"))
+    for here, below in ((top, low), (low, None)):
+        clean = here.clean(x, "negative")
+        clean = clean + SCALE * (here.clean(x, "positive") - clean)
+        x = clean if below is None else below.noised(clean, (x - here.a * clean) / here.b)
+    return z - x
+
+
+def dds(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    target = seen.guided(seen.noised(z, eps), "positive", SCALE)
+    return target - seen.guided(seen.noised(reference, eps), "source", SECOND)
+
+
+def flow(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor, shift: float) -> Tensor:
+    seen = see(t)
+
+    def velocity(x: Tensor, name: str, scale: float) -> Tensor:
+        null, said = (seen.eps(x, text) - seen.clean(x, text) for text in ("negative", name))
+        return null + scale * (said - null)
+
+    x = seen.noised(z, eps) + shift * seen.b * (z - reference)
+    difference = velocity(x, "positive", SCALE) - velocity(seen.noised(reference, eps), "source", SECOND)
+    return difference + (1 - shift) * (z - reference)
+
+
+def flowedit(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    return flow(see, t, z, eps, reference, 1.0)
+
+
+def dvrf(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    return flow(see, t, z, eps, reference, 0.0)
+
+
+GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
+    "sds": sds,
+    "nfsd": nfsd,
+    "csd": csd,
+    "vsd": vsd,
+    "bridge": bridge,
+    "full bridge": full_bridge,
+    "dds": dds,
+    "flowedit": flowedit,
+    "dvrf": dvrf,
+}
+
+ONE_STEP = {
+    "steps": 1,
+    "guidance_scale": SCALE,
+    "source_guidance_scale": SECOND,
+    "learning_rate": 1.0,
+    "learning_rate_schedule": "constant",
+    "optimizer": "sgd",
+    "weighting": "uniform",
+    "ode_steps": 2,
+    "t_min": 0.01,
+    "t_max": 0.6,
+}
+
+
+def assert_one_step_follows(
+    method: str,
+    family: Family,
+    *,
+    model: ModelPatcher | None = None,
+    texts: dict[str, Any] = TEXTS,
+    times: str = "descending",
+    t_max: float = 0.6,
+    count: int = 2,
+) -> Tensor:
+    """One step of plain gradient descent moves each picture by the formula of what the host's model sees in it alone.
+
+    Returns the gradient, in the model's scale.
+    """
+    model = model or tiny(family)
+    latent, reference, alone = picture(family, count), picture(family, count, seed=50), of_items(texts, count)
+    options = {**ONE_STEP, "method": method, "seed": SEED, "time_schedule": times, "t_max": t_max}
+    made, curve = distil(model, latent, reference=reference, **texts, **options)
+    scaled, clean_reference = model.model.process_latent_in, model.model.process_latent_in(reference["samples"])
+
+    def gradient(i: int, predict: Predict, z: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(SEED + i)
+        if times == "uniform":
+            torch.rand(1, generator=generator)
+        eps = torch.randn(family.shape, generator=generator)[None]
+
+        def see(t: float) -> Seen:
+            return Seen(family, predict, level_at(model, t))
+
+        return GRADIENTS[method](see, curve["t"][0][i], z, eps, clean_reference[i : i + 1])
+
+    expected = scaled(by_formula(model, latent["samples"], alone, gradient))
+    assert_same(scaled(latent["samples"]) - scaled(made["samples"]), expected, 3e-4)
+    norms = expected.flatten(1).norm(dim=1)
+    torch.testing.assert_close(torch.tensor(curve["gradient_norm"][0]), norms, rtol=1e-3, atol=0)
+    return expected
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_one_step_follows_the_published_gradient(method: str, family: Family):
+    assert_one_step_follows(method, family)
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_each_picture_of_a_batch_has_a_time_of_its_own(method: str, family: Family):
+    assert_one_step_follows(method, family, times="uniform", count=3)
+
+
+def test_nfsd_turns_from_bad_pictures_only_where_there_is_much_noise():
+    assert_one_step_follows("nfsd", V, t_max=0.19)
+
+
+@pytest.mark.parametrize(
+    ("family", "patch"),
+    [
+        (EPS, lambda model: ModelSamplingDiscrete().patch(model, "v_prediction", True)[0]),
+        (EPS, lambda model: ModelSamplingDiscrete().patch(model, "x0", False)[0]),
+        (SD3, lambda model: ModelSamplingSD3().patch(model, 9.0)[0]),
+    ],
+    ids=["zero terminal SNR", "x0", "shift"],
+)
+def test_follows_the_hosts_model_sampling_nodes(family: Family, patch: Callable[[ModelPatcher], ModelPatcher]):
+    for method in ("sds", "dds"):
+        patched = assert_one_step_follows(method, family, model=patch(tiny(family)))
+        assert_differs(patched, assert_one_step_follows(method, family))
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_time_1_is_the_highest_level_of_the_model(family: Family):
+    assert_one_step_follows("dvrf", family, t_max=1.0)
+
+
+@pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
+@pytest.mark.parametrize("weighting", ["1-alpha_bar", "snr"])
+def test_weights_are_those_of_the_noise_level(weighting: str, family: Family):
+    model, latent = tiny(family), picture(family)
+    z, plain, weighted = (
+        model.model.process_latent_in(samples)
+        for samples in (
+            latent["samples"],
+            *(
+                distil(model, latent, time_schedule="descending", **{**ONE_STEP, "weighting": name})[0]["samples"]
+                for name in ("uniform", weighting)
+            ),
+        )
+    )
+    b_over_a = level_at(model, 0.6)
+    if family.flow:
+        b_over_a /= 1 - b_over_a
+    expected = {"1-alpha_bar": b_over_a**2 / (1 + b_over_a**2), "snr": b_over_a}[weighting]
+    torch.testing.assert_close(z - weighted, expected * (z - plain), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_flow_time_is_the_rate_of_an_ode_solver(family: Family):
+    model, latent = tiny(family), picture(family)
+    options = {**ONE_STEP, "method": "flowedit", "time_schedule": "descending"}
+    z, plain, solved = (
+        model.model.process_latent_in(samples)
+        for samples in (
+            latent["samples"],
+            distil(model, latent, **options)[0]["samples"],
+            distil(model, latent, **{**options, "learning_rate_schedule": "flow time"})[0]["samples"],
+        )
+    )
+    top, bottom = (level_at(model, options[name]) for name in ("t_max", "t_min"))
+    if not family.flow:
+        top, bottom = top / (1 + top), bottom / (1 + bottom)
+    torch.testing.assert_close(z - solved, (top - bottom) * (z - plain), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_source_weight_pulls_back_by_the_squared_distance(family: Family):
+    model, latent = tiny(family), picture(family)
+    options = {**ONE_STEP, "start_from": "noise", "seed": 30}
+    free, pulled = (
+        model.model.process_latent_in(distil(model, latent, source_weight=w, **options)[0]["samples"])
+        for w in (0.0, 0.25)
+    )
+    noise, source = Draws(latent["samples"].shape, 30)(), model.model.process_latent_in(latent["samples"])
+    torch.testing.assert_close(free - pulled, 2 * 0.25 * (noise - source), rtol=1e-3, atol=2e-3)
+
+
+# How often the model is called
+
+CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
+    ("sds", {}, [2, 2]),
+    ("bridge", {}, [2, 2]),
+    ("bridge", {"start_from": "noise"}, [2, 2]),
+    ("nfsd", {}, [3, 3]),
+    ("csd", {"steps": 4}, [3, 3, 2, 2]),
+    ("csd", {"source_guidance_scale": 0.0}, [2, 2]),
+    ("vsd", {}, [2, 1, 1] * 2),
+    ("full bridge", {"ode_steps": 3}, [1, 1, 1, 2, 2, 2] * 2),
+    ("full bridge", {"first_stage": 1.0}, [2, 2]),
+    ("dds", {}, [4, 4]),
+    ("flowedit", {}, [4, 4]),
+    ("dvrf", {}, [4, 4]),
+    ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
+    ("dds", {"noise_policy": "estimated"}, [4, 4]),
+]
+
+
+@pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
+@pytest.mark.parametrize(("method", "options", "expected"), CALLS)
+def test_calls_the_model_no_more_than_it_must(
+    method: str, options: dict[str, Any], expected: list[int], family: Family
+):
+    calls = Calls()
+    distil(calls.watch(tiny(family)), picture(family, 3), method=method, **{"steps": 2, **options})
+    assert calls.batches == [3 * texts for texts in expected]
+    assert calls.runs == 1
+
+
+# The host's conditioning: what can be said to both pictures of an edit at once, and what not
+
+
+def long(seed: int, tokens: int) -> Conditioning:
+    ((first, values),) = text(seed)
+    return [[first.repeat(1, 2, 1)[:, :tokens], values]]
+
+
+MASK = left_half(8)
+MASKS = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(1))
+TWO_MASKS, THREE_MASKS = MASKS[:2], MASKS[:3]
+
+
+def masked(positive: Tensor, source: Tensor) -> dict[str, Any]:
+    return {"positive": set_mask(POSITIVE, positive) + text(4), "source": set_mask(SOURCE, source) + text(5)}
+
+
+def weighed(positive: float, source: float) -> dict[str, Any]:
+    return {"positive": text(1, strength=positive) + text(4), "source": text(3, strength=source) + text(5)}
+
+
+def with_default() -> dict[str, Any]:
+    return {
+        name: set_mask(said, MASK) + text(seed, default=True)
+        for name, said, seed in (("positive", POSITIVE, 4), ("source", SOURCE, 5))
+    }
+
+
+def on(*names: str, **options: Any) -> dict[str, Any]:
+    return dict(zip(names, controlled(*(TEXTS[name] for name in names), **options)))
+
+
+def hooked(*names: str) -> dict[str, Any]:
+    """Texts under which the model has a LoRA."""
+    hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
+    return {name: comfy.hooks.set_hooks_for_conditioning(TEXTS[name], hooks) for name in names}
+
+
+PAIRS: dict[str, tuple[dict[str, Conditioning], list[int]]] = {
+    "alike": ({}, [8]),
+    "lengths that have a multiple in common": ({"source": long(3, 6)}, [8]),
+    "lengths that have none": ({"source": long(3, 7)}, [4, 2, 2]),
+    "a text for each picture": (
+        {"positive": one_each(text(1), text(4)), "source": one_each(text(3), text(5))},
+        [8],
+    ),
+    "more texts than pictures": (
+        {"positive": one_each(text(1), text(4), text(6)), "source": one_each(text(3), text(5))},
+        [8],
+    ),
+    "one mask": (masked(MASK, MASK), [12]),
+    "masks": (masked(MASK, 1 - MASK), [6, 6]),
+    "a mask for each picture": (masked(TWO_MASKS, TWO_MASKS), [12]),
+    "more masks than pictures": (masked(MASKS, MASKS), [12]),
+    "a default beside a mask": (with_default(), [12]),
+    "equal strengths": (weighed(0.5, 0.5), [12]),
+    "strengths": (weighed(0.5, 0.2), [6, 6]),
+    "one area": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE) + text(5)}, [8, 8]),
+    "areas": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE, 32) + text(5)}, [4, 8, 4, 8]),
+    "an area and none": ({"positive": set_area(POSITIVE) + text(4)}, [4, 4, 4, 4]),
+    "one time range": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.5)}, [8]),
+    "time ranges": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.45)}, [4, 4]),
+    "different numbers of texts": ({"positive": POSITIVE + text(4)}, [6, 4]),
+    "one ControlNet": (on("positive", "source"), [4, 4]),
+    "one ControlNet on all": (on("positive", "source", "negative"), [8]),
+    "a ControlNet on the source": (on("source"), [4, 2, 2]),
+    "two ControlNets": ({**on("positive"), **on("source", seed=9)}, [2, 2, 2, 2]),
+    "one ControlNet with a hint for each picture": (on("positive", "source", hints=2), [4, 4]),
+    "one ControlNet with hints for all texts": (on("positive", "source", "negative", hints=2), [8]),
+    "a LoRA hook": (hooked("positive"), [2, 2, 4]),
+    "one LoRA hook": (hooked("positive", "source"), [4, 4]),
+    "more hints than pictures": (on("positive", "source", "negative", hints=3), [4, 4]),
+}
+"""Texts, and the sizes of the model's calls for two pictures."""
+
+
+@cache
+def plain(method: str, times: str, count: int) -> Tensor:
+    """The gradient without anything on the texts."""
+    return assert_one_step_follows(method, V, times=times, count=count)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_picture_and_its_reference_are_seen_as_if_each_alone(pair: str):
+    texts, expected = PAIRS[pair]
+    calls = Calls()
+    found = assert_one_step_follows("dds", V, model=calls.watch(tiny(V)), texts={**TEXTS, **texts})
+    alone = calls.batches[len(expected) :]
+    assert calls.batches[: len(expected)] == expected and set(alone) <= {1, 2}
+    if texts:
+        assert_differs(found, plain("dds", "descending", 2))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_each_picture_has_its_text(family: Family):
+    texts = {
+        "positive": one_each(text(1), text(4)),
+        "negative": one_each(text(2), text(6)),
+        "source": one_each(text(3), text(5)),
+    }
+    for method in ("sds", "dds", "full bridge"):
+        assert_one_step_follows(method, family, texts=texts)
+
+
+SPLIT = 0.65
+"""Where the texts change, in the host's shares of the way from noise; the pictures of a test lie on both sides."""
+
+
+def early_then_late(text_before: Conditioning, text_after: Conditioning) -> Conditioning:
+    return set_range(text_before, 0.0, SPLIT) + set_range(text_after, SPLIT, 1.0)
+
+
+ACTING: dict[str, dict[str, Conditioning]] = {
+    "mask": {"positive": set_mask(POSITIVE, left_half()) + set_mask(NEGATIVE, 1 - left_half())},
+    "area": {"positive": set_area(POSITIVE) + text(4)},
+    "early then late": {"positive": early_then_late(text(4), POSITIVE)},
+    "early then late, all": {
+        "positive": early_then_late(text(4), POSITIVE),
+        "negative": early_then_late(text(5), NEGATIVE),
+        "source": early_then_late(SOURCE, text(6)),
+    },
+    "early then late, for each picture": {
+        "positive": early_then_late(one_each(text(1), text(4), text(5)), one_each(text(6), text(7), text(8)))
+    },
+    "late mask for each picture": {
+        "positive": set_range(set_mask(POSITIVE, THREE_MASKS), 0.0, SPLIT) + text(4),
+    },
+    "ControlNet": on("positive", "negative", "source"),
+    "ControlNet with a hint for each picture": on("positive", "negative", "source", hints=3),
+    "LoRA hook": hooked("positive", "source"),
+    "early ControlNet": on("positive", "source", end=SPLIT),
+    "early ControlNet with a hint for each picture": on("positive", "source", end=SPLIT, hints=3),
+}
+
+
+AT_TIMES = [
+    *((acting, "uniform", method) for acting in ACTING for method in ("sds", "dds")),
+    *((acting, "descending", "dds") for acting in ACTING),
+    ("early then late, all", "uniform", "full bridge"),
+    ("early ControlNet with a hint for each picture", "uniform", "full bridge"),
+]
+
+
+@pytest.mark.parametrize(("acting", "times", "method"), AT_TIMES)
+def test_what_the_host_puts_on_conditioning_acts_on_each_picture_at_its_time(acting: str, times: str, method: str):
+    found = assert_one_step_follows(method, V, texts={**TEXTS, **ACTING[acting]}, times=times, count=3)
+    assert_differs(found, plain(method, times, 3))
+
+
+def test_the_pictures_of_these_tests_lie_before_and_after_the_change():
+    _, curve = distil(tiny(V), picture(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
+    assert min(curve["t"][0]) < 1 - SPLIT < max(curve["t"][0])

@@ -1,0 +1,243 @@
+"""Distillation Sampler on a picture's pixels, through encoders of the host's own VAE classes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import comfy.model_management
+import comfy.sd
+import pytest
+import torch
+from dreamsampler_pack.guidance.methods import Method, Settings
+from dreamsampler_pack.guidance.objectives.base import Direction
+from dreamsampler_pack.nodes.sockets import ObjectiveSocket
+from host_oracle import assert_differs, assert_same, left_half, progress_hook
+from tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, picture, tiny, tiny_vae
+from torch import Tensor
+from torch.nn import functional as F
+
+KINDS = [("taesd", EPS), ("kl", V), ("taesd-16", SD3), ("wan", QWEN)]
+"""VAEs and models that belong together; the last has a frame dimension."""
+
+every_kind = pytest.mark.parametrize(("kind", "family"), KINDS, ids=str)
+
+
+def result(*args: Any, **options: Any) -> Tensor:
+    return distil(*args, **options)[0]["samples"]
+
+
+TOWARDS_ONE = ObjectiveSocket(
+    "towards one",
+    Method(
+        Settings(1.0, optimizer="sgd", weighting="uniform"),
+        frozenset(),
+        lambda settings, parts: lambda prior, sample: Direction(sample.z - 1, sample.eps),
+    ),
+    {"positive": POSITIVE},
+)
+"""An objective whose gradient anyone can work out, in the scale of the model."""
+
+
+def decoded(vae: comfy.sd.VAE, samples: Tensor) -> Tensor:
+    """The host's pictures, as (B, 3, H, W)."""
+    with torch.inference_mode():
+        pictures = vae.decode(samples)
+    return pictures.reshape(-1, *pictures.shape[-3:]).movedim(-1, 1).clone()
+
+
+def network(vae: comfy.sd.VAE) -> Any:
+    return vae.first_stage_model
+
+
+class Oracle:
+    """Gradient descent on pixels by autograd, on a float32 copy of the encoder."""
+
+    def __init__(self, vae: comfy.sd.VAE, family: Family):
+        self.encoder = copy.deepcopy(network(vae)).float().requires_grad_(False)
+        self.frames = family is QWEN
+        self.model = tiny(family).model
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        x = 2 * pixels - 1
+        return self.encoder.encode(x[:, :, None] if self.frames else x)
+
+    def descend(
+        self,
+        pixels: Tensor,
+        rate: float,
+        *,
+        mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        source: Tensor | None = None,
+        weight: float = 0.0,
+    ) -> Tensor:
+        """The latents after two steps towards one; `kept` is outside the mask, `source` pulls back with a weight."""
+        theta = pixels.clone()
+        mask = torch.ones(1) if mask is None else mask
+        kept = pixels if kept is None else kept
+
+        def shown(theta: Tensor) -> Tensor:
+            return mask * theta + (1 - mask) * kept
+
+        for _ in range(2):
+            theta = theta.detach().requires_grad_()
+            z = self.model.process_latent_in(self.encode(shown(theta)))
+            loss = 0.5 * (z - 1).square().sum()
+            if source is not None:
+                loss = loss + weight * (z - self.model.process_latent_in(source)).square().sum()
+            loss.backward()
+            assert theta.grad is not None
+            theta = (theta - rate * theta.grad).detach().clamp(0, 1)
+        return self.encode(shown(theta))
+
+
+RATE = {"taesd": 1.0, "taesd-16": 0.1, "kl": 0.02, "wan": 0.01}
+"""Steps that move the pixels of these encoders of random weights visibly and not yet all of them to an end."""
+
+
+@every_kind
+def test_descends_through_the_encoder(kind: str, family: Family):
+    vae, latent = tiny_vae(kind), picture(family, 2)
+    options = {"vae": vae, "objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
+    oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
+    expected = oracle.descend(pixels, RATE[kind])
+    made, curve = distil(tiny(family), latent, **options)
+    assert_same(made["samples"], expected, 1e-3)
+    start = oracle.encode(pixels)
+    assert_differs(expected, start)
+    z = oracle.model.process_latent_in(start)
+    torch.testing.assert_close(
+        torch.tensor(curve["gradient_norm"][0]), (z - 1).flatten(1).norm(dim=1), rtol=1e-4, atol=0
+    )
+
+
+@every_kind
+def test_pixels_stay_in_their_range(kind: str, family: Family):
+    vae, latent, rate = tiny_vae(kind), picture(family), 20 * RATE[kind]
+    pixels = decoded(vae, latent["samples"])
+    made = result(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=rate)
+    assert_same(made, Oracle(vae, family).descend(pixels, rate), 1e-3)
+
+
+def built_in_inference_mode(kind: str, dtype: torch.dtype) -> comfy.sd.VAE:
+    """A VAE as the host's loaders make it."""
+    with torch.inference_mode():
+        return tiny_vae.__wrapped__(kind, dtype)
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "dtype"),
+    [
+        ("taesd", EPS, torch.float32),
+        ("taesd", EPS, torch.bfloat16),
+        ("kl", V, torch.bfloat16),
+        ("wan", QWEN, torch.float16),
+    ],
+    ids=str,
+)
+def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_left_alone(
+    kind: str, family: Family, dtype: torch.dtype
+):
+    vae = built_in_inference_mode(kind, dtype)
+    latent = picture(family, 2)
+    weights = dict(network(vae).named_parameters()) | dict(network(vae).named_buffers())
+    copies = {name: tensor.clone() for name, tensor in weights.items()}
+    assert all(tensor.is_inference() and tensor.dtype == dtype for tensor in weights.values())
+    pixels = decoded(vae, latent["samples"])
+
+    made = result(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=RATE[kind])
+
+    assert_same(made, Oracle(vae, family).descend(pixels, RATE[kind]), 1e-3)
+    for name, tensor in (*network(vae).named_parameters(), *network(vae).named_buffers()):
+        assert tensor is weights[name] and torch.equal(tensor, copies[name])
+    assert torch.equal(pixels, decoded(vae, latent["samples"]))
+
+
+@pytest.mark.parametrize("fails", ["cancelled", "broken"])
+def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
+    vae, latent = tiny_vae.__wrapped__("kl", torch.bfloat16), picture(EPS)
+    weights = {name: (tensor, tensor.clone()) for name, tensor in network(vae).named_parameters()}
+    pixels = decoded(vae, latent["samples"])
+
+    def stop(value: int, *_: Any, **__: Any) -> None:
+        if value == 2 and fails == "cancelled":
+            comfy.model_management.interrupt_current_processing(True)
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if value == 2:
+            raise ZeroDivisionError
+
+    error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[fails]
+    with progress_hook(stop), pytest.raises(error):
+        distil(tiny(EPS), latent, vae=vae)
+    for name, tensor in network(vae).named_parameters():
+        assert tensor is weights[name][0] and torch.equal(tensor, weights[name][1])
+    assert torch.equal(pixels, decoded(vae, latent["samples"]))
+
+
+@pytest.mark.parametrize("method", ["sds", "dds", "bridge", "vsd"])
+@pytest.mark.parametrize(("kind", "family"), KINDS[1:2] + KINDS[3:], ids=str)
+def test_every_method_moves_pixels(kind: str, family: Family, method: str):
+    model, vae, latent = tiny(family), tiny_vae(kind), picture(family, 1)
+    made, curve = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
+    assert made["samples"].shape == latent["samples"].shape and made["samples"].isfinite().all()
+    assert_differs(made["samples"], Oracle(vae, family).encode(decoded(vae, latent["samples"])))
+    again, _ = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
+    assert torch.equal(made["samples"], again["samples"])
+
+
+@every_kind
+def test_a_batch_is_its_pictures_one_by_one(kind: str, family: Family):
+    model, vae, seed = tiny(family), tiny_vae(kind), 5
+    options = {"vae": vae, "steps": 2, "optimizer": "sgd", "learning_rate": 1e-4}
+    together = result(model, picture(family, 2), seed=seed, **options)
+    for i in range(2):
+        alone = result(model, picture(family, seed=i), seed=seed + i, **options)
+        assert_same(together[i : i + 1], alone, 1e-3)
+
+
+@every_kind
+def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
+    vae, latent = tiny_vae(kind), picture(family, 2)
+    pixels, oracle = decoded(vae, latent["samples"]), Oracle(vae, family)
+    mask = left_half()[:, None]
+    soft = F.interpolate(F.interpolate(mask, (8, 8), mode="bilinear"), (64, 64), mode="bilinear")
+    for given, at_pixels in ((mask, soft), (0 * mask, 0 * soft)):
+        made = result(
+            tiny(family),
+            {**latent, "noise_mask": given},
+            vae=vae,
+            objective=TOWARDS_ONE,
+            learning_rate=RATE[kind],
+            steps=2,
+        )
+        assert_same(made, oracle.descend(pixels, RATE[kind], mask=at_pixels), 1e-3)
+
+
+@every_kind
+def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
+    model, vae, latent = tiny(family), tiny_vae(kind), picture(family)
+    oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
+    noise = torch.randn(family.shape, generator=torch.Generator().manual_seed(30))[None]
+    start = decoded(vae, model.model.process_latent_out(noise))
+    options = {
+        "vae": vae,
+        "objective": TOWARDS_ONE,
+        "learning_rate": RATE[kind],
+        "start_from": "noise",
+        "seed": 30,
+        "steps": 2,
+    }
+    assert_same(result(model, latent, **options), oracle.descend(start, RATE[kind]), 1e-3)
+    mask = torch.full((1, 1, 64, 64), 0.5)
+    made = result(model, {**latent, "noise_mask": mask}, **options)
+    assert_same(made, oracle.descend(start, RATE[kind], mask=mask, kept=pixels), 1e-3)
+
+
+@every_kind
+def test_the_weight_of_the_source_pulls_the_pixels_back(kind: str, family: Family):
+    vae, latent = tiny_vae(kind), picture(family)
+    options = {"objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
+    made = result(tiny(family), latent, vae=vae, source_weight=0.5, **options)
+    pixels, source = decoded(vae, latent["samples"]), latent["samples"]
+    assert_same(made, Oracle(vae, family).descend(pixels, RATE[kind], source=source, weight=0.5), 1e-3)

@@ -1,0 +1,254 @@
+"""What Distillation Sampler refuses: in a sentence, before any work, and without harm to the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_base
+import pytest
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from comfy.nested_tensor import NestedTensor
+from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
+from dreamsampler_pack.guidance.methods import METHODS
+from dreamsampler_pack.nodes.sockets import ObjectiveSocket
+from tiny_models import (
+    EPS,
+    FLUX_DISTILLED,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    SOURCE,
+    Calls,
+    Conditioning,
+    Family,
+    distil,
+    picture,
+    text,
+    tiny,
+    tiny_vae,
+)
+
+
+def latent(*shape: int, value: float = 0.5) -> dict[str, Any]:
+    return {"samples": torch.full(shape, value)}
+
+
+def sound() -> dict[str, Any]:
+    return {"samples": NestedTensor([torch.ones(1, 4, 8, 8), torch.ones(1, 8, 16)])}
+
+
+def guided(**scales: float | None) -> dict[str, Any]:
+    """Texts with a distilled guidance, where it is not None."""
+    texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+    return {
+        name: value if scales[name] is None else FluxGuidance.execute(value, scales[name]).args[0]
+        for name, value in texts.items()
+    }
+
+
+def parametrised(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher]:
+    def patch(model: ModelPatcher) -> ModelPatcher:
+        patched = model.clone()
+        sampling = comfy.model_base.model_sampling(model.model.model_config, model_type)
+        patched.add_object_patch("model_sampling", sampling)
+        return patched
+
+    return patch
+
+
+def objective(method: str, reference: dict[str, Any] | None = None, **texts: Conditioning) -> dict[str, Any]:
+    return {"objective": ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent")}
+
+
+EDITS, WITH_SOURCE = ("dds", "flowedit", "dvrf"), ("nfsd", "csd", "bridge", "full bridge", "dds", "flowedit", "dvrf")
+SMALL = latent(1, 4, 4, 8)
+
+REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
+    "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
+    "empty source": (EPS, {"source": [], "method": "bridge"}, "input 'source' is empty: connect a CLIP Text Encode"),
+    "empty source that is of no use": (EPS, {"source": []}, "input 'source' is empty: connect a CLIP Text Encode"),
+    **{
+        f"no source for {method}": (
+            EPS,
+            {"source": None, "method": method},
+            f"'{method}' needs a text of what the picture is now: connect a conditioning to input 'source'",
+        )
+        for method in WITH_SOURCE
+    },
+    **{
+        f"no picture for {method}": (
+            SD3,
+            {"latent": latent(1, 4, 8, 8, value=0), "method": method},
+            f"'{method}' compares with a source picture.*to latent_image or to reference_latent",
+        )
+        for method in EDITS
+    },
+    "empty reference": (EPS, {"reference": latent(1, 4, 8, 8, value=0), "method": "dds"}, "reference_latent"),
+    "reference of another size": (
+        EPS,
+        {"reference": SMALL, "method": "dds"},
+        "reference_latent is 1 of 8x4 cells but latent_image is 1 of 8x8 cells",
+    ),
+    "two references for one picture": (
+        EPS,
+        {"reference": picture(EPS, 2), "method": "dvrf"},
+        "reference_latent is 2 of 8x8 cells but latent_image is 1 of",
+    ),
+    "two references for three pictures": (
+        EPS,
+        {"latent": picture(EPS, 3), "reference": picture(EPS, 2), "method": "flowedit"},
+        "reference_latent is 2 of .* but latent_image is 3 of",
+    ),
+    "reference channels": (
+        EPS,
+        {"method": "dds", "reference": latent(1, 16, 8, 8)},
+        "reference_latent has 16 channels but the model",
+    ),
+    "reference NaN": (
+        EPS,
+        {"method": "dds", "reference": latent(1, 4, 8, 8, value=float("nan"))},
+        "reference_latent holds NaN",
+    ),
+    "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
+    "times that cross": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
+    "t_min above its own t_max": (EPS, {"method": "flowedit", "t_min": 0.7}, "t_min is 0.7 and t_max 0.66"),
+    "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5 and t_max 0.98.*both between 0 and 1"),
+    "t_max above 1": (EPS, {"t_max": 1.5}, "t_max 1.5.*both between 0 and 1"),
+    "flow time at random times": (
+        EPS,
+        {"learning_rate_schedule": "flow time", "time_schedule": "uniform"},
+        "learning_rate_schedule 'flow time'.*set time_schedule to descending",
+    ),
+    "flowedit at random times": (EPS, {"method": "flowedit", "time_schedule": "annealed"}, "time_schedule to desc"),
+    "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
+    "no ODE steps": (EPS, {"method": "full bridge", "ode_steps": 0}, "ode_steps is 0: set it to 1 or more, or to -1"),
+    "no rank": (EPS, {"method": "vsd", "lora_rank": 0}, "lora_rank is 0: set it to 1 or more, or to -1"),
+    "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "latent_image holds NaN"),
+    "infinite": (EPS, {"latent": latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
+    "channels": (EPS, {"latent": latent(1, 16, 8, 8)}, "16 channels but the model works on 4: encode"),
+    "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image is a video of 3 frames.*Cut it to one"),
+    "video reference": (
+        QWEN,
+        {"method": "dds", "reference": latent(1, 16, 3, 8, 8)},
+        "reference_latent is a video of 3 frames",
+    ),
+    "one frame for a picture model": (SD3, {"latent": latent(1, 16, 1, 8, 8)}, "latent_image has a frame dimension"),
+    "video with sound": (EPS, {"latent": sound()}, "latent_image holds several latents"),
+    "sound": (EPS, {"latent": latent(1, 4, 64)}, "latent_image has 3 dimensions; an image latent has 4"),
+    "batch_index": (EPS, {"latent": picture(EPS, 2, batch_index=[0])}, "batch_index"),
+    "noise mask batch": (EPS, {"latent": picture(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))}, "mask holds 3 masks"),
+    "noise mask shape": (EPS, {"latent": picture(EPS, noise_mask=torch.ones(1, 1, 64, 128))}, "mask is 128x64 pixels"),
+    "noise mask NaN": (EPS, {"latent": picture(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))}, "mask holds NaN"),
+    "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
+    "VAE channels of a flow model": (SD3, {"vae": tiny_vae("taesd")}, "VAE makes latents of 4 channels.* on 16"),
+    "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
+    "VAE without frames": (QWEN, {"vae": tiny_vae("taesd-16")}, "frame dimension.*connect the VAE that belongs"),
+    "guidance by default": (
+        FLUX_DISTILLED,
+        guided(positive=None, negative=1.0, source=1.0),
+        "guidance 3.5 on input 'positive'.*FluxGuidance node with guidance 1.0",
+    ),
+    "guidance": (FLUX_DISTILLED, guided(positive=1.0, negative=2.0, source=1.0), "guidance 2 on input 'negative'"),
+    "guidance of the source": (FLUX_DISTILLED, guided(positive=1.0, negative=1.0, source=4.0), "input 'source'"),
+    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrisation.*is not supported. Use a"),
+    "cosmos": (EPS, {"patch": parametrised(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+    "objective without a source": (
+        EPS,
+        objective("csd", positive=POSITIVE, negative=NEGATIVE),
+        "'mine' needs a text of what the picture is now: connect a conditioning to input 'source'",
+    ),
+    "objective with an empty text": (EPS, objective("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
+    "objective without a reference": (
+        EPS,
+        objective("dds", positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
+        "'mine' compares with a source picture",
+    ),
+    "objective with a reference of another size": (
+        EPS,
+        objective("dds", SMALL, positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
+        "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8",
+    ),
+    "objective with a reference of other channels": (
+        EPS,
+        objective("dds", latent(1, 16, 8, 8), positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
+        "source_latent has 16 channels but the model works on 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+    family, options, words = REFUSED[case]
+    options = {"latent": picture(family), **options}
+    calls = Calls()
+    model = calls.watch(tiny(family))
+    if "patch" in options:
+        model = options.pop("patch")(model)
+    with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+        distil(model, **options)
+    assert (calls.runs, calls.batches) == (0, [])
+    message = str(refusal.value)
+    assert message.endswith(".")
+    assert message[0].isupper() or message.startswith(
+        (
+            "steps",
+            "latent_image",
+            "reference_latent",
+            "source_latent",
+            "t_min",
+            "learning_rate_schedule",
+            "ode_steps",
+            "lora_rank",
+        )
+    )
+
+    good = guided(positive=1.0, negative=1.0, source=1.0) if family is FLUX_DISTILLED else {}
+    output, _ = distil(calls.watch(tiny(family)), picture(family), **good)
+    assert output["samples"].isfinite().all()
+    assert calls.runs == 1 and calls.batches
+
+
+def test_what_a_method_has_no_use_for_is_not_asked_of_anyone():
+    model, calls = tiny(EPS), Calls()
+    for method in ("sds", "vsd"):
+        distil(calls.watch(model), {"samples": torch.zeros(1, 4, 8, 8)}, method=method, source=None)
+    distil(calls.watch(model), picture(EPS), reference=SMALL)
+    assert calls.runs == 3
+
+
+def disabled() -> dict[str, Any]:
+    texts = guided(positive=None, negative=None, source=None)
+    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in texts.items()}
+
+
+@pytest.mark.parametrize(
+    "texts", [guided(positive=1.0, negative=1.0, source=1.0), disabled()], ids=["guidance 1", "disabled"]
+)
+@pytest.mark.parametrize("method", ["bridge", "dds", "vsd"])
+def test_a_distilled_model_distils_without_its_guidance(method: str, texts: dict[str, Any]):
+    source = picture(FLUX_DISTILLED)
+    output, _ = distil(tiny(FLUX_DISTILLED), source, method=method, **texts)
+    assert output["samples"].isfinite().all() and not torch.equal(output["samples"], source["samples"])
+
+
+def test_a_model_without_attention_refuses_vsd_and_no_other_method():
+    model = tiny.__wrapped__(without_attention())
+    with pytest.raises(ValueError, match=r"vsd trains a LoRA on the attention.*Choose another method, or a model.*\.$"):
+        distil(model, picture(EPS), method="vsd")
+    output, _ = distil(model, picture(EPS), method="sds", positive=text(1))
+    assert output["samples"].isfinite().all()
+
+
+def without_attention() -> Family:
+    unet = {
+        **EPS.unet,
+        "transformer_depth": [0, 0],
+        "transformer_depth_output": [0, 0, 0, 0],
+        "transformer_depth_middle": -1,
+    }
+    return Family("convolutions", EPS.config, unet, EPS.shape, False)
