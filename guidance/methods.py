@@ -85,6 +85,8 @@ class Method:
     objective: Callable[[Settings, Parts], Objective]
     edits: bool = False
     """Whether it starts from a picture by nature."""
+    lowest_time: float = 0.0
+    """The smallest t it is defined at."""
 
 
 def _bridge(s: Settings, _: Parts) -> Objective:

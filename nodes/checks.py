@@ -130,7 +130,7 @@ def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: A
     host.model_path(model)
     _conditionings(model, chosen)
     _vae(model, vae)
-    _times(settings)
+    _times(chosen, settings)
     steps(settings.steps)
     for name in ("ode_steps", "lora_rank"):
         if getattr(settings, name) < 1:
@@ -188,11 +188,16 @@ def _size(samples: Tensor) -> str:
     return f"{len(samples)} of {samples.shape[-1]}x{samples.shape[-2]} cells"
 
 
-def _times(settings: Settings) -> None:
+def _times(chosen: ObjectiveSocket, settings: Settings) -> None:
     if not 0 <= settings.t_min < settings.t_max <= 1:
         raise ValueError(
             f"t_min is {settings.t_min:g} and t_max {settings.t_max:g}: t_min must be below t_max, both "
             "between 0 and 1."
+        )
+    if settings.t_min < chosen.method.lowest_time:
+        raise ValueError(
+            f"t_min is {settings.t_min:g}, and '{chosen.name}' also looks at noise levels below it: set it to "
+            f"{chosen.method.lowest_time:g} or more."
         )
     if settings.learning_rate_schedule == FLOW_TIME and settings.time_schedule != "descending":
         raise ValueError(

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..guidance.methods import Method, Parts, Settings
 from ..guidance.objectives.base import NULL, SOURCE, TARGET, Objective
-from ..guidance.objectives.pds import PDS, Posterior
+from ..guidance.objectives.pds import LOWEST_TIME, PDS, Posterior
 from . import checks
 from .sockets import OBJECTIVE, ObjectiveSocket
 
@@ -91,6 +91,6 @@ class PosteriorLatentMatch(io.ComfyNode):
         def pds(settings: Settings, parts: Parts) -> Objective:
             return PDS(parts.delta(settings), posterior, identity_weight)
 
-        method = Method(PUBLISHED, frozenset({"source", "reference"}), pds, edits=True)
+        method = Method(PUBLISHED, frozenset({"source", "reference"}), pds, edits=True, lowest_time=LOWEST_TIME)
         own = {"guidance_scale": guidance_scale}
         return io.NodeOutput(ObjectiveSocket("pds", method, conditionings, source_latent, "source_latent", own))

@@ -186,9 +186,10 @@ def edit(
     scheduler: str = "normal",
     seed: int = 0,
     mask: Tensor | None = None,
+    skip: float = 0.0,
 ) -> tuple[Latent, Latent]:
     """Run Proximal DreamSampler as ComfyUI runs it, in inference mode: its two LATENTs, edited and inverted."""
-    optional = {} if mask is None else {"mask": mask}
+    optional = {**({} if mask is None else {"mask": mask}), **({"skip": skip} if skip else {})}
     with torch.inference_mode():
         output = ProximalDreamSampler.execute(
             model=model,

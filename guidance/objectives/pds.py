@@ -15,6 +15,8 @@ from .delta import Delta
 Posterior = Literal["official", "as printed", "exact"]
 STEP = 1 / 999
 """One of the thousand training times of a diffusion model, on the clock of `Prior`."""
+LOWEST_TIME = 0.003
+"""Three of them: two times back there must still be noise."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def coefficients(prior: Prior, t: Tensor, posterior: Posterior) -> Coefficients:
 
     In the "exact" posterior the step leads to the time before and psi is 0: PDS is DDS with the weight chi. "official",
     the authors' code, steps back by two times and keeps the beta of one. "as printed" steps back by one and has
-    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be above two times, 2 / 999. Flow models take the
+    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be at least `LOWEST_TIME`. Flow models take the
     alpha_bar of equal signal-to-noise ratio.
     """
     now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (t.double(), t.double() - STEP))

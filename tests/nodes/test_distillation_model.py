@@ -25,6 +25,7 @@ from host_oracle import (
     assert_same,
     controlled,
     left_half,
+    level_at,
     one_each,
     progress_hook,
     set_mask,
@@ -388,6 +389,39 @@ def test_the_lora_of_vsd_learns_each_picture_with_the_text_of_its_time():
     timed, each = (trained(tiny(V), V, said, 3) for said in (early_then_late, one_each(text(4), text(5))))
     assert_same(timed.estimates, each.estimates)
     assert timed.after == pytest.approx(each.after, rel=1e-4)
+
+
+class Added(torch.nn.Module):
+    """A LoRA in the weight itself."""
+
+    def __init__(self, layer: torch.nn.Linear, generator: torch.Generator):
+        super().__init__()
+        scale = layer.in_features**-0.5
+        self.down = torch.nn.Parameter(scale * torch.randn(4, layer.in_features, generator=generator))
+        self.up = torch.nn.Parameter(torch.zeros(layer.out_features, 4))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.detach() + self.up @ self.down
+
+
+def test_the_lora_of_vsd_is_one_in_the_weights_of_attention_trained_by_adamw():
+    model: Any = tiny.__wrapped__(V).model  # a second model of the same weights
+    generator, added = torch.Generator().manual_seed(0), []
+    for name, layer in list(model.diffusion_model.named_modules()):
+        if isinstance(layer, torch.nn.Linear) and "attn" in name:
+            added.append(Added(layer, generator))
+            torch.nn.utils.parametrize.register_parametrization(layer, "weight", added[-1])
+    assert len(added) == 32
+    z = model.process_latent_in(picture(V, 2)["samples"])
+    sigma, eps = torch.tensor([level_at(tiny(V), t) for t in (0.7, 0.3)]), Draws(z.shape, 3)()
+    x = z + sigma[:, None, None, None] * eps
+    optimizer = torch.optim.AdamW([p for lora in added for p in lora.parameters()], lr=1e-2)
+    for _ in range(4):
+        optimizer.zero_grad()
+        estimates = model.apply_model(x, sigma, c_crossattn=POSITIVE[0][0].expand(2, -1, -1))
+        ((x - estimates) / sigma[:, None, None, None] - eps).square().mean().backward()
+        optimizer.step()
+    assert_same(trained(tiny(V), V, POSITIVE, 3).estimates, estimates.detach(), 1e-3)
 
 
 def test_vsd_trains_nothing_but_its_lora():

@@ -1,0 +1,147 @@
+"""Posterior Latent Match through Distillation Sampler, on small random models of every family."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from dreamsampler_pack.guidance.objectives.pds import coefficients
+from dreamsampler_pack.guidance.path import FLOW, SCALED
+from dreamsampler_pack.guidance.prior import Prior
+from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
+from host_oracle import assert_differs, assert_same
+from tiny_models import (
+    EPS,
+    FAMILIES,
+    NEGATIVE,
+    POSITIVE,
+    SD3,
+    SOURCE,
+    Calls,
+    Conditioning,
+    Family,
+    Latent,
+    V,
+    distil,
+    picture,
+    text,
+    tiny,
+)
+from torch import Tensor
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+
+
+def matched(
+    latent: Latent,
+    *,
+    source: Conditioning = SOURCE,
+    target: Conditioning = POSITIVE,
+    negative: Conditioning = NEGATIVE,
+    guidance_scale: float = 7.5,
+    posterior: str = "official",
+    identity_weight: float = 1.0,
+) -> Any:
+    """The objective that the node makes."""
+    inputs = (latent, source, target, negative, guidance_scale, posterior, identity_weight)
+    return PosteriorLatentMatch.execute(*inputs).args[0]
+
+
+def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Tensor:
+    """The runner's latent; its own texts and method must not matter."""
+    return distil(tiny(family), latent, objective=objective, positive=text(8), source=None, **inputs)[0]["samples"]
+
+
+@every_family
+@pytest.mark.parametrize("posterior", ["official", "as printed", "exact"])
+def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior: str):
+    latent = picture(family, 3)
+    together = edited(family, latent, matched(latent, posterior=posterior), seed=5)
+    assert_differs(together, latent["samples"])
+    for i in range(3):
+        alone = {"samples": latent["samples"][i : i + 1]}
+        assert_same(together[i : i + 1], edited(family, alone, matched(alone, posterior=posterior), seed=5 + i))
+
+
+@pytest.mark.parametrize("family", [EPS, V, SD3], ids=str)
+def test_one_step_is_chi_times_dds_and_psi_times_the_distance(family: Family):
+    latent, start = picture(family), picture(family, seed=9)
+    step = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "weighting": "uniform", "seed": 3, "t_min": 0.4}
+    step |= {"t_max": 0.4 + 1e-6}
+    whole, none = (edited(family, start, matched(latent, identity_weight=w), **step) for w in (1.0, 0.0))
+    model = tiny(family)
+    dds = distil(model, start, method="dds", reference=latent, guidance_scale=7.5, **step)[0]["samples"]
+    sampling: Any = model.get_model_object("model_sampling")
+
+    def sigma_at(t: Tensor) -> Tensor:
+        return t.new_tensor([float(sampling.percent_to_sigma(1 - time)) for time in t.tolist()])
+
+    prior = Prior(None, FLOW if family.flow else SCALED, sigma_at)  # type: ignore[arg-type]
+    c = coefficients(prior, torch.tensor([0.4]), "official")
+    assert_same(none - start["samples"], c.chi * (dds - start["samples"]), 1e-3)
+    assert_same(whole - none, -c.psi * (start["samples"] - latent["samples"]), 1e-3)
+
+
+def test_one_source_serves_a_batch_in_one_call_a_step():
+    latent, source, counted = picture(EPS, 3), picture(EPS), Calls()
+    model = counted.watch(tiny(EPS))
+    with_one = distil(model, latent, objective=matched(source))[0]["samples"]
+    assert counted.batches == [12] * 3
+    thrice = {"samples": source["samples"].repeat(3, 1, 1, 1)}
+    assert torch.equal(with_one, distil(tiny(EPS), latent, objective=matched(thrice))[0]["samples"])
+
+
+def test_guidance_of_the_node_holds_unless_the_runner_sets_its_own():
+    latent, sgd = picture(EPS), {"optimizer": "sgd", "learning_rate": 0.5}
+    weak, strong = matched(latent, guidance_scale=2.0), matched(latent, guidance_scale=50.0)
+    assert_differs(edited(EPS, latent, weak, **sgd), edited(EPS, latent, strong, **sgd))
+    assert torch.equal(edited(EPS, latent, weak, guidance_scale=50.0, **sgd), edited(EPS, latent, strong, **sgd))
+
+
+def test_the_same_text_twice_is_warned_of(caplog: pytest.LogCaptureFixture):
+    latent = picture(EPS)
+    with caplog.at_level(logging.WARNING, "dreamsampler"):
+        matched(latent)
+        assert not caplog.records
+        objective = matched(latent, target=SOURCE)
+    assert "source and target are the same text, so nothing will change" in caplog.text
+    assert torch.equal(edited(EPS, latent, objective, t_min=0.2), edited(EPS, latent, objective, t_min=0.2))
+    assert_same(edited(EPS, latent, objective, optimizer="sgd"), latent["samples"], 1e-5)
+
+
+REFUSED = {
+    "no source text": ({"source": []}, {}, "input 'source' is empty"),
+    "no target": ({"target": []}, {}, "input 'target' is empty"),
+    "no negative": ({"negative": []}, {}, "input 'negative' is empty"),
+    "times too low": (
+        {},
+        {"t_min": 0.001},
+        "t_min is 0.001, and 'pds' also looks.* to 0.003 or more",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_before_the_model_is_asked(name: str):
+    of_node, of_runner, words = REFUSED[name]
+    latent, counted = picture(EPS), Calls()
+    with pytest.raises(ValueError, match=words):
+        distil(counted.watch(tiny(EPS)), latent, objective=matched(latent, **of_node), **of_runner)
+    assert not counted.batches
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        (picture(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
+        ({"samples": torch.ones(1, 4, 4, 8)}, "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8"),
+        ({"samples": torch.zeros(1, 4, 8, 8)}, "source_latent is empty"),
+        ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "source_latent holds NaN"),
+    ],
+    ids=["batch", "size", "empty", "NaN"],
+)
+def test_refuses_a_source_that_does_not_fit(source: Latent, words: str):
+    with pytest.raises(ValueError, match=words):
+        distil(tiny(EPS), picture(EPS), objective=matched(source))
