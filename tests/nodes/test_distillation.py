@@ -358,9 +358,13 @@ def test_editing_compares_with_the_picture_itself_unless_another_is_connected(me
     assert torch.equal(one, result(model, latent, method=method, reference=twice))
 
 
-def test_editing_moves_an_empty_latent_where_a_reference_is_connected():
-    output = result(tiny(SD3), empty(SD3), method="dds", reference=picture(SD3))
-    assert output.isfinite().all() and output.any()
+def test_editing_moves_even_an_empty_latent_where_a_reference_is_connected():
+    own, latent, noise = (
+        result(tiny(SD3), empty(SD3), method="dds", reference=picture(SD3), **start)
+        for start in ({}, {"start_from": "latent"}, {"start_from": "noise"})
+    )
+    assert torch.equal(own, latent) and own.isfinite().all() and own.any()
+    assert_differs(noise, own)
 
 
 # An objective of another node
