@@ -130,13 +130,11 @@ def _read(path: Path, sources: int) -> list[Point]:
 
 def table(points: list[Point]) -> str:
     """The points as Markdown."""
-    names = list(ATTRIBUTES)
-    rows = [
-        "| method | strength | text | accuracy | PSNR kept | SSIM kept | " + " | ".join(names) + " |",
-        "|---|" + "---|" * (5 + len(names)),
-    ]
+    with_structure = not any(math.isnan(p.structure) for p in points)
+    head = ["method", "strength", "text", "accuracy", "PSNR kept", *(["SSIM kept"] if with_structure else [])]
+    rows = [[*head, *ATTRIBUTES], ["---"] * (len(head) + len(ATTRIBUTES))]
     for p in points:
-        each = " | ".join(f"{p.by_attribute[n][0]:.2f} / {p.by_attribute[n][1]:.1f}" for n in names)
-        figures = f"{p.accuracy:.3f} | {p.psnr:.2f} | {p.structure:.3f}"
-        rows.append(f"| {p.method} | {p.strength:g} | {p.text} | {figures} | {each} |")
-    return "\n".join(rows) + "\n"
+        structure = [f"{p.structure:.3f}"] if with_structure else []
+        each = [f"{accuracy:.2f} / {psnr:.1f}" for accuracy, psnr in (p.by_attribute[n] for n in ATTRIBUTES)]
+        rows.append([p.method, f"{p.strength:g}", p.text, f"{p.accuracy:.3f}", f"{p.psnr:.2f}", *structure, *each])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -70,12 +70,17 @@ def controlled(
     seed: int = 4,
     end: float = 1.0,
     net: ControlNet | None = None,
+    masks: Tensor | None = None,
 ) -> tuple[Conditioning, ...]:
-    """Texts that share one ControlNet with a hint for each picture, or one for all."""
+    """Texts that share one ControlNet with a hint for each picture, or one for all.
+
+    With `masks` (B, 1, H, W) it is one for inpainting, which takes them with its hints.
+    """
     hint = torch.rand(hints, 64, 64, 3, generator=torch.Generator().manual_seed(seed))
     together = [entry for one in texts for entry in one]
     apply = HOST_NODES["ControlNetApplyAdvanced"]().apply_controlnet
-    entries, _ = apply(together, [], net or tiny_controlnet(), hint, 0.8, 0.0, end)
+    net, extra = net or tiny_controlnet(3 if masks is None else 4), [] if masks is None else [masks]
+    entries, _ = apply(together, [], net, hint, 0.8, 0.0, end, extra_concat=extra)
     rest = iter(entries)
     return tuple([next(rest) for _ in one] for one in texts)
 
@@ -102,9 +107,15 @@ def _of_item(conditioning: Conditioning, index: int) -> Conditioning:
     def own(values: dict[str, Any]) -> dict[str, Any]:
         rows = {k: row(v) for k, v in values.items() if k in ("pooled_output", "mask")}
         if "control" in values:
-            rows["control"] = control = values["control"].copy()
-            control.cond_hint_original = row(values["control"].cond_hint_original)
+            rows["control"] = controlled_by(values["control"])
         return {**values, **rows}
+
+    def controlled_by(control: Any) -> Any:
+        own = control.copy()
+        own.cond_hint_original = row(control.cond_hint_original)
+        own.extra_concat_orig = [row(each) for each in control.extra_concat_orig]
+        before = control.previous_controlnet
+        return own.set_previous_controlnet(None if before is None else controlled_by(before))
 
     return [[row(tokens), own(values)] for tokens, values in conditioning]
 

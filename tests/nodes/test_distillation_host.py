@@ -345,6 +345,16 @@ def on(*names: str, **options: Any) -> dict[str, Any]:
     return dict(zip(names, controlled(*(TEXTS[name] for name in names), **options)))
 
 
+SPLIT = 0.65
+"""Where the texts change, in the host's shares of the way from noise; the pictures of a test lie on both sides."""
+
+
+def in_a_row(*names: str) -> dict[str, Conditioning]:
+    """Texts with one ControlNet after another, each with a hint for each picture, the last for part of the time."""
+    first = on(*names, hints=3)
+    return dict(zip(names, controlled(*first.values(), hints=3, seed=9, end=SPLIT)))
+
+
 def hooked(*names: str) -> dict[str, Any]:
     """Texts under which the model has a LoRA."""
     hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
@@ -417,10 +427,6 @@ def test_each_picture_has_its_text(family: Family):
         assert_one_step_follows(method, family, texts=texts)
 
 
-SPLIT = 0.65
-"""Where the texts change, in the host's shares of the way from noise; the pictures of a test lie on both sides."""
-
-
 def early_then_late(text_before: Conditioning, text_after: Conditioning) -> Conditioning:
     return set_range(text_before, 0.0, SPLIT) + set_range(text_after, SPLIT, 1.0)
 
@@ -442,6 +448,10 @@ ACTING: dict[str, dict[str, Conditioning]] = {
     },
     "ControlNet": on("positive", "negative", "source"),
     "ControlNet with a hint for each picture": on("positive", "negative", "source", hints=3),
+    "ControlNets in a row": in_a_row("positive", "source"),
+    "early ControlNet with hint and mask for each picture": on(
+        "positive", "source", end=SPLIT, hints=3, masks=THREE_MASKS[:, None]
+    ),
     "LoRA hook": hooked("positive", "source"),
     "early ControlNet": on("positive", "source", end=SPLIT),
     "early ControlNet with a hint for each picture": on("positive", "source", end=SPLIT, hints=3),

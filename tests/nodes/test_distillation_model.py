@@ -155,6 +155,17 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard(method: str, asked: list
     assert_differs(output, result(tiny(EPS), picture(EPS), **options))
 
 
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_patches_are_told_the_whole_range_of_levels(family: Family):
+    def call(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+        highest, lowest = arguments["c"]["transformer_options"]["sample_sigmas"].tolist()
+        assert (highest, lowest) == (float(family_sampling.sigma_max), 0.0)
+        return ask(apply_model, arguments)
+
+    family_sampling: Any = tiny(family).get_model_object("model_sampling")
+    distil(wrapped(tiny(family), call), picture(family), steps=1, t_max=0.5)
+
+
 # Afterwards
 
 
