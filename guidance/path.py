@@ -31,10 +31,13 @@ class Path:
         sigma = per_item(sigma, x)
         return (x - self.a(sigma) * z0_hat) / self.b(sigma)
 
+    def scale(self, sigma: Tensor) -> Tensor:
+        """How many times larger the state is than the variance-preserving one at the same noise level."""
+        return (self.a(sigma).square() + self.b(sigma).square()).sqrt()
+
     def alpha_bar(self, sigma: Tensor) -> Tensor:
         """The variance-preserving `alpha_bar` of the same signal-to-noise ratio, in [0, 1]."""
-        a2, b2 = self.a(sigma).square(), self.b(sigma).square()
-        return a2 / (a2 + b2)
+        return (self.a(sigma) / self.scale(sigma)).square()
 
 
 def per_item(sigma: Tensor, x: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from comfy_api.latest import ComfyExtension, io
 
 from .descriptor import TextSourceDescriptor
 from .distillation import DistillationSampler
+from .localized import MaskLocalizedGuidance
+from .measurement import MeasurementNode
 from .posterior import PosteriorLatentMatch
 from .proximal import ProximalDreamSampler
 
@@ -12,4 +14,11 @@ class DreamSamplerExtension(ComfyExtension):
     """The list of nodes the host registers."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DistillationSampler, PosteriorLatentMatch, ProximalDreamSampler, TextSourceDescriptor]
+        return [
+            DistillationSampler,
+            MaskLocalizedGuidance,
+            MeasurementNode,
+            PosteriorLatentMatch,
+            ProximalDreamSampler,
+            TextSourceDescriptor,
+        ]

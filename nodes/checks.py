@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ..guidance.measurement import Measurement
 from ..guidance.methods import FLOW_TIME, Settings
 from . import host
 from .sockets import ObjectiveSocket
@@ -108,16 +110,33 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
     if value is None:
         return None
+    return _fitted_mask(value, samples, "latent_image", "cells")
+
+
+def hole(value: Tensor | None, pictures: Tensor) -> Tensor | None:
+    """A MASK as a hole (B or 1, 1, H, W) in [0, 1] in `pictures` (B, 3, H, W), with something to fill in it."""
+    if value is None:
+        return None
+    if not value.reshape(-1, *value.shape[-2:]).flatten(1).any(dim=1).all():
+        raise ValueError(
+            "The mask has no pixels to change: paint the hole in it, or invert it if you painted what to keep."
+        )
+    masks = _fitted_mask(value, pictures, "image", "pixels")
+    return F.interpolate(masks, pictures.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
+    """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], checked to fit the tensor (B, C, [1,] h, w) of input `name`."""
     masks = value.reshape(-1, 1, *(1,) * (samples.ndim - 4), *value.shape[-2:])
     if len(masks) not in (1, len(samples)):
         raise ValueError(
-            f"The mask holds {len(masks)} masks but latent_image holds {len(samples)} pictures: connect one "
-            "mask, or one each."
+            f"The mask holds {len(masks)} masks but {name} holds {len(samples)} pictures: connect one mask, or one "
+            "each."
         )
     (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
     if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
         raise ValueError(
-            f"The mask is {width}x{height} pixels, but latent_image is {columns}x{rows} cells, which is another shape "
+            f"The mask is {width}x{height} pixels, but {name} is {columns}x{rows} {unit}, which is another shape "
             "of picture. Crop or resize the mask like the picture."
         )
     if not torch.isfinite(masks).all():
@@ -125,11 +144,52 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     return masks.clamp(0, 1).float()
 
 
+def picture(value: Tensor) -> Tensor:
+    """An IMAGE's three colours (B, H, W, 3), finite, in float32."""
+    if not torch.isfinite(value).all():
+        raise ValueError("The image holds NaN or infinite values: check the node that makes it.")
+    colours = value[..., :3].float()
+    return colours.expand(*colours.shape[:-1], 3)
+
+
+def restoration(start_from: str, data_every: int) -> None:
+    """Settings that make sense with a measurement."""
+    if start_from == "stochastic inversion":
+        raise ValueError(
+            "start_from 'stochastic inversion' replays the source, and a measurement has its own way down: set "
+            "start_from to inversion, or to noise."
+        )
+    if data_every < 1:
+        raise ValueError(f"data_every is {data_every}: set it to 1 or more (3 is published).")
+
+
+def measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
+    """A measurement of pictures of the size that the latent `samples` decodes to, one or as many, and a VAE for it."""
+    if vae is None:
+        raise ValueError(
+            "A measurement is compared with decoded pictures: connect the VAE that belongs to the model to input 'vae'."
+        )
+    factor = vae.spacial_compression_decode()
+    height, width = (side * factor for side in samples.shape[-2:])
+    _, rows, columns = value.operator.picture_shape
+    if (rows, columns) != (height, width):
+        raise ValueError(
+            f"The measurement is of pictures of {columns}x{rows} pixels, but latent_image decodes to {width}x{height}: "
+            "encode the observed picture of Measurement for latent_image, and crop or resize the picture before "
+            f"Measurement to sides that {factor} divides."
+        )
+    if len(value.y) not in (1, len(samples)):
+        raise ValueError(
+            f"The measurement holds {len(value.y)} pictures but latent_image holds {len(samples)}: connect one "
+            "measurement, or one each."
+        )
+
+
 def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: Any) -> None:
     """What a distillation needs is connected and its settings make sense."""
     host.model_path(model)
     _conditionings(model, chosen)
-    _vae(model, vae)
+    autoencoder(model, vae)
     _times(chosen, settings)
     steps(settings.steps)
     for name in ("ode_steps", "lora_rank"):
@@ -169,7 +229,8 @@ def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> Tensor | 
     return compared
 
 
-def _vae(model: Any, vae: Any) -> None:
+def autoencoder(model: Any, vae: Any) -> None:
+    """A VAE whose latents are the model's, or none."""
     if vae is None:
         return
     if vae.latent_channels != host.latent_channels(model):

@@ -160,7 +160,11 @@ class _Distillation:
             return Latent(start, run.mask, kept=run.latent)
         pictures = self._pictures(run, start)
         kept = pictures if run.mask is None or not self.from_noise else self._pictures(run, run.latent)
-        encode = stack.enter_context(host.picture_encoder(self.vae, self.model, run.to_model_scale))
+        autoencoder = stack.enter_context(host.autoencoder(self.vae, self.model, run))
+
+        def encode(pictures: Tensor) -> Tensor:
+            return autoencoder.encode(2 * pictures - 1)
+
         return Pixels(pictures, encode, _for_pixels(run.mask, pictures), kept)
 
     def _pictures(self, run: host.Run, latent: Tensor) -> Tensor:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..guidance.ddim import ddim_inversion
-from ..guidance.ddpm import noised_states, residuals
-from ..guidance.noise import SeededNoise
-from ..guidance.proximal import Kept, ProximalSettings, proximal_edit
+from ..guidance.measurement import Measurement
+from ..guidance.proximal import DataSteps, ProximalSettings
 from . import checks, host
-
-StartFrom = Literal["inversion", "noise", "stochastic inversion"]
+from .proximal_methods import Consistency, Edit, Restoration, StartFrom
+from .sockets import MEASUREMENT
 
 
 class ProximalDreamSampler(io.ComfyNode):
@@ -111,7 +107,8 @@ class ProximalDreamSampler(io.ComfyNode):
                     "mask",
                     optional=True,
                     tooltip="Where to edit: 1 edits, 0 keeps the source exactly, values between blend. Any resolution. "
-                    "Without it the latent's own noise mask is used, if there is one.",
+                    "Without it the latent's own noise mask is used, if there is one. With a measurement: where the "
+                    "text acts, the hole if nothing is connected.",
                 ),
                 io.Float.Input(
                     "skip",
@@ -123,12 +120,17 @@ class ProximalDreamSampler(io.ComfyNode):
                     tooltip="Share of the steps left out at the noisy end. More keeps more of the source's layout and "
                     "takes less time; 0.36 is published for stochastic inversion.",
                 ),
+                *_measurement_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The edited latent."),
                 io.Latent.Output(
                     display_name="inverted_noise",
                     tooltip="The state at the highest noise level that the edit started from.",
+                ),
+                io.Image.Output(
+                    display_name="image",
+                    tooltip="The decoded picture; with a measurement brought into agreement with it. Needs a vae.",
                 ),
             ],
         )
@@ -150,6 +152,13 @@ class ProximalDreamSampler(io.ComfyNode):
         seed: int,
         mask: Tensor | None = None,
         skip: float = 0.0,
+        vae: Any = None,
+        measurement: Measurement | None = None,
+        consistency: Consistency = "both",
+        data_every: int = DataSteps.every,
+        data_until: float = DataSteps.until,
+        dps_weight: float = 1.0,
+        projection: bool = True,
     ) -> io.NodeOutput:
         checks.steps(steps)
         for name, value in (("positive", positive), ("negative", negative)):
@@ -159,80 +168,96 @@ class ProximalDreamSampler(io.ComfyNode):
         region = checks.mask(latent_image.get("noise_mask") if mask is None else mask, samples)
         seeds = checks.seeds(seed, latent_image, samples)
         host.model_path(model)
+        checks.autoencoder(model, vae)
+        settings = ProximalSettings(gamma=gamma, gamma_schedule=gamma_schedule, eta=eta, renoise=renoise)
         sigmas = checks.left_after(skip, host.schedule(model, scheduler, steps))
-        passes = 1 if start_from == "noise" else 2
-        edit = _Edit(
-            ProximalSettings(gamma=gamma, gamma_schedule=gamma_schedule, eta=eta, renoise=renoise),
-            start_from,
-            seeds,
-        )
+        if measurement is None:
+            method = Edit(settings, start_from, seeds)
+        else:
+            checks.measurement(measurement, vae, samples)
+            checks.restoration(start_from, data_every)
+            data_steps = DataSteps(data_every, data_until)
+            method = Restoration(
+                settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight
+            )
         latents = host.run_method(
-            edit,
+            method,
             model=model,
             conditionings={"positive": positive, "negative": negative},
             samples=samples,
             sigmas=sigmas,
-            evaluations=passes * (len(sigmas) - 1),
+            evaluations=(1 if start_from == "noise" else 2) * (len(sigmas) - 1),
             seed=seed,
             mask=region,
         )
-        return io.NodeOutput(*({**latent_image, "samples": latent} for latent in latents))
+        outputs = [{**latent_image, "samples": latent} for latent in latents]
+        picture = _picture(vae, latents[0], measurement if projection else None)
+        return io.NodeOutput(*outputs, picture, ui={"text": list(method.notes)})
 
 
-@dataclass(frozen=True)
-class _Edit:
-    """The whole edit of one batch: up by inversion, or straight to noise, and down with the text."""
+def _picture(vae: Any, latent: Tensor, measurement: Measurement | None) -> Any:
+    """An IMAGE of the latent, in agreement with the measurement if there is one."""
+    if vae is None:
+        return host.blocked("Proximal DreamSampler has no VAE to decode with: connect one to its input 'vae'.")
+    pictures = host.decoded(vae, latent)
+    if measurement is not None:
+        pictures = (measurement.to(pictures).projected(2 * pictures - 1) + 1) / 2
+    return pictures.movedim(1, -1)
 
-    settings: ProximalSettings
-    start_from: StartFrom
-    seeds: list[int]
 
-    def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
-        noise = SeededNoise(self.seeds)
-        states, left_out = self._beginning(run, noise)
-        x = start = states[0]
-        walk = proximal_edit(
-            run.prior.denoise,
-            run.prior.path,
-            x,
-            run.sigmas,
-            settings=self.settings,
-            noise=noise,
-            kept=None if run.mask is None else Kept(run.mask, states),
-            residuals=left_out,
-        )
-        first = 0 if self.start_from == "noise" else run.levels
-        for done, step in enumerate(walk, start=first):
-            run.progress(done, step.z_bar, step.x)
-            x = step.x
-        return x, start
-
-    def _beginning(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
-        """The source's states from the highest level down, and the residuals between them if they are replayed."""
-        if self.start_from == "inversion":
-            return self._inverted(run), None
-        if self.start_from == "noise":
-            return self._noised(run, noise), None
-        states = noised_states(run.prior.path, run.latent, run.sigmas, noise)
-        return states, self._residuals(run, states)
-
-    def _residuals(self, run: host.Run, states: list[Tensor]) -> list[Tensor]:
-        found = []
-        for done, step in enumerate(residuals(run.prior.denoise, run.prior.path, states, run.sigmas)):
-            run.progress(done, step.z0_hat, states[done])
-            found.append(step.value)
-        return found
-
-    def _inverted(self, run: host.Run) -> list[Tensor]:
-        """The source's states from the highest level down to the clean latent; without a mask, the highest alone."""
-        states = deque([run.latent], maxlen=None if run.mask is not None else 1)
-        for done, step in enumerate(ddim_inversion(run.prior.denoise, run.prior.path, run.latent, run.sigmas)):
-            run.progress(done, step.z0_hat, step.x)
-            states.appendleft(step.x)
-        return list(states)
-
-    def _noised(self, run: host.Run, noise: SeededNoise) -> list[Tensor]:
-        """The same states made with one draw of noise."""
-        eps = noise.like(run.latent)
-        levels = run.sigmas if run.mask is not None else run.sigmas[:1]
-        return [run.prior.path.noised(run.latent, eps, sigma) for sigma in levels]
+def _measurement_inputs() -> list[io.Input]:
+    return [
+        io.Vae.Input(
+            "vae",
+            optional=True,
+            tooltip="The VAE that belongs to the model: needed with a measurement and for the output image.",
+        ),
+        MEASUREMENT.Input(
+            "measurement",
+            optional=True,
+            tooltip="What is known of the picture, from Measurement: it is restored in agreement with that. Published "
+            "for inpainting: 200 steps, gamma 1, eta 1.",
+        ),
+        io.Combo.Input(
+            "consistency",
+            options=["both", "consistency only", "dps only"],
+            default="both",
+            optional=True,
+            tooltip="With a measurement, how it is kept to: by fitting decoded estimates and by gradients through the "
+            "model (both, published), by fitting alone (fast, little memory), or by gradients alone.",
+        ),
+        io.Int.Input(
+            "data_every",
+            default=DataSteps.every,
+            min=1,
+            max=1000,
+            optional=True,
+            tooltip="With a measurement: every how many steps the estimate is fitted and the text acts; the gradient "
+            "acts on the others. 3 is published.",
+        ),
+        io.Float.Input(
+            "data_until",
+            default=DataSteps.until,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="With a measurement: the share of the steps after which only the gradient acts. 0.85 is published.",
+        ),
+        io.Float.Input(
+            "dps_weight",
+            default=1.0,
+            min=0.0,
+            max=100.0,
+            step=0.05,
+            optional=True,
+            tooltip="With a measurement: size of the gradient's steps. 1 is published.",
+        ),
+        io.Boolean.Input(
+            "projection",
+            default=True,
+            optional=True,
+            tooltip="With a measurement: the output image agrees with it as exactly as its noise allows; known pixels "
+            "of an inpainting are returned as they were.",
+        ),
+    ]

@@ -10,6 +10,8 @@ from comfy_api.latest import io
 from ..guidance.methods import Method
 
 OBJECTIVE = io.Custom("DS_OBJECTIVE")
+MEASUREMENT = io.Custom("DS_MEASUREMENT")
+"""Its value is a `guidance.measurement.Measurement` on the CPU."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,9 +22,12 @@ import comfy.supported_models
 import comfy.taesd.taesd
 import torch
 from comfy.model_base import ModelType
+from dreamsampler_pack.guidance.measurement import Measurement
 from dreamsampler_pack.nodes.distillation import DistillationSampler
+from dreamsampler_pack.nodes.measurement import MeasurementNode
 from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
 from torch import Tensor
+from torch.nn import functional
 
 Conditioning = list[list[Any]]
 Latent = dict[str, Any]
@@ -206,8 +210,105 @@ def edit(
             seed=seed,
             **optional,
         )
-    edited, inverted = output.args
+    edited, inverted, _ = output.args
     return edited, inverted
+
+
+def photo(count: int = 1, seed: int = 0, size: int = 64) -> Tensor:
+    """An IMAGE of random smooth pictures in [0, 1]; picture i depends on `seed` + i alone."""
+    rows = [torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
+    return functional.interpolate(torch.stack(rows), (size, size), mode="bilinear").movedim(1, -1)
+
+
+def square(low: int = 16, high: int = 40, size: int = 64) -> Tensor:
+    """A MASK (1, size, size) of a square hole, a little off the middle."""
+    mask = torch.zeros(1, size, size)
+    mask[:, low:high, low + 8 : high + 8] = 1
+    return mask
+
+
+def measure(
+    image: Tensor,
+    operator: str = "inpaint",
+    *,
+    scale: int = 2,
+    kernel_size: int = 9,
+    sigma: float = 1.5,
+    noise_std: float = 0.0,
+    simulate: bool = True,
+    seed: int = 0,
+    **connected: Any,
+) -> tuple[Measurement, Tensor]:
+    """Run Measurement as ComfyUI runs it, in inference mode: its measurement and the observed IMAGE."""
+    with torch.inference_mode():
+        output = MeasurementNode.execute(
+            image=image,
+            operator=operator,
+            scale=scale,
+            kernel_size=kernel_size,
+            sigma=sigma,
+            noise_std=noise_std,
+            simulate=simulate,
+            seed=seed,
+            **connected,
+        )
+    measurement, observed = output.args
+    return measurement, observed
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What Proximal DreamSampler returns: two LATENTs, an IMAGE or what stands for it, and what it says."""
+
+    latent: Latent
+    start: Latent
+    image: Any
+    notes: list[str]
+
+    @property
+    def samples(self) -> Tensor:
+        return self.latent["samples"]
+
+
+def restore(
+    model: comfy.model_patcher.ModelPatcher,
+    vae: comfy.sd.VAE | None,
+    latent: Latent,
+    measurement: Measurement | None,
+    *,
+    positive: Conditioning = POSITIVE,
+    negative: Conditioning = NEGATIVE,
+    steps: int = 3,
+    gamma: float = 1.0,
+    gamma_schedule: str = "alpha_bar",
+    eta: float = 0.5,
+    renoise: str = "unconditional",
+    start_from: str = "inversion",
+    scheduler: str = "normal",
+    seed: int = 0,
+    **optional: Any,
+) -> Restored:
+    """Run Proximal DreamSampler with a VAE and a measurement as ComfyUI runs it, in inference mode."""
+    connected = {"vae": vae, "measurement": measurement, **optional}
+    with torch.inference_mode():
+        output = ProximalDreamSampler.execute(
+            model=model,
+            positive=positive,
+            negative=negative,
+            latent_image=latent,
+            steps=steps,
+            gamma=gamma,
+            gamma_schedule=gamma_schedule,
+            eta=eta,
+            renoise=renoise,
+            start_from=start_from,
+            scheduler=scheduler,
+            seed=seed,
+            **{name: value for name, value in connected.items() if value is not None},
+        )
+    told = output.ui
+    assert isinstance(told, dict)
+    return Restored(*output.args, told["text"])
 
 
 OWN, UNSET = "method's own", -1
@@ -289,6 +390,54 @@ class Calls:
         return watched
 
 
+ApplyModel = Callable[..., Tensor]
+
+
+def wrapped(
+    model: comfy.model_patcher.ModelPatcher, wrap: Callable[[ApplyModel, dict[str, Any]], Tensor]
+) -> comfy.model_patcher.ModelPatcher:
+    """A clone of the MODEL whose calls go through `wrap`."""
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(lambda apply_model, arguments: wrap(apply_model, arguments))
+    return clone
+
+
+def ask(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+    """What a wrapper is to ask the model for."""
+    return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+
+
+@contextmanager
+def untouched(*modules: torch.nn.Module) -> Iterator[None]:
+    """Afterwards the very same parameters and buffers are there, with the same bytes, no gradient, hook or patch."""
+
+    def tensors() -> dict[str, Tensor]:
+        return {
+            f"{i}.{name}": tensor
+            for i, module in enumerate(modules)
+            for named in (module.named_parameters(), module.named_buffers())
+            for name, tensor in named
+        }
+
+    def attributes() -> list[list[str]]:
+        return [list(part.__dict__) for module in modules for part in module.modules()]
+
+    before, parts = tensors(), attributes()
+    copies = {name: tensor.detach().clone() for name, tensor in before.items()}
+    trained = {name: tensor.requires_grad for name, tensor in before.items()}
+    yield
+    after = tensors()
+    assert attributes() == parts
+    assert after.keys() == before.keys()
+    for name, tensor in after.items():
+        assert tensor is before[name], f"{name} is another tensor"
+        assert torch.equal(tensor, copies[name]), f"{name} has changed"
+        assert tensor.requires_grad == trained[name] and tensor.grad is None, f"{name} was trained"
+    for module in modules:
+        for part in module.modules():
+            assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+
+
 _KL = {
     "embed_dim": 4,
     "ddconfig": {
@@ -330,11 +479,13 @@ def tiny_vae(kind: str, dtype: torch.dtype = torch.float32) -> comfy.sd.VAE:
 
 
 @cache
-def tiny_controlnet() -> comfy.controlnet.ControlNet:
-    """A CONTROL_NET for the noise-predicting family."""
+def tiny_controlnet(hint_channels: int = 3) -> comfy.controlnet.ControlNet:
+    """A CONTROL_NET for the noise-predicting family; 4 hint channels are a picture and a mask."""
     device = comfy.model_management.get_torch_device()
     sizes = {k: v for k, v in _UNET.items() if k not in ("out_channels", "transformer_depth_output")}
     operations = comfy.ops.disable_weight_init
-    model = comfy.cldm.cldm.ControlNet(hint_channels=3, num_heads=8, device=device, operations=operations, **sizes)
+    model = comfy.cldm.cldm.ControlNet(
+        hint_channels=hint_channels, num_heads=8, device=device, operations=operations, **sizes
+    )
     randomise(model, seed=2)
     return comfy.controlnet.ControlNet(model, load_device=device)

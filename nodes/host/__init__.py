@@ -18,15 +18,19 @@ from .model import (
     schedule,
     whole_range,
 )
+from .posterior_gradient import PosteriorGradient
 from .sampling import Method, Run, run_method
-from .text import show_on_node, tokens
-from .vae import PictureEncoder, decoded, picture_encoder
+from .text import blocked, show_on_node, tokens
+from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
     "SCHEDULERS",
+    "HostAutoencoder",
     "Method",
-    "PictureEncoder",
+    "PosteriorGradient",
     "Run",
+    "autoencoder",
+    "blocked",
     "decoded",
     "distilled_guidance",
     "fitted_latent",
@@ -36,7 +40,6 @@ __all__ = [
     "lora_particles",
     "model_path",
     "path_of",
-    "picture_encoder",
     "run_method",
     "schedule",
     "show_on_node",

@@ -68,6 +68,11 @@ class HostDenoiser:
             return ask(x, levels, [cond])[0]
         return self._item_by_item(ask, x, levels, [cond])[0]
 
+    def of_item(self, index: int) -> HostDenoiser:
+        """The denoiser of one item of the batch."""
+        conds = {name: item_of(cond, index, self._controls) for name, cond in self.conds.items()}
+        return HostDenoiser(self.model, conds, self.model_options)
+
     def _estimates(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         """All of them at once; where memory does not suffice, text by text, and then picture by picture."""
         if len(x) > 1 and self._one_item or not _act_alike(conds, levels):

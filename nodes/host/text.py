@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from comfy_execution.graph_utils import ExecutionBlocker
+
 
 def show_on_node(node_id: str, text: str) -> None:
     """Show a text on a node itself, which the host's page does for progress but not for a text preview."""
     from server import PromptServer  # not importable outside a server; inside one it is there
 
     PromptServer.instance.send_progress_text(text, node_id)
+
+
+def blocked(message: str) -> ExecutionBlocker:
+    """The value of an output that cannot be had: whatever is connected to it does not run and shows the message."""
+    return ExecutionBlocker(message)
 
 
 def tokens(clip: Any, text: str) -> dict[str, list]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -11,9 +12,7 @@ import torch
 from torch import Tensor
 
 from .gradients import ordinary_weights
-
-PictureEncoder = Callable[[Tensor], Tensor]
-"""Pictures (B, 3, H, W) in [0, 1] to latents in model scale, differentiably."""
+from .sampling import Run
 
 
 def decoded(vae: Any, samples: Tensor) -> Tensor:
@@ -23,16 +22,33 @@ def decoded(vae: Any, samples: Tensor) -> Tensor:
     return pictures.reshape(-1, *pictures.shape[-3:]).movedim(-1, 1)
 
 
+@dataclass(frozen=True)
+class HostAutoencoder:
+    """A VAE between pictures (B, 3, H, W) in [-1, 1] and latents in model scale, differentiable, in float32."""
+
+    vae: Any
+    to_model_scale: Callable[[Tensor], Tensor]
+    to_host_scale: Callable[[Tensor], Tensor]
+
+    @property
+    def network(self) -> Any:
+        """The VAE's own network."""
+        return self.vae.first_stage_model
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        x = self.vae.process_input((pictures.to(self.vae.device, torch.float32) + 1) / 2)
+        latents = self.network.encode(x.unsqueeze(2) if self.vae.latent_dim == 3 else x)
+        return self.to_model_scale(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        samples = self.to_host_scale(latents.to(self.vae.device, torch.float32))
+        pictures = self.vae.process_output(self.network.decode(samples))
+        return 2 * pictures.reshape(len(latents), -1, *pictures.shape[-2:]) - 1
+
+
 @contextmanager
-def picture_encoder(vae: Any, patcher: Any, to_model_scale: Callable[[Tensor], Tensor]) -> Iterator[PictureEncoder]:
-    """The VAE's encoder with gradients, in float32, beside the MODEL `patcher` that is being sampled."""
+def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
+    """The VAE with gradients, beside the MODEL `patcher` that is being sampled in a run."""
     comfy.model_management.load_models_gpu([patcher, vae.patcher])
-    network = vae.first_stage_model
-
-    def encode(pictures: Tensor) -> Tensor:
-        x = vae.process_input(pictures.to(vae.device, torch.float32))
-        latents = network.encode(x.unsqueeze(2) if vae.latent_dim == 3 else x)
-        return to_model_scale(latents)
-
-    with ordinary_weights(network, torch.float32):
-        yield encode
+    with ordinary_weights(vae.first_stage_model, torch.float32):
+        yield HostAutoencoder(vae, run.to_model_scale, run.to_host_scale)

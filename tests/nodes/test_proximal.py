@@ -177,9 +177,16 @@ def test_the_node_as_users_and_saved_workflows_know_it():
         "seed",
         "mask",
         "skip",
+        "vae",
+        "measurement",
+        "consistency",
+        "data_every",
+        "data_until",
+        "dps_weight",
+        "projection",
     ]
-    assert [i.id for i in schema.inputs if i.optional] == ["mask", "skip"]
-    assert [output.display_name for output in schema.outputs] == ["latent", "inverted_noise"]
+    assert [i.id for i in schema.inputs].index("mask") == [i.optional for i in schema.inputs].index(True)
+    assert [output.display_name for output in schema.outputs] == ["latent", "inverted_noise", "image"]
     assert schema.description
     for described in (*schema.inputs, *schema.outputs):
         assert described.tooltip, f"{described.id or described.display_name} has no tooltip"

@@ -1,0 +1,355 @@
+"""What every linear operator must do, checked over all of them, and what each one is."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+from dreamsampler_pack.guidance.operators import (
+    Colourisation,
+    GaussianBlur,
+    Inpainting,
+    LinearOperator,
+    MotionBlur,
+    SuperResolution,
+)
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Uniform in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.rand(*shape, generator=generator, dtype=torch.float64).to(dtype) - 1
+
+
+def hole(height: int, width: int, batch: int = 1) -> Tensor:
+    """Masks with a rectangle to fill, another one for each item."""
+    mask = torch.zeros(batch, 1, height, width)
+    for i in range(batch):
+        mask[i, :, 2 : 5 + i, 3 + i : 8] = 1
+    return mask
+
+
+def soft(height: int, width: int, batch: int = 1) -> Tensor:
+    """Masks of every value from 0 to 0.95."""
+    return 0.475 * (1 + random(batch, 1, height, width, seed=7))
+
+
+OPERATORS = {
+    "hole": lambda: Inpainting(hole(9, 12)),
+    "soft hole": lambda: Inpainting(soft(8, 11)),
+    "grey": lambda: Colourisation(7, 10),
+    "half of even sides": lambda: SuperResolution(16, 18, 2),
+    "half of odd sides": lambda: SuperResolution(17, 15, 2),
+    "third of sides that do not divide": lambda: SuperResolution(23, 25, 3),
+    "gaussian": lambda: GaussianBlur(9, 12, 5, 1.3),
+    "gaussian as wide as the picture": lambda: GaussianBlur(9, 10, 9, 4.0),
+    "gaussian of one pixel": lambda: GaussianBlur(6, 7, 1, 2.0),
+    "motion to the right": lambda: MotionBlur(9, 12, 5, 0.0),
+    "motion upwards": lambda: MotionBlur(11, 8, 3, 90.0),
+    "motion aslant": lambda: MotionBlur(10, 13, 7, 37.0),
+    "motion as long as the picture": lambda: MotionBlur(9, 11, 9, 120.0),
+    "motion of one pixel": lambda: MotionBlur(6, 7, 1, 20.0),
+}
+LARGE = {
+    "sixteenth": lambda: SuperResolution(141, 256, 16),
+    "wide gaussian": lambda: GaussianBlur(97, 128, 61, 5.0),
+    "long motion": lambda: MotionBlur(128, 97, 61, -33.0),
+}
+PER_ITEM = {
+    "holes": lambda: Inpainting(hole(9, 12, batch=3)),
+    "soft holes": lambda: Inpainting(soft(8, 11, batch=3)),
+}
+EVERY = pytest.mark.parametrize("make", OPERATORS.values(), ids=OPERATORS.keys())
+EVERY_AND_LARGE = pytest.mark.parametrize(
+    "make", [*OPERATORS.values(), *LARGE.values(), *PER_ITEM.values()], ids=[*OPERATORS, *LARGE, *PER_ITEM]
+)
+
+
+def pair(operator: LinearOperator, batch: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """A picture and a measurement that have nothing to do with each other."""
+    x = random(batch, *operator.picture_shape, seed=1, dtype=dtype)
+    return x, random(batch, *operator.measurement_shape, seed=2, dtype=dtype)
+
+
+def matrix(operator: LinearOperator) -> Tensor:
+    """A as a matrix, column by column of the identity."""
+    n = math.prod(operator.picture_shape)
+    return operator.forward(torch.eye(n, dtype=torch.float64).reshape(n, *operator.picture_shape)).flatten(1).mT
+
+
+def same(actual: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+@EVERY_AND_LARGE
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-6)])
+def test_adjoint_is_the_adjoint(make, dtype, tolerance):
+    operator = make()
+    x, y = pair(operator, dtype=dtype)
+    a_x, at_y = operator.forward(x), operator.adjoint(y)
+    assert a_x.dtype == at_y.dtype == dtype
+    assert a_x.shape == y.shape and at_y.shape == x.shape
+    for i in range(len(x)):
+        left, right = (a_x[i].double() * y[i].double()).sum(), (x[i].double() * at_y[i].double()).sum()
+        assert abs(left - right) <= tolerance * a_x[i].double().norm() * y[i].double().norm()
+
+
+@EVERY_AND_LARGE
+def test_adjoint_and_forward_are_each_others_gradients(make):
+    operator = make()
+    x, y = (part.requires_grad_() for part in pair(operator))
+    same(torch.autograd.grad(operator.forward(x), x, y)[0], operator.adjoint(y))
+    same(torch.autograd.grad(operator.adjoint(y), y, x)[0], operator.forward(x))
+
+
+@EVERY
+def test_normal_is_forward_and_back(make):
+    operator = make()
+    x, _ = pair(operator, batch=2)
+    a = matrix(operator)
+    same(operator.normal(x).flatten(1), x.flatten(1) @ a.mT @ a)
+
+
+@EVERY
+@pytest.mark.parametrize("weight", [1e-4, 0.03, 2.0])
+def test_prox_is_the_dense_minimiser(make, weight):
+    operator = make()
+    x0, y = pair(operator, batch=2)
+    a = matrix(operator)
+    curvature = a.mT @ a + weight * torch.eye(a.shape[1], dtype=torch.float64)
+    expected = torch.linalg.solve(curvature, (y.flatten(1) @ a + weight * x0.flatten(1)).mT).mT
+    same(operator.prox(y, x0, weight).flatten(1), expected, atol=1e-8)
+
+
+@EVERY
+def test_prox_of_a_batch_is_that_of_its_items_and_one_measurement_serves_many(make):
+    operator = make()
+    x0, y = pair(operator)
+    together = operator.prox(y[:1], x0, 0.1)
+    assert together.shape == x0.shape
+    for i in range(len(x0)):
+        same(together[i : i + 1], operator.prox(y[:1], x0[i : i + 1], 0.1), atol=1e-9)
+
+
+@pytest.mark.parametrize("masks", [hole(9, 12, batch=3), soft(8, 11, batch=3)], ids=["holes", "soft holes"])
+def test_each_item_has_its_own_mask(masks):
+    together, singles = Inpainting(masks), [Inpainting(masks[i : i + 1]) for i in range(len(masks))]
+    x, y = pair(together)
+    for i, single in enumerate(singles):
+        one, seen = x[i : i + 1], y[i : i + 1]
+        assert torch.equal(together.forward(x)[i : i + 1], single.forward(one))
+        assert torch.equal(together.adjoint(y)[i : i + 1], single.adjoint(seen))
+        assert torch.equal(together.prox(y, x, 0.1)[i : i + 1], single.prox(seen, one, 0.1))
+        assert torch.equal(together.back_projected(y)[i : i + 1], single.back_projected(seen))
+    assert not torch.equal(together.forward(x[:1])[0], together.forward(x[:1])[1])
+
+
+@EVERY_AND_LARGE
+def test_single_precision_is_near_double(make):
+    operator = make()
+    x, y = pair(operator)
+    for double, single, tolerance in (
+        (operator.forward(x), operator.forward(x.float()), 1e-6),
+        (operator.adjoint(y), operator.adjoint(y.float()), 1e-6),
+        (operator.prox(y, x, 0.3), operator.prox(y.float(), x.float(), 0.3), 2e-5),
+        (operator.back_projected(y), operator.back_projected(y.float()), 1e-3),
+    ):
+        assert single.dtype == torch.float32
+        assert (single - double).abs().max() <= tolerance * double.abs().max()
+
+
+@EVERY
+def test_factors_follow_the_device(make):
+    operator = make()
+    x, y = pair(operator, dtype=torch.float32)
+    operator.forward(x)
+    assert operator.forward(x.to("meta")).device.type == "meta"
+    assert operator.adjoint(y.to("meta")).device.type == "meta"
+
+
+@EVERY
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_gradients_flow_after_use_in_inference_mode(make, dtype, tolerance):
+    with torch.inference_mode():
+        operator = make()
+        x, y = pair(operator, batch=1, dtype=dtype)
+        expected = operator.adjoint(y)
+        fitted = operator.prox(y, x, 0.1)
+    x, y = (part.clone().requires_grad_() for part in (x, y))
+    same(torch.autograd.grad(operator.forward(x), x, y.detach())[0], expected, tolerance)
+    same(operator.prox(y, x, 0.1), fitted, tolerance)
+
+
+@EVERY_AND_LARGE
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.37])
+def test_constant_picture_is_found_again_where_it_was_measured(make, value):
+    operator = make()
+    x = torch.full((3, *operator.picture_shape), value, dtype=torch.float64)
+    measured = torch.ones_like(x)
+    if make in (OPERATORS["hole"], PER_ITEM["holes"]):
+        measured = operator.forward(measured)
+    same(operator.back_projected(operator.forward(x)), value * measured, atol=1e-10)
+
+
+def test_hardly_seen_pixels_count_as_not_measured():
+    mask = torch.tensor([0.0, 0.9, 0.995, 1.0]).reshape(1, 1, 1, 4)
+    picture = Inpainting(mask).back_projected(torch.full((1, 3, 1, 4), 0.05))
+    torch.testing.assert_close(picture[0, 0, 0], torch.tensor([0.05, 0.5, 0.0, 0.0]))
+
+
+KEEP_CONSTANTS = [make for name, make in {**OPERATORS, **LARGE}.items() if "hole" not in name]
+
+
+@pytest.mark.parametrize("make", KEEP_CONSTANTS)
+def test_blurs_downsampling_and_grey_keep_a_constant(make):
+    operator = make()
+    y = operator.forward(torch.full((1, *operator.picture_shape), 0.37, dtype=torch.float64))
+    same(y, torch.full_like(y, 0.37))
+
+
+def test_inpainting_sees_all_but_the_hole():
+    mask, x = hole(9, 12), random(2, 3, 9, 12)
+    y = Inpainting(mask).forward(x)
+    inside = (mask == 1).expand_as(x)
+    assert not y[inside].any()
+    assert torch.equal(y[~inside], x[~inside])
+
+
+def test_inpainting_prox_leaves_the_hole_to_the_estimate_and_the_rest_to_the_measurement():
+    mask, x0 = hole(9, 12), random(1, 3, 9, 12)
+    y = Inpainting(mask).forward(random(1, 3, 9, 12, seed=5))
+    x = Inpainting(mask).prox(y, x0, 1e-9)
+    same(x, torch.where(mask == 1, x0, y), atol=1e-8)
+
+
+def test_grey_is_what_pillow_makes():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64) / 127.5 - 1
+    x = torch.from_numpy(pixels / 127.5 - 1).movedim(-1, 0)[None]
+    same(Colourisation(7, 10).forward(x)[0, 0], torch.from_numpy(expected), atol=0.51 / 127.5)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 7, 8, 16])
+@pytest.mark.parametrize("height, width", [(128, 144), (129, 127), (150, 131)])
+def test_downsampling_is_pytorchs_and_pillows(height, width, factor):
+    operator, x = SuperResolution(height, width, factor), random(1, 3, height, width)
+    size = (-(-height // factor), -(-width // factor))
+    assert operator.measurement_shape == (3, *size)
+    y = operator.forward(x)
+    same(y, functional.interpolate(x, size, mode="bicubic", antialias=True), atol=1e-10)
+    channel = Image.fromarray(x[0, 0].float().numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    same(y[0, 0], torch.from_numpy(np.array(channel)).double(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size, sigma", [(1, 1.0), (5, 0.8), (11, 2.5), (15, 30.0)])
+def test_gaussian_blur_is_a_convolution_with_a_gaussian(kernel_size, sigma):
+    x = random(2, 3, 15, 18)
+    offsets = torch.arange(kernel_size) - kernel_size // 2
+    squared = offsets[:, None] ** 2 + offsets**2
+    kernel = torch.exp(-squared.double() / (2 * sigma**2))
+    same(GaussianBlur(15, 18, kernel_size, sigma).forward(x), convolved(x, kernel / kernel.sum()))
+
+
+def convolved(x: Tensor, kernel: Tensor) -> Tensor:
+    """A direct convolution with a symmetric kernel (k, k), border pixels repeated."""
+    padded = functional.pad(x, (len(kernel) // 2,) * 4, mode="replicate")
+    return functional.conv2d(padded, kernel.expand(3, 1, *kernel.shape), groups=3)
+
+
+def motion_kernel(kernel_size: int, angle: float) -> Tensor:
+    """What a blur makes of a single bright pixel (k, k)."""
+    side = 2 * kernel_size + 1
+    x = torch.zeros(1, 3, side, side + 2, dtype=torch.float64)
+    x[:, :, kernel_size, kernel_size] = 1
+    y = MotionBlur(side, side + 2, kernel_size, angle).forward(x)[0, 0]
+    reach = slice(kernel_size - kernel_size // 2, kernel_size + kernel_size // 2 + 1)
+    assert y.abs().sum() - y[reach, reach].abs().sum() < 1e-12
+    return y[reach, reach]
+
+
+@pytest.mark.parametrize("angle", [0.0, 20.0, 45.0, 90.0, 133.0])
+@pytest.mark.parametrize("kernel_size", [3, 9, 15])
+def test_motion_blur_is_a_convolution_up_to_the_border(kernel_size, angle):
+    x = random(2, 3, 15, 22)
+    same(MotionBlur(15, 22, kernel_size, angle).forward(x), convolved(x, motion_kernel(kernel_size, angle)))
+
+
+def test_motion_blur_along_the_axes_is_a_moving_average():
+    row = torch.zeros(7, 7, dtype=torch.float64)
+    row[3] = 1 / 7
+    same(motion_kernel(7, 0.0), row)
+    same(motion_kernel(7, 180.0), row)
+    same(motion_kernel(7, 90.0), row.mT)
+    same(motion_kernel(7, -90.0), row.mT)
+
+
+@pytest.mark.parametrize("angle", [0.0, 10.0, 30.0, 45.0, 75.0, 90.0, 110.0, 135.0, 170.0])
+def test_motion_blur_is_a_line_of_its_length_at_its_angle(angle):
+    kernel = motion_kernel(21, angle)
+    assert kernel.min() > -1e-12
+    assert kernel.sum().item() == pytest.approx(1)
+    right = torch.arange(21, dtype=torch.float64) - 10
+    up = -right[:, None]
+    xx, yy, xy = (kernel * right**2).sum(), (kernel * up**2).sum(), (kernel * right * up).sum()
+    found = math.degrees(0.5 * math.atan2(2 * xy, xx - yy))
+    assert abs((found - angle + 90) % 180 - 90) < 1.0
+    along = xx + yy
+    assert along.item() == pytest.approx(21**2 / 12, rel=0.05)  # a uniform segment's variance
+
+
+def test_motion_blur_turns_smoothly():
+    steps = [motion_kernel(15, 30.0 + 0.5 * i) for i in range(5)]
+    assert max((after - before).abs().max() for before, after in zip(steps, steps[1:])) < 0.1 / 15
+
+
+def test_prox_warns_when_it_did_not_converge(caplog):
+    operator = MotionBlur(33, 35, 15, 20.0)
+    x0, y = pair(operator, batch=1)
+    with caplog.at_level(logging.WARNING, logger="dreamsampler"):
+        operator.prox(y, x0, 1e-2)
+        assert not caplog.records
+        operator.prox(y, x0, 1e-13)
+    (record,) = caplog.records
+    assert "stopped after 1000 iterations" in record.getMessage()
+
+
+MASK_ERROR = r"mask has the shape \(.*\); give it as \(batch, 1, height, width\)"
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Inpainting(torch.zeros(9, 12)), MASK_ERROR),
+        (lambda: Inpainting(torch.zeros(1, 9, 12)), MASK_ERROR),
+        (lambda: Inpainting(torch.zeros(1, 3, 9, 12)), MASK_ERROR),
+        (lambda: SuperResolution(64, 64, 1), "super-resolution factor is 1; choose a whole number from 2 to 16"),
+        (lambda: SuperResolution(999, 999, 17), "super-resolution factor is 17; choose a whole number from 2 to 16"),
+        (lambda: SuperResolution(64, 56, 8), "factor of 8 makes 7 x 8 pixels of a 56 x 64 picture; choose a smaller"),
+        (lambda: SuperResolution(112, 512, 16), "makes 32 x 7 pixels of a 512 x 112 picture; choose a smaller factor"),
+        (lambda: GaussianBlur(32, 32, 4, 1.0), "kernel_size of the blur is 4; choose an odd number"),
+        (lambda: GaussianBlur(32, 32, 0, 1.0), "kernel_size of the blur is 0; choose an odd number of pixels"),
+        (lambda: GaussianBlur(32, 32, -3, 1.0), "kernel_size of the blur is -3; choose an odd number of pixels"),
+        (lambda: GaussianBlur(9, 32, 11, 1.0), "is 11, more than a side of the 32 x 9 picture; choose a smaller"),
+        (lambda: GaussianBlur(32, 9, 11, 1.0), "is 11, more than a side of the 9 x 32 picture; choose a smaller"),
+        (lambda: GaussianBlur(32, 32, 5, 0.0), "sigma of the Gaussian blur is 0.0; choose one above 0"),
+        (lambda: GaussianBlur(32, 32, 5, -1.0), "sigma of the Gaussian blur is -1.0; choose one above 0"),
+        (lambda: GaussianBlur(32, 32, 5, math.nan), "sigma of the Gaussian blur is nan; choose one above 0"),
+        (lambda: MotionBlur(32, 32, 6, 0.0), "kernel_size of the blur is 6; choose an odd number of pixels"),
+        (lambda: MotionBlur(32, 32, -1, 0.0), "kernel_size of the blur is -1; choose an odd number of pixels"),
+        (lambda: MotionBlur(32, 9, 11, 0.0), "is 11, more than a side of the 9 x 32 picture; choose a smaller"),
+    ],
+)
+def test_refusals_say_what_to_change(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_smallest_sides_that_are_allowed():
+    assert SuperResolution(57, 64, 8).measurement_shape == (3, 8, 8)
+    assert GaussianBlur(11, 12, 11, 1.0).picture_shape == (3, 11, 12)

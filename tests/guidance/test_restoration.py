@@ -1,0 +1,326 @@
+"""Algorithm 4 of DreamSampler: steps computed by hand, and posteriors that are known in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from dreamsampler_pack.guidance.denoiser import Denoiser
+from dreamsampler_pack.guidance.measurement import QUANTISATION, DataConsistency, Measurement
+from dreamsampler_pack.guidance.noise import SeededNoise
+from dreamsampler_pack.guidance.operators import (
+    Colourisation,
+    GaussianBlur,
+    Inpainting,
+    LinearOperator,
+    MotionBlur,
+    SuperResolution,
+)
+from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
+from dreamsampler_pack.guidance.proximal import DataSteps, ProximalSettings, measured_edit, with_noise_in
+from oracle import levels, matched
+from torch import Tensor
+
+SIDE, NOISE_STD = 16, 0.01
+PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
+
+
+class Plain:
+    """An autoencoder whose latents are the pictures."""
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+
+class Doubling:
+    """An autoencoder whose latents are twice the pictures."""
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return 2 * pictures
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents / 2
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A Gaussian of smooth pictures (3, SIDE, SIDE): its mean (D,), and eigenvalues (D,) and vectors of its covariance."""
+
+    mean: Tensor
+    values: Tensor
+    vectors: Tensor
+    path: Path = SCALED
+
+    @classmethod
+    def smooth(cls, path: Path = SCALED) -> Prior:
+        rows, columns = torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 2, indexing="ij")
+        places = torch.stack([rows.flatten(), columns.flatten()], 1)
+        near = torch.exp(-torch.cdist(places, places).square() / (2 * 2.5**2)) + 1e-3 * torch.eye(SIDE**2)
+        colours = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]], dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(0.09 * torch.kron(colours, near))
+        return cls((0.2 * torch.sin(places[:, 0] / 5)).repeat(3), values.clamp(min=0), vectors, path)
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.vectors * self.values @ self.vectors.T
+
+    def sample(self, count: int) -> Tensor:
+        noise = SeededNoise(range(count)).like(torch.empty(count, len(self.mean), dtype=torch.float64))
+        return (self.mean + self.values.sqrt() * noise @ self.vectors.T).reshape(count, 3, SIDE, SIDE)
+
+    def posterior_mean(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """E[z0 | x] at a noise level."""
+        a, b = self.path.a(sigma), self.path.b(sigma)
+        gain = a * self.values / (a**2 * self.values + b**2)
+        return (self.mean + (x.flatten(1) - a * self.mean) @ self.vectors * gain @ self.vectors.T).reshape(x.shape)
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        return [self.posterior_mean(x, sigma)] * len(names)
+
+    def wiener(self, measurement: Measurement) -> Tensor:
+        """E[x | y] = m + S A^T (A S A^T + s^2)^-1 (y - A m) (1, 3, SIDE, SIDE)."""
+        operator, y = measurement.operator, measurement.y
+        basis = torch.eye(len(self.mean), dtype=torch.float64).reshape(-1, 3, SIDE, SIDE)
+        a = operator.forward(basis).flatten(1).T
+        inner = a @ self.covariance @ a.T + measurement.noise_std**2 * torch.eye(len(a), dtype=torch.float64)
+        lifted = torch.linalg.solve(inner, y.flatten() - a @ self.mean)
+        return (self.mean + self.covariance @ a.T @ lifted).reshape(1, 3, SIDE, SIDE)
+
+
+def centre_hole(side: int = SIDE) -> Tensor:
+    hole = torch.zeros(1, 1, side, side, dtype=torch.float64)
+    hole[..., side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
+    return hole
+
+
+OPERATORS: dict[str, LinearOperator] = {
+    "inpaint": Inpainting(centre_hole()),
+    "super-resolution": SuperResolution(SIDE, SIDE, 2),
+    "gaussian blur": GaussianBlur(SIDE, SIDE, 7, 1.5),
+    "motion blur": MotionBlur(SIDE, SIDE, 7, 30.0),
+    "colourisation": Colourisation(SIDE, SIDE),
+}
+
+
+def observed(operator: LinearOperator, truth: Tensor) -> Measurement:
+    clean = operator.forward(truth)
+    return Measurement(operator, clean + NOISE_STD * SeededNoise([77]).like(clean), NOISE_STD)
+
+
+# Steps by hand
+
+
+class Numbers:
+    """A denoiser whose two predictions are fixed numbers, without a text and with one."""
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        return [torch.full_like(x, {"negative": 1.0, "positive": 3.0}[name]) for name in names]
+
+
+def walked(denoise: Denoiser, sigmas: list[float], x: float, **how: Any) -> list[tuple[float, float]]:
+    """The clean estimate and the state after each step of a single number."""
+    levels_ = torch.tensor(sigmas, dtype=torch.float64)
+    how = {"settings": ProximalSettings(gamma=1.0), "path": SCALED, **how}
+    start = torch.full((1, 1), x, dtype=torch.float64)
+    walk = measured_edit(denoise, x=start, sigmas=levels_, noise=SeededNoise([0]), **how)
+    return [(step.z_bar.item(), step.x.item()) for step in walk]
+
+
+def test_a_data_consistency_step_by_hand():
+    # sigma 2: alpha_bar = 1/5. Outside: 4/5 * 1 + 1/5 * 7 = 11/5. Inside, by the paper's weights: 1/5 * 3 (text)
+    # + (4/5)^2 * 1 (no text) + 1/5 * 4/5 * 7 (data) = 59/25. Noise put back: (9 - 1) / 2 = 4; next level 1.
+    for region, z_bar in ((0.0, 11 / 5), (1.0, 59 / 25), (0.5, (11 / 5 + 59 / 25) / 2)):
+        ((mean, x),) = walked(Numbers(), [2.0, 1.0], 9.0, region=region, explaining=lambda z: torch.full_like(z, 7.0))
+        assert (mean, x) == pytest.approx((z_bar, z_bar + 4), abs=1e-12)
+
+
+def test_a_gradient_step_by_hand():
+    # sigma 2 -> 1: DDIM without the text goes to 1 + 1 * (9 - 1) / 2 = 5. In the paper's variables the step is
+    # z' - sqrt(alpha_bar') g with z' = x' sqrt(alpha_bar'), so x' = 5 - g.
+    def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(x), torch.full_like(x, 0.25)
+
+    ((mean, x),) = walked(Numbers(), [2.0, 1.0], 9.0, gradient=gradient, data_steps=DataSteps(until=0.0))
+    assert (mean, x) == pytest.approx((1.0, 4.75), abs=1e-12)
+    # On the flow path at level 1/3 a clean latent weighs 2/3, and so does what is added to one: 1 * 2/3 + 1/3 * eps
+    # with eps = (9 - 1/3) / (2/3) = 13; less 2/3 * 0.25.
+    ((mean, x),) = walked(Numbers(), [2 / 3, 1 / 3], 9.0, path=FLOW, gradient=gradient, data_steps=DataSteps(until=0.0))
+    assert (mean, x) == pytest.approx((1.0, 2 / 3 + 13 / 3 - 1 / 6), abs=1e-12)
+
+
+def test_published_data_steps_are_every_third_of_the_first_170_of_200():
+    chosen = [index for index in range(200) if (index, 200) in DataSteps()]
+    assert chosen == list(range(0, 170, 3))
+
+
+def test_which_steps_do_what():
+    asked: list[tuple[str, ...]] = []
+    steps: list[str] = []
+
+    class Listening(Numbers):
+        def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+            asked.append(tuple(names))
+            return super().__call__(x, sigma, names)
+
+    def explaining(z0_hat: Tensor) -> Tensor:
+        steps.append("data")
+        return z0_hat
+
+    def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        steps.append("gradient")
+        return x, torch.zeros_like(x)
+
+    sigmas = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
+    chosen = DataSteps(every=2, until=0.5)
+    for parts, expected, texts in (
+        ({"explaining": explaining, "gradient": gradient}, "data gradient data gradient gradient gradient", 2),
+        ({"explaining": explaining}, "data data data data data data", 6),
+        ({"gradient": gradient}, "gradient gradient gradient gradient", 2),
+    ):
+        asked.clear()
+        steps.clear()
+        walked(Listening(), sigmas, 1.0, data_steps=chosen, **parts)
+        assert steps == expected.split() and len(asked) == texts
+        assert [names for names in asked if len(names) == 2] == [("negative", "positive")] * 2
+
+
+def test_fresh_noise_is_the_published_share():
+    # sqrt(1 - alpha_bar) eps_hat + sqrt(alpha_bar) eps: the variance over seeds says how much is fresh.
+    count, sigmas = 4000, torch.tensor([2.0, 1.0], dtype=torch.float64)
+    for eta in (0.0, 0.5, 1.0):
+        x = torch.full((count, 1), 9.0, dtype=torch.float64)
+        settings, noise = ProximalSettings(gamma=0.0, eta=eta), SeededNoise(range(count))
+        (step,) = measured_edit(Numbers(), SCALED, x, sigmas, settings=settings, noise=noise)
+        share = eta * (1 / 5) ** 0.5
+        assert step.x.std().item() == pytest.approx(share, rel=0.05, abs=1e-12)
+        assert step.x.mean().item() == pytest.approx(1 + (1 - share**2) ** 0.5 * 4, abs=0.03)
+
+
+@PATHS
+def test_a_hole_is_filled_with_noise_of_the_states_size(path: Path):
+    sigma = torch.tensor(0.7 if path is FLOW else 3.0, dtype=torch.float64)
+    hole = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    x = 5 * torch.randn(50_000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    eps = torch.randn(50_000, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    noisy = with_noise_in(hole, x, eps, path, sigma)
+    assert torch.equal(noisy[:, 0], x[:, 0])
+    size = (path.a(sigma) ** 2 + path.b(sigma) ** 2).item()
+    expected = torch.tensor([25.0, (25 + size) / 2, size], dtype=torch.float64)
+    torch.testing.assert_close(noisy.var(0), expected, rtol=0.03, atol=0)
+    assert abs(torch.corrcoef(torch.stack([x[:, 2], noisy[:, 2]]))[0, 1]) < 0.02
+
+
+# Measurements
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_what_explains_a_measurement_is_the_minimiser(name: str):
+    operator, weight = OPERATORS[name], 0.3
+    measurement, z0_hat = observed(operator, Prior.smooth().sample(2)[:1]), 2 * Prior.smooth().sample(3)
+    data = DataConsistency(measurement, Doubling(), weight=weight, iterations=500, tolerance=1e-12)
+    x = (data.explaining(z0_hat) / 2).requires_grad_()
+    distance = (operator.forward(x) - measurement.y).square().sum() + weight * (x - z0_hat / 2).square().sum()
+    (gradient,) = torch.autograd.grad(distance, x)
+    assert gradient.abs().max() < 1e-9
+
+
+@PATHS
+def test_the_gradient_is_that_of_the_distance_in_the_variance_preserving_state(path: Path):
+    prior, operator = Prior.smooth(path), OPERATORS["gaussian blur"]
+    measurement = observed(operator, prior.sample(1))
+    sigma = torch.tensor(0.4, dtype=torch.float64)
+    data = DataConsistency(measurement, Doubling(), dps_weight=0.5)
+    x = prior.sample(2)
+    z0_hat, gradient = data.posterior_gradient(lambda state: prior.posterior_mean(state, sigma), path, x, sigma)
+    assert torch.equal(z0_hat, prior.posterior_mean(x, sigma)) and not gradient.requires_grad
+
+    def distance(z_t: Tensor) -> Tensor:
+        state = z_t * (path.a(sigma) ** 2 + path.b(sigma) ** 2).sqrt()
+        pictures = prior.posterior_mean(state, sigma) / 2
+        return (operator.forward(pictures) - measurement.y).square().sum((1, 2, 3)).sqrt()
+
+    z_t = x / (path.a(sigma) ** 2 + path.b(sigma) ** 2).sqrt()
+    direction, h = prior.sample(4)[2:], 1e-5
+    slope = (distance(z_t + h * direction) - distance(z_t - h * direction)) / (2 * h)
+    torch.testing.assert_close((gradient * direction).sum((1, 2, 3)), 0.5 * slope, rtol=1e-7, atol=1e-9)
+
+
+def test_an_item_of_a_measurement_is_measured_as_in_the_batch():
+    holes = torch.cat([centre_hole(), 1 - centre_hole()])
+    truth, guess = Prior.smooth().sample(2), Prior.smooth().sample(4)[2:]
+    both = observed(Inpainting(holes), truth)
+    together = both.distance(guess)
+    for index in range(2):
+        torch.testing.assert_close(both.of_item(index).distance(guess[index : index + 1]), together[index : index + 1])
+    one = observed(OPERATORS["motion blur"], truth[:1])
+    torch.testing.assert_close(one.of_item(1).distance(guess[1:]), one.distance(guess)[1:])
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_projected_picture_explains_its_measurement(name: str):
+    operator, truth, guess = OPERATORS[name], 0.5 * Prior.smooth().sample(1), 0.5 * Prior.smooth().sample(2)[1:]
+    measurement = Measurement(operator, operator.forward(truth))
+    before, after = measurement.distance(guess), measurement.distance(measurement.projected(guess))
+    assert after < 0.05 * before
+    if name == "inpaint":
+        known = (centre_hole() == 0).expand_as(truth)
+        assert torch.equal(measurement.projected(guess)[known], truth[known])
+
+
+def test_a_noisy_measurement_is_followed_less():
+    operator, truth, guess = OPERATORS["super-resolution"], *Prior.smooth().sample(2).split(1)
+    distances = []
+    for noise_std in (0.0, QUANTISATION, 0.05, 0.2):
+        measurement = Measurement(operator, operator.forward(truth), noise_std)
+        distances.append(measurement.distance(measurement.projected(guess)).item())
+    assert distances[0] == distances[1] < distances[2] < distances[3] < measurement.distance(guess).item()
+
+
+# Posteriors in closed form
+
+
+NEAR = {"nothing": 0.15, "gradient": 0.2, "data consistency": 0.32}
+"""Algorithm 4 samples no exact posterior: how near it comes, as a share of how far the prior's mean is."""
+
+
+@pytest.mark.parametrize(
+    ("without", "path"),
+    [*((without, SCALED) for without in NEAR), ("nothing", FLOW)],
+    ids=lambda v: getattr(v, "name", v),
+)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_mean_over_seeds_is_near_the_wiener_solution(name: str, without: str, path: Path):
+    prior, count = Prior.smooth(path), 64
+    measurement = observed(OPERATORS[name], prior.sample(1))
+    wiener = prior.wiener(measurement)
+    sigmas = levels(60) if path is SCALED else matched(levels(60))
+    noise = SeededNoise(range(count))
+    data = DataConsistency(measurement, Plain())
+
+    def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return data.posterior_gradient(lambda state: prior.posterior_mean(state, sigma), path, x, sigma)
+
+    x = noise.like(wiener.expand(count, -1, -1, -1)) * path.scale(sigmas[0])
+    *_, last = measured_edit(
+        prior,
+        path,
+        x,
+        sigmas,
+        settings=ProximalSettings(gamma=0.0, eta=1.0),
+        noise=noise,
+        explaining=None if without == "data consistency" else data.explaining,
+        gradient=None if without == "gradient" else gradient,
+    )
+    error = (last.x.mean(0) - wiener).square().mean().sqrt().item()
+    standard_error = (last.x.var(0).mean() / count).sqrt().item()
+    distance = (wiener.flatten() - prior.mean).square().mean().sqrt().item()
+    print(
+        f"{name}, {path.name}, without {without}: {error:.4f}, standard error {standard_error:.4f}, of {distance:.4f}"
+    )
+    assert error < NEAR[without] * distance + 2 * standard_error
