@@ -1,9 +1,9 @@
 """Draws the README's pictures and the templates' thumbnails with the reference model.
 
-.host/venv/bin/python -m benchmarks.gallery         writes docs/edits.png and workflows/*.jpg
+.host/venv/bin/python -m benchmarks.gallery         writes docs/*.png and workflows/*.jpg
 
-The README shows sources and their edits by Proximal DreamSampler, each with the text that made it. A thumbnail shows
-what a template begins with on its left and what it makes on its right.
+The README shows sources and their edits by Proximal DreamSampler, each with the text that made it, and damaged pictures
+with what it restores of them. A thumbnail shows what a template begins with on its left and what it makes on its right.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sheet(sources: Tensor, edits: Tensor, texts: list[str]) -> Image.Image:
         x = i * (CELL + GAP)
         canvas.paste(to_image(sources[i]), (x, 0))
         canvas.paste(to_image(edits[i]), (x, CELL + GAP))
-        draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), f"“{text}”", fill="black", font=font, anchor="mm")
+        draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), text, fill="black", font=font, anchor="mm")
     return canvas
 
 
@@ -102,7 +102,7 @@ def edits(reference: in_process.Reference) -> None:
     sources = in_process.pictures([e.scene for e in EXAMPLES])
     made = edited(reference, sources, texts)
     (CHECKOUT / "docs").mkdir(exist_ok=True)
-    sheet(sources, made, texts).save(CHECKOUT / "docs" / "edits.png", optimize=True)
+    sheet(sources, made, [f"“{text}”" for text in texts]).save(CHECKOUT / "docs" / "edits.png", optimize=True)
     _save(thumbnail(sources[0], made[0]), "edit")
 
 
@@ -134,6 +134,91 @@ def posterior_edit(reference: in_process.Reference) -> None:
     _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What happens to the picture of an example, the text to restore it by and the template that does it, if any.
+
+    `holes` are boxes (left, top, right, bottom) in pixels; with two, each gets a text of `texts`.
+    """
+
+    name: str
+    scene: world.Scene
+    operator: str
+    texts: tuple[str, ...]
+    template: str | None = None
+    holes: tuple[tuple[int, int, int, int], ...] = ()
+    inputs: tuple[tuple[str, Any], ...] = ()
+
+    def masks(self) -> list[Tensor]:
+        """A MASK for each hole."""
+        masks = []
+        for left, top, right, bottom in self.holes:
+            mask = torch.zeros(1, world.SIZE, world.SIZE)
+            mask[:, top:bottom, left:right] = 1
+            masks.append(mask)
+        return masks
+
+
+PAIR = world.Scene(
+    (world.Thing("star", "yellow", 26, 48, 19, 0.1), world.Thing("square", "white", 70, 48, 17, 0.1)),
+    "purple", "plain", None, "picture", 7,
+)  # fmt: skip
+TWO_TEXTS = (
+    "a red star and an orange square on a plain purple background",
+    "a black star and a green square on a plain purple background",
+)
+"""The model draws two objects where a text names two; of each text only what falls into its hole is seen."""
+DAMAGES = (
+    Damage("a hole", EXAMPLES[0].scene, "inpaint", ("a blue heart on a dotted white background",), "inpaint",
+           ((14, 14, 82, 82),)),
+    Damage("two holes", PAIR, "inpaint", TWO_TEXTS, "inpaint_two_texts",
+           ((4, 24, 47, 72), (49, 24, 92, 72))),
+    Damage("4 times smaller", EXAMPLES[1].scene, "super-resolution", (world.describe(EXAMPLES[1].scene),),
+           "super_resolve"),
+    Damage("blurred", EXAMPLES[3].scene, "gaussian blur", (world.describe(EXAMPLES[3].scene),), "deblur"),
+    Damage("shaken", EXAMPLES[4].scene, "motion blur", (world.describe(EXAMPLES[4].scene),),
+           inputs=(("angle", 30.0),)),
+)  # fmt: skip
+
+
+FILLING = {"steps": 200, "gamma": 2.0, "start_from": "inversion", "consistency": "both", "data_every": 1}
+RESTORING = {"steps": 100, "gamma": 1.0, "start_from": "noise", "consistency": "consistency only"}
+"""As in the templates."""
+
+
+def restored(reference: in_process.Reference, damage: Damage) -> tuple[Tensor, Tensor]:
+    """What is observed of a damaged picture and what the template for it makes of that: (1, 3, H, W)."""
+    picture, masks = in_process.pictures([damage.scene]), damage.masks()
+    texts, hole = reference.conditioning([damage.texts[0]]), masks[0] if masks else None
+    if len(masks) > 1:
+        base, second = reference.conditioning([""]), reference.conditioning([damage.texts[1]])
+        localize = node("localized", "MaskLocalizedGuidance").execute
+        texts, hole = localize(base, masks[0], texts, 0.0, mask_2=masks[1], conditioning_2=second).result
+    given = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **dict(damage.inputs)}
+    measure = node("measurement", "MeasurementNode").execute
+    measurement, observed = measure(
+        picture.movedim(1, -1), damage.operator, simulate=not masks, mask=hole, **given
+    ).result
+    settings = FILLING if masks else RESTORING
+    sampler, latent = node("proximal", "ProximalDreamSampler"), reference.latent(observed.movedim(-1, 1))
+    *_, image = sampler.execute(
+        reference.model, texts, reference.conditioning([""]), latent, gamma_schedule="alpha_bar", eta=1.0,
+        renoise="unconditional", scheduler="normal", seed=0, vae=reference.vae, measurement=measurement, **settings,
+    ).result  # fmt: skip
+    return observed.movedim(-1, 1), image.movedim(-1, 1)
+
+
+def restorations(reference: in_process.Reference) -> None:
+    """The README's picture of restorations and the thumbnails of their templates."""
+    pairs = [restored(reference, damage) for damage in DAMAGES]
+    for damage, (observed, image) in zip(DAMAGES, pairs):
+        if damage.template:
+            _save(thumbnail(observed[0], image[0]), damage.template)
+    before, after = (torch.cat(column) for column in zip(*pairs))
+    names = [damage.name for damage in DAMAGES]
+    sheet(before, after, names).save(CHECKOUT / "docs" / "restorations.png", optimize=True)
+
+
 def _save(picture: Image.Image, template: str) -> None:
     picture.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
 
@@ -143,6 +228,7 @@ DRAWINGS = {
     "text_to_image": text_to_image,
     "painting_to_real": painting_to_real,
     "posterior_edit": posterior_edit,
+    "restorations": restorations,
 }
 
 

@@ -15,6 +15,7 @@ from devhost import CHECKOUT
 from PIL import Image
 from ui_workflow import to_api
 
+from tools.pack import node
 from tools.reference import in_process, world
 
 TEMPLATES = sorted((CHECKOUT / "workflows").glob("*.json"))
@@ -117,3 +118,84 @@ def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tm
     outside = torch.from_numpy(world.object_mask(scene)) < 0.01
     error = (edited - as_tensor(Image.open(source))).square().mean(1)[0]
     assert -10 * error[outside].mean().log10() > 22
+
+
+FEWER_STEPS = 60
+"""Enough to see that a hole is filled."""
+
+
+def with_hole(scene: world.Scene, hole: tuple[int, int, int, int], path: Path) -> Path:
+    """A picture as the mask editor saves it: transparent in the hole (left, top, right, bottom)."""
+    picture = Image.fromarray((world.render(scene) * 255).astype(np.uint8)).convert("RGBA")
+    alpha = Image.new("L", picture.size, 255)
+    alpha.paste(0, hole)
+    picture.putalpha(alpha)
+    picture.save(path)
+    return path
+
+
+def colours(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3) values of 0 to 255."""
+    return np.asarray(picture.convert("RGB"), np.int16)
+
+
+def test_inpaint_fills_the_hole_by_text_and_returns_the_rest_exactly(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
+    hole = (14, 14, 82, 82)
+    source = with_hole(scene, hole, tmp_path / "hole.png")
+    prompt = json.loads((PROMPTS / "inpaint.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Picture with a hole")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Proximal DreamSampler")]["inputs"]["steps"] = FEWER_STEPS
+    filled = Image.open(BytesIO(client.fetch(client.run(prompt).files()[0])))
+
+    (seen,) = in_process.load_scorer().read(as_tensor(filled))
+    assert (seen["colour"], seen["background"], seen["pattern"]) == ("blue", "white", "dotted")
+    change = np.abs(colours(filled) - colours(Image.open(source))).max(-1)
+    change[hole[1] : hole[3], hole[0] : hole[2]] = 0
+    assert change.max() <= 1  # the rounding of the saved picture
+
+
+def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: Path):
+    left, right = world.Thing("star", "yellow", 26, 48, 19, 0.1), world.Thing("square", "white", 70, 48, 17, 0.1)
+    scene = world.Scene((left, right), "purple", "plain", None, "picture", 7)
+    prompt = json.loads((PROMPTS / "inpaint_two_texts.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Proximal DreamSampler")]["inputs"]["steps"] = FEWER_STEPS
+    prompt[find_node(prompt, "Mask Localized Guidance")]["inputs"]["feather"] = 2.0  # a picture of 96 pixels
+    for title, hole in (
+        ("Picture with the first hole", (4, 24, 47, 72)),
+        ("The same with the second hole", (49, 24, 92, 72)),
+    ):
+        source = with_hole(scene, hole, tmp_path / f"{hole[0]}.png")
+        prompt[find_node(prompt, title)]["inputs"]["image"] = client.upload_image(source)
+    filled = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
+    seen = in_process.load_scorer().read(torch.cat([filled, filled.flip(-1)]))
+    # The small model draws two objects where a text names two; each text's other colour must not appear.
+    assert [each["colour"] for each in seen] == ["red", "green"]
+
+
+def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) -> tuple[Path, torch.Tensor]:
+    """What Measurement simulates of a picture, as a file, and the picture itself."""
+    truth = in_process.pictures([scene])
+    settings = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **inputs}
+    measure = node("measurement", "MeasurementNode").execute
+    measurement, _ = measure(truth.movedim(1, -1), operator, simulate=True, **settings).result
+    array = ((measurement.y[0].movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+    Image.fromarray(array).save(folder / "damaged.png")
+    return folder / "damaged.png", truth
+
+
+@pytest.mark.parametrize(
+    ("template", "title", "operator"),
+    [
+        ("super_resolve", "Small picture", "super-resolution"),
+        ("deblur", "Blurred picture", "gaussian blur"),
+    ],
+)
+def test_a_damaged_picture_is_restored(template: str, title: str, operator: str, client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
+    source, truth = damaged(scene, operator, tmp_path)
+    prompt = json.loads((PROMPTS / f"{template}.json").read_text("utf-8"))
+    prompt[find_node(prompt, title)]["inputs"]["image"] = client.upload_image(source)
+    restored = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
+    enlarged = as_tensor(Image.open(source).resize((world.SIZE, world.SIZE), Image.Resampling.BICUBIC))
+    assert in_process.psnr(restored, truth) > in_process.psnr(enlarged, truth) + 2

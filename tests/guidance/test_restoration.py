@@ -50,7 +50,7 @@ class Doubling:
 
 @dataclass(frozen=True)
 class Prior:
-    """A Gaussian of smooth pictures (3, SIDE, SIDE): its mean (D,), and eigenvalues (D,) and vectors of its covariance."""
+    """A Gaussian of smooth pictures (3, SIDE, SIDE): mean (D,), and eigenvalues (D,) and vectors of the covariance."""
 
     mean: Tensor
     values: Tensor

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
 
 def import_comfy() -> None:
     """Prepare `import comfy`. Raises ImportError outside the development host's Python."""
@@ -15,3 +20,16 @@ def import_comfy() -> None:
     import torch
 
     args.cpu = not torch.cuda.is_available()
+
+
+def host_nodes() -> Any:
+    """The host's module of core nodes, whose name `nodes` the checkout's own folder hides."""
+    import comfy
+
+    name = "comfyui_core_nodes"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(comfy.__path__[0]).parent / "nodes.py")
+        assert spec and spec.loader
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]

@@ -1,0 +1,377 @@
+"""Holes filled by text, two texts in two holes, and damaged pictures restored, on the reference world.
+
+    .host/venv/bin/python -m benchmarks.restoration       writes benchmarks/results/restoration.{json,md}
+
+- Inpainting: a box over the object of a held-out picture is to hold an object of another colour or shape. The host's
+  two ways and TReg's mixing of text and data get as many model evaluations, a backward pass counted as two.
+- Two holes: both objects of a picture get a new colour each, by Mask Localized Guidance. Each text names another
+  colour, too, which must not appear in the other's hole.
+- Restoration: held-out pictures are made 4 and 8 times smaller, or blurred, with noise of 0.01.
+
+Rows already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.pack import node, part
+from tools.reference import in_process, world
+from tools.reference.host_access import host_nodes
+
+from .editing import SEED, Edit, edits
+
+log = logging.getLogger("dreamsampler.benchmarks")
+RESULTS = Path(__file__).with_name("results")
+BATCH, STEPS, MARGIN, CFG, NOISE_STD = 32, 50, 5, 4.0, 0.01
+CONSISTENCY_STEPS, TEMPLATE_STEPS, HOST_STEPS = 80, 58, 92
+"""As many evaluations as `STEPS` with gradients: 50 up, 2 for each of 15 data steps and 3 for each of 35 others."""
+TEMPLATE = {"steps": TEMPLATE_STEPS, "gamma": 2.0, "data_every": 1, "consistency": "both"}
+INPAINTING: dict[str, dict[str, Any]] = {
+    "as the template": TEMPLATE,
+    "published": {"steps": STEPS, "consistency": "both"},
+    "consistency only": {"steps": CONSISTENCY_STEPS, "consistency": "consistency only"},
+    "dps only": {"steps": STEPS, "consistency": "dps only"},
+}
+Row = dict[str, float]
+
+
+class Studio:
+    """The reference model and the pack's nodes."""
+
+    def __init__(self) -> None:
+        self.reference, self.scorer = in_process.load(), in_process.load_scorer()
+        self.nothing = self.reference.conditioning([""])
+
+    def measured(
+        self, pictures: Tensor, operator: str, mask: Tensor | None = None, **inputs: Any
+    ) -> tuple[Any, Tensor]:
+        """A measurement of pictures (B, 3, H, W) in [0, 1] and what is observed of them."""
+        given = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.0, "simulate": True, **inputs}
+        measure = node("measurement", "MeasurementNode").execute
+        measurement, observed = measure(pictures.movedim(1, -1), operator, seed=SEED, mask=mask, **given).result
+        return measurement, observed.movedim(-1, 1)
+
+    def restored(
+        self, measurement: Any, observed: Tensor, texts: Any, *, steps: int, gamma: float = 1.0, **how: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Decoded pictures as they come, and in agreement with the measurement."""
+        sampler = node("proximal", "ProximalDreamSampler")
+        model, latent = self.reference.model, self.reference.latent(observed)
+        settings = (steps, gamma, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
+        given = {"vae": self.reference.vae, "measurement": measurement, **how}
+        made, _, image = sampler.execute(model, texts, self.nothing, latent, *settings, **given).result
+        return self.reference.decoded(made), image.movedim(-1, 1)
+
+
+# Inpainting
+
+
+@dataclass(frozen=True)
+class Hole:
+    """An edit whose object lies in a box that is to be filled."""
+
+    edit: Edit
+
+    def mask(self) -> np.ndarray:
+        """(SIZE, SIZE), 1 in the box around the object before and after."""
+        return box(np.maximum(world.object_mask(self.edit.source), world.object_mask(self.edit.target)))
+
+
+def box(region: np.ndarray) -> np.ndarray:
+    """A (SIZE, SIZE) mask of the box around a region, with a margin."""
+    rows, columns = (np.flatnonzero(region.max(axis) > 0.01) for axis in (1, 0))
+    mask = np.zeros_like(region)
+    spans = [slice(max(line[0] - MARGIN, 0), line[-1] + MARGIN + 1) for line in (rows, columns)]
+    mask[spans[0], spans[1]] = 1
+    return mask
+
+
+def seam(pictures: Tensor, masks: Tensor) -> float:
+    """Mean jump between pixels on both sides of the holes' edges: pictures (B, 3, H, W), masks (B, H, W)."""
+    jumps = []
+    for dim in (-2, -1):
+        crossing = masks.diff(dim=dim).abs()[:, None]
+        jumps.append((pictures.diff(dim=dim).abs() * crossing).sum((1, 2, 3)) / crossing.sum((1, 2, 3)) / 3)
+    return float(torch.stack(jumps).mean())
+
+
+def holes(sources: int) -> list[Hole]:
+    """Colour and shape of every source changed once."""
+    return [Hole(edit) for edit in edits(sources) if edit.attribute in ("colour", "shape")]
+
+
+def filled_by_host(studio: Studio, way: str, pictures: Tensor, masks: Tensor, texts: Any) -> Tensor:
+    """Inpainting as the host does it, with what lies outside the hole as the decoder returns it."""
+    nodes, reference, image = host_nodes(), studio.reference, pictures.movedim(1, -1)
+    if way == "VAEEncodeForInpaint":
+        (latent,) = nodes.VAEEncodeForInpaint().encode(reference.vae, image, masks, grow_mask_by=6)
+    else:
+        (latent,) = nodes.SetLatentNoiseMask().set_mask(reference.latent(pictures), masks)
+    (made,) = nodes.KSampler().sample(
+        reference.model, SEED, HOST_STEPS, CFG, "ddim", "normal", texts, studio.nothing, latent
+    )
+    return reference.decoded(made)
+
+
+class Mixing:
+    """A denoiser that gives the guided estimate for both texts: TReg's data-consistency starts from it."""
+
+    def __init__(self, denoise: Any):
+        self.denoise = denoise
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: Any) -> list[Tensor]:
+        if len(names) < 2:
+            return self.denoise(x, sigma, names)
+        null, target = self.denoise(x, sigma, names)
+        return [null + CFG * (target - null)] * 2
+
+
+def filled_by_treg(studio: Studio, measurement: Any, observed: Tensor, texts: Any) -> Tensor:
+    """Ours with text and data mixed before the fit."""
+    methods, host = part("nodes.proximal_methods"), part("nodes.host")
+    guidance = part("guidance.proximal")
+    samples = studio.reference.latent(observed)["samples"]
+
+    class TReg(methods.Restoration):
+        def __call__(self, run: Any) -> tuple[Tensor, ...]:
+            prior = replace(run.prior, denoise=Mixing(run.prior.denoise))
+            return super().__call__(replace(run, prior=prior))
+
+    method = TReg(
+        guidance.ProximalSettings(gamma=0.0, eta=1.0),
+        "inversion",
+        [SEED + i for i in range(len(samples))],
+        studio.reference.model,
+        studio.reference.vae,
+        measurement,
+        "both",
+        guidance.DataSteps(),
+        1.0,
+    )
+    made, _ = host.run_method(
+        method,
+        model=studio.reference.model,
+        conditionings={"positive": texts, "negative": studio.nothing},
+        samples=samples,
+        sigmas=host.schedule(studio.reference.model, "normal", STEPS),
+        evaluations=2 * STEPS,
+        seed=SEED,
+    )
+    return studio.reference.decoded({"samples": made})
+
+
+def inpainted(studio: Studio, way: str, pictures: Tensor, masks: Tensor, texts: Any) -> dict[str, Tensor]:
+    """Pictures by one way, by the names of the table's rows."""
+    if way in ("VAEEncodeForInpaint", "SetLatentNoiseMask"):
+        return {way: filled_by_host(studio, way, pictures, masks, texts)}
+    measurement, observed = studio.measured(pictures, "inpaint", masks, simulate=False)
+    if way == "TReg mixing":
+        return {way: filled_by_treg(studio, measurement, observed, texts)}
+    raw, image = studio.restored(measurement, observed, texts, **INPAINTING[way])
+    return {f"ours, {way}": raw, f"ours, {way}, projected": image}
+
+
+def inpainting(studio: Studio, way: str, sources: int) -> dict[str, Row]:
+    """Rows of the inpainting table."""
+    jobs, made = holes(sources), {}
+    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
+    pictures = in_process.pictures([job.edit.source for job in jobs])
+    for start in range(0, len(jobs), BATCH):
+        batch = slice(start, start + BATCH)
+        texts = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs[batch]])
+        for name, result in inpainted(studio, way, pictures[batch], masks[batch], texts).items():
+            made.setdefault(name, []).append(result)
+    return {name: _inpainting_row(studio, jobs, torch.cat(parts), pictures, masks) for name, parts in made.items()}
+
+
+def _inpainting_row(studio: Studio, jobs: list[Hole], made: Tensor, pictures: Tensor, masks: Tensor) -> Row:
+    seen = studio.scorer.read(made)
+    hits = {
+        name: [s[name] == e.wanted for s, e in zip(seen, (j.edit for j in jobs)) if e.attribute == name]
+        for name in ("colour", "shape")
+    }
+    error = ((made - pictures).square().mean(1) * (1 - masks)).sum((1, 2)) / (1 - masks).sum((1, 2))
+    return {
+        "colour": float(np.mean(hits["colour"])),
+        "shape": float(np.mean(hits["shape"])),
+        "PSNR outside": float((-10 * error.clamp(min=1e-10).log10()).mean()),
+        "seam": seam(made, masks),
+        "seam of the sources": seam(pictures, masks),
+    }
+
+
+# Two texts in two holes
+
+
+def two_texts(studio: Studio, sources: int) -> dict[str, Row]:
+    """Both objects get new colours: one text for each hole, against one text for both."""
+    rng = Random(SEED)
+    scenes = [world.sample_scene(rng, clean=True, objects=2) for _ in range(sources)]
+    pictures, rows = in_process.pictures(scenes), {}
+    wanted = [_new_colours(rng, scene) for scene in scenes]
+    masks = [_masks(scenes, side) for side in (0, 1)]
+    hits: dict[str, list[Tensor]] = {"one text for each hole": [], "one text for both": [], "real pictures": []}
+    for start in range(0, sources, BATCH):
+        batch = slice(start, start + BATCH)
+        told = [[world.describe(_decoy(s, side)) for s in wanted[batch]] for side in (0, 1)]
+        whole = [world.describe(s) for s in wanted[batch]]
+        localize = node("localized", "MaskLocalizedGuidance").execute
+        encode = studio.reference.conditioning
+        regions = [mask[batch] for mask in masks]
+        localised, union = localize(
+            studio.nothing, regions[0], encode(told[0]), 0.0, mask_2=regions[1], conditioning_2=encode(told[1])
+        ).result
+        measurement, observed = studio.measured(pictures[batch], "inpaint", union, simulate=False)
+        for name, texts in (("one text for each hole", localised), ("one text for both", encode(whole))):
+            hits[name].append(_right(studio, _both(studio, measurement, observed, texts), wanted[batch]))
+        hits["real pictures"].append(_right(studio, in_process.pictures(wanted[batch]), wanted[batch]))
+    for name, parts in hits.items():
+        right = torch.cat(parts)
+        rows[name] = {
+            "left right": float(right[:, 0].mean()),
+            "right right": float(right[:, 1].mean()),
+            "both right": float(right.all(1).double().mean()),
+        }
+    return rows
+
+
+def _both(studio: Studio, measurement: Any, observed: Tensor, texts: Any) -> Tensor:
+    return studio.restored(measurement, observed, texts, **TEMPLATE)[1]
+
+
+def _new_colours(rng: Random, scene: world.Scene) -> world.Scene:
+    taken = {scene.background, *(thing.colour for thing in scene.things)}
+    colours = rng.sample([c for c in world.COLOURS if c not in taken], 2)
+    return replace(scene, things=tuple(replace(thing, colour=c) for thing, c in zip(scene.things, colours)))
+
+
+def _decoy(scene: world.Scene, side: int) -> world.Scene:
+    """The scene with another colour for the object of the other side, which must not appear.
+
+    The small model draws two objects only where a text names two.
+    """
+    taken = {scene.background, *(thing.colour for thing in scene.things)}
+    other = replace(scene.things[1 - side], colour=next(c for c in world.COLOURS if c not in taken))
+    return replace(scene, things=(scene.things[side], other) if side == 0 else (other, scene.things[side]))
+
+
+def _alone(scene: world.Scene, side: int) -> world.Scene:
+    return replace(scene, things=(scene.things[side],))
+
+
+def _masks(scenes: list[world.Scene], side: int) -> Tensor:
+    return torch.from_numpy(np.stack([box(world.object_mask(_alone(s, side))) for s in scenes])).float()
+
+
+def _right(studio: Studio, pictures: Tensor, wanted: list[world.Scene]) -> Tensor:
+    """(B, 2): whether the left and the right object have the colours wanted. The scorer names the left one's."""
+    order = [sorted(scene.things, key=lambda thing: thing.x) for scene in wanted]
+    seen = [studio.scorer.read(view) for view in (pictures, pictures.flip(-1))]
+    return torch.tensor(
+        [[seen[side][i]["colour"] == things[side].colour for side in (0, 1)] for i, things in enumerate(order)]
+    ).double()
+
+
+# Restoration
+
+DAMAGES: dict[str, dict[str, Any]] = {
+    "super-resolution, 4": {"operator": "super-resolution", "scale": 4},
+    "super-resolution, 8": {"operator": "super-resolution", "scale": 8},
+    "gaussian blur, sigma 2": {"operator": "gaussian blur", "kernel_size": 15, "sigma": 2.0},
+    "motion blur, 15": {"operator": "motion blur", "kernel_size": 15, "angle": 30.0},
+}
+WAYS = ("observed", "both", "consistency only", "dps only")
+
+
+def restoration(studio: Studio, damage: str, way: str, sources: int) -> dict[str, Row]:
+    """Rows of the restoration table."""
+    rng = Random(SEED + 1)
+    scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(sources)]
+    pictures, made = in_process.pictures(scenes), {}
+    for start in range(0, sources, BATCH):
+        batch = slice(start, start + BATCH)
+        measurement, observed = studio.measured(pictures[batch], noise_std=NOISE_STD, **DAMAGES[damage])
+        if way == "observed":
+            results = {"observed": observed, "observed, projected": (measurement.projected(2 * observed - 1) + 1) / 2}
+        else:
+            texts = studio.reference.conditioning([world.describe(scene) for scene in scenes[batch]])
+            steps = CONSISTENCY_STEPS if way == "consistency only" else STEPS
+            raw, image = studio.restored(measurement, observed, texts, steps=steps, consistency=way)
+            results = {f"ours, {way}": raw, f"ours, {way}, projected": image}
+        for name, result in results.items():
+            away = (measurement.operator.forward(2 * result - 1) - measurement.y).square().mean((1, 2, 3)).sqrt()
+            made.setdefault(name, []).append(torch.stack([in_process.psnr(result, pictures[batch]), away]))
+    rows = {name: torch.cat(parts, 1).mean(1).tolist() for name, parts in made.items()}
+    return {name: {"PSNR": psnr, "|A x - y|": away} for name, (psnr, away) in rows.items()}
+
+
+# All of it
+
+
+def tasks(sources: int) -> dict[str, dict[str, Callable[[Studio], dict[str, Row]]]]:
+    """What makes the rows of each table, by table and task."""
+    ways = (*INPAINTING, "TReg mixing", "VAEEncodeForInpaint", "SetLatentNoiseMask")
+
+    def fill(way: str) -> Callable[[Studio], dict[str, Row]]:
+        return lambda studio: inpainting(studio, way, sources // 2)
+
+    def restore(damage: str, way: str) -> Callable[[Studio], dict[str, Row]]:
+        return lambda studio: restoration(studio, damage, way, sources)
+
+    return {
+        "Inpainting": {way: fill(way) for way in ways},
+        "Two texts in two holes": {"two": lambda studio: two_texts(studio, sources)},
+        **{f"Restoration: {damage}": {way: restore(damage, way) for way in WAYS} for damage in DAMAGES},
+    }
+
+
+def table(tables: dict[str, dict[str, dict[str, Row]]]) -> str:
+    """All tables as Markdown."""
+    parts = []
+    for title, done in tables.items():
+        rows = {name: row for found in done.values() for name, row in found.items()}
+        columns = list(next(iter(rows.values())))
+        lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        lines += [f"| {name} | {' | '.join(f'{row[c]:.3f}' for c in columns)} |" for name, row in rows.items()]
+        parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", type=int, default=128, help="held-out pictures for each table")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "restoration.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    tables = found["tables"] if found.get("sources") == arguments.sources else {}
+    with torch.inference_mode():
+        studio = Studio()
+        for title, makers in tasks(arguments.sources).items():
+            done = tables.setdefault(title, {})
+            for name, make in makers.items():
+                if name in done:
+                    continue
+                done[name] = make(studio)
+                log.info("%s: %s", title, done[name])
+                path.write_text(json.dumps({"sources": arguments.sources, "tables": tables}, indent=1) + "\n")
+                path.with_suffix(".md").write_text(table({t: d for t, d in tables.items() if d}))
+
+
+if __name__ == "__main__":
+    main()
