@@ -25,7 +25,7 @@ class Autoencoder(Protocol):
 QUANTISATION = 2 / 255 / 12**0.5
 """Standard deviation of the rounding to 8 bits, on the scale of [-1, 1]: no picture is known better."""
 DECODED_ERROR = 0.07
-"""How far a decoded picture is expected to be from the one that was measured: what suits blurs on the reference world."""
+"""How far a decoded picture is expected to be from the measured one: what suits blurs on the reference world."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def _recomputed(block: nn.Module, forward: Callable[..., Any], running: list[nn.
         if running or not torch.is_grad_enabled():
             return forward(*arguments, **named)
         begun_with = [_copied(value) for value in arguments], {name: _copied(value) for name, value in named.items()}
-        saved = _Saved(lambda: whole(*begun_with[0], **begun_with[1]), block)
+        saved = _Saved(lambda: whole(*begun_with[0], **begun_with[1]))
         with saved_tensors_hooks(saved.numbered, saved.tensor):
             return whole(*arguments, **named)
 
@@ -67,34 +70,78 @@ def _copied(argument: Any) -> Any:
 class _Saved:
     """What autograd saves in a block: numbers at first, and tensors once the backward pass asks for one of them.
 
-    `torch.utils.checkpoint` will not do, as it saves tensors that a block then adds to in place.
+    `torch.utils.checkpoint` will not do, as it cannot be told to keep them from what the block adds to in place.
     """
 
-    def __init__(self, again: Callable[[], Any], block: nn.Module):
-        self._again, self._block = again, block
-        self._count, self._tensors = 0, []
+    def __init__(self, again: Callable[[], Any]):
+        self._again: Callable[[], Any] | None = again
+        self._count = 0
+        self._kept: list[_Kept] = []
 
     def numbered(self, _: Tensor) -> int:
         self._count += 1
         return self._count - 1
 
     def tensor(self, number: int) -> Tensor:
-        if not self._tensors:
-            self._compute()
-        return self._tensors[number]
+        if self._again is not None:
+            again, self._again = self._again, None  # holding it longer would be a cycle through autograd's nodes
+            with _CopiesBeforeMutation() as copies, torch.enable_grad():
+                with saved_tensors_hooks(lambda tensor: self._kept.append(copies.kept(tensor)), _never_asked):
+                    again()
+        return self._kept[number].tensor
 
-    def _compute(self) -> None:
-        weights = {_memory(weight) for weight in (*self._block.parameters(), *self._block.buffers())}
 
-        def keep(tensor: Tensor) -> None:
-            tensor = tensor.detach()
-            self._tensors.append(tensor if _memory(tensor) in weights else tensor.clone())
+def _never_asked(_: Any) -> Any:
+    """There is no backward pass through what was computed only for its tensors."""
 
-        with torch.enable_grad(), saved_tensors_hooks(keep, lambda _: None):
-            self._again()
+
+@contextmanager
+def mutation_allowed() -> Iterator[None]:
+    """Within, forwards and backwards, what autograd saves stays as it was though a network adds to it in place.
+
+    As `torch.autograd.graph.allow_mutation_on_saved_tensors`, which knows a tensor by its address and so takes a new
+    one for another that was freed: in PyTorch 2.13 its gradients are then wrong.
+    """
+    with _CopiesBeforeMutation() as copies, saved_tensors_hooks(copies.kept, lambda kept: kept.tensor):
+        yield
+
+
+class _Kept:
+    """A tensor that autograd has saved. While it is alive, so is its memory, which no other tensor can have."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor.detach()
+
+
+class _CopiesBeforeMutation(TorchDispatchMode):
+    """Gives what it keeps memory of its own before an operation writes there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_memory: defaultdict[int, WeakSet[_Kept]] = defaultdict(WeakSet)
+
+    def kept(self, tensor: Tensor) -> _Kept:
+        kept = _Kept(tensor)
+        self._by_memory[_memory(tensor)].add(kept)
+        return kept
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = {argument.name: value for argument, value in zip(func._schema.arguments, args)} | (kwargs or {})
+        for argument in func._schema.arguments:
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                written = named.get(argument.name)
+                for tensor in written if isinstance(written, (list, tuple)) else [written]:
+                    if isinstance(tensor, Tensor):
+                        self._copy(_memory(tensor))
+        return func(*args, **(kwargs or {}))
+
+    def _copy(self, memory: int) -> None:
+        for kept in self._by_memory.pop(memory, ()):
+            kept.tensor = kept.tensor.clone()
 
 
 def _memory(tensor: Tensor) -> int:
+    """The address of its memory, shared by all its views."""
     return tensor.untyped_storage().data_ptr()
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import allow_mutation_on_saved_tensors
 from torch.nn import functional as F
 
 from ...guidance.noise import MAX_SEED
 from ...guidance.objectives.base import TARGET
 from ...guidance.objectives.vsd import ParticleModel
+from .checkpoints import mutation_allowed
 from .denoiser import HostDenoiser
 from .gradients import gradients, ordinary_weights
 from .sampling import Run
@@ -57,7 +57,7 @@ class LoraParticles:
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """One step on the mean squared error of the noise. Some of the host's networks add in place, hence mutation."""
-        with gradients(), allow_mutation_on_saved_tensors(), ordinary_weights(self._network), self._applied():
+        with gradients(), mutation_allowed(), ordinary_weights(self._network), self._applied():
             z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()

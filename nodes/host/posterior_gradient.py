@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import comfy.model_management
 import torch
 from torch import Tensor
-from torch.autograd.graph import allow_mutation_on_saved_tensors
 
 from ...guidance.measurement import DataConsistency
-from .checkpoints import checkpointed
+from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
 from .gradients import gradients, ordinary_weights
 from .sampling import Run
@@ -40,7 +40,10 @@ class PosteriorGradient:
         try:
             return self._way(x, sigma)
         except comfy.model_management.OOM_EXCEPTION:
-            note, self._way = next(self._ways)
+            following = next(self._ways, None)
+            if following is None:
+                raise
+            note, self._way = following
         log.warning(note)
         self._notes.append(note)
         comfy.model_management.soft_empty_cache()
@@ -56,11 +59,22 @@ class PosteriorGradient:
         return self._gradient(self._run.denoiser, self._consistency, x, sigma)
 
     def _recomputed(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        with checkpointed(self._run.denoiser.model.diffusion_model), checkpointed(self._autoencoder.network):
+        with self._checkpoints():
             return self._kept(x, sigma)
 
+    @contextmanager
+    def _checkpoints(self) -> Iterator[None]:
+        """In the VAE and the model; not in a model whose weights change from one text to the next with their LoRAs."""
+        networks = [self._autoencoder.network]
+        if len({entry.get("hooks") for entry in self._run.denoiser.conds[self._name]}) == 1:
+            networks.append(self._run.denoiser.model.diffusion_model)
+        with ExitStack() as stack:
+            for network in networks:
+                stack.enter_context(checkpointed(network))
+            yield
+
     def _item_by_item(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        with checkpointed(self._run.denoiser.model.diffusion_model), checkpointed(self._autoencoder.network):
+        with self._checkpoints():
             pairs = [self._of_item(i, x, sigma) for i in range(len(x))]
         z0_hats, pulls = zip(*pairs)
         return torch.cat(z0_hats), torch.cat(pulls)
@@ -83,5 +97,5 @@ class PosteriorGradient:
             return denoiser.with_gradients(state, sigma, denoiser.conds[self._name])
 
         network = denoiser.model.diffusion_model
-        with gradients(), allow_mutation_on_saved_tensors(), ordinary_weights(network):
+        with gradients(), mutation_allowed(), ordinary_weights(network):
             return consistency.posterior_gradient(predict, self._run.prior.path, x, sigma)

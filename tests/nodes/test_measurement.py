@@ -1,0 +1,364 @@
+"""The Measurement node: what it measures with every operator, what it shows of it, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import dreamsampler_pack
+import numpy as np
+import pytest
+import torch
+from dreamsampler_pack.guidance.measurement import Measurement
+from dreamsampler_pack.nodes.measurement import OPERATORS, MeasurementNode
+from PIL import Image
+from tiny_models import measure, photo, square
+from torch import Tensor
+from torch.nn import functional as F
+
+every_operator = pytest.mark.parametrize("operator", OPERATORS)
+
+
+def asked(operator: str) -> dict[str, Any]:
+    """The operator, and the mask of the one that needs it."""
+    return {"operator": operator, **({"mask": square()} if operator == "inpaint" else {})}
+
+
+def signed(image: Tensor) -> Tensor:
+    """An IMAGE as pictures (B, C, H, W) in [-1, 1]."""
+    return 2 * image.movedim(-1, 1) - 1
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+def convolved(pictures: Tensor, kernel: Tensor) -> Tensor:
+    """By PyTorch, with the outermost pixels repeated."""
+    side = kernel.shape[-1] // 2
+    padded = F.pad(pictures, (side,) * 4, mode="replicate")
+    return F.conv2d(padded, kernel.expand(3, 1, *kernel.shape), groups=3)
+
+
+def gaussian(kernel_size: int, sigma: float) -> Tensor:
+    offsets = torch.arange(kernel_size) - kernel_size // 2
+    line = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = line[:, None] * line
+    return kernel / kernel.sum()
+
+
+# What is measured
+
+
+def test_inpainting_measures_all_but_the_hole():
+    image, mask = photo(), square()
+    for simulate in (False, True):
+        measurement, observed = measure(image, mask=mask, simulate=simulate)
+        assert_close(measurement.y, (1 - mask) * signed(image))
+        assert_close(observed[mask == 0], image[mask == 0], 1e-7)
+        assert (observed[mask == 1] == 0.5).all()
+
+
+def test_a_soft_hole_is_seen_in_part_and_shown_as_bright_as_it_is():
+    image, mask = photo(), 0.5 * square()
+    measurement, observed = measure(image, mask=mask)
+    assert_close(measurement.y, (1 - mask) * signed(image))
+    assert_close(observed, image)
+
+
+@pytest.mark.parametrize("size", [(60, 60), (48, 32)])
+def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, int]):
+    height, width = size
+    image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(0))
+    measurement, observed = measure(image, "super-resolution", scale=4)
+    assert measurement.operator.picture_shape == (3, height, width)
+    assert measurement.y.shape == (1, 3, height // 4, width // 4)
+    for channel in range(3):
+        pillow = Image.fromarray(image[0, ..., channel].numpy(), mode="F")
+        small = np.asarray(pillow.resize((width // 4, height // 4), Image.Resampling.BICUBIC))
+        assert_close(measurement.y[0, channel], 2 * torch.from_numpy(small.copy()) - 1)
+    assert observed.shape == image.shape
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_small_picture_is_taken_for_the_measurement_of_a_larger_one(scale: int):
+    small = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
+    measurement, observed = measure(small, "super-resolution", scale=scale, simulate=False)
+    assert measurement.operator.picture_shape == (3, 8 * scale, 12 * scale)
+    assert torch.equal(measurement.y, signed(small))
+    assert observed.shape == (2, 8 * scale, 12 * scale, 3)
+    seen = 2 * observed.movedim(-1, 1) - 1
+    smaller = F.interpolate(seen, size=(8, 12), mode="area")
+    assert (smaller - signed(small)).std() < 0.5 * signed(small).std()
+
+
+def test_gaussian_blur_measures_a_convolution():
+    image = photo(2)
+    measurement, observed = measure(image, "gaussian blur", kernel_size=9, sigma=1.5)
+    assert_close(measurement.y, convolved(signed(image), gaussian(9, 1.5)))
+    assert observed.shape == image.shape
+
+
+@pytest.mark.parametrize(("angle", "shape"), [(0.0, (1, 7)), (90.0, (7, 1)), (180.0, (1, 7))])
+def test_motion_blur_measures_a_streak_along_its_angle(angle: float, shape: tuple[int, int]):
+    image = photo()
+    measurement, _ = measure(image, "motion blur", kernel_size=7, angle=angle)
+    padded = F.pad(signed(image), (3,) * 4, mode="replicate")
+    means = F.avg_pool2d(padded, shape, stride=1)
+    crop = means[..., 3:-3, :] if shape[0] == 1 else means[..., 3:-3]
+    assert_close(measurement.y, crop)
+
+
+def test_an_angle_turns_the_streak_counter_clockwise():
+    image = torch.zeros(1, 33, 33, 3)
+    image[:, 16, 16] = 1
+    measurement, _ = measure(image, "motion blur", kernel_size=9, angle=45.0)
+    y = measurement.y[0, 0] + 1
+    assert y[14, 18] > 0.1 and y[18, 14] > 0.1, "from bottom left to top right"
+    assert y[14, 14] < 1e-4 and y[18, 18] < 1e-4
+
+
+def test_colourisation_measures_luma():
+    image = photo(2)
+    for simulate in (False, True):
+        measurement, observed = measure(image, "colourisation", simulate=simulate)
+        luma = (image * torch.tensor([0.299, 0.587, 0.114])).sum(-1)
+        assert_close(measurement.y, 2 * luma[:, None] - 1)
+        assert_close(observed, luma[..., None].expand(-1, -1, -1, 3))
+
+
+def test_a_grey_picture_is_observed_as_it_is():
+    grey = photo()[..., :1]
+    measurement, observed = measure(grey, "colourisation", simulate=False)
+    assert_close(measurement.y, signed(grey))
+    assert measurement.operator.picture_shape == (3, 64, 64) and observed.shape == (1, 64, 64, 3)
+
+
+@pytest.mark.parametrize("operator", ["gaussian blur", "motion blur"])
+def test_a_blurred_picture_is_the_measurement_itself(operator: str):
+    image = photo(2)
+    measurement, observed = measure(image, operator, simulate=False)
+    assert torch.equal(measurement.y, signed(image))
+    assert measurement.operator.picture_shape == (3, 64, 64) and observed.shape == image.shape
+
+
+# What is observed
+
+
+@every_operator
+@pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])
+def test_what_is_observed_is_a_picture_of_the_wanted_size(operator: str, simulate: bool):
+    image = torch.rand(2, 64, 48, 3, generator=torch.Generator().manual_seed(3)).round()
+    options = {**asked(operator), **({"mask": torch.ones(1, 64, 48).triu()} if operator == "inpaint" else {})}
+    measurement, observed = measure(image, **options, simulate=simulate, noise_std=0.5)
+    assert observed.shape == (2, *measurement.operator.picture_shape[1:], 3)
+    assert observed.min() >= 0 and observed.max() <= 1 and observed.isfinite().all()
+    assert observed.dtype == torch.float32
+
+
+@every_operator
+def test_a_constant_picture_is_observed_as_it_is(operator: str):
+    image = torch.full((1, 64, 64, 3), 0.3)
+    _, observed = measure(image, **asked(operator))
+    seen = observed[square() == 0] if operator == "inpaint" else observed
+    assert_close(seen, torch.full_like(seen, 0.3), 1e-4)
+
+
+@every_operator
+def test_the_picture_and_the_mask_are_left_alone(operator: str):
+    image, mask = photo(2), square()
+    before = image.clone(), mask.clone()
+    measure(image, operator, mask=mask, noise_std=0.1)
+    assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
+
+
+# Noise
+
+
+@every_operator
+def test_noise_has_the_size_asked_for_and_comes_from_the_seed_of_each_item(operator: str):
+    image, options = photo(3), asked(operator)
+    clean, _ = measure(image, **options)
+    noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
+    noise = noisy.y - clean.y
+    if operator == "inpaint":
+        noise = noise[..., square()[0] == 0]
+    assert abs(noise.std().item() - 0.1) < 0.005
+    assert noisy.noise_std == 0.1
+    for i in range(3):
+        alone, _ = measure(image[i : i + 1], **options, noise_std=0.1, seed=7 + i)
+        assert_close(alone.y, noisy.y[i : i + 1], 1e-6)
+    other, _ = measure(image, **options, noise_std=0.1, seed=8)
+    assert not torch.equal(other.y, noisy.y)
+
+
+@every_operator
+def test_nothing_is_added_to_what_was_really_measured(operator: str):
+    given, _ = measure(photo(), **asked(operator), simulate=False)
+    noisy, _ = measure(photo(), **asked(operator), simulate=False, noise_std=0.1)
+    assert torch.equal(given.y, noisy.y) and noisy.noise_std == 0.1
+
+
+def test_there_is_no_noise_where_nothing_was_seen():
+    noisy, observed = measure(photo(), mask=square(), noise_std=0.2)
+    hole = square()[0] == 1
+    assert (noisy.y[..., hole] == 0).all()
+    pictures = signed(photo(seed=5))
+    restored = noisy.projected(pictures)
+    smooth = measure(photo(), mask=square())[0].projected(pictures)
+    rough, calm = ((picture - pictures)[..., hole].diff(dim=-1).std() for picture in (restored, smooth))
+    assert rough < 2 * calm + 0.05
+
+
+def test_the_global_random_numbers_are_left_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    measure(photo(), "gaussian blur", noise_std=0.1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Pictures and masks of every kind
+
+
+@every_operator
+def test_alpha_is_left_out_and_grey_is_all_colours(operator: str):
+    image, options = photo(2), asked(operator)
+    plain, observed = measure(image, **options)
+    for given in (torch.cat([image, torch.rand(2, 64, 64, 1)], -1), image.double()):
+        measurement, shown = measure(given, **options)
+        assert_close(measurement.y, plain.y)
+        assert_close(shown, observed)
+    grey, _ = measure(image[..., :1], **options)
+    threefold, _ = measure(image[..., :1].expand(-1, -1, -1, 3), **options)
+    assert_close(grey.y, threefold.y)
+
+
+def test_a_mask_of_another_resolution_is_the_same_hole():
+    image = photo()
+    exact = measure(image, mask=square())[0].operator.hole
+    assert exact is not None and torch.equal(exact[0, 0], square()[0].double())
+    for size in (32, 128):
+        mask = F.interpolate(square()[:, None], (size, size), mode="nearest")[:, 0]
+        hole = measure(image, mask=mask)[0].operator.hole
+        assert hole is not None and hole.shape == exact.shape
+        assert (hole - exact).abs().mean() < 0.02
+        inside, outside = exact[0, 0] == 1, exact[0, 0] == 0
+        assert hole[0, 0, 24:32, 32:40].min() > 0.999 and hole[0, 0, inside].mean() > 0.9
+        assert hole[0, 0, :8].max() < 1e-6 and hole[0, 0, outside].mean() < 0.02
+
+
+def test_each_picture_has_its_mask():
+    image, masks = photo(2), torch.cat([square(), square().mT])
+    together, observed = measure(image, mask=masks)
+    for i in range(2):
+        alone, shown = measure(image[i : i + 1], mask=masks[i : i + 1])
+        assert torch.equal(together.y[i : i + 1], alone.y)
+        assert torch.equal(observed[i : i + 1], shown)
+        hole, own = together.of_item(i).operator.hole, alone.operator.hole
+        assert hole is not None and own is not None and torch.equal(hole, own)
+
+
+def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
+    expected, _ = measure(photo(), mask=square())
+    actual, _ = measure(photo(), mask=3 * square()[0] - 1)
+    assert torch.equal(actual.y, expected.y)
+
+
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "inpaint"])
+@pytest.mark.parametrize(
+    "mask", [torch.zeros(1, 64, 64), torch.ones(1, 64, 128), torch.ones(3, 64, 64)], ids=["empty", "wide", "three"]
+)
+def test_a_mask_is_of_no_matter_to_other_operators(operator: str, mask: Tensor):
+    expected, _ = measure(photo(), operator)
+    actual, _ = measure(photo(), operator, mask=mask)
+    assert torch.equal(actual.y, expected.y)
+
+
+# Refusals
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no mask": ({"operator": "inpaint"}, "'inpaint' needs to know where the hole is: connect a mask to input 'mask'"),
+    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint the hole in it, or invert"),
+    "one empty mask of two": (
+        {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},
+        "mask has no pixels to change",
+    ),
+    "mask of another aspect": (
+        {"mask": torch.ones(1, 64, 128)},
+        "mask is 128x64 pixels, but image is 64x64 pixels, which is another shape of picture. Crop or resize",
+    ),
+    "three masks for two pictures": (
+        {"image": photo(2), "mask": torch.ones(3, 64, 64)},
+        "mask holds 3 masks but image holds 2 pictures: connect one mask, or one each",
+    ),
+    "mask NaN": ({"mask": torch.full((1, 64, 64), float("nan"))}, "mask holds NaN or infinite values: check the node"),
+    "image NaN": ({"image": photo() * float("nan"), "mask": square()}, "image holds NaN or infinite values: check the"),
+    "image infinite": (
+        {"image": photo() / 0, "operator": "colourisation"},
+        "image holds NaN or infinite values: check the node",
+    ),
+    "large gaussian kernel": (
+        {"operator": "gaussian blur", "kernel_size": 65},
+        "kernel_size of the blur is 65, more than a side of the 64 x 64 picture; choose a smaller kernel",
+    ),
+    "large motion kernel": (
+        {"operator": "motion blur", "kernel_size": 65},
+        "kernel_size of the blur is 65, more than a side of the 64 x 64 picture; choose a smaller kernel",
+    ),
+    "even gaussian kernel": ({"operator": "gaussian blur", "kernel_size": 8}, "kernel_size of the blur is 8.* odd"),
+    "even motion kernel": ({"operator": "motion blur", "kernel_size": 8}, "kernel_size of the blur is 8.* odd number"),
+    "no sigma": ({"operator": "gaussian blur", "sigma": 0.0}, "sigma of the Gaussian blur is 0.0; choose one above 0"),
+    "large scale": (
+        {"operator": "super-resolution", "scale": 16},
+        "factor of 16 makes 4 x 4 pixels of a 64 x 64 picture; choose a smaller factor or a larger picture",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_in_a_sentence_that_says_what_to_do(case: str):
+    options, words = REFUSED[case]
+    with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+        measure(**{"image": photo(), **options})
+    message = str(refusal.value)
+    assert message.startswith(("The ", "A ")) and message.endswith(".")
+
+
+# The node
+
+
+def test_the_node_as_users_and_saved_workflows_know_it():
+    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    assert MeasurementNode in asyncio.run(extension.get_node_list())
+    schema = MeasurementNode.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name, schema.category) == ("DSMeasurement", "Measurement", "DreamSampler")
+    assert [given.id for given in schema.inputs] == [
+        "image",
+        "operator",
+        "scale",
+        "kernel_size",
+        "sigma",
+        "noise_std",
+        "simulate",
+        "seed",
+        "mask",
+        "angle",
+    ]
+    assert [given.id for given in schema.inputs if given.optional] == ["mask", "angle"]
+    assert [output.display_name for output in schema.outputs] == ["measurement", "observed"]
+    assert [output.io_type for output in schema.outputs] == ["DS_MEASUREMENT", "IMAGE"]
+    assert schema.description
+    for described in (*schema.inputs, *schema.outputs):
+        assert described.tooltip, f"{described.id or described.display_name} has no tooltip"
+
+
+@every_operator
+def test_its_defaults_measure_a_picture(operator: str):
+    defaults = {
+        given.id: given.default
+        for given in MeasurementNode.GET_SCHEMA().inputs
+        if getattr(given, "default", None) is not None
+    }
+    options = {**defaults, **asked(operator), "image": photo(size=64)}
+    measurement, _ = measure(**options)
+    assert isinstance(measurement, Measurement) and measurement.y.isfinite().all()

@@ -1,0 +1,580 @@
+"""Proximal DreamSampler with a measurement, on small random models and VAEs of every family."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import comfy.hooks
+import comfy.model_management
+import comfy.samplers
+import comfy.sd
+import pytest
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_execution.graph_utils import ExecutionBlocker
+from dreamsampler_pack.guidance.measurement import Measurement
+from host_oracle import (
+    Draws,
+    Predict,
+    assert_differs,
+    assert_same,
+    by_formula,
+    controlled,
+    left_half,
+    progress_hook,
+    set_mask,
+    set_range,
+    tiny_lora,
+)
+from tiny_models import (
+    EPS,
+    FLUX,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    ApplyModel,
+    Calls,
+    Conditioning,
+    Family,
+    Latent,
+    V,
+    ask,
+    edit,
+    measure,
+    photo,
+    picture,
+    restore,
+    square,
+    text,
+    tiny,
+    tiny_controlnet,
+    tiny_vae,
+    untouched,
+)
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+KINDS = [(EPS, "kl"), (V, "kl"), (SD3, "taesd-16"), (FLUX, "taesd-16"), (QWEN, "wan")]
+"""Models and VAEs that belong together; the last has a frame dimension."""
+FEW = [(V, "kl"), (SD3, "taesd-16"), (QWEN, "wan")]
+
+every_kind = pytest.mark.parametrize(("family", "kind"), KINDS, ids=str)
+every_path = pytest.mark.parametrize(("family", "kind"), FEW, ids=str)
+
+BRIEF = {"steps": 4, "skip": 0.5, "data_every": 2, "dps_weight": 3.0}
+"""A step to fit the estimate and one along the gradient, which networks of random weights show."""
+
+
+def hole(count: int = 1, seed: int = 0) -> Measurement:
+    """Pictures without a square."""
+    return measure(photo(count, seed), mask=square())[0]
+
+
+def network(vae: comfy.sd.VAE) -> Any:
+    return vae.first_stage_model
+
+
+def result(family: Family, kind: str, measurement: Measurement | None, **options: Any) -> Tensor:
+    """The samples of one restored picture."""
+    return restore(tiny(family), tiny_vae(kind), picture(family), measurement, **options).samples
+
+
+def cells(family: Family) -> Tensor:
+    """The hole of `hole`, over a latent."""
+    return F.avg_pool2d(square()[:, None], 8).reshape(1, 1, *(1,) * (len(family.shape) - 3), 8, 8)
+
+
+def blur(count: int = 1, seed: int = 0) -> Measurement:
+    """Blurred pictures."""
+    return measure(photo(count, seed), "gaussian blur")[0]
+
+
+def assert_pulled(actual: Tensor, oracle: Tensor) -> None:
+    """Equal but for the rounding of gradients of float32."""
+    assert_same(actual, oracle, 1e-3)
+
+
+# Against the host's own predictions, decoder and encoder
+
+
+def with_constant_control(apply_model: ApplyModel, arguments: Any) -> Tensor:
+    """A call of the model whose ControlNets are not differentiated."""
+    outputs = arguments["c"].get("control") or {}
+    control = {name: [None if x is None else x.detach().clone() for x in each] for name, each in outputs.items()}
+    return ask(apply_model, {**arguments, "c": {**arguments["c"], **({"control": control} if control else {})}})
+
+
+class OutOfPlace(TorchFunctionMode):
+    """Within, `x += y` makes a new tensor, so that what autograd has saved stays as it was."""
+
+    INSTEAD = {Tensor.add_: torch.add, Tensor.mul_: torch.mul, Tensor.div_: torch.div}  # what Python's operators call
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.INSTEAD.get(func, func)(*args, **(kwargs or {}))
+
+
+class Oracle:
+    """Algorithm 4 on the host's own predictions, with autograd through copies of the host's networks."""
+
+    def __init__(self, family: Family, vae: comfy.sd.VAE, measurement: Measurement, start: Tensor, **settings: Any):
+        self.family, self.measurement, self.start = family, measurement, start
+        self.vae: Any = copy.deepcopy(network(vae)).float().requires_grad_(False)
+        self.settings = {
+            "consistency": "both",
+            "data_every": 3,
+            "data_until": 0.85,
+            "dps_weight": 1.0,
+            "gamma": 1.0,
+            "gamma_schedule": "alpha_bar",
+            "eta": 0.5,
+            "renoise": "unconditional",
+            "seed": 0,
+            "steps": 3,
+            "skip": 0.0,
+            "region": 1.0,
+            **settings,
+        }
+
+    def __call__(self, latent: Latent, texts: dict[str, Conditioning], base: ModelPatcher) -> Tensor:
+        model = ModelPatcher(
+            copy.deepcopy(base.model).requires_grad_(False),
+            load_device=base.load_device,
+            offload_device=base.offload_device,
+        )
+        model.set_model_unet_function_wrapper(with_constant_control)
+        self.model = model.model
+        sampling: Any = model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", self.settings["steps"]).tolist()
+        self.sigmas = sigmas[round(self.settings["skip"] * self.settings["steps"]) :]
+        count = len(latent["samples"])
+        return by_formula(model, latent["samples"], [texts] * count, self.walked)
+
+    def decoded(self, z: Tensor) -> Tensor:
+        pictures = self.vae.decode(self.model.process_latent_out(z))
+        return 2 * ((pictures + 1) / 2).clamp(0, 1).reshape(-1, 3, 64, 64) - 1
+
+    def encoded(self, pictures: Tensor) -> Tensor:
+        frames = pictures[:, :, None] if self.family is QWEN else pictures
+        return self.model.process_latent_in(self.vae.encode(frames))
+
+    def walked(self, index: int, predict: Predict, _: Tensor) -> Tensor:
+        says = self.settings
+        draws = Draws(torch.Size([1, *self.family.shape]), says["seed"] + index)
+        draws()  # the start's
+        x = self.model.process_latent_in(self.start[index : index + 1])
+        measurement = self.measurement.of_item(index)
+        steps = len(self.sigmas) - 1
+        for i, (sigma, sigma_next) in enumerate(zip(self.sigmas, self.sigmas[1:])):
+            a, b = self.mix(sigma)
+            alpha_bar = a**2 / (a**2 + b**2)
+            z_null, pull = predict(x, sigma, "negative"), torch.zeros(())
+            if i % says["data_every"] == 0 and i < says["data_until"] * steps:
+                known = self.fitted(z_null, measurement, alpha_bar)
+                weight = says["gamma"] * (alpha_bar if says["gamma_schedule"] == "alpha_bar" else 1.0)
+                z_bar = known + says["region"] * weight * (predict(x, sigma, "positive") - known)
+            elif says["consistency"] == "consistency only":
+                z_bar = self.fitted(z_null, measurement, alpha_bar)
+            else:
+                z_bar = z_null
+                pull = says["dps_weight"] * (a**2 + b**2) ** 0.5 * self.gradient(predict, x, sigma, measurement)
+            eps = (x - a * (z_null if says["renoise"] == "unconditional" else z_bar)) / b
+            share = says["eta"] * alpha_bar**0.5
+            if share:
+                eps = (1 - share**2) ** 0.5 * eps + share * draws()
+            a_next, b_next = self.mix(sigma_next)
+            x = a_next * (z_bar - pull) + b_next * eps
+        return x
+
+    def mix(self, sigma: float) -> tuple[float, float]:
+        return (1 - sigma if self.family.flow else 1.0), sigma
+
+    def fitted(self, z: Tensor, measurement: Measurement, alpha_bar: float) -> Tensor:
+        """Towards the least-squares picture of an inpainting, in closed form."""
+        if self.settings["consistency"] == "dps only":
+            return z
+        unseen = measurement.operator.hole
+        assert unseen is not None
+        seen, weight = 1 - unseen.float(), 1e-4
+        pictures = (seen * measurement.y + weight * self.decoded(z)) / (seen + weight)
+        return (1 - alpha_bar) * z + alpha_bar * self.encoded(pictures)
+
+    def gradient(self, predict: Predict, x: Tensor, sigma: float, measurement: Measurement) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad(), OutOfPlace():
+            state = x.clone().requires_grad_()
+            seen = measurement.operator.forward(self.decoded(predict(state, sigma, "negative")))
+            distance = (seen - measurement.y.clone()).square().sum().sqrt()
+            (gradient,) = torch.autograd.grad(distance, state)
+        return gradient
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "both": {"eta": 1.0, "dps_weight": 3.0},
+    "dps only": {"consistency": "dps only", "eta": 0.0, "renoise": "guided", "gamma_schedule": "constant"},
+    "consistency only": {"consistency": "consistency only", "dps_weight": 5.0, "gamma": 0.4},
+    "gradient steps": {"data_until": 0.0, "dps_weight": 3.0},
+}
+TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "start_from", "case"),
+    [
+        *[(*pair, "noise", "both") for pair in KINDS],
+        *[(*pair, "inversion", "both") for pair in FEW],
+        *[(*pair, "noise", case) for pair in FEW for case in list(SETTINGS)[1:]],
+    ],
+    ids=str,
+)
+def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: str, start_from: str, case: str):
+    model, vae, latent, measurement = tiny(family), tiny_vae(kind), picture(family), hole()
+    options = {"dps_weight": 1.0, "data_every": 2, "seed": 7, "steps": 4, "skip": 0.5, **SETTINGS[case]}
+    restored = restore(model, vae, latent, measurement, start_from=start_from, **options)
+    oracle = Oracle(family, vae, measurement, restored.start["samples"], region=cells(family), **options)
+    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+
+
+@every_path
+def test_gradient_steps_follow_from_pure_noise(family: Family, kind: str):
+    model, vae, latent, measurement = tiny(family), tiny_vae(kind), picture(family), hole()
+    options = {"data_until": 0.0, "start_from": "noise", "steps": 2}
+    restored = restore(model, vae, latent, measurement, **options)
+    oracle = Oracle(family, vae, measurement, restored.start["samples"], **options)
+    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+    without = restore(model, vae, latent, measurement, **options, dps_weight=0.0)
+    assert_differs(restored.samples, without.samples, 0.003)
+
+
+@pytest.mark.parametrize("make", ["blur", "super-resolution", "colourisation", "soft hole"])
+def test_gradient_steps_follow_every_operator(make: str):
+    model, vae, latent = tiny(V), tiny_vae("kl"), picture(V)
+    operators = {"blur": "gaussian blur", "soft hole": "inpaint"}
+    measurement, _ = measure(photo(), operators.get(make, make), mask=0.7 * square())
+    options = {"data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5}
+    restored = restore(model, vae, latent, measurement, **options)
+    oracle = Oracle(V, vae, measurement, restored.start["samples"], **options)
+    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+
+
+@every_path
+def test_inversion_leaves_noise_alone_in_the_hole(family: Family, kind: str):
+    model, latent, seed = tiny(family), picture(family, 2), 7
+    restored = restore(model, tiny_vae(kind), latent, hole(), seed=seed)
+    _, inverted = edit(model, latent)
+    sampling: Any = model.get_model_object("model_sampling")
+    top = float(comfy.samplers.calculate_sigmas(sampling, "normal", 3)[0])
+    scale = (top**2 + ((1 - top) if family.flow else 1.0) ** 2) ** 0.5
+    noise = scale * Draws(latent["samples"].shape, seed)()
+    x = model.model.process_latent_in(inverted["samples"])
+    expected = (1 - cells(family)).sqrt() * x + cells(family).sqrt() * noise
+    assert_same(restored.start["samples"], model.model.process_latent_out(expected))
+
+
+@every_path
+def test_inversion_keeps_the_state_where_all_was_seen(family: Family, kind: str):
+    model, latent = tiny(family), picture(family)
+    restored = restore(model, tiny_vae(kind), latent, blur(), eta=0.0)
+    assert torch.equal(restored.start["samples"], edit(model, latent)[1]["samples"])
+
+
+# What a user may rely on
+
+
+def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
+    """What a loader of the host makes."""
+    with torch.inference_mode():
+        return build.__wrapped__(*args)  # type: ignore[attr-defined]
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("consistency", "dtype"),
+    [("both", torch.bfloat16), ("consistency only", torch.float32), ("dps only", torch.bfloat16)],
+    ids=str,
+)
+def test_restores_and_leaves_everything_as_it_was(family: Family, kind: str, dtype: torch.dtype, consistency: str):
+    model, vae = built_in_inference_mode(tiny, family, dtype), built_in_inference_mode(tiny_vae, kind, dtype)
+    latent = picture(family, 2, batch_index=[4, 2], comment="kept")
+    measurement = hole(2)
+    samples, y = latent["samples"].clone(), measurement.y.clone()
+    with untouched(model.model, network(vae)):
+        restored = restore(model, vae, latent, measurement, consistency=consistency, **BRIEF)
+        again = restore(model, vae, latent, measurement, consistency=consistency, **BRIEF)
+    assert torch.equal(latent["samples"], samples) and torch.equal(measurement.y, y)
+    for output in (restored.latent, restored.start):
+        assert output.keys() == latent.keys()
+        assert output["batch_index"] == [4, 2] and output["comment"] == "kept"
+        assert output["samples"].shape == samples.shape and output["samples"].dtype == torch.float32
+        assert output["samples"].isfinite().all()
+    assert restored.image.shape == (2, 64, 64, 3)
+    assert restored.image.min() >= 0 and restored.image.max() <= 1
+    assert restored.notes == []
+    assert torch.equal(restored.samples, again.samples) and torch.equal(restored.image, again.image)
+
+
+@every_path
+def test_the_ways_to_be_consistent_differ(family: Family, kind: str):
+    results = {
+        consistency: result(family, kind, hole(), consistency=consistency, **BRIEF)
+        for consistency in ("both", "consistency only", "dps only")
+    }
+    assert_differs(results["both"], results["consistency only"])
+    assert_differs(results["both"], results["dps only"])
+    assert_differs(results["consistency only"], results["dps only"])
+
+
+def one_hole_each() -> tuple[Measurement, list[Measurement]]:
+    masks = torch.cat([square(), square(0, 24), square(30, 50)])
+    together = measure(photo(3), mask=masks)[0]
+    return together, [measure(photo(1, i), mask=masks[i : i + 1])[0] for i in range(3)]
+
+
+def one_for_all() -> tuple[Measurement, list[Measurement]]:
+    return hole(), [hole()] * 3
+
+
+def one_blur_each() -> tuple[Measurement, list[Measurement]]:
+    return blur(3), [blur(seed=i) for i in range(3)]
+
+
+def one_hole_for_all() -> tuple[Measurement, list[Measurement]]:
+    return hole(3), [hole(seed=i) for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "make"),
+    [
+        *[(*pair, one_hole_each) for pair in FEW],
+        (V, "kl", one_for_all),
+        (QWEN, "wan", one_blur_each),
+        (QWEN, "wan", one_hole_for_all),
+    ],
+    ids=str,
+)
+def test_a_batch_is_its_pictures_one_by_one(family: Family, kind: str, make: Callable):
+    model, vae, seed = tiny(family), tiny_vae(kind), 5
+    together, alone = make()
+    options = {**BRIEF, "dps_weight": 0.3}
+    batch = restore(model, vae, picture(family, 3), together, seed=seed, **options)
+    for i, measurement in enumerate(alone):
+        single = restore(model, vae, picture(family, seed=i), measurement, seed=seed + i, **options)
+        assert_same(batch.samples[i : i + 1], single.samples, 5e-3)
+        assert_same(batch.start["samples"][i : i + 1], single.start["samples"], 1e-3)
+        assert_same(batch.image[i : i + 1], single.image, 5e-3)
+
+
+@every_path
+def test_the_seed_decides_the_noise(family: Family, kind: str):
+    options = {"steps": 2, "consistency": "consistency only"}
+    assert_differs(result(family, kind, hole(), seed=1, **options), result(family, kind, hole(), seed=2, **options))
+    for index in (0, 3):
+        latent = {**picture(family), "batch_index": [index]}
+        shifted = restore(tiny(family), tiny_vae(kind), latent, hole(), seed=1, **options).samples
+        assert torch.equal(shifted, result(family, kind, hole(), seed=1 + index, **options))
+
+
+def test_the_global_random_numbers_are_left_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    restore(tiny(EPS), tiny_vae("kl"), picture(EPS), hole())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_path
+def test_the_text_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
+    def moved(measurement: Measurement, **optional: Any) -> Tensor:
+        # One step, so that the model cannot carry what the text did elsewhere.
+        options = {"steps": 1, "gamma_schedule": "constant", "scheduler": "simple", **optional}
+        edited, unedited = (result(family, kind, measurement, gamma=gamma, **options) for gamma in (1.0, 0.0))
+        return (edited - unedited).abs().reshape(-1, 8, 8).mean(0) > 1e-6
+
+    assert torch.equal(moved(hole()), cells(family).reshape(8, 8) > 0)
+    assert moved(blur()).all()
+    left = left_half(8)[0] > 0
+    assert torch.equal(moved(hole(), mask=left_half()), left)
+    assert torch.equal(moved(blur(), mask=left_half()), left)
+
+
+@every_path
+def test_skip_starts_the_walk_lower(family: Family, kind: str):
+    calls = Calls()
+    model = calls.watch(tiny(family))
+    restore(model, tiny_vae(kind), picture(family), hole(), steps=4, skip=0.5, data_until=0.0)
+    assert calls.batches == [1] * 4
+
+
+@every_path
+def test_progress_counts_every_step(family: Family, kind: str):
+    seen = []
+    for start_from in ("inversion", "noise"):
+        with progress_hook(lambda value, total, preview, **_: seen.append((value, total))):
+            options: dict[str, Any] = {"start_from": start_from, "consistency": "consistency only"}
+            restore(tiny(family), tiny_vae(kind), picture(family), hole(), **options)
+    assert seen == [(i + 1, 6) for i in range(6)] + [(i + 1, 3) for i in range(3)]
+
+
+# The image
+
+
+@every_path
+def test_known_pixels_return_as_they_were_with_projection_only(family: Family, kind: str):
+    model, vae, latent, image = tiny(family), tiny_vae(kind), picture(family), photo()
+    measurement, known = hole(), square()[0] == 0
+    options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
+    projected = restore(model, vae, latent, measurement, **options)
+    decoded = restore(model, vae, latent, measurement, projection=False, **options)
+    assert torch.equal(projected.samples, decoded.samples)
+    torch.testing.assert_close(projected.image[0][known], image[0][known], rtol=0, atol=1e-6)
+    assert (decoded.image[0][known] - image[0][known]).abs().max() > 0.05
+    with torch.inference_mode():
+        assert torch.equal(decoded.image, vae.decode(decoded.samples).reshape(1, 64, 64, 3))
+    inside, before = projected.image[0][~known], decoded.image[0][~known]
+    assert (inside.diff(dim=0) - before.diff(dim=0)).abs().mean() < 0.6 * before.diff(dim=0).abs().mean() + 0.05
+
+
+@every_path
+def test_projection_explains_a_blurred_picture(family: Family, kind: str):
+    options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
+    measurement = blur()
+    distances = []
+    for projection in (True, False):
+        restored = restore(tiny(family), tiny_vae(kind), picture(family), measurement, projection=projection, **options)
+        shown = 2 * restored.image.movedim(-1, 1) - 1
+        distances.append((measurement.operator.forward(shown) - measurement.y).norm().item())
+    assert distances[0] < 0.2 * distances[1]
+
+
+@every_path
+def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family, kind: str):
+    model, latent = tiny(family), picture(family, 2)
+    without = restore(model, None, latent, None, eta=0.5)
+    assert isinstance(without.image, ExecutionBlocker)
+    assert "connect one to its input 'vae'" in without.image.message and without.image.message.endswith(".")
+    vae = tiny_vae(kind)
+    with untouched(model.model, network(vae)):
+        connected = restore(model, vae, latent, None, eta=0.5)
+    assert torch.equal(without.samples, connected.samples)
+    assert torch.equal(without.start["samples"], connected.start["samples"])
+    with torch.inference_mode():
+        assert torch.equal(connected.image, vae.decode(connected.samples).reshape(2, 64, 64, 3))
+    assert without.notes == connected.notes == []
+
+
+def test_the_settings_of_a_measurement_do_nothing_without_one():
+    model, vae, latent = tiny(EPS), tiny_vae("kl"), picture(EPS)
+    plain = restore(model, vae, latent, None)
+    other = restore(model, vae, latent, None, consistency="dps only", data_until=0.0, dps_weight=9.0, projection=False)
+    assert torch.equal(plain.samples, other.samples) and torch.equal(plain.image, other.image)
+
+
+# The host's conditioning and patches
+
+
+def with_controlnet() -> dict[str, Conditioning]:
+    net: Any = tiny_controlnet.__wrapped__()
+    net.control_model.requires_grad_(False)  # else the oracle would train it
+    positive, negative = controlled(POSITIVE, NEGATIVE, net=net)
+    return {"positive": positive, "negative": negative}
+
+
+def with_mask() -> dict[str, Conditioning]:
+    return {"negative": set_mask(text(4), left_half()) + set_mask(NEGATIVE, 1 - left_half())}
+
+
+def with_range() -> dict[str, Conditioning]:
+    return {"negative": set_range(text(4), 0.0, 0.7) + set_range(NEGATIVE, 0.7, 1.0)}
+
+
+def with_lora() -> dict[str, Conditioning]:
+    hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
+    return {"negative": comfy.hooks.set_hooks_for_conditioning(NEGATIVE, hooks)}
+
+
+def with_lora_in_part() -> dict[str, Conditioning]:
+    return {"negative": set_mask(with_lora()["negative"], left_half()) + set_mask(NEGATIVE, 1 - left_half())}
+
+
+@pytest.mark.parametrize(
+    ("make", "family"),
+    [(with_controlnet, V), (with_mask, EPS), (with_range, V), (with_lora, EPS), (with_lora_in_part, EPS)],
+    ids=["controlnet", "mask", "range", "lora", "lora in part"],
+)
+def test_what_the_host_puts_on_conditioning_acts(make: Callable, family: Family):
+    model, vae, latent, measurement = tiny(family), tiny_vae("kl"), picture(family), hole()
+    options = {"data_until": 0.0, "start_from": "noise", "dps_weight": 3.0, "steps": 2}
+    texts = {**TEXTS, **make()}
+    plain = restore(model, vae, latent, measurement, **options)
+    with untouched(model.model, network(vae)):
+        restored = restore(model, vae, latent, measurement, **options, **texts)
+    assert_differs(restored.samples, plain.samples)
+    after = restore(model, vae, latent, measurement, **options)
+    assert torch.equal(plain.samples, after.samples)
+    oracle = Oracle(family, vae, measurement, restored.start["samples"], **options)
+    assert_pulled(restored.samples, oracle(latent, texts, model))
+
+
+# Refusals
+
+WIDE = {"samples": torch.ones(1, 4, 8, 16)}
+
+REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "no VAE": (
+        EPS,
+        {"vae": None},
+        "compared with decoded pictures: connect the VAE that belongs to the model",
+    ),
+    "another size": (
+        EPS,
+        {"latent": WIDE},
+        "measurement is of pictures of 64x64 pixels, but latent_image decodes to 128x64: encode the observed picture",
+    ),
+    "another size of frames": (
+        QWEN,
+        {"measurement": measure(photo(size=32), mask=square())[0]},
+        "measurement is of pictures of 32x32 pixels, but latent_image decodes to 64x64: encode the observed picture",
+    ),
+    "two for three": (
+        EPS,
+        {"measurement": hole(2), "latent": picture(EPS, 3)},
+        "measurement holds 2 pictures but latent_image holds 3: connect one measurement, or one each",
+    ),
+    "two for one": (
+        EPS,
+        {"measurement": hole(2)},
+        "measurement holds 2 pictures but latent_image holds 1: connect",
+    ),
+    "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
+    "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
+    "VAE without frames": (QWEN, {"vae": tiny_vae("taesd-16")}, "frame dimension.*connect the VAE that belongs"),
+    "VAE channels without a measurement": (
+        EPS,
+        {"vae": tiny_vae("taesd-16"), "measurement": None},
+        "VAE makes latents of 16 channels but the model works on 4",
+    ),
+    "stochastic inversion": (
+        EPS,
+        {"start_from": "stochastic inversion"},
+        "start_from 'stochastic inversion' replays the source.*set start_from to inversion, or to noise",
+    ),
+    "never fitted": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+    family, options, words = REFUSED[case]
+    vae = tiny_vae(dict(KINDS)[family])
+    calls = Calls()
+    model = calls.watch(tiny(family))
+    given = {"latent": picture(family), "vae": vae, "measurement": hole(), **options}
+    with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+        restore(model, **given)
+    assert (calls.runs, calls.batches) == (0, [])
+    message = str(refusal.value)
+    assert message[0].isupper() or message.startswith(("start_from", "data_every"))
+    assert message.endswith(".") or message.endswith(")")
+    restored = restore(model, vae, picture(family), hole(), consistency="consistency only", steps=1)
+    assert restored.samples.isfinite().all() and calls.runs == 1
