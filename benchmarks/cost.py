@@ -27,11 +27,8 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 
 
-def random_model() -> Any:
-    """A MODEL of Stable Diffusion 1.5's kind with over 100 M random weights."""
-    host_access.import_comfy()
-    import comfy.model_management
-    import comfy.model_patcher
+def stable_diffusion(channels: int, dtype: torch.dtype) -> Any:
+    """The host's configuration of a model of Stable Diffusion 1.5's kind; 1.5 itself has 320 channels."""
     import comfy.supported_models
 
     config = comfy.supported_models.SD15(
@@ -40,7 +37,7 @@ def random_model() -> Any:
             "image_size": 32,
             "in_channels": 4,
             "out_channels": 4,
-            "model_channels": 128,
+            "model_channels": channels,
             "num_res_blocks": [2, 2, 2, 2],
             "channel_mult": (1, 2, 4, 4),
             "use_spatial_transformer": True,
@@ -50,7 +47,17 @@ def random_model() -> Any:
             "legacy": False,
         }
     )
-    config.set_inference_dtype(torch.float32, None)
+    config.set_inference_dtype(dtype, None)
+    return config
+
+
+def random_model() -> Any:
+    """A MODEL of Stable Diffusion 1.5's kind with over 100 M random weights."""
+    host_access.import_comfy()
+    import comfy.model_management
+    import comfy.model_patcher
+
+    config = stable_diffusion(128, torch.float32)
     model = config.get_model({}, "", device="cpu")
     generator = torch.Generator().manual_seed(0)
     for p in model.diffusion_model.parameters():

@@ -25,6 +25,8 @@ from torch.utils._pytree import tree_leaves
 from tools.pack import part
 from tools.reference import host_access
 
+from .cost import stable_diffusion
+
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 GIB = 2**30
@@ -73,13 +75,10 @@ def weight(module: nn.Module) -> int:
 def peak(side: int, recomputed: bool) -> dict[str, float]:
     """GiB of weights and of the rest at the peak of one gradient step."""
     import comfy.ldm.models.autoencoder
-    import comfy.supported_models
 
     checkpointed = part("nodes.host.checkpoints").checkpointed
     with FakeTensorMode(allow_non_fake_inputs=True), ExitStack() as stack:
-        config = comfy.supported_models.SD15({**comfy.supported_models.SD15.unet_config, **SD15})
-        config.set_inference_dtype(torch.float16, None)
-        model = config.get_model({}, "", device="cpu")
+        model = stable_diffusion(320, torch.float16).get_model({}, "", device="cpu")
         vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4).requires_grad_(False)
         model.diffusion_model.requires_grad_(False)
         if recomputed:
@@ -93,14 +92,6 @@ def peak(side: int, recomputed: bool) -> dict[str, float]:
         torch.autograd.grad(distance, x)
         weights = weight(model.diffusion_model) + weight(vae)
         return {"weights": weights / GIB, "step": living.peak / GIB, "total": (weights + living.peak) / GIB}
-
-
-SD15: dict[str, Any] = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": (1, 2, 4, 4), "use_spatial_transformer": True, "legacy": False,
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-}  # fmt: skip
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ class Mixing:
         if len(names) < 2:
             return self.denoise(x, sigma, names)
         null, target = self.denoise(x, sigma, names)
-        return [null + CFG * (target - null)] * 2
+        return [part("guidance.denoiser").guided(null, target, CFG)] * 2
 
 
 def filled_by_treg(studio: Studio, measurement: Any, observed: Tensor, texts: Any) -> Tensor:

@@ -139,15 +139,19 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
             f"The mask is {width}x{height} pixels, but {name} is {columns}x{rows} {unit}, which is another shape "
             "of picture. Crop or resize the mask like the picture."
         )
-    if not torch.isfinite(masks).all():
-        raise ValueError("The mask holds NaN or infinite values: check the node that makes it.")
+    finite("The mask", masks)
     return masks.clamp(0, 1).float()
+
+
+def finite(name: str, value: Tensor) -> None:
+    """A tensor without NaN and infinity."""
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinite values: check the node that makes it.")
 
 
 def picture(value: Tensor) -> Tensor:
     """An IMAGE's three colours (B, H, W, 3), finite, in float32."""
-    if not torch.isfinite(value).all():
-        raise ValueError("The image holds NaN or infinite values: check the node that makes it.")
+    finite("The image", value)
     colours = value[..., :3].float()
     return colours.expand(*colours.shape[:-1], 3)
 

@@ -132,8 +132,7 @@ def _connected(masks: Sequence[Tensor | None], texts: Sequence[Any]) -> dict[int
 
 def _mask(name: str, value: Tensor) -> Tensor:
     """A MASK as (B, H, W) in [0, 1]."""
-    if not torch.isfinite(value).all():
-        raise ValueError(f"{name} holds NaN or infinite values: check the node that makes it.")
+    checks.finite(name, value)
     return _plain(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from ..guidance.proximal import (
     DataSteps,
     Kept,
     ProximalSettings,
+    ProximalStep,
     measured_edit,
     proximal_edit,
     with_noise_in,
@@ -41,22 +42,18 @@ class Edit:
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise = SeededNoise(self.seeds)
         states, left_out = self._beginning(run, noise)
-        x = start = states[0]
+        start = states[0]
         walk = proximal_edit(
             run.prior.denoise,
             run.prior.path,
-            x,
+            start,
             run.sigmas,
             settings=self.settings,
             noise=noise,
             kept=None if run.mask is None else Kept(run.mask, states),
             residuals=left_out,
         )
-        first = 0 if self.start_from == "noise" else run.levels
-        for done, step in enumerate(walk, start=first):
-            run.progress(done, step.z_bar, step.x)
-            x = step.x
-        return x, start
+        return _last_state(run, walk, self.start_from), start
 
     def _beginning(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
         """The source's states from the highest level down, and the residuals between them if they are replayed."""
@@ -98,7 +95,7 @@ class Restoration:
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
-        x = start = self._beginning(run, noise, hole)
+        start = self._beginning(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
             measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
             data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight)
@@ -106,7 +103,7 @@ class Restoration:
             walk = measured_edit(
                 run.prior.denoise,
                 run.prior.path,
-                x,
+                start,
                 run.sigmas,
                 settings=self.settings,
                 noise=noise,
@@ -115,11 +112,7 @@ class Restoration:
                 explaining=None if self.consistency == "dps only" else data.explaining,
                 gradient=None if self.consistency == "consistency only" else gradient,
             )
-            first = 0 if self.start_from == "noise" else run.levels
-            for done, step in enumerate(walk, start=first):
-                run.progress(done, step.z_bar, step.x)
-                x = step.x
-        return x, start
+            return _last_state(run, walk, self.start_from), start
 
     def _hole(self, run: host.Run) -> Tensor | None:
         """What the measurement did not see, over the latent (B or 1, 1, [1,] h, w)."""
@@ -142,6 +135,15 @@ class Restoration:
             return path.noised(run.latent, noise.like(run.latent), sigma)
         (x,) = inverted(run, all_states=False)
         return x if hole is None else with_noise_in(hole, x, noise.like(x), path, sigma)
+
+
+def _last_state(run: host.Run, walk: Iterator[ProximalStep], start_from: StartFrom) -> Tensor:
+    """Where a walk down ends, shown step by step after those of the way up, if there was one."""
+    x = run.latent
+    for done, step in enumerate(walk, start=0 if start_from == "noise" else run.levels):
+        run.progress(done, step.z_bar, step.x)
+        x = step.x
+    return x
 
 
 def inverted(run: host.Run, *, all_states: bool) -> list[Tensor]:

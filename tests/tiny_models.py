@@ -179,39 +179,13 @@ def edit(
     model: comfy.model_patcher.ModelPatcher,
     latent: Latent,
     *,
-    positive: Conditioning = POSITIVE,
-    negative: Conditioning = NEGATIVE,
-    steps: int = 3,
-    gamma: float = 1.0,
     gamma_schedule: str = "constant",
     eta: float = 0.0,
-    renoise: str = "unconditional",
-    start_from: str = "inversion",
-    scheduler: str = "normal",
-    seed: int = 0,
-    mask: Tensor | None = None,
-    skip: float = 0.0,
+    **settings: Any,
 ) -> tuple[Latent, Latent]:
     """Run Proximal DreamSampler as ComfyUI runs it, in inference mode: its two LATENTs, edited and inverted."""
-    optional = {**({} if mask is None else {"mask": mask}), **({"skip": skip} if skip else {})}
-    with torch.inference_mode():
-        output = ProximalDreamSampler.execute(
-            model=model,
-            positive=positive,
-            negative=negative,
-            latent_image=latent,
-            steps=steps,
-            gamma=gamma,
-            gamma_schedule=gamma_schedule,
-            eta=eta,
-            renoise=renoise,
-            start_from=start_from,
-            scheduler=scheduler,
-            seed=seed,
-            **optional,
-        )
-    edited, inverted, _ = output.args
-    return edited, inverted
+    edited = restore(model, None, latent, None, gamma_schedule=gamma_schedule, eta=eta, **settings)
+    return edited.latent, edited.start
 
 
 def photo(count: int = 1, seed: int = 0, size: int = 64) -> Tensor:

@@ -78,6 +78,7 @@ def ordinary_weights(module: nn.Module, dtype: torch.dtype | None = None) -> Ite
             table.update(tensors)
 
 
+@torch.inference_mode(False)
 def _untrained(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     alias = ordinary(tensor).detach()
     if dtype is not None and alias.is_floating_point():

@@ -51,7 +51,7 @@ class PosteriorGradient:
 
     def _all_ways(self) -> Iterator[tuple[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]]:
         yield "", self._kept
-        yield "Out of memory: gradient steps now keep less and compute it twice (a third slower).", self._recomputed
+        yield "Out of memory: gradient steps now keep less and compute it twice, which is slower.", self._recomputed
         yield "Out of memory: gradient steps now go picture by picture.", self._item_by_item
         yield "Out of memory: gradient steps are left out from now on (consistency only).", self._without
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,7 @@ class _MethodSampler(comfy.samplers.Sampler):
         disable_pbar=False,
     ):
         model = model_wrap.inner_model
+        scaling = _ordinary_format(model.latent_format)
         denoiser = HostDenoiser(model, model_wrap.conds, extra_args["model_options"])
         run = Run(
             prior=Prior(denoiser, path_of(model.model_sampling), clock_of(model.model_sampling)),
@@ -106,10 +108,19 @@ class _MethodSampler(comfy.samplers.Sampler):
             latent=ordinary(latent_image),
             mask=None if denoise_mask is None else ordinary(denoise_mask),
             progress=lambda step, clean, state: callback(step, clean, state, self.evaluations) if callback else None,
-            to_model_scale=lambda samples: model.process_latent_in(samples.to(latent_image)),
-            to_host_scale=model.process_latent_out,
+            to_model_scale=lambda samples: scaling.process_in(samples.to(latent_image)),
+            to_host_scale=scaling.process_out,
         )
         results = self.method(run)
         to_host = comfy.model_management.intermediate_device()
         self.outputs = tuple(run.to_host_scale(x.to(torch.float32)).to(to_host) for x in results)
         return results[0]
+
+
+def _ordinary_format(latent_format: Any) -> Any:
+    """A model's scaling of latents, by tensors that autograd accepts."""
+    own = copy.copy(latent_format)
+    for name, value in vars(latent_format).items():
+        if isinstance(value, Tensor):
+            setattr(own, name, ordinary(value))
+    return own

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from .gradients import ordinary, ordinary_weights
+from .gradients import ordinary_weights
 from .sampling import Run
 
 
@@ -51,17 +50,5 @@ class HostAutoencoder:
 def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
     """The VAE with gradients, beside the MODEL `patcher` that is being sampled in a run."""
     comfy.model_management.load_models_gpu([patcher, vae.patcher])
-    with ExitStack() as stack:
-        with torch.inference_mode(False):  # where the weights of another type are copied
-            stack.enter_context(ordinary_weights(vae.first_stage_model, torch.float32))
-        scaling = _ordinary_format(run.denoiser.model.latent_format)
-        yield HostAutoencoder(vae, lambda latents: scaling.process_in(latents.to(run.latent)), scaling.process_out)
-
-
-def _ordinary_format(latent_format: Any) -> Any:
-    """The model's scaling of latents, by tensors that autograd accepts."""
-    own = copy.copy(latent_format)
-    for name, value in vars(latent_format).items():
-        if isinstance(value, Tensor):
-            setattr(own, name, ordinary(value))
-    return own
+    with ordinary_weights(vae.first_stage_model, torch.float32):
+        yield HostAutoencoder(vae, run.to_model_scale, run.to_host_scale)

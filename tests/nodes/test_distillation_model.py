@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,42 +41,34 @@ from tiny_models import (
     QWEN,
     SD3,
     SOURCE,
+    ApplyModel,
     Calls,
     Conditioning,
     Family,
     V,
+    ask,
     distil,
     picture,
     text,
     tiny,
     tiny_controlnet,
+    untouched,
+    wrapped,
 )
 from torch import Tensor
 
 NAMES = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf"]
 every_method = pytest.mark.parametrize("method", NAMES)
 
-ApplyModel = Callable[..., Tensor]
-
 
 def result(*args: Any, **options: Any) -> Tensor:
     return distil(*args, **options)[0]["samples"]
 
 
-def wrapped(model: ModelPatcher, wrap: Callable[[int, ApplyModel, dict[str, Any]], Tensor]) -> ModelPatcher:
+def counted(model: ModelPatcher, wrap: Callable[[int, ApplyModel, dict[str, Any]], Tensor]) -> ModelPatcher:
     """A clone whose calls go through `wrap`, which is also told how many there were before."""
-    calls = iter(range(1_000_000))
-
-    def call(apply_model: ApplyModel, arguments: Any) -> Tensor:
-        return wrap(next(calls), apply_model, arguments)
-
-    clone = model.clone()
-    clone.set_model_unet_function_wrapper(call)
-    return clone
-
-
-def ask(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
-    return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+    calls = itertools.count()
+    return wrapped(model, lambda apply_model, arguments: wrap(next(calls), apply_model, arguments))
 
 
 def sampled(model: ModelPatcher, family: Family) -> Tensor:
@@ -87,33 +79,6 @@ def sampled(model: ModelPatcher, family: Family) -> Tensor:
         return comfy.sample.sample(
             model, noise, 2, 4.0, "euler", "normal", POSITIVE, NEGATIVE, latent, denoise=0.8, disable_pbar=True, seed=1
         )
-
-
-@contextmanager
-def untouched(*modules: torch.nn.Module) -> Iterator[None]:
-    """Afterwards the very same parameters and buffers are there, with the same bytes, no gradient and no hook."""
-
-    def tensors() -> dict[str, Tensor]:
-        return {
-            f"{i}.{name}": tensor
-            for i, module in enumerate(modules)
-            for named in (module.named_parameters(), module.named_buffers())
-            for name, tensor in named
-        }
-
-    before = tensors()
-    copies = {name: tensor.detach().clone() for name, tensor in before.items()}
-    trained = {name: tensor.requires_grad for name, tensor in before.items()}
-    yield
-    after = tensors()
-    assert after.keys() == before.keys()
-    for name, tensor in after.items():
-        assert tensor is before[name], f"{name} is another tensor"
-        assert torch.equal(tensor, copies[name]), f"{name} has changed"
-        assert tensor.requires_grad == trained[name] and tensor.grad is None, f"{name} was trained"
-    for module in modules:
-        for part in module.modules():
-            assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
 
 
 # Patches of the model
@@ -163,7 +128,7 @@ def test_patches_are_told_the_whole_range_of_levels(family: Family):
         return ask(apply_model, arguments)
 
     family_sampling: Any = tiny(family).get_model_object("model_sampling")
-    distil(wrapped(tiny(family), call), picture(family), steps=1, t_max=0.5)
+    distil(counted(tiny(family), call), picture(family), steps=1, t_max=0.5)
 
 
 # Afterwards
@@ -220,7 +185,7 @@ def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: 
         return ask(apply_model, arguments)
 
     with untouched(model.model), pytest.raises(error):
-        result(wrapped(model, breaks), latent, method=method)
+        result(counted(model, breaks), latent, method=method)
     assert torch.equal(before, sampled(model, SD3))
     assert torch.equal(undisturbed, result(model, latent, method=method))
 
@@ -266,7 +231,7 @@ def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
         undisturbed = result(model, latent, **options)
     with progress_hook(lambda value, total, preview, **_: shown.append(np.asarray(preview[1]))):
         with untouched(model.model), pytest.raises(ValueError) as failure:
-            distil(wrapped(model, breaks), latent, **options)
+            distil(counted(model, breaks), latent, **options)
     message = str(failure.value)
     assert message.startswith(f"The gradient of '{method}' became NaN or infinite at step 3 of 4 (t = 0.400, 0.400).")
     assert message.endswith(".") and "learning_rate" in message
@@ -286,7 +251,7 @@ def short_of_memory(model: ModelPatcher, room: int, sizes: list[int]) -> ModelPa
             raise comfy.model_management.OOM_EXCEPTION("Allocation on device")
         return ask(apply_model, arguments)
 
-    return wrapped(model, call)
+    return counted(model, call)
 
 
 @pytest.mark.parametrize("family", [V, FLUX], ids=str)
@@ -444,7 +409,7 @@ def test_vsd_trains_nothing_but_its_lora():
         assert prediction.requires_grad == (calls % 3 == 2)
         return prediction
 
-    distil(wrapped(model, call), picture(SD3), method="vsd", steps=2)
+    distil(counted(model, call), picture(SD3), method="vsd", steps=2)
     assert len(trainable) == 6 and not any(trainable)
 
 
