@@ -1,0 +1,1 @@
+"""Vector drawings: document model, parser, writer, differentiable rasteriser. Pure torch and standard library."""

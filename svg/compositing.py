@@ -1,0 +1,89 @@
+"""Layers over one another in order, with a backward pass of its own that keeps only the pixels each layer touches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .coverage import Tiles
+
+
+def over(
+    canvas: Tensor,
+    layers: Sequence[int],
+    coverage: Tensor,
+    tiles: Tiles,
+    colors: Tensor,
+    painted: Sequence[Tensor | None],
+) -> Tensor:
+    """The canvas (4, H, W), premultiplied, with `layers` painted over it in order.
+
+    `coverage` is the buffer of all tiles, in [0, 1]; `colors` (L, 4) are straight colour and opacity of every layer.
+    Where `painted` has colours (4, height, width) for the pixels of a layer, these replace its colour, and multiply its
+    opacity.
+    """
+    drawn = tuple(n for n in layers if tiles.boxes[n][2])
+    pictures = [picture for n in drawn if (picture := painted[n]) is not None]
+    has = tuple(painted[n] is not None for n in drawn)
+    return _Over.apply(canvas, drawn, has, coverage, tiles, colors, *pictures)  # type: ignore[no-any-return]
+
+
+class _Over(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        canvas: Tensor,
+        layers: tuple[int, ...],
+        has: tuple[bool, ...],
+        coverage: Tensor,
+        tiles: Tiles,
+        colors: Tensor,
+        *pictures: Tensor,
+    ) -> Tensor:
+        result, remaining = canvas.clone(), iter(pictures)
+        kept = []
+        solid = torch.cat((colors[:, :3], torch.ones_like(colors[:, 3:])), 1)[:, :, None, None]
+        opacities = colors[:, 3].tolist()
+        for layer, painted in zip(layers, has):
+            part, alpha = _box(result, tiles, layer), tiles.view(coverage, layer) * opacities[layer]
+            color = solid[layer]
+            if painted:
+                picture = next(remaining)
+                alpha = alpha * picture[3]
+                color = torch.cat((picture[:3], torch.ones_like(picture[3:])))
+            change = color - part
+            part.addcmul_(change, alpha)
+            kept.append(change)
+        ctx.layers, ctx.has, ctx.tiles, ctx.kept, ctx.opacities = layers, has, tiles, kept, opacities
+        ctx.save_for_backward(coverage, colors, *pictures)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        coverage, colors, *pictures = ctx.saved_tensors
+        canvas, tiles = gradients[0].clone(), ctx.tiles
+        to_coverage, to_colors = torch.zeros_like(coverage), torch.zeros_like(colors)
+        to_pictures: list[Tensor] = []
+        for layer, painted, change in reversed(list(zip(ctx.layers, ctx.has, ctx.kept))):
+            part, covered, opacity = _box(canvas, tiles, layer), tiles.view(coverage, layer), ctx.opacities[layer]
+            to_alpha = (part * change).sum(0)
+            alpha = covered * opacity
+            if painted:
+                picture = pictures.pop()
+                to_pictures.insert(0, torch.cat((part[:3] * (alpha * picture[3]), (to_alpha * alpha)[None])))
+                to_alpha, alpha = to_alpha * picture[3], alpha * picture[3]
+            passed = part * alpha
+            if not painted:
+                to_colors[layer, :3] = passed[:3].sum((1, 2))
+            to_colors[layer, 3] = (to_alpha * covered).sum()
+            torch.mul(to_alpha, opacity, out=tiles.view(to_coverage, layer))
+            part.sub_(passed)
+        return canvas, None, None, to_coverage, None, to_colors, *to_pictures
+
+
+def _box(canvas: Tensor, tiles: Tiles, layer: int) -> Tensor:
+    top, left, height, width = tiles.boxes[layer]
+    return canvas[:, top : top + height, left : left + width]

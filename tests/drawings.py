@@ -1,0 +1,50 @@
+"""Random drawings for the tests of the rasteriser."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from dreamsampler_pack.svg.document import Color, Contour, Document, Fill, Point, Shape, Stroke, ViewBox
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+def color(generator: torch.Generator) -> Color:
+    return Color(*(uniform(generator, 0, 1) for _ in range(3)))
+
+
+def blob(generator: torch.Generator, centre: tuple[float, float], radius: float, jitter: float = 0.3) -> Contour:
+    """Four cubics around a centre, every control point moved at random."""
+    points, handle = [], 4 / 3 * math.tan(math.pi / 8)
+    for quarter in range(4):
+        cos, sin = math.cos(quarter * math.pi / 2), math.sin(quarter * math.pi / 2)
+        for x, y in ((1, 0), (1, handle), (handle, 1)):
+            x, y = (v + uniform(generator, -jitter, jitter) for v in (x, y))
+            points.append(Point(centre[0] + radius * (cos * x - sin * y), centre[1] + radius * (sin * x + cos * y)))
+    return Contour(tuple(points), closed=True)
+
+
+def chain(generator: torch.Generator, size: float, curves: int = 2) -> Contour:
+    """An open chain of cubics through random points."""
+    points = [Point(*(uniform(generator, 0.1 * size, 0.9 * size) for _ in range(2))) for _ in range(3 * curves + 1)]
+    return Contour(tuple(points), closed=False)
+
+
+def drawing(seed: int, size: float = 24.0, shapes: int = 3, **stroke) -> Document:
+    """Blobs of both fill rules, stroked or not, and a chain of curves."""
+    generator = torch.Generator().manual_seed(seed)
+    children = []
+    for n in range(shapes):
+        centre = (uniform(generator, 0, size), uniform(generator, 0, size))
+        rule = "nonzero" if n % 2 else "evenodd"
+        fill = Fill(color(generator), uniform(generator, 0.4, 1), rule)
+        pen = (
+            Stroke(color(generator), uniform(generator, 0.4, 1), uniform(generator, 1, 3), **stroke) if n % 2 else None
+        )
+        children.append(Shape((blob(generator, centre, size / 4),), fill, pen))
+    line = Stroke(color(generator), 0.9, uniform(generator, 1, 3), **stroke)
+    children.append(Shape((chain(generator, size),), None, line))
+    return Document(ViewBox(0, 0, size, size), tuple(children))

@@ -1,0 +1,197 @@
+"""The rasteriser's gradients against finite differences, and its rules against simple drawings worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from drawings import drawing
+from dreamsampler_pack.svg.document import (
+    Color,
+    Contour,
+    Document,
+    Fill,
+    Group,
+    LinearGradient,
+    Matrix,
+    Point,
+    RadialGradient,
+    Shape,
+    Stop,
+    Stroke,
+    ViewBox,
+)
+from dreamsampler_pack.svg.rasterizer import rasterize
+from dreamsampler_pack.svg.scene import Scene, scene
+from torch import Tensor
+
+DOUBLE = torch.empty(0, dtype=torch.float64)
+RED, BLUE, WHITE = Color(1, 0, 0), Color(0, 0, 1), Color(1, 1, 1)
+
+
+def square(left: float, top: float, right: float, bottom: float) -> Contour:
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    points = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
+        points += [Point(x0 + (x1 - x0) * k / 3, y0 + (y1 - y0) * k / 3) for k in range(3)]
+    return Contour(tuple(points), closed=True)
+
+
+def line(*corners: tuple[float, float]) -> Contour:
+    points = [Point(*corners[0])]
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:]):
+        points += [Point(x0 + (x1 - x0) * k / 3, y0 + (y1 - y0) * k / 3) for k in (1, 2, 3)]
+    return Contour(tuple(points), closed=False)
+
+
+def drawn(*children: Shape | Group, size: int = 12, background: Tensor | None = None) -> Tensor:
+    document = Document(ViewBox(0, 0, size, size), children)
+    return rasterize([scene(document, size, size, DOUBLE)], background)[0]
+
+
+def leaves(made: Scene) -> tuple[Tensor, ...]:
+    gradients = [tensor for gradient in made.gradients for tensor in (gradient.geometry, gradient.colors)]
+    return tuple(t.detach().clone().requires_grad_() for t in (made.points, made.colors, made.widths, *gradients))
+
+
+def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, *rest: Tensor) -> Scene:
+    paints = tuple(
+        dataclasses.replace(gradient, geometry=geometry, colors=stops)
+        for gradient, geometry, stops in zip(made.gradients, rest[::2], rest[1::2])
+    )
+    return dataclasses.replace(made, points=points, colors=colors, widths=widths, gradients=paints)
+
+
+def gradients_are_exact(document: Document, size: int) -> bool:
+    made = scene(document, size, size, DOUBLE)
+    paper = torch.tensor([[0.2, 0.9, 0.6]], dtype=torch.float64, requires_grad=True)
+
+    def render(background: Tensor, *parameters: Tensor) -> Tensor:
+        return rasterize([with_leaves(made, *parameters)], background)
+
+    return torch.autograd.gradcheck(render, (paper, *leaves(made)), eps=1e-7, atol=1e-5, rtol=1e-3, fast_mode=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("cap, join", [("butt", "miter"), ("round", "round"), ("square", "bevel")])
+def test_gradients_to_every_parameter(seed: int, cap: str, join: str):
+    assert gradients_are_exact(drawing(seed, 10, 2, cap=cap, join=join), 10)
+
+
+STOPS = (Stop(0.1, RED, 0.9), Stop(0.5, WHITE), Stop(0.8, BLUE, 0.6))
+TILTED = Matrix(0.8, 0.3, -0.2, 1.1, 0.5, -0.3)
+
+
+@pytest.mark.parametrize("spread", ["pad", "reflect", "repeat"])
+@pytest.mark.parametrize("kind", ["linear", "radial"])
+def test_gradients_to_gradient_paints(kind: str, spread: str):
+    linear = LinearGradient(Point(2.1, 3.3), Point(6.2, 7.4), STOPS, TILTED, spread)
+    radial = RadialGradient(Point(5.1, 5.2), 3.3, Point(4.3, 5.9), STOPS, TILTED, spread)
+    shape = Shape((square(1.3, 1.2, 8.6, 8.9),), Fill(linear if kind == "linear" else radial, 0.8))
+    assert gradients_are_exact(Document(ViewBox(0, 0, 10, 10), (shape,)), 10)
+
+
+def test_gradients_through_groups_and_pens():
+    pen = Stroke(BLUE, 0.9, 1.5, join="round", pen=Matrix(1.5, 0.2, -0.3, 0.8))
+    group = Group(
+        (Shape((square(2.2, 2.3, 6.1, 6.4),), Fill(RED)), Shape((square(4.2, 4.3, 8.1, 8.4),), None, pen)), 0.6
+    )
+    assert gradients_are_exact(Document(ViewBox(0, 0, 10, 10), (group,)), 10)
+
+
+def test_a_colour_is_laid_over_what_is_there():
+    background = torch.tensor([[0.5, 0.5, 0.5]], dtype=torch.float64)
+    picture = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)), background=background)
+    assert torch.allclose(picture[:, 5, 4], torch.tensor([0.8, 0.2, 0.2, 1.0], dtype=torch.float64))
+    assert torch.allclose(picture[:, 5, 7], torch.tensor([0.65, 0.35, 0.35, 1.0], dtype=torch.float64))
+    assert torch.allclose(picture[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
+
+
+def test_without_background_the_picture_is_premultiplied():
+    picture = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)))
+    assert torch.allclose(picture[:, 5, 7], torch.tensor([0.3, 0, 0, 0.3], dtype=torch.float64))
+    assert not picture[:, 0].any()
+
+
+def test_a_group_is_translucent_as_one():
+    shapes = Shape((square(1, 1, 8, 8),), Fill(RED)), Shape((square(4, 4, 11, 11),), Fill(BLUE))
+    picture = drawn(Group(shapes, 0.5))
+    assert torch.allclose(picture[:, 6, 6], torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64))
+    assert torch.allclose(picture[:, 2, 2], torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
+
+
+def test_fill_rules_differ_where_an_outline_winds_twice():
+    twice = square(2, 2, 10, 10), square(4, 4, 8, 8)
+    for rule, inside in (("nonzero", 1), ("evenodd", 0)):
+        picture = drawn(Shape(twice, Fill(RED, rule=rule)))
+        assert picture[3, 6, 6].item() == pytest.approx(inside)
+        assert picture[3, 3, 3].item() == pytest.approx(1)
+
+
+def test_an_open_contour_is_filled_as_if_closed():
+    picture = drawn(Shape((line((2, 2), (10, 2), (10, 10)),), Fill(RED)))
+    assert picture[3].sum().item() == pytest.approx(32)
+
+
+@pytest.mark.parametrize("join, corner", [("miter", 1), ("bevel", 0.5), ("round", torch.pi / 4)])
+def test_joins_cover_their_part_of_the_corner(join: str, corner: float):
+    picture = drawn(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
+    assert picture[3, 5, 6].item() == pytest.approx(corner, abs=0.01)
+    assert picture[3].sum().item() == pytest.approx(4 * 2 + 4 * 2 - 1 + corner, abs=0.02)
+
+
+def test_a_sharp_corner_beyond_the_miter_limit_is_bevelled():
+    sharp = line((2, 5), (9, 6), (2, 7))
+    areas = [
+        drawn(Shape((sharp,), None, Stroke(RED, width=1, join=join, miter_limit=limit)), size=20)[3].sum().item()
+        for join, limit in (("miter", 4), ("bevel", 4), ("miter", 20))
+    ]
+    assert areas[0] == pytest.approx(areas[1])
+    assert areas[2] > areas[0] + 1
+
+
+@pytest.mark.parametrize("cap, beyond", [("butt", 0), ("square", 4), ("round", torch.pi)])
+def test_caps_reach_beyond_the_ends(cap: str, beyond: float):
+    picture = drawn(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
+    assert picture[3].sum().item() == pytest.approx(12 + beyond, abs=0.03)
+
+
+def test_a_dot_is_its_caps():
+    dot = Contour((Point(6, 6),) * 4, closed=False)
+    areas = [
+        drawn(Shape((dot,), None, Stroke(RED, width=4, cap=cap)))[3].sum().item() for cap in ("round", "square", "butt")
+    ]
+    assert areas == pytest.approx([4 * torch.pi, 16, 0], abs=0.05)
+
+
+def test_a_batch_draws_every_scene_as_if_alone():
+    scenes = [scene(drawing(seed, 24), 24, 24) for seed in range(3)]
+    backgrounds = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    together = rasterize(scenes, backgrounds)
+    alone = torch.cat([rasterize([one], backgrounds[n : n + 1]) for n, one in enumerate(scenes)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("height, width", [(24, 24), (50, 31), (17, 64)])
+def test_a_document_fits_any_canvas(height: int, width: int):
+    """Drawn twice as large, a picture's mean over 2 x 2 pixels is the picture itself: coverage is exact."""
+    small, large = (rasterize([scene(drawing(1), n * height, n * width, DOUBLE)])[0] for n in (1, 2))
+    mean = torch.nn.functional.avg_pool2d(large[None], 2)[0]
+    assert (mean - small).abs().mean() < 2e-3
+
+
+def test_a_scene_becomes_its_document_again():
+    document = drawing(4)
+    back = scene(document, 100, 60, DOUBLE).to_document()
+    for shape, original in zip(back.shapes(), document.shapes()):
+        for contour, first in zip(shape.contours, original.contours):
+            assert torch.allclose(torch.tensor(contour.points), torch.tensor(first.points), atol=1e-4)
+        assert (shape.fill is None) == (original.fill is None)
+        if original.stroke and shape.stroke:
+            assert shape.stroke.width == pytest.approx(original.stroke.width)
+
+
+def test_layers_outside_the_canvas_and_empty_drawings():
+    assert not drawn(Shape((square(20, 20, 30, 30),), Fill(RED))).any()
+    assert not drawn(Shape((), Fill(RED))).any()
