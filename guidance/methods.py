@@ -13,7 +13,7 @@ from .objectives.bridge import FullBridge, Stages, TextBridge
 from .objectives.delta import DDS, Delta, FlowDelta, flow_time
 from .objectives.sds import CSD, NFSD, SDS
 from .objectives.vsd import VSD, ParticleModel
-from .optimize import Plan
+from .optimize import Plan, at_rates
 from .prior import Prior
 from .schedules import LEARNING_RATES, TIME_SCHEDULES
 
@@ -153,8 +153,8 @@ NOISE_POLICIES: dict[str, Callable[[Settings], NoisePolicy]] = {
 def plan(settings: Settings, prior: Prior, like: Tensor) -> Plan:
     """How a distillation with these settings goes, on the device and in the type of `like`."""
     return Plan(
-        learning_rates(settings, prior, like),
-        settings.optimizer,
+        settings.steps,
+        at_rates(settings.optimizer, learning_rates(settings, prior, like)),
         TIME_SCHEDULES[settings.time_schedule](settings.t_min, settings.t_max),
         NOISE_POLICIES[settings.noise_policy](settings),
         WEIGHTS[settings.weighting],

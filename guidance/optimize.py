@@ -12,7 +12,7 @@ from .generators import Generator
 from .noise import NoisePolicy, Past, SeededNoise
 from .objectives.base import Objective, Sample, Weight, weighted
 from .prior import Prior
-from .regularizers import Regularizer
+from .regularizers import Loss, Regularizer
 from .schedules import TimeSchedule
 
 OPTIMIZERS: dict[str, Callable[[Sequence[Tensor]], torch.optim.Optimizer]] = {
@@ -24,14 +24,34 @@ OPTIMIZERS: dict[str, Callable[[Sequence[Tensor]], torch.optim.Optimizer]] = {
 
 
 @dataclass(frozen=True)
+class Descent:
+    """An optimiser of a generator's parameters; `set_rates` gives it the learning rates of a step, by its index."""
+
+    optimizer: torch.optim.Optimizer
+    set_rates: Callable[[int], None]
+
+
+def at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator], Descent]:
+    """Descent by one of `OPTIMIZERS` with the same rate for all parameters, which `rates` holds for each step."""
+
+    def descent(generator: Generator) -> Descent:
+        optimizer = OPTIMIZERS[name](generator.parameters)
+
+        def set_rates(step: int) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = rates[step]
+
+        return Descent(optimizer, set_rates)
+
+    return descent
+
+
+@dataclass(frozen=True)
 class Plan:
-    """How a distillation goes: when, with which noise and weight, and by which steps of the parameters.
+    """How a distillation goes: how long, by which steps of the parameters, when, with which noise and weight."""
 
-    `learning_rates` holds one rate for each step, and so says how many there are.
-    """
-
-    learning_rates: Sequence[float]
-    optimizer: str
+    steps: int
+    descent: Callable[[Generator], Descent]
     times: TimeSchedule
     noise: NoisePolicy
     weight: Weight
@@ -66,16 +86,16 @@ def optimise(
     plan: Plan,
     noise: SeededNoise,
     regularizers: Sequence[Regularizer] = (),
+    losses: Sequence[Loss] = (),
 ) -> Iterator[Step]:
-    """Descend `w(t) G + sum of regularisers` through the generator, never through the denoiser.
+    """Descend `w(t) G + sum of regularisers` through the generator, never through the denoiser, and the `losses`.
 
     Yields each step after it was taken. Must not run in `torch.inference_mode`. Raises NonFiniteGradient, with the
     parameters as the last finite step left them.
     """
-    optimizer = OPTIMIZERS[plan.optimizer](generator.parameters)
-    past = None
-    for index, rate in enumerate(plan.learning_rates):
-        progress = index / len(plan.learning_rates)
+    descent, past = plan.descent(generator), None
+    for index in range(plan.steps):
+        progress = index / plan.steps
         with torch.enable_grad():
             latent = generator()
         z = latent.detach().clone()
@@ -83,21 +103,19 @@ def optimise(
         sigma = prior.sigma_at(t)
         with torch.no_grad():
             eps = plan.noise(prior, z, t, sigma, noise, past)
-            direction = objective(prior, Sample(z, eps, t, sigma, progress))
+            sample = Sample(z, eps, t, sigma, progress)
+            direction = objective(prior, sample)
             gradient = weighted(direction.gradient, plan.weight, prior.path, sigma)
             gradient = sum((pull(z) for pull in regularizers), gradient)
         norm = gradient.flatten(1).norm(dim=1)
-        if not norm.isfinite().all():
+        with torch.enable_grad():
+            others = [loss(sample) for loss in losses]
+        if not all(value.isfinite().all() for value in (norm, *others)):
             raise NonFiniteGradient(index, t)
-        _descend(optimizer, rate, latent, gradient)
+        descent.set_rates(index)
+        descent.optimizer.zero_grad()
+        torch.autograd.backward([latent, *others], [gradient, *(None for _ in others)])
+        descent.optimizer.step()
         generator.constrain()
         past = Past(sigma, eps, direction.eps_hat)
         yield Step(index, t, z, norm)
-
-
-def _descend(optimizer: torch.optim.Optimizer, rate: float, latent: Tensor, gradient: Tensor) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    latent.backward(gradient)
-    optimizer.step()

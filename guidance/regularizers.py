@@ -1,4 +1,4 @@
-"""What else pulls at a latent during distillation, as gradients on it."""
+"""What else pulls during distillation: at the latent, as gradients on it, or at the parameters, as losses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Protocol
 
 from torch import Tensor
 
+from .objectives.base import Sample
+
 
 class Regularizer(Protocol):
     """The gradient (B, ...) of a penalty at the clean latent z (B, ...)."""
 
     def __call__(self, z: Tensor) -> Tensor: ...
+
+
+class Loss(Protocol):
+    """A scalar of the generator's parameters at one step, whose latent, time and level are the sample's."""
+
+    def __call__(self, sample: Sample) -> Tensor: ...
 
 
 @dataclass(frozen=True)

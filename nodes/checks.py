@@ -152,7 +152,7 @@ def finite(name: str, value: Tensor) -> None:
 def picture(value: Tensor) -> Tensor:
     """An IMAGE's three colours (B, H, W, 3), finite, in float32."""
     finite("The image", value)
-    colours = value[..., :3].float()
+    colours = value[..., : 3 if value.shape[-1] >= 3 else 1].float()  # one or two channels are grey, and its alpha
     return colours.expand(*colours.shape[:-1], 3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -14,7 +15,7 @@ from dreamsampler_pack.guidance.objectives.bridge import FullBridge, TextBridge
 from dreamsampler_pack.guidance.objectives.delta import DDS, Delta, FlowDelta
 from dreamsampler_pack.guidance.objectives.sds import CSD, NFSD, SDS
 from dreamsampler_pack.guidance.objectives.vsd import VSD
-from dreamsampler_pack.guidance.optimize import NonFiniteGradient, Plan, optimise
+from dreamsampler_pack.guidance.optimize import NonFiniteGradient, Plan, at_rates, optimise
 from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
 from dreamsampler_pack.guidance.regularizers import L2ToSource
 from dreamsampler_pack.guidance.schedules import Annealed, Descending, Uniform, cosine, warm_up
@@ -355,12 +356,12 @@ def test_pixels_descend_through_the_encoder_and_stay_in_range():
         return Direction(sample.z - wanted, sample.eps)
 
     here = prior(TWO_MODES)
-    how = Plan([0.05], "sgd", Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
+    how = Plan(1, at_rates("sgd", [0.05]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     expected = start - 0.05 * ((generator().detach() - wanted) @ matrix).reshape(start.shape)
     for _ in optimise(here, generator, towards, plan=how, noise=SeededNoise([0, 1])):
         pass
     torch.testing.assert_close(generator.pixels, expected)
-    far = Plan([100.0], "sgd", Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
+    far = Plan(1, at_rates("sgd", [100.0]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     for _ in optimise(here, generator, towards, plan=far, noise=SeededNoise([0, 1])):
         pass
     assert set(generator.pixels.flatten().tolist()) <= {0.0, 1.0}
@@ -376,7 +377,7 @@ def test_non_finite_gradient_stops_before_the_parameters_move():
         return Direction(gradient, sample.eps)
 
     generator = Latent(start)
-    how = Plan([0.25] * 4, "sgd", Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    how = Plan(4, at_rates("sgd", [0.25] * 4), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     with pytest.raises(NonFiniteGradient, match=r"step 2 at t = \[0\.4") as caught:
         for _ in optimise(prior(TWO_MODES), generator, breaks, plan=how, noise=SeededNoise([0, 1])):
             pass
@@ -390,10 +391,44 @@ def test_step_reports_the_norm_of_the_gradient():
     def steady(prior, sample):
         return Direction(torch.tensor([[3.0, 0.0, 4.0], [1.0, 0.0, 0.0]], dtype=torch.float64), sample.eps)
 
-    how = Plan([0.5], "sgd", Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    how = Plan(1, at_rates("sgd", [0.5]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     (step,) = optimise(prior(TWO_MODES), Latent(start), steady, plan=how, noise=SeededNoise([0, 1]))
     assert step.gradient_norm.tolist() == [5.0, 1.0]
     assert torch.equal(step.z, start)
+
+
+def test_losses_on_the_parameters_are_descended_with_the_gradient():
+    """One step of SGD by hand: the objective's gradient and that of a loss that knows the sample's time."""
+    start = torch.tensor([[0.5, -1.0], [2.0, 0.25]], dtype=torch.float64)
+    generator = Latent(start)
+
+    def steady(prior, sample):
+        return Direction(torch.ones_like(sample.z), sample.eps)
+
+    def cubed(sample):
+        return (sample.t[0] * generator().pow(3)).sum()
+
+    how = Plan(1, at_rates("sgd", [0.1]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    noise = SeededNoise([0, 1])
+    (step,) = optimise(prior(TWO_MODES), generator, steady, plan=how, noise=noise, losses=[cubed])
+    expected = start - 0.1 * (1 + 3 * step.t[0] * start.square())
+    torch.testing.assert_close(generator().detach(), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
+    generator = Latent(torch.ones(1, 2, dtype=torch.float64))
+    how = Plan(2, at_rates("sgd", [0.1] * 2), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    walk = optimise(
+        prior(TWO_MODES),
+        generator,
+        SDS(1.0),
+        plan=how,
+        noise=SeededNoise([0]),
+        losses=[lambda _: (generator() * torch.inf).sum()],
+    )
+    with pytest.raises(NonFiniteGradient):
+        next(walk)
+    assert generator().tolist() == [[1.0, 1.0]]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -404,8 +439,8 @@ def test_every_method_runs_as_published(name):
     objective = method.objective(method.settings, parts)
     here = prior(BELIEFS)
     how = plan(method.settings, here, start)
-    assert len(how.learning_rates) == method.settings.steps
-    short = Plan(how.learning_rates[:12], how.optimizer, how.times, how.noise, how.weight)
+    assert how.steps == method.settings.steps
+    short = dataclasses.replace(how, steps=12)
     generator = Latent(start)
     for _ in optimise(here, generator, objective, plan=short, noise=SeededNoise([0, 1])):
         pass

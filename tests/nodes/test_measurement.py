@@ -231,6 +231,8 @@ def test_alpha_is_left_out_and_grey_is_all_colours(operator: str):
     grey, _ = measure(image[..., :1], **options)
     threefold, _ = measure(image[..., :1].expand(-1, -1, -1, 3), **options)
     assert_close(grey.y, threefold.y)
+    with_alpha, _ = measure(torch.cat([image[..., :1], torch.rand(2, 64, 64, 1)], -1), **options)
+    assert_close(with_alpha.y, grey.y)
 
 
 def test_a_mask_of_another_resolution_is_the_same_hole():

@@ -1,0 +1,159 @@
+"""What drawing costs, forward and with its backward pass, and how that grows.
+
+    .host/venv/bin/python -m benchmarks.rasterizer        writes benchmarks/results/rasterizer.{json,md,png}
+
+Drawings are closed blobs of four cubics with a radius of 20 pixels, as optimised SVGs begin. Beside each time stands
+what pydiffvg took (CPU build, 2x2 samples, one thread) on a machine that multiplies two 768 x 768 float32 matrices in
+7 to 14 ms; the same product is timed here, so that the two machines can be compared. On a CUDA device the published
+times of Bézier Splatting and of diffvg (RTX 4090, 2048 closed curves at 2040 x 1344) are the ones to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tools.pack import part
+
+log = logging.getLogger("dreamsampler.benchmarks")
+RESULTS = Path(__file__).with_name("results")
+DRAWINGS = ((64, 224, 224), (256, 224, 224), (128, 512, 512), (1024, 512, 512), (2048, 1344, 2040))
+PYDIFFVG = {(64, 224): (215, 873), (256, 224): (560, 2849), (128, 512): (864, 3875), (1024, 512): (2797, 13271)}
+"""Milliseconds (forward, forward and backward) by (shapes, height)."""
+GROWTH = ((64, 5), (64, 10), (64, 20), (64, 40), (64, 80), (256, 20), (512, 20), (1024, 20))
+"""(shapes, radius) on a canvas of 512."""
+RADIUS = 20.0
+
+
+def blobs(count: int, height: int, width: int, radius: float, device: str) -> Any:
+    """A scene of jittered circles anywhere on the canvas, its points and colours to be optimised."""
+    document, initialization = part("svg.document"), part("svg.initialization")
+    generator = torch.Generator().manual_seed(0)
+    points = initialization.random_closed(count, height, width, generator, radius=radius)
+    colors, opacities = initialization.random_fills(count, generator)
+    shapes = tuple(
+        document.Shape(
+            (document.Contour(tuple(document.Point(*p) for p in contour), True),),
+            document.Fill(document.Color(*color), opacity),
+        )
+        for contour, color, opacity in zip(points.tolist(), colors.tolist(), opacities.tolist())
+    )
+    drawing = document.Document(document.ViewBox(0, 0, width, height), shapes)
+    made = part("svg.scene").scene(drawing, height, width, torch.empty(0, device=device))
+    leaves = {"points": made.points.requires_grad_(), "colors": made.colors.requires_grad_()}
+    return dataclasses.replace(made, **leaves)
+
+
+def measured(scene: Any, repeats: int) -> dict[str, float]:
+    """Median milliseconds of drawing a scene, without and with the backward pass, and the pixels its edges cross."""
+    rasterize = part("svg.rasterizer").rasterize
+    white = scene.colors.new_ones(1, 3)
+    target = torch.full((3, scene.height, scene.width), 0.5, device=white.device)
+
+    def forward() -> Any:
+        return rasterize([scene], white)[0, :3]
+
+    def both() -> None:
+        (forward() - target).square().mean().backward()
+
+    both()
+    edges = part("svg.rasterizer").scene_edges(scene)[0][0].detach()
+    return {
+        "forward_ms": 1e3 * statistics.median(seconds(forward) for _ in range(repeats)),
+        "both_ms": 1e3 * statistics.median(seconds(both) for _ in range(repeats)),
+        "edge_pixels": float((edges[:, 1] - edges[:, 0]).abs().sum()),
+    }
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock time of a call, with what it left running on a GPU."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def product_ms() -> float:
+    """The yardstick of machines: a product of two 768 x 768 matrices."""
+    a = torch.randn(768, 768)
+    return 1e3 * statistics.median(seconds(lambda: a @ a) for _ in range(30))
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        f"Threads: {figures['threads']}; 768 x 768 product: {figures['product_ms']:.1f} ms; {figures['device']}.",
+        "",
+        "| shapes | canvas | forward, ms | forward and backward, ms | pydiffvg, ms | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in figures["drawings"]:
+        theirs, ratio = "", ""
+        if published := PYDIFFVG.get((row["shapes"], row["height"])):
+            theirs = f"{published[0]}, {published[1]}"
+            ratio = f"{published[0] / row['forward_ms']:.0f}, {published[1] / row['both_ms']:.0f}"
+        lines.append(
+            f"| {row['shapes']} | {row['width']} x {row['height']} | {row['forward_ms']:.1f} | {row['both_ms']:.1f} "
+            f"| {theirs} | {ratio} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[dict[str, float]], path: Path) -> None:
+    """Time against the pixels that edges cross."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panel = plt.subplots(figsize=(6, 4))
+    for name, field in (("forward", "forward_ms"), ("forward and backward", "both_ms")):
+        panel.plot([r["edge_pixels"] for r in rows], [r[field] for r in rows], "o", label=name)
+    for r in rows:
+        label = f"{r['shapes']:.0f} x {r['radius']:.0f}"
+        panel.annotate(label, (r["edge_pixels"], r["both_ms"]), (4, 3), textcoords="offset points", fontsize=7)
+    panel.set(xlabel="pixels that edges cross", ylabel="ms", xlim=(0, None), ylim=(0, None))
+    panel.grid(alpha=0.3)
+    panel.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "product_ms": product_ms()}
+    figures["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
+    figures["drawings"], figures["growth"] = [], []
+    for count, height, width in DRAWINGS:
+        scene = blobs(count, height, width, RADIUS, arguments.device)
+        row = {"shapes": count, "height": height, "width": width, **measured(scene, arguments.repeats)}
+        figures["drawings"].append(row)
+        log.info("%d at %dx%d: %.1f ms, with backward %.1f ms", count, width, height, row["forward_ms"], row["both_ms"])
+    for count, radius in GROWTH:
+        scene = blobs(count, 512, 512, radius, arguments.device)
+        figures["growth"].append({"shapes": count, "radius": radius, **measured(scene, arguments.repeats)})
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "rasterizer.json"
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    path.with_suffix(".md").write_text(table(figures))
+    plot(figures["growth"], path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
