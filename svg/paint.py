@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .document import Spread
 
+ON_THE_CIRCLE = 1e-5
+"""Below this, relative to the radius' square, the quadratic of a radial gradient is a linear equation."""
+
 
 @dataclass(frozen=True)
 class GradientPaint:
@@ -31,20 +34,33 @@ class GradientPaint:
         pixels = torch.stack(
             (x.expand(height, -1), y[:, None].expand(-1, width), torch.ones_like(x).expand(height, -1))
         )
-        t = self._along(torch.einsum("ij,jhw->ihw", self.inverse, pixels))
-        return self._color(_spread(t, self.spread))
+        t, seen = self._along(torch.einsum("ij,jhw->ihw", self.inverse, pixels))
+        color = self._color(_spread(t, self.spread))
+        return torch.cat((color[:3], color[3:] * seen))
 
-    def _along(self, p: Tensor) -> Tensor:
-        """The gradient's parameter at places (2, H, W) of its own space."""
+    def _along(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient's parameter at places (2, H, W) of its own space, and whether there is one."""
         if len(self.geometry) == 4:
             start, along = self.geometry[:2], self.geometry[2:] - self.geometry[:2]
-            return torch.einsum("i,ihw->hw", along, p - start[:, None, None]) / along.square().sum()
+            t = torch.einsum("i,ihw->hw", along, p - start[:, None, None]) / along.square().sum()
+            return t, torch.ones_like(t)
+        return self._between_circles(p)
+
+    def _between_circles(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest t >= 0 whose circle, between the focus and the outer circle, goes through p (SVG 2, 13.7.2.3).
+
+        It solves a t² - 2 b t + c = 0. With the focus on the outer circle a is 0, outside it there are places that no
+        circle reaches.
+        """
         centre, focus, radius = self.geometry[:2], self.geometry[2:4], self.geometry[4]
         to_centre, q = centre - focus, p - focus[:, None, None]
         a = to_centre.square().sum() - radius.square()
-        b = torch.einsum("i,ihw->hw", to_centre, q)
-        tiny = torch.finfo(p.dtype).tiny
-        return (b - (b.square() - a * q.square().sum(0)).clamp(min=tiny).sqrt()) / a
+        b, c = torch.einsum("i,ihw->hw", to_centre, q), q.square().sum(0)
+        if a.abs() < ON_THE_CIRCLE * radius.square():
+            return c / (2 * torch.where(b > 0, b, torch.inf)), (b > 0).to(b)
+        d = b.square() - a * c
+        t = (b + a.sign() * d.clamp(min=torch.finfo(p.dtype).tiny).sqrt()) / a
+        return t, ((d >= 0) & (t >= 0)).to(t)
 
     def _color(self, t: Tensor) -> Tensor:
         if len(self.offsets) == 1:

@@ -2,7 +2,8 @@
 
 Every layer's outline becomes edges, edges become exact area coverage (`coverage`), the fill rule folds it, and the
 layers are laid over one another in order (`compositing`). The picture is the box-filtered drawing itself. Only where an
-outline overlaps itself within one pixel is the fold an approximation: it sees the mean winding number there.
+outline meets itself within one pixel is the fold an approximation: it sees the mean winding number there, so contours
+of one path that abut in opposite directions leave a faint seam, and a border drawn twice is too heavy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""The outlines of rect, circle, ellipse, line, polyline and polygon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .document import Point
+from .outlines import Outlines
+
+Length = Callable[[str], float | None]
+"""The value of an attribute in user units; None if it is absent, "auto" or no length."""
+
+_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_POINT = re.compile(rf"[\s,]*{_NUMBER}(?:\s*,\s*|\s+|(?=[-+.])){_NUMBER}[\s,]*")
+
+
+def draw_rect(outlines: Outlines, length: Length) -> None:
+    """Nothing if a side is not above 0. Radii default to each other and reach to the middle of a side at most."""
+    x, y, width, height = (length(name) or 0.0 for name in ("x", "y", "width", "height"))
+    if not (width > 0 and height > 0):
+        return
+    rx, ry = _radii(length)
+    rx, ry = min(rx, width / 2), min(ry, height / 2)
+    right, bottom = x + width, y + height
+    if not (rx and ry):
+        rx = ry = 0.0
+    outlines.move(Point(x + rx, y))
+    corners = (
+        (Point(right - rx, y), Point(right, y + ry)),
+        (Point(right, bottom - ry), Point(right - rx, bottom)),
+        (Point(x + rx, bottom), Point(x, bottom - ry)),
+        (Point(x, y + ry), Point(x + rx, y)),
+    )
+    for before, after in corners:
+        if before != outlines.current:
+            outlines.line(before)
+        outlines.arc(Point(rx, ry), 0.0, False, True, after)
+    outlines.close()
+
+
+def _radii(length: Length) -> tuple[float, float]:
+    rx, ry = (None if r is None or r < 0 else r for r in (length("rx"), length("ry")))
+    return (ry if rx is None else rx) or 0.0, (rx if ry is None else ry) or 0.0
+
+
+def draw_ellipse(outlines: Outlines, length: Length) -> None:
+    """For circle too. Nothing if a radius is not above 0."""
+    radius = length("r")
+    rx, ry = _radii(length) if radius is None else (radius, radius)
+    if not (rx > 0 and ry > 0):
+        return
+    x, y = length("cx") or 0.0, length("cy") or 0.0
+    left, right = Point(x - rx, y), Point(x + rx, y)
+    outlines.move(right)
+    outlines.arc(Point(rx, ry), 0.0, False, True, left)
+    outlines.arc(Point(rx, ry), 0.0, False, True, right)
+    outlines.close()
+
+
+def draw_line(outlines: Outlines, length: Length) -> None:
+    outlines.move(Point(length("x1") or 0.0, length("y1") or 0.0))
+    outlines.line(Point(length("x2") or 0.0, length("y2") or 0.0))
+    outlines.finish()
+
+
+def draw_polyline(outlines: Outlines, points: str, *, closed: bool) -> bool:
+    """Draws until the numbers end; False if they end early, or with an x that has no y."""
+    begun, position = False, 0
+    while match := _POINT.match(points, position):
+        corner = Point(float(match[1]), float(match[2]))
+        (outlines.line if begun else outlines.move)(corner)
+        begun, position = True, match.end()
+    if begun and closed:
+        outlines.close()
+    outlines.finish()
+    return not points[position:].strip()

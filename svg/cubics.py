@@ -1,0 +1,127 @@
+"""Measures of cubic Bézier curves: bounds, length, parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .document import Contour, Point
+
+Cubic = tuple[Point, Point, Point, Point]
+
+_NODES = (
+    (-0.9061798459386640, 0.2369268850561891),
+    (-0.5384693101056831, 0.4786286704993665),
+    (0.0, 0.5688888888888889),
+    (0.5384693101056831, 0.4786286704993665),
+    (0.9061798459386640, 0.2369268850561891),
+)
+"""Places and weights of Gauss's quadrature on [-1, 1]."""
+
+
+class Box(NamedTuple):
+    """The smallest upright rectangle around something."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def cubics(contour: Contour) -> Iterator[Cubic]:
+    """The curves of a contour, each with both its ends."""
+    points = (*contour.points, contour.points[0]) if contour.closed else contour.points
+    for i in range(0, len(points) - 1, 3):
+        yield points[i], points[i + 1], points[i + 2], points[i + 3]
+
+
+def bounds(contours: Iterable[Contour]) -> Box | None:
+    """The exact box of contours without their strokes; None if there are none."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for contour in contours:
+        for cubic in cubics(contour):
+            xs += _extremes(*(p.x for p in cubic))
+            ys += _extremes(*(p.y for p in cubic))
+    if not xs:
+        return None
+    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+
+
+def _extremes(p0: float, p1: float, p2: float, p3: float) -> list[float]:
+    """Both ends, and the values at which the curve turns back."""
+    low, high = min(p0, p3), max(p0, p3)
+    if low <= min(p1, p2) and max(p1, p2) <= high:
+        return [p0, p3]
+    a, b, c = p3 - 3 * p2 + 3 * p1 - p0, 2 * (p2 - 2 * p1 + p0), p1 - p0
+    return [p0, p3, *(_value(p0, p1, p2, p3, t) for t in _roots(a, b, c) if 0 < t < 1)]
+
+
+def _roots(a: float, b: float, c: float) -> list[float]:
+    """Real solutions of a t^2 + b t + c = 0, in the form that does not cancel."""
+    discriminant = b * b - 4 * a * c
+    if discriminant < 0:
+        return []
+    q = -0.5 * (b + math.copysign(math.sqrt(discriminant), b))
+    return [top / bottom for top, bottom in ((q, a), (c, q)) if bottom]
+
+
+def _value(p0: float, p1: float, p2: float, p3: float, t: float) -> float:
+    s = 1 - t
+    return s * s * s * p0 + 3 * s * s * t * p1 + 3 * s * t * t * p2 + t * t * t * p3
+
+
+def length(cubic: Cubic) -> float:
+    """Arc length, to about 1e-6 of it."""
+    return _length(cubic, 0)
+
+
+def _length(cubic: Cubic, depth: int) -> float:
+    whole = _quadrature(cubic)
+    one, two = split(cubic, 0.5)
+    halves = _quadrature(one) + _quadrature(two)
+    if depth == 8 or abs(whole - halves) <= 1e-6 * halves:
+        return halves
+    return _length(one, depth + 1) + _length(two, depth + 1)
+
+
+def _quadrature(cubic: Cubic) -> float:
+    return sum(weight * math.hypot(*_velocity(cubic, 0.5 + 0.5 * node)) for node, weight in _NODES) / 2
+
+
+def _velocity(cubic: Cubic, t: float) -> tuple[float, float]:
+    p0, p1, p2, p3 = cubic
+    s = 1 - t
+    a, b, c = 3 * s * s, 6 * s * t, 3 * t * t
+    return (
+        a * (p1.x - p0.x) + b * (p2.x - p1.x) + c * (p3.x - p2.x),
+        a * (p1.y - p0.y) + b * (p2.y - p1.y) + c * (p3.y - p2.y),
+    )
+
+
+def split(cubic: Cubic, t: float) -> tuple[Cubic, Cubic]:
+    """The parts before and after the parameter `t` in [0, 1] (de Casteljau)."""
+    p0, p1, p2, p3 = cubic
+    p01, p12, p23 = _between(p0, p1, t), _between(p1, p2, t), _between(p2, p3, t)
+    p012, p123 = _between(p01, p12, t), _between(p12, p23, t)
+    middle = _between(p012, p123, t)
+    return (p0, p01, p012, middle), (middle, p123, p23, p3)
+
+
+def _between(p: Point, q: Point, t: float) -> Point:
+    return Point(p.x + (q.x - p.x) * t, p.y + (q.y - p.y) * t)
+
+
+def parameter_at(cubic: Cubic, distance: float, total: float) -> float:
+    """The parameter at which `distance` of the curve's length `total` has been gone."""
+    low, high, t = 0.0, 1.0, min(max(distance / total, 0.0), 1.0)
+    for _ in range(30):
+        gone = length(split(cubic, t)[0]) - distance
+        if abs(gone) <= 1e-6 * total:
+            break
+        low, high = (t, high) if gone < 0 else (low, t)
+        speed = math.hypot(*_velocity(cubic, t))
+        newton = t - gone / speed if speed else low
+        t = newton if low < newton < high else (low + high) / 2
+    return t

@@ -1,0 +1,143 @@
+"""Gradient elements: their attributes, stops and templates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import get_args
+
+from .colors import BLACK, read_color
+from .cubics import Box
+from .document import IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
+from .report import Report
+from .styles import Cascade, Viewport, read_length, read_share
+from .transforms import compose, read_transform
+from .xml import Element, SVGError
+
+GRADIENTS = ("linearGradient", "radialGradient")
+LONGEST_CHAIN = 100
+MOST_STOPS = 1000
+
+Find = Callable[[Element], Element | None]
+"""The element that another refers to by `href`."""
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """A gradient element together with those it takes attributes and stops from, nearest first."""
+
+    elements: tuple[Element, ...]
+    stops: tuple[Stop, ...]
+
+    def get(self, name: str, tag: str | None = None) -> str | None:
+        """The nearest value of an attribute, only of elements `tag` if given."""
+        for element in self.elements:
+            if name in element.attributes and tag in (None, element.tag):
+                return element.attributes[name]
+        return None
+
+
+class Gradients:
+    """Reads gradient elements for the shapes that they paint."""
+
+    def __init__(self, find: Find, cascade: Cascade, report: Report):
+        self._find, self._cascade, self._report = find, cascade, report
+        self._definitions: dict[int, _Definition] = {}
+
+    def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
+        """The gradient as a shape with the box `box` has it, in the shape's own units; None if it paints nothing."""
+        definition = self._definition(element)
+        units = definition.get("gradientUnits") or "objectBoundingBox"
+        of_box = units != "userSpaceOnUse"
+        if not definition.stops or (of_box and (box is None or not (box.width and box.height))):
+            return None
+        frame = Matrix(a=box.width, d=box.height, e=box.x, f=box.y) if of_box and box else IDENTITY
+        transform = compose(frame, self._transform(definition))
+        viewport = Viewport(1.0, 1.0) if of_box else viewport
+        if element.tag == "linearGradient":
+            return self._linear(definition, transform, viewport)
+        return self._radial(definition, transform, viewport)
+
+    def _linear(self, definition: _Definition, transform: Matrix, viewport: Viewport) -> LinearGradient:
+        def length(name: str, whole: float, default: str) -> float:
+            return self._length(definition, name, "linearGradient", whole, default)
+
+        start = Point(length("x1", viewport.width, "0%"), length("y1", viewport.height, "0%"))
+        end = Point(length("x2", viewport.width, "100%"), length("y2", viewport.height, "0%"))
+        return LinearGradient(start, end, definition.stops, transform, self._spread(definition))
+
+    def _radial(self, definition: _Definition, transform: Matrix, viewport: Viewport) -> RadialGradient:
+        def length(name: str, whole: float, default: str) -> float:
+            return self._length(definition, name, "radialGradient", whole, default)
+
+        if length("fr", viewport.diagonal, "0%"):
+            self._report.add("The inner radius 'fr' of a gradient is ignored", definition.elements[0])
+        cx, cy = length("cx", viewport.width, "50%"), length("cy", viewport.height, "50%")
+        focus = Point(length("fx", viewport.width, str(cx)), length("fy", viewport.height, str(cy)))
+        radius = length("r", viewport.diagonal, "50%")
+        return RadialGradient(Point(cx, cy), radius, focus, definition.stops, transform, self._spread(definition))
+
+    def _length(self, definition: _Definition, name: str, tag: str, whole: float, default: str) -> float:
+        text = definition.get(name, tag) or default
+        value = read_length(text, whole)
+        if value is None:
+            self._report.add(f"The gradient's {name} '{text[:40]}' is no length", definition.elements[0])
+            value = read_length(default, whole) or 0.0
+        return value
+
+    def _transform(self, definition: _Definition) -> Matrix:
+        try:
+            return read_transform(definition.get("gradientTransform") or "")
+        except ValueError as error:
+            self._report.add(f"A gradientTransform is ignored because {error}", definition.elements[0])
+            return IDENTITY
+
+    def _spread(self, definition: _Definition) -> Spread:
+        text = definition.get("spreadMethod")
+        return next((spread for spread in get_args(Spread) if spread == text), "pad")
+
+    def _definition(self, element: Element) -> _Definition:
+        if id(element) not in self._definitions:
+            chain = self._chain(element)
+            holder = next((e for e in chain if any(child.tag == "stop" for child in e.children)), element)
+            self._definitions[id(element)] = _Definition(chain, self._stops(holder))
+        return self._definitions[id(element)]
+
+    def _chain(self, element: Element) -> tuple[Element, ...]:
+        chain = [element]
+        while (template := self._find(chain[-1])) is not None and template.tag in GRADIENTS:
+            if template in chain or len(chain) == LONGEST_CHAIN:
+                self._report.add("A chain of gradient templates is cut off", element)
+                break
+            chain.append(template)
+        return tuple(chain)
+
+    def _stops(self, holder: Element) -> tuple[Stop, ...]:
+        """Stops in rising order: one that lies before its predecessor is moved to it."""
+        elements = [child for child in holder.children if child.tag == "stop"]
+        if len(elements) > MOST_STOPS:
+            raise SVGError(f"{holder.where()} has more than {MOST_STOPS} stops: simplify the gradient.")
+        stops: list[Stop] = []
+        for element in elements:
+            offset = read_share(element.attributes.get("offset", "0")) or 0.0
+            color, opacity = self._stop_color(element)
+            stops.append(Stop(max(offset, stops[-1].offset if stops else 0.0), color, opacity))
+        return tuple(stops)
+
+    def _stop_color(self, element: Element) -> tuple[Color, float]:
+        own = self._cascade.own(element)
+        text = own.get("stop-color", "black")
+        found = read_color(text, self._current_color(element))
+        if found is None:
+            self._report.add(f"The stop-color '{text[:40]}' is no known colour", element)
+            found = BLACK, 1.0
+        opacity = read_share(own.get("stop-opacity", "1"))
+        return found[0], found[1] * (1.0 if opacity is None else opacity)
+
+    def _current_color(self, element: Element | None) -> Color:
+        while element is not None:
+            found = read_color(self._cascade.own(element).get("color", ""))
+            if found:
+                return found[0]
+            element = element.parent
+        return BLACK

@@ -1,0 +1,87 @@
+"""One form for drawings that look the same: groups without effect dissolved, gradients in user units.
+
+Reader and writer share it, so that what was written is read as the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .document import Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
+from .transforms import apply, compose, determinant, invertible, similarity
+
+Drawing = Shape | Group
+Gradient = LinearGradient | RadialGradient
+
+
+def grouped(children: Sequence[Drawing], opacity: float, name: str = "") -> list[Drawing]:
+    """Drawings made translucent as one; as a group only where a single paint cannot carry the opacity itself."""
+    if opacity == 1 or not children:
+        return list(children)
+    if len(children) > 1:
+        return [Group(tuple(children), opacity, name)]
+    only = children[0]
+    if isinstance(only, Group):
+        return [replace(only, opacity=only.opacity * opacity, name=only.name or name)]
+    if only.fill and only.stroke:
+        return [Group((only,), opacity, name)]
+    return [_translucent(only, opacity, name)]
+
+
+def _translucent(shape: Shape, opacity: float, name: str) -> Shape:
+    fill = shape.fill and replace(shape.fill, opacity=shape.fill.opacity * opacity)
+    stroke = shape.stroke and replace(shape.stroke, opacity=shape.stroke.opacity * opacity)
+    return replace(shape, fill=fill, stroke=stroke, name=shape.name or name)
+
+
+def flat_color(gradient: Gradient) -> tuple[Color, float] | None:
+    """The colour and opacity of a gradient that is the same everywhere; None if it is not."""
+    stops = gradient.stops
+    if isinstance(gradient, LinearGradient):
+        vanishes = gradient.start == gradient.end
+    else:
+        vanishes = gradient.radius <= 0
+    return (stops[-1].color, stops[-1].opacity) if len(stops) == 1 or vanishes else None
+
+
+def placed(gradient: Gradient, matrix: Matrix) -> Gradient | None:
+    """The gradient after `matrix`, with the simplest `transform` that still draws it; None where it vanishes.
+
+    A linear gradient needs none: only how its colours change across the plane matters. A radial one keeps what turns
+    its circle into an ellipse.
+    """
+    total = compose(matrix, gradient.transform)
+    if not invertible(total):
+        return None
+    if isinstance(gradient, LinearGradient):
+        return _placed_linear(gradient, total)
+    scale = similarity(total)
+    if scale is None:
+        return replace(gradient, transform=total)
+    centre, focus = apply(total, gradient.centre), apply(total, gradient.focus)
+    return replace(gradient, centre=centre, focus=focus, radius=gradient.radius * scale, transform=Matrix())
+
+
+def _placed_linear(gradient: LinearGradient, matrix: Matrix) -> LinearGradient:
+    start, end = apply(matrix, gradient.start), apply(matrix, gradient.end)
+    if start != end and similarity(matrix) is None:
+        # Along the colours' steepest change, which a skew leaves no longer between the mapped ends.
+        vx, vy = gradient.end.x - gradient.start.x, gradient.end.y - gradient.start.y
+        det = determinant(matrix)
+        gx, gy = (matrix.d * vx - matrix.b * vy) / det, (matrix.a * vy - matrix.c * vx) / det
+        scale = (vx * vx + vy * vy) / (gx * gx + gy * gy)
+        end = Point(start.x + gx * scale, start.y + gy * scale)
+    return replace(gradient, start=start, end=end, transform=Matrix())
+
+
+def visible_paint(paint: Paint, matrix: Matrix) -> tuple[Paint, float] | None:
+    """A paint after `matrix` with the opacity it brings; None if it paints nothing."""
+    if isinstance(paint, Color):
+        return paint, 1.0
+    if not paint.stops:
+        return None
+    if flat := flat_color(paint):
+        return flat
+    gradient = placed(paint, matrix)
+    return gradient and (flat_color(gradient) or (gradient, 1.0))

@@ -1,0 +1,250 @@
+"""Shape elements to shapes: their outlines, and how those are filled and stroked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+
+from . import basic_shapes
+from .colors import BLACK, read_color
+from .cubics import bounds
+from .dashes import dashed, read_pattern
+from .document import IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
+from .gradients import GRADIENTS, Find, Gradients
+from .normal_form import visible_paint
+from .outlines import FARTHEST, Outlines, is_dot
+from .path_data import read_path
+from .report import Report
+from .styles import DEFAULT_FONT_SIZE, Cascade, Viewport, read_length, read_share
+from .transforms import apply_to, linear_part, similarity
+from .xml import Element, SVGError
+
+MOST_POINTS = 2_000_000
+MOST_DASHES = 100_000
+"""Dashes, and curves that are dashed, of the whole document."""
+
+_REFERENCE = re.compile(r"""\s*url\(\s*["']?\s*([^"')]*?)\s*["']?\s*\)\s*(.*)""", re.DOTALL)
+_AXES = {
+    "x": 0,
+    "cx": 0,
+    "rx": 0,
+    "x1": 0,
+    "x2": 0,
+    "width": 0,
+    "y": 1,
+    "cy": 1,
+    "ry": 1,
+    "y1": 1,
+    "y2": 1,
+    "height": 1,
+}
+_NO_FILL = ("line",)
+"""Elements that enclose no area."""
+
+_Word = TypeVar("_Word", bound=str)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A shape element with its outlines in its own units, and what it gets from around it."""
+
+    element: Element
+    style: dict[str, str]
+    transform: Matrix
+    viewport: Viewport
+    contours: tuple[Contour, ...]
+
+    @property
+    def font_size(self) -> float:
+        size = read_length(self.style.get("font-size", ""), DEFAULT_FONT_SIZE)
+        return DEFAULT_FONT_SIZE if size is None else size
+
+
+class Painter:
+    """Makes shapes of elements, within what a document may hold altogether."""
+
+    def __init__(self, ids: dict[str, Element], find: Find, cascade: Cascade, report: Report):
+        self._ids, self._report = ids, report
+        self._gradients = Gradients(find, cascade, report)
+        self._points_left, self._dashes_left = MOST_POINTS, MOST_DASHES
+
+    def shapes(self, element: Element, style: dict[str, str], transform: Matrix, viewport: Viewport) -> list[Shape]:
+        """One shape, or two where the stroke is dashed; none where nothing is painted."""
+        if style.get("visibility", "visible") != "visible":
+            return []
+        contours = self._contours(element, style, viewport)
+        subject = _Subject(element, style, transform, viewport, contours)
+        fill, stroke = self._fill(subject), self._stroke(subject)
+        if not contours or not (fill or stroke):
+            return []
+        name = element.attributes.get("id", "")
+        pattern = self._pattern(subject) if stroke else None
+        if not stroke or pattern is None:
+            return self._placed(subject, contours, fill, stroke, name)
+        filled = self._placed(subject, contours, fill, None, name)
+        return filled + self._placed(subject, self._dashed(subject, *pattern), None, stroke, name)
+
+    def referred(self, value: str) -> Element | None:
+        """The element that url(#id) names, if it is in this document."""
+        match = _REFERENCE.match(value)
+        return self._ids.get(match[1][1:]) if match and match[1].startswith("#") else None
+
+    def _placed(
+        self, subject: _Subject, contours: tuple[Contour, ...], fill: Fill | None, stroke: Stroke | None, name: str
+    ) -> list[Shape]:
+        """The shape in user units, without contours that cannot be seen."""
+        if stroke is None or stroke.cap == "butt":
+            contours = tuple(contour for contour in contours if not is_dot(contour))
+        self._spend(sum(len(contour.points) for contour in contours))
+        contours = apply_to(subject.transform, contours)
+        if not all(abs(x) <= FARTHEST and abs(y) <= FARTHEST for contour in contours for x, y in contour.points):
+            raise SVGError(
+                f"A point of {subject.element.where()} lies beyond {FARTHEST:g} after its transforms: correct them."
+            )
+        return [Shape(contours, fill, stroke, name)] if contours and (fill or stroke) else []
+
+    def _spend(self, points: int) -> None:
+        self._points_left -= points
+        if self._points_left < 0:
+            raise SVGError(f"The drawing has more than {MOST_POINTS} control points: simplify it.")
+
+    def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
+        if element.tag == "path":
+            contours, error = read_path(element.attributes.get("d", ""), self._points_left)
+            if error:
+                self._report.add("Path data with an error is drawn up to it", element)
+            return contours
+        outlines = Outlines(self._points_left)
+        if element.tag in ("polyline", "polygon"):
+            points = element.attributes.get("points", "")
+            if not basic_shapes.draw_polyline(outlines, points, closed=element.tag == "polygon"):
+                self._report.add("A list of points with an error is drawn up to it", element)
+        else:
+            draw = {"rect": basic_shapes.draw_rect, "line": basic_shapes.draw_line}
+            length = self._lengths(_Subject(element, style, IDENTITY, viewport, ()))
+            draw.get(element.tag, basic_shapes.draw_ellipse)(outlines, length)
+        return tuple(outlines.contours)
+
+    def _lengths(self, subject: _Subject) -> Callable[[str], float | None]:
+        wholes = (*subject.viewport, subject.viewport.diagonal)
+
+        def length(name: str) -> float | None:
+            text = subject.element.attributes.get(name, "auto").strip()
+            if text == "auto":
+                return None
+            value = read_length(text, wholes[_AXES.get(name, 2)], subject.font_size)
+            if value is None:
+                self._report.add(f"A {name} that is no length is ignored", subject.element)
+            return value
+
+        return length
+
+    def _fill(self, subject: _Subject) -> Fill | None:
+        if subject.element.tag in _NO_FILL:
+            return None
+        found = self._paint(subject, "fill", "black")
+        if found is None:
+            return None
+        paint, opacity = found
+        rule = self._word(subject, "fill-rule", get_args(FillRule), "nonzero")
+        return Fill(paint, opacity * self._share(subject, "fill-opacity"), rule)
+
+    def _stroke(self, subject: _Subject) -> Stroke | None:
+        width = self._length(subject, "stroke-width", "1")
+        found = self._paint(subject, "stroke", "none") if width > 0 else None
+        if found is None:
+            return None
+        paint, opacity = found
+        scale = similarity(subject.transform)
+        return Stroke(
+            paint,
+            opacity * self._share(subject, "stroke-opacity"),
+            width if scale is None else width * scale,
+            self._word(subject, "stroke-linecap", get_args(Cap), "butt"),
+            self._word(subject, "stroke-linejoin", get_args(Join), "miter"),
+            self._miter_limit(subject),
+            linear_part(subject.transform) if scale is None else IDENTITY,
+        )
+
+    def _miter_limit(self, subject: _Subject) -> float:
+        text = subject.style.get("stroke-miterlimit", "4")
+        limit = read_length(text, 0.0)
+        if limit is None or limit < 1:
+            self._report.add("A stroke-miterlimit that is no number from 1 is ignored", subject.element)
+            return 4.0
+        return limit
+
+    def _paint(self, subject: _Subject, name: str, default: str) -> tuple[Paint, float] | None:
+        """What a property paints with, in user units, and the opacity of that; None if it paints nothing."""
+        text = subject.style.get(name, default)
+        match = _REFERENCE.match(text)
+        if match is None:
+            return self._color(subject, name, text)
+        element = self.referred(text)
+        if element is not None and element.tag in GRADIENTS:
+            gradient = self._gradients.read(element, bounds(subject.contours), subject.viewport)
+            found = visible_paint(gradient, subject.transform) if gradient else None
+            if gradient and not found:
+                self._report.add(
+                    f"A {name} with a gradient whose transform flattens it is not painted", subject.element
+                )
+        else:
+            what = f"with a <{element.tag[:40]}>" if element else "that refers to nothing in the document"
+            self._report.add(f"A {name} {what} is not painted", subject.element)
+            found = None
+        return found or (self._color(subject, name, match[2]) if match[2] else None)
+
+    def _color(self, subject: _Subject, name: str, text: str) -> tuple[Color, float] | None:
+        if text.strip().lower() == "none":
+            return None
+        current = read_color(subject.style.get("color", "black"))
+        found = read_color(text, current[0] if current else BLACK)
+        if found is None:
+            self._report.add(f"The {name} '{text[:40]}' is no known colour and is left out", subject.element)
+        return found
+
+    def _pattern(self, subject: _Subject) -> tuple[tuple[float, ...], float] | None:
+        """Lengths and offset of dashes in the shape's own units; None where the stroke is solid."""
+        text = subject.style.get("stroke-dasharray", "none").strip()
+        if text in ("none", ""):
+            return None
+        whole = subject.viewport.diagonal
+        lengths = [read_length(word, whole, subject.font_size) for word in re.split(r"[\s,]+", text)]
+        known = [length for length in lengths if length is not None]
+        if len(known) < len(lengths) or min(known) < 0:
+            self._report.add("A stroke-dasharray with something else than lengths is ignored", subject.element)
+            return None
+        pattern = read_pattern(known)
+        return None if pattern is None else (pattern, self._length(subject, "stroke-dashoffset", "0"))
+
+    def _dashed(self, subject: _Subject, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
+        if "pathLength" in subject.element.attributes:
+            self._report.add("The pathLength of a dashed outline is ignored", subject.element)
+        self._dashes_left -= sum(len(contour.points) // 3 for contour in subject.contours)
+        dashes = dashed(subject.contours, pattern, offset, self._dashes_left)
+        self._dashes_left -= len(dashes)
+        return dashes
+
+    def _length(self, subject: _Subject, name: str, default: str) -> float:
+        text = subject.style.get(name, default)
+        value = read_length(text, subject.viewport.diagonal, subject.font_size)
+        if value is None:
+            self._report.add(f"A {name} that is no length is ignored", subject.element)
+            return float(default)
+        return value
+
+    def _share(self, subject: _Subject, name: str) -> float:
+        share = read_share(subject.style.get(name, "1"))
+        if share is None:
+            self._report.add(f"A {name} that is no number is ignored", subject.element)
+            return 1.0
+        return share
+
+    def _word(self, subject: _Subject, name: str, known: tuple[_Word, ...], default: _Word) -> _Word:
+        text = subject.style.get(name, default)
+        found = next((word for word in known if word == text), None)
+        if found is None:
+            self._report.add(f"The {name} '{text[:40]}' is not known; '{default}' is drawn", subject.element)
+        return found or default

@@ -1,0 +1,319 @@
+"""SVG files to documents; what a document cannot hold is named in warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from .cubics import Box
+from .document import IDENTITY, Document, Matrix, ViewBox
+from .normal_form import Drawing, grouped
+from .painting import Painter
+from .report import Report
+from .styles import Cascade, StyleSheet, Viewport, inherit, read_length, read_share
+from .transforms import compose, invertible, read_transform
+from .viewports import covers, drawable, encloses, fitted, read_view_box
+from .xml import DEEPEST, Element, SVGError, read_xml
+
+__all__ = ["Parsed", "SVGError", "parse"]
+
+MOST_DRAWN = 100_000
+LARGEST_TRANSFORM = 1e12
+MOST_CHARACTERS = 100_000_000
+"""Of the attributes of all elements drawn, those drawn several times counted each time."""
+
+ANIMATIONS = frozenset("animate animateColor animateMotion animateTransform discard set".split())
+NOT_DRAWN = ANIMATIONS | frozenset(
+    "clipPath color-profile cursor defs desc filter font font-face linearGradient marker mask metadata mpath pattern "
+    "radialGradient script stop style title view".split()
+)
+"""Elements that are not drawn where they stand."""
+IGNORED_PROPERTIES = {
+    "mask": ("none",),
+    "filter": ("none",),
+    "mix-blend-mode": ("normal",),
+    "marker": ("none",),
+    "marker-start": ("none",),
+    "marker-mid": ("none",),
+    "marker-end": ("none",),
+    "vector-effect": ("none",),
+    "transform-origin": ("0 0", "0px 0px"),
+    "color-interpolation": ("sRGB", "auto"),
+    "paint-order": ("normal", "fill", "fill stroke", "fill stroke markers"),
+    "shape-rendering": ("auto", "geometricPrecision"),
+}
+"""Properties that are not represented, with the values that make no difference."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A document, and a sentence for each kind of thing in the file that it does not represent."""
+
+    document: Document
+    warnings: tuple[str, ...]
+
+
+def parse(text: str | bytes) -> Parsed:
+    """The drawing in an SVG file; bytes are decoded as their XML declaration says.
+
+    Raises SVGError, a ValueError, for a file that is no SVG, holds nothing that can be drawn, or goes beyond the
+    limits: 20 MB, 100 elements inside each other, 100,000 drawn elements, 2,000,000 control points, coordinates to 1e9.
+    """
+    root = read_xml(text)
+    if root.tag != "svg":
+        raise SVGError(f"The document's outermost element is <{root.tag[:60]}>, not <svg>: give an SVG file.")
+    return _Reader(root).parsed()
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What an element gets from those around it."""
+
+    viewport: Viewport
+    transform: Matrix = IDENTITY
+    style: dict[str, str] = field(default_factory=dict)
+    uses: tuple[Element, ...] = ()
+    size: dict[str, str] | None = None
+    """Width and height that <use> gives to the element it draws."""
+    depth: int = 0
+
+
+class _Reader:
+    """Walks through the elements of one document."""
+
+    def __init__(self, root: Element):
+        self._root = root
+        self._report = Report()
+        self._ids: dict[str, Element] = {}
+        sheet = StyleSheet()
+        for element in root.walk():
+            if name := element.attributes.get("id"):
+                self._ids.setdefault(name, element)
+            self._survey(element, sheet)
+        self._cascade = Cascade(sheet, self._report)
+        self._painter = Painter(self._ids, self._find, self._cascade, self._report)
+        self._drawn_count = self._characters = 0
+        self._width, self._height = self._size("width"), self._size("height")
+        self._canvas = self._view_box()
+        self._handlers: dict[str, Callable[[Element, _Scope], list[Drawing]]] = {
+            **dict.fromkeys(("g", "a"), self._group),
+            **dict.fromkeys(("path", "rect", "circle", "ellipse", "line", "polyline", "polygon"), self._shape),
+            "switch": self._switch,
+            "use": self._use,
+            "svg": self._nested,
+            "symbol": self._symbol,
+        }
+
+    def _survey(self, element: Element, sheet: StyleSheet) -> None:
+        """What counts wherever it stands: style sheets, and what is never carried out."""
+        if element.tag == "style":
+            if element.attributes.get("media", "all") in ("all", "screen", ""):
+                sheet.read(element.text, lambda what: self._report.add(what, element))
+            else:
+                self._report.add("A style sheet for other media than the screen is ignored", element)
+        elif element.tag == "script":
+            self._report.add("Scripts are ignored", element)
+        elif element.tag in ANIMATIONS:
+            self._report.add("Animations are ignored", element)
+        if any(name.startswith("on") for name in element.attributes):
+            self._report.add("Event handlers are ignored", element)
+
+    def parsed(self) -> Parsed:
+        children = self._drawn(self._root, _Scope(Viewport(self._canvas.width, self._canvas.height)))
+        warnings = self._report.sentences()
+        if not children:
+            raise SVGError(" ".join(("The document holds nothing that can be drawn.", *warnings)))
+        titles = (child.text for child in self._root.children if child.tag == "title")
+        return Parsed(
+            Document(self._canvas, tuple(children), self._width, self._height, " ".join(next(titles, "").split())),
+            warnings,
+        )
+
+    def _size(self, name: str) -> str | None:
+        """The root's width or height as it was written, if it is a length."""
+        text = self._root.attributes.get(name, "auto").strip()
+        if text == "auto":
+            return None
+        length = read_length(text, 100.0)
+        if length is None:
+            self._report.add(f"The document's {name} '{text[:40]}' is no length and is ignored")
+            return None
+        if not length > 0:
+            raise SVGError(f"The document's {name} is '{text[:40]}', so nothing can be seen: set it above 0.")
+        return text
+
+    def _view_box(self) -> ViewBox:
+        text = self._root.attributes.get("viewBox")
+        box = None if text is None else read_view_box(text)
+        if text is not None and box is None:
+            self._report.add(f"The viewBox '{text[:60]}' is ignored because it is not four numbers")
+        if box is None:
+            width, height = (read_length(size or "", 0.0) or 0.0 for size in (self._width, self._height))
+            box = ViewBox(0.0, 0.0, width, height)
+            if not (width and height):
+                raise SVGError(
+                    "The document does not say how large its canvas is: give <svg> a viewBox, or a width and a height."
+                )
+        if not drawable(box):
+            raise SVGError(
+                f"The document's canvas is {box.width:g} x {box.height:g} at ({box.x:g}, {box.y:g}): give <svg> a "
+                "viewBox with sides from 1e-6 to 1e9."
+            )
+        self._check_aspect_ratio(box)
+        return box
+
+    def _check_aspect_ratio(self, box: ViewBox) -> None:
+        text = self._root.attributes.get("preserveAspectRatio", "").strip()
+        if text in ("", "xMidYMid", "xMidYMid meet"):
+            return
+        width, height = (read_length(size or "auto", 0.0) for size in (self._width, self._height))
+        if width and height and abs(width / height * box.height / box.width - 1) > 1e-3:
+            self._report.add(f"The document's preserveAspectRatio '{text[:40]}' is ignored")
+
+    def _drawn(self, element: Element, scope: _Scope) -> list[Drawing]:
+        """What an element and all inside it draw."""
+        if element.tag in NOT_DRAWN or ":" in element.tag:
+            return []
+        self._count(element, scope)
+        style = inherit(scope.style, self._cascade.own(element))
+        if style.get("display") == "none":
+            return []
+        handler = self._handlers.get(element.tag)
+        if handler is None:
+            self._report.add(f"<{element.tag[:40]}> is not drawn", element)
+            return []
+        transform = compose(scope.transform, self._transform(element, style))
+        if not all(abs(value) <= LARGEST_TRANSFORM for value in transform):
+            raise SVGError(f"The transforms around {element.where()} multiply to a number beyond 1e12: correct them.")
+        if not invertible(transform):
+            return []
+        size = scope.size if element.tag in ("svg", "symbol") else None
+        inner = replace(scope, transform=transform, style=style, size=size, depth=scope.depth + 1)
+        children = handler(element, inner)
+        if children:
+            self._report_ignored(element, inner, children)
+        opacity = read_share(style.get("opacity", "1"))
+        return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""))
+
+    def _count(self, element: Element, scope: _Scope) -> None:
+        self._drawn_count += 1
+        self._characters += element.size
+        if self._drawn_count > MOST_DRAWN or self._characters > MOST_CHARACTERS:
+            raise SVGError(
+                f"The document draws too much: more than {MOST_DRAWN} elements, or some of them too often. Simplify "
+                f"it; the limit is reached at {element.where()}."
+            )
+        if scope.depth > DEEPEST:
+            raise SVGError(f"{element.where()} is used more than {DEEPEST} levels deep: take it out of its groups.")
+
+    def _transform(self, element: Element, style: dict[str, str]) -> Matrix:
+        try:
+            return read_transform(style.get("transform", ""))
+        except ValueError as error:
+            self._report.add(f"A transform is ignored because {error}", element)
+            return IDENTITY
+
+    def _group(self, element: Element, scope: _Scope) -> list[Drawing]:
+        return [drawing for child in element.children for drawing in self._drawn(child, scope)]
+
+    def _shape(self, element: Element, scope: _Scope) -> list[Drawing]:
+        return [*self._painter.shapes(element, scope.style, scope.transform, scope.viewport)]
+
+    def _switch(self, element: Element, scope: _Scope) -> list[Drawing]:
+        suitable = (child for child in element.children if child.tag in self._handlers and _suits(child))
+        return self._drawn(child, scope) if (child := next(suitable, None)) else []
+
+    def _use(self, element: Element, scope: _Scope) -> list[Drawing]:
+        target = self._find(element)
+        if target is None:
+            return []
+        if element in scope.uses:
+            self._report.add("A <use> that leads to itself is not drawn", element)
+            return []
+        size = {name: element.attributes[name] for name in ("width", "height") if name in element.attributes}
+        shift = Matrix(
+            e=self._length(element, "x", scope.viewport.width, 0.0),
+            f=self._length(element, "y", scope.viewport.height, 0.0),
+        )
+        inner = replace(scope, transform=compose(scope.transform, shift), uses=(*scope.uses, element), size=size)
+        return self._drawn(target, inner)
+
+    def _symbol(self, element: Element, scope: _Scope) -> list[Drawing]:
+        return [] if scope.size is None else self._nested(element, scope)
+
+    def _nested(self, element: Element, scope: _Scope) -> list[Drawing]:
+        """A symbol, or an <svg>: the outermost one's view box is the canvas itself."""
+        if element is self._root and not scope.uses:
+            return self._group(element, scope)
+        attributes = {**element.attributes, **(scope.size or {})}
+        sides = (self._length(element, name, whole, whole, attributes) for name, whole in self._sides(scope))
+        x, y = (self._length(element, name, whole, 0.0) for name, whole in zip("xy", scope.viewport))
+        room = Box(x, y, *sides)
+        view_box = read_view_box(attributes.get("viewBox", ""))
+        inside = ViewBox(0.0, 0.0, room.width, room.height) if view_box is None else view_box
+        if not (room.width > 0 and room.height > 0 and drawable(inside)):
+            return []
+        transform = fitted(inside, room, attributes.get("preserveAspectRatio", ""))
+        transform = compose(scope.transform, transform)
+        inner = replace(scope, transform=transform, viewport=Viewport(inside.width, inside.height), size=None)
+        children = self._group(element, inner)
+        cut_off = self._cascade.own(element).get("overflow", "hidden") not in ("visible", "auto")
+        if cut_off and self._cuts(room, scope.transform, children):
+            self._report.add(f"What sticks out of a nested <{element.tag}> is not cut off", element)
+        return children
+
+    def _sides(self, scope: _Scope) -> tuple[tuple[str, float], tuple[str, float]]:
+        return ("width", scope.viewport.width), ("height", scope.viewport.height)
+
+    def _cuts(self, room: Box, frame: Matrix, children: list[Drawing]) -> bool:
+        """Whether cutting drawings off at a room, of which `frame` is the map to user units, would be seen."""
+        return not covers(room, frame, children) and not encloses(room, frame, self._canvas)
+
+    def _length(
+        self, element: Element, name: str, whole: float, default: float, attributes: dict[str, str] | None = None
+    ) -> float:
+        text = (element.attributes if attributes is None else attributes).get(name, "auto")
+        length = default if text.strip() == "auto" else read_length(text, whole)
+        if length is None:
+            self._report.add(f"A {name} that is no length is ignored", element)
+            return default
+        return length
+
+    def _find(self, element: Element) -> Element | None:
+        """The element that `href` names, if it is in this document."""
+        href = element.attributes.get("href", element.attributes.get("xlink:href", "")).strip()
+        if not href:
+            return None
+        target = self._ids.get(href[1:]) if href.startswith("#") else None
+        if target is None:
+            what = "is not in the document" if href.startswith("#") else "lies outside the document and is not fetched"
+            self._report.add(f"What a <{element.tag}> refers to {what}", element)
+        return target
+
+    def _report_ignored(self, element: Element, scope: _Scope, children: list[Drawing]) -> None:
+        """Name the properties that would change how an element looks and are not represented."""
+        own, style = self._cascade.own(element), scope.style
+        for name, harmless in IGNORED_PROPERTIES.items():
+            value = own.get(name, "inherit")
+            if value != "inherit" and value not in harmless:
+                self._report.add(f"The property {name} is ignored", element)
+        if style.get("clip-path", "none") != "none" and self._clips(style["clip-path"], scope.transform, children):
+            self._report.add("The property clip-path is ignored", element)
+
+    def _clips(self, value: str, frame: Matrix, children: list[Drawing]) -> bool:
+        """Whether a clip path would be seen; only one that is a plain rectangle may be found to make no difference."""
+        target = self._painter.referred(value)
+        rects = [child for child in target.children if child.tag not in ("title", "desc")] if target else []
+        if target is None or target.tag != "clipPath" or len(rects) != 1 or rects[0].tag != "rect":
+            return True
+        if {*target.attributes} - {"id"} or {*rects[0].attributes} - {"x", "y", "width", "height", "fill", "id"}:
+            return True
+        numbers = (read_length(rects[0].attributes.get(name, "0"), 0.0) for name in ("x", "y", "width", "height"))
+        return self._cuts(Box(*(number or 0.0 for number in numbers)), frame, children)
+
+
+def _suits(element: Element) -> bool:
+    """Whether <switch> may choose the element: it needs no extensions, and is in English or in no language."""
+    language = element.attributes.get("systemLanguage")
+    english = language is None or any(part.strip().lower().startswith("en") for part in language.split(","))
+    return english and not element.attributes.get("requiredExtensions", "").strip()

@@ -1,0 +1,215 @@
+"""How elements are styled: presentation attributes, style sheets of simple selectors, `style`, inheritance, lengths."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .report import Report
+from .xml import Element
+
+INHERITED = frozenset(
+    "color fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
+    "stroke-miterlimit stroke-dasharray stroke-dashoffset visibility font-size color-interpolation paint-order "
+    "marker marker-start marker-mid marker-end shape-rendering".split()
+)
+OWN = frozenset(
+    "opacity display stop-color stop-opacity transform transform-origin clip-path mask filter mix-blend-mode "
+    "vector-effect overflow".split()
+)
+PROPERTIES = INHERITED | OWN
+"""What of CSS is looked at; the rest does not change vector drawings, or is reported by the reader of shapes."""
+SHAPE_PROPERTIES = frozenset("d x y cx cy r rx ry background background-color".split())
+"""Properties that browsers heed in CSS and this reader does not."""
+
+Say = Callable[[str], None]
+"""Takes a sentence without its full stop that names what is not represented."""
+
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
+_SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
+_IMPORTANT = re.compile(r"\s*!\s*important\s*$", re.IGNORECASE)
+_LENGTH = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(%|[a-zA-Z]*)")
+_PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
+
+DEFAULT_FONT_SIZE = 16.0
+
+
+class Declaration(NamedTuple):
+    """A value and how strongly it is meant: importance, specificity, place."""
+
+    value: str
+    weight: tuple[bool, int, int]
+
+
+Declarations = dict[str, Declaration]
+
+
+def read_declarations(text: str, specificity: int, place: int, report: Say) -> Declarations:
+    """What `name: value; ...` says about the properties that are looked at."""
+    found: Declarations = {}
+    for part in _COMMENT.sub(" ", text).split(";"):
+        name, colon, value = part.partition(":")
+        name = name.strip().lower()
+        if name in SHAPE_PROPERTIES:
+            report(f"The CSS property '{name}' is ignored")
+        if not colon or name not in PROPERTIES:
+            continue
+        important = _IMPORTANT.search(value)
+        value = _IMPORTANT.sub("", value).strip()
+        _keep_stronger(found, name, Declaration(value, (important is not None, specificity, place)))
+    return found
+
+
+def _keep_stronger(found: Declarations, name: str, declaration: Declaration) -> None:
+    if name not in found or declaration.weight >= found[name].weight:
+        found[name] = declaration
+
+
+@dataclass
+class StyleSheet:
+    """Rules by tag, "" for any, and by ".class" or "#id", "" for any."""
+
+    rules: dict[tuple[str, str], Declarations] = field(default_factory=dict)
+    _places: int = 0
+
+    def read(self, text: str, report: Say) -> None:
+        """Add the rules of a sheet; what is no simple selector is reported."""
+        text = _COMMENT.sub(" ", text)
+        position = 0
+        while position < len(text):
+            opening = text.find("{", position)
+            at_rule = text.find("@", position, None if opening < 0 else opening)
+            if at_rule >= 0:
+                position = self._skip_at_rule(text, at_rule, report)
+                continue
+            if opening < 0:
+                return
+            closing = text.find("}", opening)
+            closing = len(text) if closing < 0 else closing
+            self._add(text[position:opening], text[opening + 1 : closing], report)
+            position = closing + 1
+
+    def _skip_at_rule(self, text: str, start: int, report: Say) -> int:
+        name = re.match(r"@[\w-]*", text[start : start + 40])
+        if name and name[0] not in ("@charset", "@namespace", "@font-face"):
+            report(f"The CSS rule {name[0]} is ignored")
+        semicolon, opening = text.find(";", start), text.find("{", start)
+        if opening < 0 or 0 <= semicolon < opening:
+            return semicolon + 1 if semicolon >= 0 else len(text)
+        depth = 0
+        for brace in re.compile("[{}]").finditer(text, opening):
+            depth += 1 if brace[0] == "{" else -1
+            if depth == 0:
+                return brace.end()
+        return len(text)
+
+    def _add(self, selectors: str, body: str, report: Say) -> None:
+        self._places += 1
+        for selector in selectors.split(","):
+            match = _SELECTOR.fullmatch(selector.strip())
+            if match is None or not match[0]:
+                report(f"The CSS selector '{selector.strip()[:60]}' is ignored")
+                continue
+            tag = "" if match[1] in (None, "*") else match[1]
+            specificity = (1 if tag else 0) + {".": 10, "#": 100}.get(match[2], 0)
+            found = self.rules.setdefault((tag, f"{match[2]}{match[3]}" if match[2] else ""), {})
+            for name, declaration in read_declarations(body, specificity, self._places, report).items():
+                _keep_stronger(found, name, declaration)
+
+    def declarations(self, element: Element) -> Declarations:
+        """What the rules say about an element."""
+        if not self.rules:
+            return {}
+        found: Declarations = {}
+        attributes = element.attributes
+        names = ["", *(f".{name}" for name in attributes.get("class", "").split()), f"#{attributes.get('id', '')}"]
+        for tag in ("", element.tag):
+            for key in names:
+                for name, declaration in self.rules.get((tag, key), {}).items():
+                    _keep_stronger(found, name, declaration)
+        return found
+
+
+_STYLE_ATTRIBUTE = 1000
+"""More than any selector's specificity."""
+
+
+class Cascade:
+    """The properties given to elements themselves."""
+
+    def __init__(self, sheet: StyleSheet, report: Report):
+        self._sheet, self._report = sheet, report
+        self._known: dict[int, dict[str, str]] = {}
+
+    def own(self, element: Element) -> dict[str, str]:
+        """By name: of presentation attributes, style sheet and `style` the strongest."""
+        if id(element) not in self._known:
+            self._known[id(element)] = self._specified(element)
+        return self._known[id(element)]
+
+    def _specified(self, element: Element) -> dict[str, str]:
+        attributes = element.attributes
+        found = {
+            name: Declaration(value.strip(), (False, -1, 0)) for name, value in attributes.items() if name in PROPERTIES
+        }
+
+        def report(what: str) -> None:
+            self._report.add(what, element)
+
+        inline = read_declarations(attributes.get("style", ""), _STYLE_ATTRIBUTE, 0, report)
+        for declarations in (self._sheet.declarations(element), inline):
+            for name, declaration in declarations.items():
+                _keep_stronger(found, name, declaration)
+        return {name: declaration.value for name, declaration in found.items()}
+
+
+def inherit(parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """An element's properties, from its parent's and those given to itself."""
+    style = {name: value for name, value in parent.items() if name in INHERITED}
+    for name, value in own.items():
+        keyword = value.lower()
+        if keyword == "inherit" or (keyword == "unset" and name in INHERITED):
+            if name in parent:
+                style[name] = parent[name]
+        elif keyword in ("initial", "unset"):
+            style.pop(name, None)
+        else:
+            style[name] = value
+    return style
+
+
+class Viewport(NamedTuple):
+    """What percentages of lengths refer to, in user units."""
+
+    width: float
+    height: float
+
+    @property
+    def diagonal(self) -> float:
+        return math.sqrt((self.width * self.width + self.height * self.height) / 2)
+
+
+def read_length(text: str, whole: float, font_size: float = DEFAULT_FONT_SIZE) -> float | None:
+    """A length in user units, `whole` being 100 %; None if it is no length or of an unknown unit."""
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None:
+        return None
+    unit = match[2].lower()
+    relative = {"%": whole / 100, "em": font_size, "ex": font_size / 2, "rem": DEFAULT_FONT_SIZE}
+    factor = _PIXELS.get(unit, relative.get(unit))
+    return None if factor is None else _finite(float(match[1]) * factor)
+
+
+def read_share(text: str) -> float | None:
+    """A number or percentage, clamped to [0, 1]; None if it is neither."""
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None or match[2] not in ("", "%"):
+        return None
+    return min(max(float(match[1]) / (100 if match[2] else 1), 0.0), 1.0)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

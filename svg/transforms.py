@@ -1,0 +1,142 @@
+"""Affine maps: composed, inverted, applied, and read from the attribute `transform`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+from .document import IDENTITY, Contour, Matrix, Point
+
+SIMILAR = 1e-5
+"""Maps whose two scales differ by no more than this, relative to the larger, count as scaling alike everywhere."""
+
+_FUNCTION = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*")
+_ARGUMENT = re.compile(r"[\s,]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(px|deg)?[\s,]*")
+
+
+def compose(outer: Matrix, inner: Matrix) -> Matrix:
+    """The map that does `inner` first, then `outer`."""
+    return Matrix(
+        outer.a * inner.a + outer.c * inner.b,
+        outer.b * inner.a + outer.d * inner.b,
+        outer.a * inner.c + outer.c * inner.d,
+        outer.b * inner.c + outer.d * inner.d,
+        outer.a * inner.e + outer.c * inner.f + outer.e,
+        outer.b * inner.e + outer.d * inner.f + outer.f,
+    )
+
+
+def apply(matrix: Matrix, point: Point) -> Point:
+    """Where the map takes a point."""
+    a, b, c, d, e, f = matrix
+    x, y = point
+    return Point(a * x + c * y + e, b * x + d * y + f)
+
+
+def apply_to(matrix: Matrix, contours: Iterable[Contour]) -> tuple[Contour, ...]:
+    """Where the map takes contours."""
+    if matrix == IDENTITY:
+        return tuple(contours)
+    return tuple(Contour(tuple(apply(matrix, p) for p in c.points), c.closed) for c in contours)
+
+
+def determinant(matrix: Matrix) -> float:
+    """By how much areas grow, negative where the map mirrors."""
+    return matrix.a * matrix.d - matrix.b * matrix.c
+
+
+def invertible(matrix: Matrix) -> bool:
+    """Whether the map keeps areas from vanishing, to floating-point precision."""
+    return math.isfinite(sum(matrix)) and abs(determinant(matrix)) > 1e-14 * _square(matrix)
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The way back; the map must be invertible."""
+    a, b, c, d, e, f = matrix
+    det = determinant(matrix)
+    linear = Matrix(d / det, -b / det, -c / det, a / det)
+    back = apply(linear, Point(e, f))
+    return linear._replace(e=-back.x, f=-back.y)
+
+
+def linear_part(matrix: Matrix) -> Matrix:
+    """The map without its translation."""
+    return matrix._replace(e=0.0, f=0.0)
+
+
+def scales(matrix: Matrix) -> tuple[float, float]:
+    """The largest and the smallest factor by which lengths grow (singular values)."""
+    det, half = abs(determinant(matrix)), _square(matrix) / 2
+    difference = math.sqrt(max(half - det, 0) * (half + det))
+    largest = math.sqrt(half + difference)
+    return largest, det / largest if largest else 0.0
+
+
+def similarity(matrix: Matrix) -> float | None:
+    """The factor by which all lengths grow, or None where it depends on the direction."""
+    largest, smallest = scales(matrix)
+    return math.sqrt(largest * smallest) if largest - smallest <= SIMILAR * largest else None
+
+
+def _square(matrix: Matrix) -> float:
+    return matrix.a * matrix.a + matrix.b * matrix.b + matrix.c * matrix.c + matrix.d * matrix.d
+
+
+def read_transform(text: str) -> Matrix:
+    """The map that a list of transform functions makes, angles in degrees.
+
+    Raises ValueError for a text that is not such a list.
+    """
+    total, position = IDENTITY, 0
+    text = text.strip()
+    if text == "none":
+        return IDENTITY
+    while position < len(text):
+        match = _FUNCTION.match(text, position)
+        if match is None:
+            raise ValueError(f"'{text[position : position + 40]}' is not a transform function")
+        total = compose(total, _function(match[1], _arguments(match[2])))
+        position = match.end()
+    return total
+
+
+def _arguments(text: str) -> list[float]:
+    numbers, position = [], 0
+    while position < len(text):
+        match = _ARGUMENT.match(text, position)
+        if match is None:
+            raise ValueError(f"'{text[position : position + 40]}' is not a number")
+        numbers.append(float(match[1]))
+        position = match.end()
+    return numbers
+
+
+def _function(name: str, arguments: list[float]) -> Matrix:
+    if name not in _FUNCTIONS:
+        raise ValueError(f"'{name[:40]}' is not a transform function")
+    counts, make = _FUNCTIONS[name]
+    if len(arguments) not in counts:
+        raise ValueError(f"'{name}' has {len(arguments)} arguments")
+    return make(*arguments)
+
+
+def _rotate(degrees: float, x: float = 0.0, y: float = 0.0) -> Matrix:
+    radians = math.radians(math.fmod(degrees, 360))
+    cos, sin = math.cos(radians), math.sin(radians)
+    return Matrix(cos, sin, -sin, cos, x - cos * x + sin * y, y - sin * x - cos * y)
+
+
+def _tangent(degrees: float) -> float:
+    return math.tan(math.radians(math.fmod(degrees, 180)))
+
+
+_FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[..., Matrix]]] = {
+    "matrix": ((6,), Matrix),
+    "translate": ((1, 2), lambda x, y=0.0: Matrix(e=x, f=y)),
+    "scale": ((1, 2), lambda x, y=None: Matrix(a=x, d=x if y is None else y)),
+    "rotate": ((1, 3), _rotate),
+    "skewX": ((1,), lambda degrees: Matrix(c=_tangent(degrees))),
+    "skewY": ((1,), lambda degrees: Matrix(b=_tangent(degrees))),
+}
+"""How many arguments each function takes, and the map it makes."""

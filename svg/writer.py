@@ -1,0 +1,214 @@
+"""Documents to SVG files: short, plain, and read back as the same values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+from .cubics import cubics
+from .document import IDENTITY, Color, Contour, Document, Group, LinearGradient, Paint, Point, RadialGradient, Shape
+from .normal_form import Drawing, Gradient
+from .numbers import joined, short
+from .outlines import is_dot, line
+from .rounding import rounded
+from .styles import read_length
+from .xml import SVG_NAMESPACE
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
+
+
+def write(document: Document, *, precision: int = 3) -> str:
+    """The text of an SVG file.
+
+    Coordinates are off by 10^-precision of a pixel at most where the canvas is drawn 1000 pixels wide (or high, if that
+    is more). Groups without effect, cubics without length and what paints nothing are left out. Reading the text and
+    writing it again gives the same text. Raises ValueError for a canvas without area and for numbers that are not
+    finite.
+    """
+    box = document.view_box
+    if not (math.isfinite(sum(box)) and box.width > 0 and box.height > 0):
+        raise ValueError(f"The drawing's view box is {tuple(box)}: set its sides above 0.")
+    error = max(box.width, box.height) * 10.0 ** (-precision - 3)
+    body = _Body(rounded(document.children, error))
+    title = " ".join(_NOT_XML.sub("", document.title).split()).translate(_ESCAPES)
+    head = [f"  <title>{title}</title>"] if title else []
+    return "\n".join([f"<svg{_attributes(_root(document))}>", *head, *body.definitions(), *body.lines, "</svg>\n"])
+
+
+def _root(document: Document) -> dict[str, str]:
+    sizes = {"width": document.width, "height": document.height}
+    return {
+        "xmlns": SVG_NAMESPACE,
+        "viewBox": " ".join(map(short, map(float, document.view_box))),
+        **{name: size.strip() for name, size in sizes.items() if size and (read_length(size, 100.0) or 0.0) > 0},
+    }
+
+
+class _Body:
+    """The lines of drawings, and the gradients that they need."""
+
+    def __init__(self, drawings: Sequence[Drawing]):
+        self._names = _Names()
+        self._drawings_names = [self._names.unique(drawing.name) for drawing in _all(drawings)]
+        self._next_name = iter(self._drawings_names)
+        self._gradients: dict[str, str] = {}
+        """Names by what is written of a gradient without its name."""
+        self.lines = [line for drawing in drawings for line in self._lines(drawing, "  ")]
+
+    def definitions(self) -> list[str]:
+        """The element <defs>, if there is anything to define."""
+        gradients = [text.replace(" ", f' id="{name}" ', 1) for text, name in self._gradients.items()]
+        return ["  <defs>", *(f"    {gradient}" for gradient in gradients), "  </defs>"] if gradients else []
+
+    def _lines(self, drawing: Drawing, indent: str) -> Iterator[str]:
+        name = next(self._next_name)
+        identity = {"id": name} if name else {}
+        if isinstance(drawing, Shape):
+            yield f"{indent}<path{_attributes({**identity, **self._shape(drawing)})}/>"
+            return
+        yield f"{indent}<g{_attributes({**identity, 'opacity': short(drawing.opacity)})}>"
+        for child in drawing.children:
+            yield from self._lines(child, indent + "  ")
+        yield f"{indent}</g>"
+
+    def _shape(self, shape: Shape) -> dict[str, str]:
+        pen = shape.stroke.pen if shape.stroke else IDENTITY
+        return {
+            "d": "".join(_path_data(contour) for contour in shape.contours),
+            **({} if pen == IDENTITY else {"transform": f"matrix({joined(pen)})"}),
+            **self._fill(shape),
+            **self._stroke(shape),
+        }
+
+    def _fill(self, shape: Shape) -> dict[str, str]:
+        fill = shape.fill
+        if fill is None:
+            return {"fill": "none"}
+        return {
+            "fill": self._paint(fill.paint),
+            **_unless_default("fill-opacity", fill.opacity, 1.0),
+            **_unless_default("fill-rule", fill.rule, "nonzero"),
+        }
+
+    def _stroke(self, shape: Shape) -> dict[str, str]:
+        stroke = shape.stroke
+        if stroke is None:
+            return {}
+        return {
+            "stroke": self._paint(stroke.paint),
+            **_unless_default("stroke-opacity", stroke.opacity, 1.0),
+            **_unless_default("stroke-width", stroke.width, 1.0),
+            **_unless_default("stroke-linecap", stroke.cap, "butt"),
+            **_unless_default("stroke-linejoin", stroke.join, "miter"),
+            **_unless_default("stroke-miterlimit", stroke.miter_limit, 1.0),
+        }
+
+    def _paint(self, paint: Paint) -> str:
+        if isinstance(paint, Color):
+            return _hex(paint)
+        text = _gradient(paint)
+        if text not in self._gradients:
+            self._gradients[text] = self._names.numbered("gradient")
+        return f"url(#{self._gradients[text]})"
+
+
+class _Names:
+    """Gives out each name once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def unique(self, name: str) -> str:
+        """The name as an XML id, with a number where it is taken; "" stays "" """
+        name = "_".join(_NOT_XML.sub("", name).split())
+        if name in self._taken:
+            name = self.numbered(f"{name}-", start=2)
+        if name:
+            self._taken.add(name)
+        return name
+
+    def numbered(self, stem: str, start: int = 1) -> str:
+        """The first of stem1, stem2, ... that is free."""
+        name = next(name for n in count(start) if (name := f"{stem}{n}") not in self._taken)
+        self._taken.add(name)
+        return name
+
+
+def _all(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
+    for drawing in drawings:
+        yield drawing
+        if isinstance(drawing, Group):
+            yield from _all(drawing.children)
+
+
+def _path_data(contour: Contour) -> str:
+    start = contour.points[0]
+    parts = [f"M{joined(start)}"]
+    if is_dot(contour):
+        return f"{parts[0]}H{short(start.x)}"
+    pieces = list(cubics(contour))
+    if contour.closed and pieces[-1][1:] == line(pieces[-1][0], pieces[-1][3]):
+        pieces.pop()
+    previous = "M"
+    for p0, p1, p2, p3 in pieces:
+        command, arguments = _command(p0, p1, p2, p3)
+        numbers = joined(arguments)
+        if command != previous:
+            parts.append(command)
+        elif not numbers.startswith("-"):
+            parts.append(" ")
+        parts.append(numbers)
+        previous = command
+    return "".join([*parts, "Z"] if contour.closed else parts)
+
+
+def _command(p0: Point, p1: Point, p2: Point, p3: Point) -> tuple[str, tuple[float, ...]]:
+    if (p1, p2, p3) != line(p0, p3):
+        return "C", (*p1, *p2, *p3)
+    if p0.y == p3.y:
+        return "H", (p3.x,)
+    return ("V", (p3.y,)) if p0.x == p3.x else ("L", p3)
+
+
+def _gradient(gradient: Gradient) -> str:
+    """The element without its name."""
+    if isinstance(gradient, LinearGradient):
+        tag, places = "linearGradient", dict(zip(("x1", "y1", "x2", "y2"), (*gradient.start, *gradient.end)))
+    else:
+        tag, places = "radialGradient", _circle(gradient)
+    transform = gradient.transform
+    attributes = {
+        "gradientUnits": "userSpaceOnUse",
+        **{name: short(value) for name, value in places.items()},
+        **({} if transform == IDENTITY else {"gradientTransform": f"matrix({joined(transform)})"}),
+        **_unless_default("spreadMethod", gradient.spread, "pad"),
+    }
+    stops = "".join(
+        f'<stop offset="{short(stop.offset)}" stop-color="{_hex(stop.color)}"'
+        f"{_attributes(_unless_default('stop-opacity', stop.opacity, 1.0))}/>"
+        for stop in gradient.stops
+    )
+    return f"<{tag}{_attributes(attributes)}>{stops}</{tag}>"
+
+
+def _circle(gradient: RadialGradient) -> dict[str, float]:
+    centre, focus = gradient.centre, gradient.focus
+    places = {"cx": centre.x, "cy": centre.y, "r": gradient.radius}
+    return places if focus == centre else {**places, "fx": focus.x, "fy": focus.y}
+
+
+def _unless_default(name: str, value: float | str, default: float | str) -> dict[str, str]:
+    if value == default:
+        return {}
+    return {name: value if isinstance(value, str) else short(value)}
+
+
+def _hex(color: Color) -> str:
+    return "#" + "".join(f"{round(value * 255):02x}" for value in color)
+
+
+def _attributes(values: Mapping[str, str]) -> str:
+    return "".join(f' {name}="{value.translate(_ESCAPES)}"' for name, value in values.items())

@@ -1,0 +1,166 @@
+"""Untrusted XML as a small tree of elements: no entities, nothing fetched, bounded size and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from xml.parsers import expat
+
+LARGEST_DOCUMENT = 20_000_000
+"""Bytes."""
+MOST_ELEMENTS = 200_000
+DEEPEST = 100
+"""Elements inside each other; readers may recurse this far."""
+
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
+
+
+class SVGError(ValueError):
+    """The document cannot be read; the message is a sentence that says why and where."""
+
+
+@dataclass(eq=False)
+class Element:
+    """A tag with its attributes, its text and what it holds.
+
+    `tag` is a plain name for SVG and for elements without a namespace, "prefix:name" for those of other namespaces.
+    Attributes without a prefix keep their name, those of XLink become "xlink:name", others are left out. `text` is all
+    of the text directly inside; `line` counts from 1.
+    """
+
+    tag: str
+    attributes: dict[str, str]
+    line: int
+    parent: Element | None = None
+    children: list[Element] = field(default_factory=list)
+    text: str = ""
+
+    @cached_property
+    def size(self) -> int:
+        """Characters in the attributes."""
+        return sum(len(name) + len(value) for name, value in self.attributes.items())
+
+    def walk(self) -> Iterator[Element]:
+        """This element and all inside it, in the order of the document."""
+        waiting: list[Element] = [self]
+        while waiting:
+            element = waiting.pop()
+            yield element
+            waiting.extend(reversed(element.children))
+
+    def where(self) -> str:
+        """For messages: which element this is."""
+        name = self.attributes.get("id", "")[:60]
+        return f"<{self.tag}{f' id={name!r}' if name else ''}> in line {self.line}"
+
+
+def read_xml(source: str | bytes) -> Element:
+    """The root element of a document.
+
+    Raises SVGError for one that is malformed, too large, too deep, or has markup declarations of its own.
+    """
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
+    if len(data) > LARGEST_DOCUMENT:
+        raise SVGError(
+            f"The document has {len(data) / 1e6:.0f} MB and {LARGEST_DOCUMENT / 1e6:.0f} MB can be read: simplify it, "
+            "or remove pictures embedded in it."
+        )
+    if data[:2] == b"\x1f\x8b":
+        raise SVGError("The document is compressed (.svgz): unpack it first.")
+    return _Tree(None if isinstance(source, bytes) else "utf-8").read(data)
+
+
+class _Tree:
+    """What expat tells becomes elements."""
+
+    def __init__(self, encoding: str | None):
+        # Some encodings of the XML declaration are unknown to Python; text that is decoded already overrides them.
+        self._parser = expat.ParserCreate(encoding)
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._root: Element | None = None
+        self._open: list[tuple[Element, dict[str, str], list[str]]] = []
+        """Elements that have not ended, with the namespaces and the text in them."""
+        self._count = 0
+
+    def read(self, data: bytes) -> Element:
+        try:
+            self._parser.Parse(data, True)
+        except expat.ExpatError as error:
+            raise SVGError(
+                f"The document is not well-formed XML: {expat.ErrorString(error.code)} in line {error.lineno}, column "
+                f"{error.offset + 1}. Correct it there, or export the drawing again."
+            ) from None
+        except SVGError:
+            raise
+        except (LookupError, ValueError) as error:
+            raise SVGError(f"The document's encoding cannot be read ({error}): save it in UTF-8.") from None
+        if self._root is None:
+            raise SVGError("The document holds no elements: it should begin with <svg>.")
+        return self._root
+
+    def _doctype(self, name: str, system: str | None, public: str | None, has_declarations: int) -> None:
+        if has_declarations:
+            raise SVGError(
+                f"The DOCTYPE in line {self._parser.CurrentLineNumber} declares entities or other markup of its own, "
+                "which is refused because it can make a small file expand without bounds. Save the drawing as plain "
+                "SVG, in Illustrator without 'Preserve Illustrator Editing Capabilities'."
+            )
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._count += 1
+        if self._count > MOST_ELEMENTS:
+            raise SVGError(f"The document has more than {MOST_ELEMENTS} elements, the most that can be read.")
+        if len(self._open) >= DEEPEST:
+            raise SVGError(
+                f"In line {self._parser.CurrentLineNumber} there are more than {DEEPEST} elements inside each other: "
+                "ungroup the drawing."
+            )
+        parent, outer, _ = self._open[-1] if self._open else (None, {}, [])
+        namespaces = _namespaces(outer, attributes)
+        element = Element(
+            _qualified(name, namespaces), _plain(attributes, namespaces), self._parser.CurrentLineNumber, parent
+        )
+        if parent is None:
+            self._root = element
+        else:
+            parent.children.append(element)
+        self._open.append((element, namespaces, []))
+
+    def _end(self, name: str) -> None:
+        element, _, text = self._open.pop()
+        element.text = "".join(text)
+
+    def _characters(self, data: str) -> None:
+        self._open[-1][2].append(data)
+
+
+def _namespaces(outer: dict[str, str], attributes: dict[str, str]) -> dict[str, str]:
+    """The addresses by prefix in an element; "" is the one without a prefix."""
+    declared = {name[6:]: value for name, value in attributes.items() if name.startswith("xmlns:")}
+    if "xmlns" in attributes:
+        declared[""] = attributes["xmlns"]
+    return {**outer, **declared} if declared else outer
+
+
+def _qualified(name: str, namespaces: dict[str, str]) -> str:
+    prefix, _, local = name.rpartition(":")
+    address = namespaces.get(prefix, SVG_NAMESPACE if prefix in ("", "svg") else prefix)
+    # Without a namespace it is SVG as pages and language models write it.
+    return local if address in (SVG_NAMESPACE, "") else f"{prefix or 'other'}:{local}"
+
+
+def _plain(attributes: dict[str, str], namespaces: dict[str, str]) -> dict[str, str]:
+    plain = {}
+    for name, value in attributes.items():
+        prefix, _, local = name.rpartition(":")
+        if not prefix:
+            plain[name] = value
+        elif namespaces.get(prefix, "" if prefix != "xlink" else XLINK_NAMESPACE) == XLINK_NAMESPACE:
+            plain[f"xlink:{local}"] = value
+    return plain

