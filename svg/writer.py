@@ -103,7 +103,7 @@ class _Body:
             **_unless_default("stroke-width", stroke.width, 1.0),
             **_unless_default("stroke-linecap", stroke.cap, "butt"),
             **_unless_default("stroke-linejoin", stroke.join, "miter"),
-            **_unless_default("stroke-miterlimit", stroke.miter_limit, 1.0),
+            **_unless_default("stroke-miterlimit", stroke.miter_limit, 4.0),
         }
 
     def _paint(self, paint: Paint) -> str:
