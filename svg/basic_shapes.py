@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 
 from .document import Point
+from .numbers import NUMBER
 from .outlines import Outlines
 
 Length = Callable[[str], float | None]
 """The value of an attribute in user units; None if it is absent, "auto" or no length."""
 
-_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_POINT = re.compile(rf"[\s,]*{_NUMBER}(?:\s*,\s*|\s+|(?=[-+.])){_NUMBER}[\s,]*")
+_POINT = re.compile(rf"[\s,]*{NUMBER}(?:\s*,\s*|\s+|(?=[-+.])){NUMBER}[\s,]*")
 
 
 def draw_rect(outlines: Outlines, length: Length) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 
 from .document import Color
+from .numbers import NUMBER
 
 BLACK = Color(0.0, 0.0, 0.0)
 
@@ -47,7 +48,7 @@ NAMED: dict[str, Color] = {name: _hex(digits)[0] for name, digits in zip(_words[
 
 _HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
 _FUNCTION = re.compile(r"(rgb|hsl)a?\(([^()]*)\)")
-_PART = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(%|deg|rad|grad|turn)?")
+_PART = re.compile(NUMBER + r"(%|deg|rad|grad|turn)?")
 _DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
 
 

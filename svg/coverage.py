@@ -27,7 +27,8 @@ class Tiles:
 
     `boxes` holds (top, left, height, width) of each layer in pixels, all 0 where it misses the canvas. In the buffer a
     box has a margin of a pixel on all sides, its rows take `strides` cells, and `origins` is where pixel (0, 0) of the
-    canvas would lie. `classes` lists (first cell, rows, cells of a row) of all boxes with one stride.
+    canvas would lie. `classes` lists (first cell, rows, cells of a row) of all boxes with one stride. The canvas has
+    `height` x `width` pixels.
     """
 
     boxes: Sequence[tuple[int, int, int, int]]
@@ -35,6 +36,8 @@ class Tiles:
     origins: Sequence[int]
     classes: Sequence[tuple[int, int, int]]
     cells: int
+    height: int
+    width: int
 
     def view(self, buffer: Tensor, layer: int) -> Tensor:
         """A layer's pixels (..., height, width) in a buffer (..., cells)."""
@@ -60,7 +63,7 @@ def tiles(edges: Tensor, layers: Tensor, count: int, height: int, width: int) ->
             origins[layer] = cells - (top - 1) * stride - (left - 1)
             cells += (rows + 2) * stride
         classes.append((first, (cells - first) // stride, stride))
-    return Tiles(boxes, strides, origins, classes, cells)
+    return Tiles(boxes, strides, origins, classes, cells, height, width)
 
 
 def _boxes(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
@@ -78,20 +81,20 @@ def _stride(cells: int) -> int:
     return fitting[0] if fitting else -(-cells // WIDTHS[-1]) * WIDTHS[-1]
 
 
-def winding(edges: Tensor, layers: Tensor, tiles: Tiles, height: int, width: int) -> Tensor:
+def winding(edges: Tensor, layers: Tensor, tiles: Tiles) -> Tensor:
     """Mean winding number over every pixel of every tile, (cells,).
 
     `edges` (E, 2, 2) are directed, in pixels (x, y), pixel (0, 0) reaching from 0 to 1; those of a layer must close.
     What is drawn counter-clockwise on the screen counts 1, clockwise -1. Differentiable in the edges; an edge on the
     border of two pixels moves inwards.
     """
-    return _Winding.apply(edges, layers, tiles, height, width)  # type: ignore[no-any-return]
+    return _Winding.apply(edges, layers, tiles)  # type: ignore[no-any-return]
 
 
 class _Winding(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, edges: Tensor, layers: Tensor, tiles: Tiles, height: int, width: int) -> Tensor:
-        cuts = _cut(edges, layers, tiles, height, width)
+    def forward(ctx: Any, edges: Tensor, layers: Tensor, tiles: Tiles) -> Tensor:
+        cuts = _cut(edges, layers, tiles)
         buffer = edges.new_zeros(tiles.cells + 1)
         right = cuts.height * cuts.x
         buffer.index_add_(0, cuts.cell, cuts.height - right)
@@ -113,7 +116,7 @@ class _Winding(torch.autograd.Function):
         weights = edges.new_zeros(len(edges), 2).index_add_(0, edge, torch.stack((swept - late, late), 1))
         along = edges[:, 1] - edges[:, 0]
         normal = torch.stack((-along[:, 1], along[:, 0]), 1)
-        return weights[:, :, None] * normal[:, None], None, None, None, None
+        return weights[:, :, None] * normal[:, None], None, None
 
 
 @dataclass(frozen=True)
@@ -134,27 +137,24 @@ class _Cuts:
     middle: Tensor
 
 
-def _cut(edges: Tensor, layers: Tensor, tiles: Tiles, height: int, width: int) -> _Cuts:
-    visible = _visible(edges, layers, tiles, height, width)
+def _cut(edges: Tensor, layers: Tensor, tiles: Tiles) -> _Cuts:
+    visible = _visible(edges, layers, tiles)
     piece, low, high = _pieces(edges.index_select(0, visible))
     edge = visible.index_select(0, piece)
     begins, alongs = edges[:, 0], edges[:, 1] - edges[:, 0]
-    shares, middles = [], []
     first, second = _crossings(begins.index_select(0, edge), alongs.index_select(0, edge), low, high)
-    for a, b in ((low, first), (first, second), (second, high)):
-        shares.append(b - a)
-        middles.append((a + b) / 2)
-    share, middle = torch.cat(shares), torch.cat(middles)
+    times = torch.stack((low, first, second, high))
+    share, middle = times.diff(dim=0).flatten(), ((times[:-1] + times[1:]) / 2).flatten()
     real = (share > 0).nonzero().squeeze(1)
     share, middle, edge = share[real], middle[real], edge.repeat(3)[real]
-    return _placed(edge, begins, alongs, share, middle, layers, tiles, height, width)
+    return _placed(edge, begins, alongs, share, middle, layers, tiles)
 
 
-def _visible(edges: Tensor, layers: Tensor, tiles: Tiles, height: int, width: int) -> Tensor:
+def _visible(edges: Tensor, layers: Tensor, tiles: Tiles) -> Tensor:
     """Indices of edges that some pixel of the canvas depends on: not above, below, or right of it."""
     drawn = torch.tensor([box[2] > 0 for box in tiles.boxes], device=edges.device)
     x, y = edges[..., 0], edges[..., 1]
-    meets = (y.amax(1) >= 0) & (y.amin(1) <= height) & (x.amin(1) <= width)
+    meets = (y.amax(1) >= 0) & (y.amin(1) <= tiles.height) & (x.amin(1) <= tiles.width)
     return (meets & drawn.index_select(0, layers)).nonzero().squeeze(1)
 
 
@@ -182,9 +182,8 @@ def _placed(
     middle: Tensor,
     layers: Tensor,
     tiles: Tiles,
-    height: int,
-    width: int,
 ) -> _Cuts:
+    """Cuts by their midpoints. One on the canvas' lower or right border falls into the margin of its tile."""
     along = alongs.index_select(0, edge)
     centre = begins.index_select(0, edge) + middle[:, None] * along
     corner = centre.floor()
@@ -195,16 +194,11 @@ def _placed(
         torch.tensor(v, device=edge.device).index_select(0, layer) for v in (tiles.origins, tiles.strides)
     )
     cell = origin + row * stride + column.clamp(min=-1)
-    border = (inside == 0) & (along == 0)
-    beside = cell - border[:, 0].long() - border[:, 1] * stride
     left = column < 0
+    border = (inside == 0) & (along == 0) & ~left[:, None]
+    beside = cell - border[:, 0].long() - border[:, 1] * stride
     x, seen = inside[:, 0].masked_fill(left, 0), share.masked_fill(left, 0)
     cuts = _Cuts(edge, cell, beside, x, along[:, 1] * share, seen, middle)
-    keep = (
-        (row >= 0) & (row < height) & (column < width) | border.any(1) & _near(row, column, height, width)
-    ).nonzero()
-    return _Cuts(**{name: value.index_select(0, keep.squeeze(1)) for name, value in vars(cuts).items()})
-
-
-def _near(row: Tensor, column: Tensor, height: int, width: int) -> Tensor:
-    return (row >= 0) & (row <= height) & (column <= width)
+    across = (column < tiles.width) | border[:, 0] & (column == tiles.width)
+    keep = ((row >= 0) & (row <= tiles.height) & across).nonzero().squeeze(1)
+    return _Cuts(**{name: value.index_select(0, keep) for name, value in vars(cuts).items()})

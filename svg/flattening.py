@@ -37,6 +37,11 @@ def enumerated(count: Tensor) -> tuple[Tensor, Tensor]:
     return index, torch.arange(len(index), device=count.device) - first.index_select(0, index)
 
 
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """The cross product of vectors (..., 2): |a| |b| times the sine of the angle from a to b."""
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
 def bernstein(t: Tensor) -> Tensor:
     """Weights (..., 4) of the control points at t (...)."""
     s = 1 - t
@@ -62,5 +67,4 @@ def _turn(cubics: Tensor) -> Tensor:
     """The angle by which the control polygon turns, which no part of the curve exceeds."""
     legs = cubics[:, 1:] - cubics[:, :-1]
     a, b = legs[:, :-1], legs[:, 1:]
-    cross, dot = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], (a * b).sum(2)
-    return torch.atan2(cross, dot).abs().sum(1)
+    return torch.atan2(cross(a, b), (a * b).sum(2)).abs().sum(1)

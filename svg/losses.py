@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .flattening import cross, enumerated
+
 SHORT = 1e-2
 """Pixels below which a leg's direction means nothing; it bounds the gradient of `xing` by 1 / SHORT for each leg."""
 WINDOWED = 2**18
@@ -29,18 +31,14 @@ def xing(cubics: Tensor) -> Tensor:
     of length 0, which turns to no side, costs nothing. It leaves out the jump where s2 changes sides, as published.
     """
     s1, s2, s3 = cubics.diff(dim=-2).unbind(-2)
-    side = torch.where(_cross(s1, s2) >= 0, 1, -1) * (s2 != 0).any(-1)
+    side = torch.where(cross(s1, s2) >= 0, 1, -1) * (s2 != 0).any(-1)
     return functional.relu(-side * _sine(s1, s3)).sum() / max(len(cubics), 1)
-
-
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def _sine(a: Tensor, b: Tensor) -> Tensor:
     """The sine of the angle from a to b (..., 2)."""
     length_a, length_b = (v.square().sum(-1).clamp_min(SHORT**2).sqrt() for v in (a, b))
-    return _cross(a, b) / (length_a * length_b)
+    return cross(a, b) / (length_a * length_b)
 
 
 def data_loss(rendered: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -103,9 +101,8 @@ def _pieces(edges: Tensor, longest: float) -> Iterator[tuple[Tensor, float]]:
     lengths = (edges[:, 1] - edges[:, 0]).norm(dim=1)
     longest = min(max(float(lengths.mean()), 1.0), longest) if len(edges) else longest
     counts = (lengths / longest).ceil().long().clamp_min(1)
-    edges, of = edges.repeat_interleave(counts, 0), counts.repeat_interleave(counts)
-    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    position = torch.arange(len(edges), device=edges.device) - first
+    index, position = enumerated(counts)
+    edges, of = edges[index], counts[index]
     times = torch.stack([position, position + 1], 1) / of[:, None]
     pieces = edges[:, :1] + times[..., None] * (edges[:, 1:] - edges[:, :1])
     for part in pieces.split(max(WINDOWED // int(2 * longest + 2) ** 2, 1)):

@@ -1,9 +1,12 @@
-"""Numbers as short text, and how many decimals a purpose needs."""
+"""How numbers are written, numbers as short text, and how many decimals a purpose needs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+
+NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+"""The pattern of a decimal number in SVG and CSS, as a group."""
 
 MOST_PLACES = 30
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .document import Contour, Point
+from .numbers import NUMBER
 from .outlines import Outlines
 
 _COMMAND = re.compile(r"\s*([MmLlHhVvCcSsQqTtAaZz])\s*")
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*,?\s*")
+_NUMBER = re.compile(NUMBER + r"\s*,?\s*")
 _FLAG = re.compile(r"([01])\s*,?\s*")
 _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 _FLAGS = (3, 4)

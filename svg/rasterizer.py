@@ -48,7 +48,7 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
     with torch.no_grad():
         boxes = tiles(edges, layers, sum(counts), height, width)
     even_odd = torch.cat([scene.layout.even_odd for scene in scenes])
-    coverage = folded(winding(edges, layers, boxes, height, width), boxes, even_odd)
+    coverage = folded(winding(edges, layers, boxes), boxes, even_odd)
     colors = torch.cat([scene.colors for scene in scenes])
     painted = [picture for scene, start in zip(scenes, starts) for picture in _pictures(scene, boxes, start)]
     orders = [_shifted(scene.layout.order, start) for scene, start in zip(scenes, starts)]

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from .cubics import Box
 from .document import (
     Color,
     Contour,
@@ -27,6 +28,8 @@ from .document import (
 )
 from .paint import GradientPaint
 from .strokes import StrokePlan
+from .transforms import compose, inverse
+from .viewports import fitted
 
 Order = tuple["int | tuple[float, Order]", ...]
 """Layers from the lowest up; a group is (opacity, its own order)."""
@@ -59,8 +62,8 @@ class Layout:
 class Scene:
     """Control points (P, 2) in pixels, straight colour and opacity (L, 4) of the layers, widths (K,) of the strokes.
 
-    Pixels are `scale` times user units plus `shift`. `document` is what the scene was made of; it gives everything that
-    is not in the tensors when the scene becomes a document again.
+    `placement` takes user units to pixels, alike in all directions. `document` is what the scene was made of; it gives
+    everything that is not in the tensors when the scene becomes a document again.
     """
 
     points: Tensor
@@ -70,8 +73,7 @@ class Scene:
     layout: Layout
     height: int
     width: int
-    scale: float
-    shift: tuple[float, float]
+    placement: Matrix
     document: Document
 
     def to_document(self) -> Document:
@@ -82,15 +84,13 @@ class Scene:
 def scene(document: Document, height: int, width: int, like: Tensor | None = None) -> Scene:
     """A drawing fitted into a canvas and centred, of the type and on the device of `like` (float32, CPU by default)."""
     like = torch.empty(0) if like is None else like
-    box = document.view_box
-    scale = min(width / box.width, height / box.height)
-    shift = (width - scale * box.width) / 2 - scale * box.x, (height - scale * box.height) / 2 - scale * box.y
-    return _Builder(like, scale, shift).scene(document, height, width)
+    placement = fitted(document.view_box, Box(0.0, 0.0, width, height), "")
+    return _Builder(like, placement).scene(document, height, width)
 
 
 class _Builder:
-    def __init__(self, like: Tensor, scale: float, shift: tuple[float, float]):
-        self.like, self.scale, self.shift = like, scale, shift
+    def __init__(self, like: Tensor, placement: Matrix):
+        self.like, self.placement = like, placement
         self.points: list[Point] = []
         self.colors: list[tuple[float, ...]] = []
         self.even_odd: list[bool] = []
@@ -107,8 +107,8 @@ class _Builder:
 
     def scene(self, document: Document, height: int, width: int) -> Scene:
         order = self.order(document.children)
-        points = self.real(self.points).reshape(-1, 2) * self.scale + self.real(self.shift)
-        widths = self.real([stroke.width for _, stroke in self.strokes]) * self.scale
+        points = self.real(self.points).reshape(-1, 2) * self.placement.a + self.real(self.placement[4:])
+        widths = self.real([stroke.width for _, stroke in self.strokes]) * self.placement.a
         colors = self.real(self.colors).reshape(-1, 4)
         return Scene(
             points,
@@ -118,8 +118,7 @@ class _Builder:
             self.layout(order),
             height,
             width,
-            self.scale,
-            self.shift,
+            self.placement,
             document,
         )
 
@@ -136,7 +135,7 @@ class _Builder:
         contours = [self.contour(contour) for contour in shape.contours]
         if shape.fill:
             layer = self.layer(shape.fill)
-            for (curves, _), contour in zip(contours, shape.contours):
+            for curves, contour in zip(contours, shape.contours):
                 self.filled += [(curve, layer) for curve in curves]
                 if not contour.closed and curves:
                     self.closing.append((self.curves[curves[-1]][3], self.curves[curves[0]][0], layer))
@@ -144,18 +143,18 @@ class _Builder:
         if shape.stroke:
             layer = self.layer(shape.stroke)
             self.strokes.append((layer, shape.stroke))
-            for (curves, _), contour in zip(contours, shape.contours):
+            for curves, contour in zip(contours, shape.contours):
                 self.stroke(curves, contour.closed)
             yield layer
 
-    def contour(self, contour: Contour) -> tuple[range, int]:
+    def contour(self, contour: Contour) -> range:
         first, count = len(self.points), len(contour.points)
         self.points += contour.points
         begun = len(self.curves)
         for n in range(count // 3):
             i = 3 * n
             self.curves.append((first + i, first + i + 1, first + i + 2, first + (i + 3) % count))
-        return range(begun, len(self.curves)), first
+        return range(begun, len(self.curves))
 
     def stroke(self, curves: range, closed: bool) -> None:
         begun = len(self.stroked)
@@ -171,11 +170,13 @@ class _Builder:
             self.ends.append(here[-1])
 
     def layer(self, paint: Fill | Stroke) -> int:
-        flat = isinstance(paint.paint, Color)
-        self.colors.append((*(paint.paint if isinstance(paint.paint, Color) else (0, 0, 0)), paint.opacity))
         self.even_odd.append(isinstance(paint, Fill) and paint.rule == "evenodd")
-        self.gradient.append(None if flat else len(self.gradients))
-        if not isinstance(paint.paint, Color):
+        if isinstance(paint.paint, Color):
+            self.colors.append((*paint.paint, paint.opacity))
+            self.gradient.append(None)
+        else:
+            self.colors.append((0, 0, 0, paint.opacity))
+            self.gradient.append(len(self.gradients))
             self.gradients.append(self.gradient_paint(paint.paint))
         return len(self.colors) - 1
 
@@ -185,9 +186,10 @@ class _Builder:
         else:
             geometry = (*paint.centre, *paint.focus, paint.radius)
         stops = sorted(paint.stops, key=lambda stop: stop.offset)
+        a, b, c, d, e, f = inverse(compose(self.placement, paint.transform))
         return GradientPaint(
             self.real(geometry),
-            self.real(_inverse(paint.transform, self.scale, self.shift)),
+            self.real(((a, c, e), (b, d, f))),
             self.real([stop.offset for stop in stops]),
             self.real([(*stop.color, stop.opacity) for stop in stops]),
             paint.spread,
@@ -231,21 +233,15 @@ class _Builder:
         return torch.tensor(values, dtype=torch.bool, device=self.like.device)
 
 
-def _inverse(m: Matrix, scale: float, shift: tuple[float, float]) -> list[list[float]]:
-    """From pixels to the space of a gradient, whose `m` leads to user units."""
-    forward = torch.tensor([[m.a, m.c, m.e], [m.b, m.d, m.f], [0, 0, 1]], dtype=torch.float64)
-    placed = torch.tensor([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]], dtype=torch.float64)
-    return torch.linalg.inv(placed @ forward)[:2].tolist()
-
-
 class _Reader:
     """Walks the document a scene was made of, in the same order, and puts in the scene's own numbers."""
 
     def __init__(self, scene: Scene):
-        users = (scene.points.detach().double().cpu() - torch.tensor(scene.shift).double()) / scene.scale
+        scale, shift = scene.placement.a, torch.tensor(scene.placement[4:], dtype=torch.float64)
+        users = (scene.points.detach().double().cpu() - shift) / scale
         self.points = iter(users.tolist())
         self.colors = iter(scene.colors.detach().double().cpu().clamp(0, 1).tolist())
-        self.widths = iter((scene.widths.detach().double().cpu() / scene.scale).tolist())
+        self.widths = iter((scene.widths.detach().double().cpu() / scale).tolist())
         self.gradients = iter(scene.gradients)
         self.source = scene.document
 

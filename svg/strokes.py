@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .flattening import TOLERANCE, bernstein_derivative, enumerated, flatten
+from .flattening import TOLERANCE, bernstein_derivative, cross, enumerated, flatten
 
 TINY = 1e-6
 """Shorter vectors, in pixels, have no direction."""
@@ -101,8 +101,8 @@ def _joins(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
     into, out = cubics.index_select(0, plan.joins[:, 0]), cubics.index_select(0, plan.joins[:, 1])
     stroke = plan.stroke.index_select(0, plan.joins[:, 0])
     n0, n1 = _end_normal(into, at_end=True), _end_normal(out, at_end=False)
-    cross, dot = n0[:, 0] * n1[:, 1] - n0[:, 1] * n1[:, 0], (n0 * n1).sum(1)
-    left = (cross > 0)[:, None]
+    sine, dot = cross(n0, n1), (n0 * n1).sum(1)
+    left = (sine > 0)[:, None]
     h = half.index_select(0, stroke)[:, None]
     first, last = torch.where(left, -n1, n0), torch.where(left, -n0, n1)
     centre = out[:, 0]
@@ -114,7 +114,7 @@ def _joins(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
     bevel = ~round_ & ~miter
     yield _polygons([centre, centre + h * first, centre + h * last], stroke, bevel)
     yield _polygons([centre, centre + h * first, centre + h * tip, centre + h * last], stroke, miter)
-    angle = -torch.atan2(cross.abs(), dot)
+    angle = -torch.atan2(sine.abs(), dot)
     yield from _sectors(centre, first, angle, h, stroke, round_)
 
 

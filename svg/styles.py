@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .numbers import NUMBER
 from .report import Report
 from .xml import Element
 
@@ -31,7 +32,7 @@ Say = Callable[[str], None]
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
 _IMPORTANT = re.compile(r"\s*!\s*important\s*$", re.IGNORECASE)
-_LENGTH = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(%|[a-zA-Z]*)")
+_LENGTH = re.compile(NUMBER + r"(%|[a-zA-Z]*)")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 
 DEFAULT_FONT_SIZE = 16.0

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterable
 
 from .document import IDENTITY, Contour, Matrix, Point
+from .numbers import NUMBER
 
 SIMILAR = 1e-5
 """Maps whose two scales differ by no more than this, relative to the larger, count as scaling alike everywhere."""
 
 _FUNCTION = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*")
-_ARGUMENT = re.compile(r"[\s,]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(px|deg)?[\s,]*")
+_ARGUMENT = re.compile(r"[\s,]*" + NUMBER + r"(px|deg)?[\s,]*")
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from .cubics import Box
 from .document import IDENTITY, Group, Matrix, Point, Shape, ViewBox
+from .numbers import NUMBER
 from .transforms import apply, inverse, invertible, scales
 
 SMALLEST_SIDE = 1e-6
 LARGEST_SIDE = 1e9
 
-_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([_NUMBER] * 4) + r"\s*")
+_VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([NUMBER] * 4) + r"\s*")
 _ASPECT_RATIO = re.compile(r"\s*(?:defer\s+)?(none|x(Min|Mid|Max)Y(Min|Mid|Max))(?:\s+(meet|slice))?\s*")
 _SHARES = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 

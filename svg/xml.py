@@ -151,7 +151,7 @@ def _namespaces(outer: dict[str, str], attributes: dict[str, str]) -> dict[str, 
 def _qualified(name: str, namespaces: dict[str, str]) -> str:
     prefix, _, local = name.rpartition(":")
     address = namespaces.get(prefix, SVG_NAMESPACE if prefix in ("", "svg") else prefix)
-    # Without a namespace it is SVG as pages and language models write it.
+    # Without a namespace it is SVG as web pages embed it.
     return local if address in (SVG_NAMESPACE, "") else f"{prefix or 'other'}:{local}"
 
 

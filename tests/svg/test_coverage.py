@@ -20,7 +20,7 @@ def canvas(*polygons: Tensor) -> Tensor:
     edges = torch.cat([polygon(points) for points in polygons])
     layers = torch.cat([torch.full((len(points),), n) for n, points in enumerate(polygons)])
     boxes = tiles(edges, layers, len(polygons), HEIGHT, WIDTH)
-    buffer = winding(edges, layers, boxes, HEIGHT, WIDTH)
+    buffer = winding(edges, layers, boxes)
     rows = []
     for n in range(len(polygons)):
         top, left, height, width = boxes.boxes[n]
@@ -74,8 +74,8 @@ def test_single_precision_stays_tight_on_a_wide_canvas():
     edges = polygon(points)
     layers = torch.zeros(4, dtype=torch.long)
     boxes = tiles(edges, layers, 1, 40, 4096)
-    single = boxes.view(winding(edges, layers, boxes, 40, 4096), 0)
-    double = boxes.view(winding(edges.double(), layers, boxes, 40, 4096), 0)
+    single = boxes.view(winding(edges, layers, boxes), 0)
+    double = boxes.view(winding(edges.double(), layers, boxes), 0)
     assert (single - double).abs().max() < 1e-3
 
 
