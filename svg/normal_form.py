@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .document import Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
-from .transforms import apply, compose, determinant, invertible, similarity
+from .document import IDENTITY, Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
+from .transforms import apply, compose, determinant, invertible, polar, similarity
 
 Drawing = Shape | Group
 Gradient = LinearGradient | RadialGradient
+
+EXACT = 1e-12
+"""What arithmetic may leave of a difference; far less than files round away."""
 
 
 def grouped(children: Sequence[Drawing], opacity: float, name: str = "") -> list[Drawing]:
@@ -48,19 +51,31 @@ def flat_color(gradient: Gradient) -> tuple[Color, float] | None:
 def placed(gradient: Gradient, matrix: Matrix) -> Gradient | None:
     """The gradient after `matrix`, with the simplest `transform` that still draws it; None where it vanishes.
 
-    A linear gradient needs none: only how its colours change across the plane matters. A radial one keeps what turns
-    its circle into an ellipse.
+    A linear gradient needs none: only how its colours change across the plane matters. A radial one keeps what
+    stretches its circle into an ellipse.
     """
     total = compose(matrix, gradient.transform)
     if not invertible(total):
         return None
-    if isinstance(gradient, LinearGradient):
-        return _placed_linear(gradient, total)
-    scale = similarity(total)
-    if scale is None:
-        return replace(gradient, transform=total)
-    centre, focus = apply(total, gradient.centre), apply(total, gradient.focus)
-    return replace(gradient, centre=centre, focus=focus, radius=gradient.radius * scale, transform=Matrix())
+    return _placed_linear(gradient, total) if isinstance(gradient, LinearGradient) else _placed_radial(gradient, total)
+
+
+def _placed_radial(gradient: RadialGradient, matrix: Matrix) -> RadialGradient:
+    """The circle stretched about its centre by a symmetric map whose largest entry is 1, after a turn and a scale."""
+    stretch, turn = polar(matrix)
+    scale = max(stretch.a, stretch.d)
+    offset = Point(gradient.focus.x - gradient.centre.x, gradient.focus.y - gradient.centre.y)
+    focus = apply(turn, Point(offset.x * scale, offset.y * scale))
+    transform = Matrix(*(value / scale for value in stretch[:4]), *apply(matrix, gradient.centre))
+    return about_origin(replace(gradient, radius=gradient.radius * scale, transform=transform), focus, EXACT)
+
+
+def about_origin(gradient: RadialGradient, focus: Point, tolerance: float) -> RadialGradient:
+    """The gradient with its centre where its transform takes the origin; without transform where that only shifts."""
+    if any(abs(value - unit) > tolerance for value, unit in zip(gradient.transform[:4], IDENTITY)):
+        return replace(gradient, centre=Point(0.0, 0.0), focus=focus)
+    centre = Point(*gradient.transform[4:])
+    return replace(gradient, centre=centre, focus=Point(centre.x + focus.x, centre.y + focus.y), transform=IDENTITY)
 
 
 def _placed_linear(gradient: LinearGradient, matrix: Matrix) -> LinearGradient:

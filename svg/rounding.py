@@ -20,10 +20,10 @@ from .document import (
     Stop,
     Stroke,
 )
-from .normal_form import Drawing, Gradient, flat_color, grouped, placed
+from .normal_form import Drawing, Gradient, about_origin, flat_color, grouped, placed
 from .numbers import places_within, significant_places
 from .outlines import dot, line, without_standstill
-from .transforms import apply_to, inverse, invertible, linear_part, scales, similarity
+from .transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
 
 SHARE_PLACES = 4
 """Decimals of opacities, offsets of stops and mitre limits; 1/255 is 0.0039."""
@@ -117,17 +117,14 @@ def _linear(gradient: LinearGradient, error: float) -> Gradient:
     return replace(gradient, start=_point(gradient.start, places), end=_point(gradient.end, places))
 
 
-def _radial(gradient: RadialGradient, error: float) -> Gradient | None:
-    gradient_again = placed(replace(gradient, transform=_matrix(gradient.transform, places_within(error))), IDENTITY)
-    if not isinstance(gradient_again, RadialGradient):
-        return None
-    places = places_within(error / scales(gradient_again.transform)[0])
-    return replace(
-        gradient_again,
-        centre=_point(gradient_again.centre, places),
-        focus=_point(gradient_again.focus, places),
-        radius=round(gradient_again.radius, places),
-    )
+def _radial(gradient: RadialGradient, error: float) -> Gradient:
+    transform = _matrix(gradient.transform, places_within(error))
+    if transform != IDENTITY:
+        # What is out of round by less than can be seen is a circle.
+        gradient = about_origin(replace(gradient, transform=transform), gradient.focus, SIMILAR)
+    places = places_within(error / scales(gradient.transform)[0])
+    centre, focus = _point(gradient.centre, places), _point(gradient.focus, places)
+    return replace(gradient, centre=centre, focus=focus, radius=round(gradient.radius, places))
 
 
 def _matrix(matrix: Matrix, translation_places: int) -> Matrix:

@@ -11,6 +11,8 @@ from .numbers import NUMBER
 
 SIMILAR = 1e-5
 """Maps whose two scales differ by no more than this, relative to the larger, count as scaling alike everywhere."""
+FLAT = 1e-6
+"""Maps that shrink one direction by more than this, relative to the other, count as shrinking it to nothing."""
 
 _FUNCTION = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*")
 _ARGUMENT = re.compile(r"[\s,]*" + NUMBER + r"(px|deg)?[\s,]*")
@@ -48,8 +50,8 @@ def determinant(matrix: Matrix) -> float:
 
 
 def invertible(matrix: Matrix) -> bool:
-    """Whether the map keeps areas from vanishing, to floating-point precision."""
-    return math.isfinite(sum(matrix)) and abs(determinant(matrix)) > 1e-14 * _square(matrix)
+    """Whether the map leaves areas that can be seen, and is not flatter than what can be calculated with."""
+    return math.isfinite(sum(matrix)) and abs(determinant(matrix)) > FLAT * _square(matrix)
 
 
 def inverse(matrix: Matrix) -> Matrix:
@@ -78,6 +80,18 @@ def similarity(matrix: Matrix) -> float | None:
     """The factor by which all lengths grow, or None where it depends on the direction."""
     largest, smallest = scales(matrix)
     return math.sqrt(largest * smallest) if largest - smallest <= SIMILAR * largest else None
+
+
+def polar(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """The symmetric map that, after the orthogonal one, makes an invertible one; both without translation."""
+    a, b, c, d, _, _ = matrix
+    det = determinant(matrix)
+    side = math.copysign(1.0, det)
+    size = math.sqrt(_square(matrix) + 2 * abs(det))
+    skew = (a * b + c * d) / size
+    stretch = Matrix((a * a + c * c + abs(det)) / size, skew, skew, (b * b + d * d + abs(det)) / size)
+    turn = Matrix((a + side * d) / size, (b - side * c) / size, (c - side * b) / size, (d + side * a) / size)
+    return stretch, turn
 
 
 def _square(matrix: Matrix) -> float:

@@ -15,11 +15,13 @@ from dreamsampler_pack.svg.document import (
     Group,
     LinearGradient,
     Matrix,
+    Point,
     RadialGradient,
     Shape,
     ViewBox,
 )
 from dreamsampler_pack.svg.parser import Parsed, SVGError, parse
+from dreamsampler_pack.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from svg_oracle import DOCUMENTS, svg
@@ -213,7 +215,23 @@ def test_radial_gradient_of_a_square_needs_no_transform_and_of_another_box_does(
     assert (paint.transform, paint.spread) == (IDENTITY, "reflect")
     paint = gradient(definition)
     assert isinstance(paint, RadialGradient)
-    assert (paint.transform, paint.radius) == (Matrix(40, 0, 0, 80, 10, 20), 0.5)
+    assert (paint.transform, paint.radius) == (Matrix(0.5, 0, 0, 1, 30, 60), 40)
+    assert (paint.centre, paint.focus) == ((0, 0), (-20, 0))
+
+
+def test_radial_gradients_keep_their_ellipse_and_focus():
+    """One form for all ways to write an ellipse: a symmetric map of a circle about the origin."""
+    matrix = Matrix(1.0, 2.0, -3.0, 0.5, 20.0, 30.0)
+    circle = f'cx="3" cy="4" r="5" fx="2" fy="6" gradientTransform="matrix({" ".join(map(str, matrix))})"'
+    paint = gradient(f'<radialGradient id="a" gradientUnits="userSpaceOnUse" {circle}>{STOPS}</radialGradient>')
+    assert isinstance(paint, RadialGradient)
+    assert paint.transform.b == paint.transform.c and max(paint.transform[:4]) == 1
+    assert apply(paint.transform, paint.centre) == pytest.approx(apply(matrix, Point(3, 4)))
+    assert apply(paint.transform, paint.focus) == pytest.approx(apply(matrix, Point(2, 6)))
+    for angle in range(12):
+        x, y = apply(matrix, Point(3 + 5 * math.cos(angle), 4 + 5 * math.sin(angle)))
+        back = apply(inverse(paint.transform), Point(x, y))
+        assert math.dist(back, paint.centre) == pytest.approx(paint.radius)
 
 
 def test_gradients_take_what_they_lack_from_their_templates():

@@ -130,7 +130,8 @@ def test_coarser_precision_is_shorter():
 
 def test_gradients_are_written_once_and_read_as_they_were():
     linear = LinearGradient(Point(1.0, 2.0), Point(3.0, 4.0), STOPS, spread="repeat")
-    radial = RadialGradient(Point(5.0, 6.0), 7.0, Point(8.0, 9.0), STOPS, Matrix(1, 0, 0.5, 2, 3, 4), "reflect")
+    stretch = Matrix(0.5, 0.25, 0.25, 1, 3, 4)
+    radial = RadialGradient(Point(0.0, 0.0), 7.0, Point(1.0, 2.0), STOPS, stretch, "reflect")
     document = drawing(Shape((LOOP,), Fill(linear), Stroke(radial)), Shape((LOOP,), Fill(linear)))
     text = write(document)
     assert text.count("<linearGradient") == text.count("<radialGradient") == 1
