@@ -48,14 +48,14 @@ def blobs(count: int, height: int, width: int, radius: float, device: str) -> An
         for contour, color, opacity in zip(points.tolist(), colors.tolist(), opacities.tolist())
     )
     drawing = document.Document(document.ViewBox(0, 0, width, height), shapes)
-    made = part("svg.scene").scene(drawing, height, width, torch.empty(0, device=device))
+    made = part("svg.raster.scene").scene(drawing, height, width, torch.empty(0, device=device))
     leaves = {"points": made.points.requires_grad_(), "colors": made.colors.requires_grad_()}
     return dataclasses.replace(made, **leaves)
 
 
 def measured(scene: Any, repeats: int) -> dict[str, float]:
     """Median milliseconds of drawing a scene, without and with the backward pass, and the pixels its edges cross."""
-    rasterize = part("svg.rasterizer").rasterize
+    rasterize = part("svg.raster.rasterizer").rasterize
     white = scene.colors.new_ones(1, 3)
     target = torch.full((3, scene.height, scene.width), 0.5, device=white.device)
 
@@ -66,7 +66,7 @@ def measured(scene: Any, repeats: int) -> dict[str, float]:
         (forward() - target).square().mean().backward()
 
     both()
-    edges = part("svg.rasterizer").scene_edges(scene)[0][0].detach()
+    edges = part("svg.raster.rasterizer").scene_edges(scene)[0][0].detach()
     return {
         "forward_ms": 1e3 * statistics.median(seconds(forward) for _ in range(repeats)),
         "both_ms": 1e3 * statistics.median(seconds(both) for _ in range(repeats)),

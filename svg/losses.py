@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .flattening import cross, enumerated
+from .raster.flattening import cross, enumerated
 
 SHORT = 1e-2
 """Pixels below which a leg's direction means nothing; it bounds the gradient of `xing` by 1 / SHORT for each leg."""

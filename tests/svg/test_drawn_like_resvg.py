@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from dreamsampler_pack.svg.parser import parse
-from dreamsampler_pack.svg.rasterizer import rasterize
-from dreamsampler_pack.svg.scene import scene
+from dreamsampler_pack.svg.markup.parser import parse
+from dreamsampler_pack.svg.raster.rasterizer import rasterize
+from dreamsampler_pack.svg.raster.scene import scene
 from icon_sets import SETS, sample
 from svg_oracle import DOCUMENTS, render
 

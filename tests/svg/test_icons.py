@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from dreamsampler_pack.svg.parser import parse
-from dreamsampler_pack.svg.writer import write
+from dreamsampler_pack.svg.markup.parser import parse
+from dreamsampler_pack.svg.markup.writer import write
 from icon_sets import SETS, sample
 from svg_oracle import SAME, difference
 

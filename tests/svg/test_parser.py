@@ -6,7 +6,6 @@ import math
 import time
 
 import pytest
-from dreamsampler_pack.svg import painting
 from dreamsampler_pack.svg.document import (
     IDENTITY,
     Color,
@@ -20,7 +19,8 @@ from dreamsampler_pack.svg.document import (
     Shape,
     ViewBox,
 )
-from dreamsampler_pack.svg.parser import Parsed, SVGError, parse
+from dreamsampler_pack.svg.markup import painting
+from dreamsampler_pack.svg.markup.parser import Parsed, SVGError, parse
 from dreamsampler_pack.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

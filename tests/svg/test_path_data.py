@@ -7,9 +7,9 @@ import math
 import pytest
 from dreamsampler_pack.svg.cubics import cubics, split
 from dreamsampler_pack.svg.document import Contour, Point
-from dreamsampler_pack.svg.outlines import line
-from dreamsampler_pack.svg.path_data import Path, read_path
-from dreamsampler_pack.svg.xml import SVGError
+from dreamsampler_pack.svg.markup.outlines import line
+from dreamsampler_pack.svg.markup.path_data import Path, read_path
+from dreamsampler_pack.svg.markup.xml import SVGError
 from svg_oracle import SAME, difference, svg
 
 

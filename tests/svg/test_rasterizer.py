@@ -22,8 +22,8 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
-from dreamsampler_pack.svg.rasterizer import rasterize
-from dreamsampler_pack.svg.scene import Scene, scene
+from dreamsampler_pack.svg.raster.rasterizer import rasterize
+from dreamsampler_pack.svg.raster.scene import Scene, scene
 from torch import Tensor
 
 DOUBLE = torch.empty(0, dtype=torch.float64)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dreamsampler_pack.svg.colors import NAMED, read_color
 from dreamsampler_pack.svg.document import Color
-from dreamsampler_pack.svg.parser import parse
-from dreamsampler_pack.svg.styles import inherit, read_length, read_share
+from dreamsampler_pack.svg.markup.colors import NAMED, read_color
+from dreamsampler_pack.svg.markup.parser import parse
+from dreamsampler_pack.svg.markup.styles import inherit, read_length, read_share
 from PIL import ImageColor
 from svg_oracle import svg
 

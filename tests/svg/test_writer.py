@@ -22,9 +22,9 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
+from dreamsampler_pack.svg.markup.parser import parse
+from dreamsampler_pack.svg.markup.writer import write
 from dreamsampler_pack.svg.numbers import joined, places_within, short, significant_places
-from dreamsampler_pack.svg.parser import parse
-from dreamsampler_pack.svg.writer import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from svg_oracle import DOCUMENTS, SAME, difference

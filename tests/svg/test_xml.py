@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from dreamsampler_pack.svg.xml import SVGError, read_xml
+from dreamsampler_pack.svg.markup.xml import SVGError, read_xml
 
 SVG = 'xmlns="http://www.w3.org/2000/svg"'
 

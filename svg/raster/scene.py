@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .cubics import Box
-from .document import (
+from ..cubics import Box
+from ..document import (
     Color,
     Contour,
     Document,
@@ -26,10 +26,10 @@ from .document import (
     Stop,
     Stroke,
 )
+from ..transforms import compose, inverse
+from ..viewports import fitted
 from .paint import GradientPaint
 from .strokes import StrokePlan
-from .transforms import compose, inverse
-from .viewports import fitted
 
 Order = tuple["int | tuple[float, Order]", ...]
 """Layers from the lowest up; a group is (opacity, its own order)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .document import Point
-from .numbers import NUMBER
+from ..document import Point
+from ..numbers import NUMBER
 from .outlines import Outlines
 
 Length = Callable[[str], float | None]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from .cubics import Box
-from .document import IDENTITY, Document, Matrix, ViewBox
+from ..cubics import Box
+from ..document import IDENTITY, Document, Matrix, ViewBox
+from ..transforms import compose, invertible, read_transform
+from ..viewports import covers, drawable, encloses, fitted, read_view_box
 from .normal_form import Drawing, grouped
 from .painting import Painter
 from .report import Report
 from .styles import Cascade, StyleSheet, Viewport, inherit, read_length, read_share
-from .transforms import compose, invertible, read_transform
-from .viewports import covers, drawable, encloses, fitted, read_view_box
 from .xml import DEEPEST, Element, SVGError, read_xml
 
 __all__ = ["Parsed", "SVGError", "parse"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from .document import Color
-from .numbers import NUMBER
+from ..document import Color
+from ..numbers import NUMBER
 
 BLACK = Color(0.0, 0.0, 0.0)
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .document import Contour, Point
-from .numbers import NUMBER
+from ..document import Contour, Point
+from ..numbers import NUMBER
 from .outlines import Outlines
 
 _COMMAND = re.compile(r"\s*([MmLlHhVvCcSsQqTtAaZz])\s*")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .document import Spread
+from ..document import Spread
 
 ON_THE_CIRCLE = 1e-5
 """Below this, relative to the radius' square, the quadratic of a radial gradient is a linear equation."""

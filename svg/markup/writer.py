@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
-from .cubics import cubics
-from .document import IDENTITY, Color, Contour, Document, Group, LinearGradient, Paint, Point, RadialGradient, Shape
+from ..cubics import cubics
+from ..document import IDENTITY, Color, Contour, Document, Group, LinearGradient, Paint, Point, RadialGradient, Shape
+from ..numbers import joined, short
 from .normal_form import Drawing, Gradient
-from .numbers import joined, short
 from .outlines import is_dot, line
 from .rounding import rounded
 from .styles import read_length

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .document import (
+from ..document import (
     IDENTITY,
     Color,
     Contour,
@@ -20,10 +20,10 @@ from .document import (
     Stop,
     Stroke,
 )
+from ..numbers import places_within, significant_places
+from ..transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
 from .normal_form import Drawing, Gradient, about_origin, flat_color, grouped, placed
-from .numbers import places_within, significant_places
 from .outlines import dot, line, without_standstill
-from .transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
 
 SHARE_PLACES = 4
 """Decimals of opacities, offsets of stops and mitre limits; 1/255 is 0.0039."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .document import IDENTITY, Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
-from .transforms import apply, compose, determinant, invertible, polar, similarity
+from ..document import IDENTITY, Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
+from ..transforms import apply, compose, determinant, invertible, polar, similarity
 
 Drawing = Shape | Group
 Gradient = LinearGradient | RadialGradient
@@ -66,7 +66,8 @@ def _placed_radial(gradient: RadialGradient, matrix: Matrix) -> RadialGradient:
     scale = max(stretch.a, stretch.d)
     offset = Point(gradient.focus.x - gradient.centre.x, gradient.focus.y - gradient.centre.y)
     focus = apply(turn, Point(offset.x * scale, offset.y * scale))
-    transform = Matrix(*(value / scale for value in stretch[:4]), *apply(matrix, gradient.centre))
+    centre = apply(matrix, gradient.centre)
+    transform = Matrix(stretch.a / scale, stretch.b / scale, stretch.c / scale, stretch.d / scale, *centre)
     return about_origin(replace(gradient, radius=gradient.radius * scale, transform=transform), focus, EXACT)
 
 

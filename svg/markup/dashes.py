@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from .cubics import Cubic, cubics, length, parameter_at, split
-from .document import Contour, Point
+from ..cubics import Cubic, cubics, length, parameter_at, split
+from ..document import Contour, Point
 from .outlines import cleaned
 from .xml import SVGError
 

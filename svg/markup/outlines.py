@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .document import Contour, Matrix, Point
-from .transforms import apply
+from ..document import Contour, Matrix, Point
+from ..transforms import apply
 from .xml import SVGError
 
 WIDEST_ARC = math.radians(60)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .numbers import NUMBER
+from ..numbers import NUMBER
 from .report import Report
 from .xml import Element
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
+from ..cubics import Box
+from ..document import IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
+from ..transforms import compose, read_transform
 from .colors import BLACK, read_color
-from .cubics import Box
-from .document import IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
 from .report import Report
 from .styles import Cascade, Viewport, read_length, read_share
-from .transforms import compose, read_transform
 from .xml import Element, SVGError
 
 GRADIENTS = ("linearGradient", "radialGradient")

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
+from ..cubics import bounds
+from ..document import IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
+from ..transforms import apply_to, linear_part, similarity
 from . import basic_shapes
 from .colors import BLACK, read_color
-from .cubics import bounds
 from .dashes import dashed, read_pattern
-from .document import IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
 from .gradients import GRADIENTS, Find, Gradients
 from .normal_form import visible_paint
 from .outlines import FARTHEST, Outlines, is_dot
 from .path_data import read_path
 from .report import Report
 from .styles import DEFAULT_FONT_SIZE, Cascade, Viewport, read_length, read_share
-from .transforms import apply_to, linear_part, similarity
 from .xml import Element, SVGError
 
 MOST_POINTS = 2_000_000
