@@ -4,10 +4,14 @@ from comfy_api.latest import ComfyExtension, io
 
 from .descriptor import TextSourceDescriptor
 from .distillation import DistillationSampler
+from .image_to_svg import ImageToSVG
+from .load_svg import LoadSVG
 from .localized import MaskLocalizedGuidance
 from .measurement import MeasurementNode
 from .posterior import PosteriorLatentMatch
 from .proximal import ProximalDreamSampler
+from .svg_optimizer import SVGOptimizer
+from .svg_to_image import SVGToImage
 
 
 class DreamSamplerExtension(ComfyExtension):
@@ -16,9 +20,13 @@ class DreamSamplerExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             DistillationSampler,
+            ImageToSVG,
+            LoadSVG,
             MaskLocalizedGuidance,
             MeasurementNode,
             PosteriorLatentMatch,
             ProximalDreamSampler,
+            SVGOptimizer,
+            SVGToImage,
             TextSourceDescriptor,
         ]

@@ -189,6 +189,24 @@ def measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
         )
 
 
+def something_to_trace(image: Tensor | None) -> None:
+    """A picture for SVG Optimizer when it does nothing but trace."""
+    if image is None:
+        raise ValueError(
+            "steps is 0, which only traces a picture, and no picture is connected: connect one to input 'image', or "
+            "set steps to 1 or more (1000 is published)."
+        )
+
+
+def needed_for_steps(name: str, value: Any) -> None:
+    """An input that SVG Optimizer can only do without when it does nothing but trace."""
+    if value is None:
+        raise ValueError(
+            f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to trace a "
+            "picture without a model."
+        )
+
+
 def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: Any) -> None:
     """What a distillation needs is connected and its settings make sense."""
     host.model_path(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,18 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..guidance.generators import Generator, Latent, Pixels
-from ..guidance.methods import FLOW_TIME, METHODS, NOISE_POLICIES, Parts, Settings, plan
+from ..guidance.methods import FLOW_TIME, METHODS, NOISE_POLICIES, Settings, plan
 from ..guidance.noise import SeededNoise
-from ..guidance.objectives.base import NULL, SOURCE, TARGET, WEIGHTS, Objective
-from ..guidance.optimize import OPTIMIZERS, NonFiniteGradient, Step, optimise
+from ..guidance.objectives.base import NULL, SOURCE, TARGET, WEIGHTS
+from ..guidance.optimize import OPTIMIZERS, NonFiniteGradient, optimise
 from ..guidance.regularizers import L2ToSource
 from ..guidance.schedules import LEARNING_RATES, TIME_SCHEDULES
-from . import checks, host
-from .sockets import OBJECTIVE, ObjectiveSocket
-
-OWN = "method's own"
-"""The choice, in a list, of what the method was published with; in a number it is `UNSET`."""
-UNSET = -1
+from . import checks, host, reports, widgets
+from .sockets import OBJECTIVE, ObjectiveSocket, objective_of
+from .widgets import OWN
 
 
 class DistillationSampler(io.ComfyNode):
@@ -71,8 +68,8 @@ class DistillationSampler(io.ComfyNode):
             reference=latent_image if reference_latent is None else reference_latent,
             reference_input="latent_image" if reference_latent is None else "reference_latent",
         )
-        given = {name: value for name, value in settings.items() if value not in (UNSET, OWN)}
-        how = _settings(chosen, given, from_noise=(from_noise := _from_noise(start_from, chosen, samples)))
+        from_noise = _from_noise(start_from, chosen, samples)
+        how = _settings(chosen, widgets.given(settings), from_noise=from_noise)
         checks.distillation(model, chosen, how, vae)
         run = _Distillation(
             chosen=chosen,
@@ -83,6 +80,7 @@ class DistillationSampler(io.ComfyNode):
             source_weight=source_weight,
             model=model,
             vae=vae,
+            curve=reports.empty_curve(chosen.name),
         )
         (latent,) = host.run_method(
             run,
@@ -122,37 +120,30 @@ class _Distillation:
     source_weight: float
     model: Any
     vae: Any
-    curve: dict[str, Any] = field(default_factory=lambda: {"step": [], "t": [], "gradient_norm": [], "loss": []})
+    curve: dict[str, Any]
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
-        self.curve["method"] = self.chosen.name
         with host.gradients(), ExitStack() as stack:
             noise = SeededNoise(self.seeds)
             generator = self._generator(run, noise, stack)
+            reference = None if self.reference is None else run.to_model_scale(self.reference)
             pulls = [L2ToSource(run.latent, self.source_weight)] if self.source_weight else []
             walk = optimise(
                 run.prior,
                 generator,
-                self._objective(run, noise),
+                objective_of(self.chosen, self.settings, run, noise, reference, self.seeds[0]),
                 plan=plan(self.settings, run.prior, run.latent),
                 noise=noise,
                 regularizers=pulls,
             )
             try:
                 for step in walk:
-                    self._note(step)
+                    reports.note(self.curve, step)
                     run.progress(step.index, step.z, step.z)
             except NonFiniteGradient as error:
-                raise ValueError(self._broken(error)) from error
+                raise reports.broken(self.chosen.name, self.settings.steps, error) from error
             with torch.no_grad():
                 return (generator().clone(),)
-
-    def _objective(self, run: host.Run, noise: SeededNoise) -> Objective:
-        s, particles = self.settings, None
-        reference = None if self.reference is None else run.to_model_scale(self.reference)
-        if "particles" in self.chosen.method.needs:
-            particles = host.lora_particles(run, s.lora_rank, s.lora_learning_rate, self.seeds[0])
-        return self.chosen.method.objective(s, Parts(reference, particles, noise))
 
     def _generator(self, run: host.Run, noise: SeededNoise, stack: ExitStack) -> Generator:
         start = noise.like(run.latent) if self.from_noise else run.latent
@@ -169,20 +160,6 @@ class _Distillation:
 
     def _pictures(self, run: host.Run, latent: Tensor) -> Tensor:
         return host.decoded(self.vae, run.to_host_scale(latent)).clone()
-
-    def _note(self, step: Step) -> None:
-        self.curve["step"].append(step.index)
-        self.curve["t"].append(step.t.tolist())
-        self.curve["gradient_norm"].append(step.gradient_norm.tolist())
-        self.curve["loss"].append((0.5 * step.gradient_norm.square()).tolist())
-
-    def _broken(self, error: NonFiniteGradient) -> str:
-        times = ", ".join(f"{t:.3f}" for t in error.t.tolist())
-        return (
-            f"The gradient of '{self.chosen.name}' became NaN or infinite at step {error.index + 1} of "
-            f"{self.settings.steps} (t = {times}). The preview shows the last good picture. Lower learning_rate or "
-            "guidance_scale, or load the model in a wider type (bf16 or fp32 instead of fp16)."
-        )
 
 
 def _for_pixels(mask: Tensor | None, pictures: Tensor) -> Tensor | None:
@@ -210,31 +187,26 @@ def _main_inputs() -> list[io.Input]:
             tooltip="The gradient: bridge, vsd, csd, nfsd and sds make or change pictures; dds, flowedit and dvrf "
             "edit; full bridge is slow and exact. See the node's help for what each needs.",
         ),
-        _whole("steps", "Steps of the optimiser, each one call of the model.", high=100_000),
-        _number("learning_rate", "Size of a step.", high=1e6, step=0.001),
-        _number("guidance_scale", "Weight of the text in the gradient; bridge: of target minus source.", high=1e4),
-        _choice(
+        widgets.whole("steps", "Steps of the optimiser, each one call of the model.", high=100_000),
+        widgets.number("learning_rate", "Size of a step.", high=1e6, step=0.001),
+        widgets.number(
+            "guidance_scale", "Weight of the text in the gradient; bridge: of target minus source.", high=1e4
+        ),
+        widgets.choice(
             "time_schedule",
             list(TIME_SCHEDULES),
             "Noise levels visited: uniform draws them at random, annealed draws them lower and lower, descending walks "
             "down as sampling does.",
         ),
-        _choice(
+        widgets.choice(
             "noise_policy",
             list(NOISE_POLICIES),
             "Noise put in: fresh draws, one fixed draw, the estimated noise of the step before (with descending: "
             "DreamSampler), or the noise that inverting the picture finds (SDI; costs 2 x ode_steps model calls more).",
         ),
-        _number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
-        _number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=2**64 - 1,
-            control_after_generate=True,
-            tooltip="Seed of the noise, the times and the start. Item i of a batch uses seed + i.",
-        ),
+        widgets.number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
+        widgets.number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0),
+        widgets.seed("Seed of the noise, the times and the start. Item i of a batch uses seed + i."),
     ]
 
 
@@ -264,29 +236,29 @@ def _connections() -> list[io.Input]:
 
 def _fine_settings() -> list[io.Input]:
     return [
-        _choice(
+        widgets.choice(
             "start_from",
             ["latent", "noise"],
             "Where to begin: at latent_image, or at noise. The method's own is latent_image unless it is empty.",
             optional=True,
         ),
-        _choice("optimizer", list(OPTIMIZERS), "How the gradient moves the picture.", optional=True),
-        _choice(
+        widgets.choice("optimizer", list(OPTIMIZERS), "How the gradient moves the picture.", optional=True),
+        widgets.choice(
             "learning_rate_schedule",
             [*LEARNING_RATES, FLOW_TIME],
             "How learning_rate goes over the steps. flow time, with descending and sgd, makes an ODE solver of the "
             "optimiser (flowedit).",
             optional=True,
         ),
-        _choice(
+        widgets.choice(
             "weighting",
             list(WEIGHTS),
             "Weight of the gradient by noise level: 1-alpha_bar stresses layout, uniform treats all alike, snr turns "
             "noise into distance of pictures.",
             optional=True,
         ),
-        _number("eta", "Share of fresh noise in estimated or inverted noise.", high=1.0, optional=True),
-        _number(
+        widgets.number("eta", "Share of fresh noise in estimated or inverted noise.", high=1.0, optional=True),
+        widgets.number(
             "source_guidance_scale",
             "Guidance of the second prediction in dds, flowedit and dvrf; w2 of csd.",
             high=1e4,
@@ -302,36 +274,10 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
             tooltip="Pull back towards latent_image (squared distance); 0.1 is the published weight for edits by LMC.",
         ),
-        _number(
+        widgets.number(
             "first_stage", "Share of the steps that bridge and full bridge begin with sds.", high=1.0, optional=True
         ),
-        _whole("ode_steps", "Steps each way of full bridge, and of inverted noise.", high=1000, optional=True),
-        _whole("lora_rank", "vsd: rank of the LoRA that follows the pictures.", high=512, optional=True),
-        _number("lora_learning_rate", "vsd: the LoRA's learning rate.", high=1.0, step=1e-5, optional=True),
+        widgets.whole("ode_steps", "Steps each way of full bridge, and of inverted noise.", high=1000, optional=True),
+        widgets.whole("lora_rank", "vsd: rank of the LoRA that follows the pictures.", high=512, optional=True),
+        widgets.number("lora_learning_rate", "vsd: the LoRA's learning rate.", high=1.0, step=1e-5, optional=True),
     ]
-
-
-def _number(name: str, tooltip: str, *, high: float, step: float = 0.01, optional: bool = False) -> io.Input:
-    """A number that the method knows best."""
-    return io.Float.Input(
-        name,
-        default=UNSET,
-        min=UNSET,
-        max=high,
-        step=step,
-        round=False,
-        optional=optional,
-        tooltip=f"{tooltip} -1: the method's own.",
-    )
-
-
-def _whole(name: str, tooltip: str, *, high: int, optional: bool = False) -> io.Input:
-    """A whole number that the method knows best."""
-    return io.Int.Input(
-        name, default=UNSET, min=UNSET, max=high, optional=optional, tooltip=f"{tooltip} -1: the method's own."
-    )
-
-
-def _choice(name: str, options: list[str], tooltip: str, *, optional: bool = False) -> io.Input:
-    """A choice that the method knows best."""
-    return io.Combo.Input(name, options=[OWN, *options], default=OWN, optional=optional, tooltip=tooltip)

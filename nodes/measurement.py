@@ -15,7 +15,7 @@ from ..guidance.operators import (
     MotionBlur,
     SuperResolution,
 )
-from . import checks
+from . import checks, widgets
 from .sockets import MEASUREMENT
 
 OPERATORS = ("inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation")
@@ -87,14 +87,7 @@ class MeasurementNode(io.ComfyNode):
                     default=False,
                     tooltip="Damage the picture first: for trials on a good picture.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the simulated noise. Item i of a batch uses seed + i.",
-                ),
+                widgets.seed("Seed of the simulated noise. Item i of a batch uses seed + i."),
                 io.Mask.Input(
                     "mask",
                     optional=True,

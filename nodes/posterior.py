@@ -88,9 +88,15 @@ class PosteriorLatentMatch(io.ComfyNode):
         if checks.same_text(source, target):
             log.warning("Posterior Latent Match: source and target are the same text, so nothing will change.")
 
-        def pds(settings: Settings, parts: Parts) -> Objective:
-            return PDS(parts.delta(settings), posterior, identity_weight)
-
-        method = Method(PUBLISHED, frozenset({"source", "reference"}), pds, edits=True, lowest_time=LOWEST_TIME)
+        method = pds_method(posterior, identity_weight)
         own = {"guidance_scale": guidance_scale}
         return io.NodeOutput(ObjectiveSocket("pds", method, conditionings, source_latent, "source_latent", own))
+
+
+def pds_method(posterior: Posterior = "official", identity_weight: float = 1.0) -> Method:
+    """PDS as a method for a runner; the defaults are as published."""
+
+    def pds(settings: Settings, parts: Parts) -> Objective:
+        return PDS(parts.delta(settings), posterior, identity_weight)
+
+    return Method(PUBLISHED, frozenset({"source", "reference"}), pds, edits=True, lowest_time=LOWEST_TIME)

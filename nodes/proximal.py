@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..guidance.measurement import Measurement
 from ..guidance.proximal import DataSteps, ProximalSettings
-from . import checks, host
+from . import checks, host, widgets
 from .proximal_methods import Consistency, Edit, Restoration, StartFrom
 from .sockets import MEASUREMENT
 
@@ -94,14 +94,9 @@ class ProximalDreamSampler(io.ComfyNode):
                     default="normal",
                     tooltip="The host's noise schedule, climbed for the inversion and descended for the edit.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise; only used with eta above 0 or start_from noise. Item i of a "
-                    "batch uses seed + i.",
+                widgets.seed(
+                    "Seed of the noise; only used with eta above 0 or start_from noise. Item i of a "
+                    "batch uses seed + i."
                 ),
                 io.Mask.Input(
                     "mask",

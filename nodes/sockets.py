@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
-from ..guidance.methods import Method
+from ..guidance.methods import Method, Parts, Settings
+from ..guidance.noise import SeededNoise
+from ..guidance.objectives.base import Objective
+from . import host
 
 OBJECTIVE = io.Custom("DS_OBJECTIVE")
 MEASUREMENT = io.Custom("DS_MEASUREMENT")
@@ -29,3 +33,18 @@ class ObjectiveSocket:
     reference_input: str = "reference_latent"
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method that differ from the published ones."""
+
+
+def objective_of(
+    chosen: ObjectiveSocket,
+    settings: Settings,
+    run: host.Run,
+    noise: SeededNoise,
+    reference: Tensor | None,
+    seed: int,
+) -> Objective:
+    """The gradient field of a socket in a run; `reference` (1 or B, ...) is in model scale, `seed` starts a LoRA."""
+    particles = None
+    if "particles" in chosen.method.needs:
+        particles = host.lora_particles(run, settings.lora_rank, settings.lora_learning_rate, seed)
+    return chosen.method.objective(settings, Parts(reference, particles, noise))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,17 @@ def random_augmentation(
     shift = torch.eye(3, dtype=torch.float64).repeat(count, 1, 1)
     shift[:, :2, 2] = (draw[:, 9:] * room).floor()
     return Augmentation(perspective @ shift, *crop)
+
+
+class Views:
+    """Random views of pictures of `canvas` (height, width), of `crop`'s size: item i draws from `generators[i]`."""
+
+    def __init__(self, canvas: tuple[int, int], crop: tuple[int, int], generators: Sequence[torch.Generator]):
+        self._canvas, self._crop, self._generators = canvas, crop, generators
+
+    def __call__(self) -> Augmentation:
+        views = [random_augmentation(*self._canvas, g, crop=self._crop).homographies for g in self._generators]
+        return Augmentation(torch.cat(views), *self._crop)
 
 
 def _homography(start: Tensor, end: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ class Color(NamedTuple):
     blue: float
 
 
+BLACK, WHITE = Color(0.0, 0.0, 0.0), Color(1.0, 1.0, 1.0)
+
+
 @dataclass(frozen=True)
 class Stop:
     """A colour of a gradient at `offset` in [0, 1], with an opacity in [0, 1]."""

@@ -56,7 +56,7 @@ def random_closed(
 
     Each control point is moved along x and y by up to `jitter` of the radius, so that no two are the same shape.
     """
-    circles = circle(_anywhere(count, height, width, generator), radius, segments)
+    circles = circle(anywhere(count, height, width, generator), radius, segments)
     return circles + jitter * radius * (2 * _uniform(circles.shape, generator) - 1)
 
 
@@ -74,7 +74,7 @@ def random_strokes(
     They start anywhere on the canvas and may leave it. Paintings take 1 to 3 segments and widths that are optimised,
     VectorFusion's sketches 16 black strokes of 5 segments, 6 pixels wide.
     """
-    start = _anywhere(count, height, width, generator)[:, None]
+    start = anywhere(count, height, width, generator)[:, None]
     steps = step * (2 * _uniform((count, 3 * segments, 2), generator) - 1)
     return torch.cat([start, start + steps.cumsum(1)], 1)
 
@@ -91,9 +91,25 @@ def pixel_grid(rows: int, columns: int, height: int, width: int) -> Tensor:
     """
     unit = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     corners = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(-1)[:, None] + unit
-    corners = corners * torch.tensor([width / columns, height / rows])
+    return polygons(corners * torch.tensor([width / columns, height / rows]))
+
+
+def polygons(corners: Tensor) -> Tensor:
+    """Closed contours of straight cubics (N, 3 k, 2) from their corners (N, k, 2)."""
     sides = corners.roll(-1, 1) - corners
-    return (corners[:, :, None] + torch.tensor(THIRDS)[:, None] * sides[:, :, None]).flatten(1, 2)
+    thirds = torch.tensor(THIRDS, dtype=corners.dtype, device=corners.device)[:, None]
+    return (corners[:, :, None] + thirds * sides[:, :, None]).flatten(1, 2)
+
+
+def random_polygons(centres: Tensor, radius: float, generator: torch.Generator, corners: int = 3) -> Tensor:
+    """Polygons (N, 3 corners, 2) around `centres` (N, 2), their corners anywhere on circles of half to all the radius.
+
+    The corners are in order around the centre, so no sides cross.
+    """
+    turn, far = _uniform((len(centres), corners), generator), 0.5 + 0.5 * _uniform((len(centres), corners), generator)
+    angle = 2 * math.pi * (torch.arange(corners) + turn) / corners
+    around = torch.stack([angle.cos(), angle.sin()], -1)
+    return polygons(centres[:, None] + radius * far[..., None] * around)
 
 
 def component_centres(rendered: Tensor, target: Tensor, count: int, generator: torch.Generator) -> Centres:
@@ -206,7 +222,8 @@ def _centres(places: list[Tensor], target: Tensor) -> Centres:
     return Centres(torch.stack([columns, rows], 1) + 0.5, target[:, rows, columns].mT)
 
 
-def _anywhere(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+def anywhere(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Places (count, 2) anywhere on the canvas."""
     size = torch.tensor([width, height], device=generator.device)
     return size * _uniform((count, 2), generator)
 

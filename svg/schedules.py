@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -75,6 +75,14 @@ class LearningRates:
             "color": other * self.color,
             "background": other * self.background,
         }
+
+    def faster(self, factor: float) -> LearningRates:
+        """All rates times a factor."""
+        return replace(self.scaled(factor), color=factor * self.color, background=factor * self.background)
+
+    def scaled(self, factor: float) -> LearningRates:
+        """The rates on a canvas `factor` times as large: lengths grow, colours do not."""
+        return replace(self, points=factor * self.points, width=factor * self.width)
 
     def adam(self, parameters: Mapping[str, Iterable[Tensor]]) -> Adam:
         """An optimiser of the parameters, by the names that `at` gives; each name is a parameter group.

@@ -5,11 +5,12 @@ from inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hook
 previews and cancelling work as they do for the host's samplers.
 """
 
-from .gradients import gradients
+from .gradients import gradients, ordinary
 from .lora import lora_particles
 from .model import (
     SCHEDULERS,
     distilled_guidance,
+    empty_latent,
     fitted_latent,
     latent_channels,
     latent_has_frames,
@@ -19,7 +20,9 @@ from .model import (
     whole_range,
 )
 from .posterior_gradient import PosteriorGradient
+from .progress import Previews, device
 from .sampling import Method, Run, run_method
+from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value, with_progress
 from .text import blocked, show_on_node, tokens
 from .vae import HostAutoencoder, autoencoder, decoded
 
@@ -28,21 +31,31 @@ __all__ = [
     "HostAutoencoder",
     "Method",
     "PosteriorGradient",
+    "Previews",
     "Run",
     "autoencoder",
     "blocked",
     "decoded",
+    "device",
     "distilled_guidance",
+    "empty_latent",
     "fitted_latent",
     "gradients",
+    "input_svg",
+    "input_svg_names",
     "latent_channels",
     "latent_has_frames",
     "lora_particles",
     "model_path",
+    "ordinary",
     "path_of",
     "run_method",
     "schedule",
     "show_on_node",
+    "svg_files",
+    "svg_previews",
+    "svg_value",
     "tokens",
     "whole_range",
+    "with_progress",
 ]

@@ -73,6 +73,11 @@ def fitted_latent(model: Any, samples: Tensor) -> Tensor:
     return comfy.sample.fix_empty_latent_channels(model, samples)
 
 
+def empty_latent(model: Any, count: int, height: int, width: int) -> Tensor:
+    """A LATENT's tensor of `count` empty pictures of some cells for the MODEL."""
+    return fitted_latent(model, torch.zeros(count, 4, height, width))
+
+
 def latent_channels(model: Any) -> int:
     """How many latent channels the MODEL works on."""
     return model.get_model_object("latent_format").latent_channels

@@ -55,25 +55,25 @@ def run_method(
     conditionings: dict[str, Any],
     samples: Tensor,
     sigmas: Tensor,
-    evaluations: int,
+    evaluations: int | None,
     seed: int,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Run `method` on a MODEL with named CONDITIONINGs and return its latents in the host's convention.
 
     `samples` (B, C, H, W) or (B, C, 1, H, W) is a LATENT's tensor; `mask` (B or 1, 1, ..., H, W) may have any
-    resolution; `evaluations` is how many steps the method reports.
+    resolution; `evaluations` is how many steps the method reports, None if it shows its progress itself.
     """
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
-    sampler = _MethodSampler(method, evaluations)
+    sampler = _MethodSampler(method, evaluations or 0)
     guider.sample(
         torch.zeros(samples.shape),
         samples,
         sampler,
         sigmas,
         denoise_mask=mask,
-        callback=latent_preview.prepare_callback(model, evaluations),
+        callback=latent_preview.prepare_callback(model, evaluations) if evaluations else None,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )

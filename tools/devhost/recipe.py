@@ -51,6 +51,7 @@ EXTRAS = {
         "pytest-timeout==2.4.0",
         "hypothesis==6.168.5",  # the newest that Python 3.10 has
         "resvg-py==0.5.0",
+        "vtracer==0.6.15",
         "ruff==0.17.5",
         "pyright[nodejs]==1.1.414",  # with Node.js from the registry: no download at the first run
         "matplotlib==3.10.8",  # the newest that Python 3.10 has

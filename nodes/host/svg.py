@@ -1,0 +1,89 @@
+"""The host's SVG sockets and the SVG files in its input folder, and its progress over a list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import comfy.utils
+import folder_paths
+from comfy_api.latest import io
+
+Item = TypeVar("Item")
+SUFFIX = ".svg"
+
+
+def svg_value(files: Iterable[bytes]) -> Any:
+    """SVG files as the value of an SVG socket."""
+    return _svg_class()([BytesIO(file) for file in files])
+
+
+def svg_files(name: str, value: Any) -> list[bytes]:
+    """The files in the value of the SVG socket `name`, at least one.
+
+    Raises ValueError for a value that is no SVG, and for one without drawings.
+    """
+    # By what it holds, not by its class: packs bring classes of their own, and an old host loads its own one twice.
+    streams = getattr(value, "data", None)
+    if not isinstance(streams, list) or not all(isinstance(stream, BytesIO) for stream in streams):
+        raise ValueError(
+            f"Input '{name}' holds no SVG but a value of type {type(value).__name__}: connect Load SVG or another node "
+            "with an SVG output."
+        )
+    if not streams:
+        raise ValueError(f"Input '{name}' holds no drawings: check the node that makes them.")
+    return [stream.getvalue() for stream in streams]
+
+
+def input_svg_names() -> list[str]:
+    """The names of the SVG files in the host's input folder, sorted."""
+    files = Path(folder_paths.get_input_directory()).glob("*")
+    return sorted(file.name for file in files if file.suffix.lower() == SUFFIX and file.is_file())
+
+
+def input_svg(name: str) -> Path:
+    """The SVG file of a name, which may have a folder before it or " [input]" behind it.
+
+    Raises ValueError for a name that leads out of the input folder, is none of an SVG file, or belongs to no file.
+    """
+    path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))
+    if not path.is_relative_to(os.path.abspath(folder_paths.get_input_directory())):
+        raise ValueError(f"'{name}' is not in ComfyUI's input folder: put the file there, or upload it.")
+    if path.suffix.lower() != SUFFIX:
+        raise ValueError(f"'{name}' is no {SUFFIX} file: choose one, or load a picture with Load Image.")
+    if not path.is_file():
+        raise ValueError(f"There is no file '{name}' in ComfyUI's input folder: upload it, or choose another.")
+    return path
+
+
+def with_progress(items: Sequence[Item]) -> Iterator[Item]:
+    """The items, with progress on the node after each, where the host also notices that the user cancelled."""
+    bar = comfy.utils.ProgressBar(len(items))
+    for item in items:
+        yield item
+        bar.update(1)
+
+
+def svg_previews(files: Iterable[bytes]) -> list[dict[str, str]]:
+    """SVG files in the host's temporary folder, as the node's `images` to show."""
+    shown = []
+    for file in files:
+        folder, name, number, subfolder, _ = folder_paths.get_save_image_path(
+            "DreamSampler", folder_paths.get_temp_directory()
+        )
+        place = Path(folder, f"{name}_{number:05}_{SUFFIX}")
+        place.write_bytes(file)
+        shown.append({"filename": place.name, "subfolder": subfolder, "type": "temp"})
+    return shown
+
+
+def _svg_class() -> Any:
+    """What the host makes values of SVG sockets of."""
+    if io.SVG.Type is not Any:
+        return io.SVG.Type
+    from comfy_extras.nodes_images import SVG  # before 0.8.0; not importable outside a server
+
+    return SVG

@@ -1,0 +1,160 @@
+"""What SVG Optimizer does: how its drawings begin, and how they are distilled inside the host's sampling."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..guidance.measurement import Measurement
+from ..guidance.methods import Settings, plan
+from ..guidance.noise import MAX_SEED, SeededNoise
+from ..guidance.optimize import Descent, NonFiniteGradient, Plan, optimise
+from ..guidance.regularizers import Loss
+from ..svg.art_styles import ArtStyle
+from ..svg.augmentation import Augmentation
+from ..svg.document import Document
+from ..svg.drawing import Drawing, Drawings
+from ..svg.jobs import Job, Terms, rates_of, renews
+from ..svg.schedules import LearningRates
+from ..svg.terms import CalmColors, Crossing, Fidelity, pull_to_estimate
+from ..svg.tracing import Tracer, Tracing
+from . import host, reports
+from .sockets import ObjectiveSocket, objective_of
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+SHUFFLE = 0x5E_ED_0F_DA_BB_1E
+"""Keeps where paths start and how they are viewed apart from the noise of the same seed."""
+
+
+def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Random numbers for the drawings, one stream for each."""
+    return [torch.Generator().manual_seed((seed ^ SHUFFLE) % MAX_SEED) for seed in seeds]
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How drawings begin: as `documents`, as paths anywhere, and fitted to `targets` (B, 3, H, W) if there are any."""
+
+    style: ArtStyle
+    count: int
+    documents: Sequence[Document] | None
+    targets: Tensor | None
+    tracing: Tracing
+    canvas: Size
+    device: torch.device
+
+    @property
+    def steps(self) -> int:
+        """How many steps of fitting it takes."""
+        if self.targets is None:
+            return 0
+        groups = 1 if self.documents or self.style.at is None else min(self.tracing.groups, self.count)
+        return groups * self.tracing.steps
+
+    def drawings(self, generators: Sequence[torch.Generator], show: host.Previews) -> Sequence[Drawing]:
+        """One drawing for each random generator."""
+        drawings: Sequence[Drawing] = []
+        if self.documents or self.targets is None:
+            drawings = [self._first(n, generator) for n, generator in enumerate(generators)]
+        if self.targets is None or not self.tracing.steps:
+            return drawings
+        with host.gradients():
+            tracer = Tracer(host.ordinary(self.targets.to(self.device)), self.tracing)
+            fits = tracer.fitted(drawings) if drawings else tracer.traced(self.style, self.count, generators)
+            for fit in fits:
+                drawings = fit.drawings
+                show(fit.index + 1, fit.pictures[0])
+        return drawings
+
+    def _first(self, n: int, generator: torch.Generator) -> Drawing:
+        with host.gradients():
+            like = torch.empty(0, device=self.device)
+            if self.documents:
+                return Drawing(self.documents[n % len(self.documents)], *self.canvas, like)
+            return self.style.start(self.count, self.canvas, generator, like)
+
+
+@dataclass(frozen=True)
+class DrawingDistillation:
+    """A whole distillation of one batch of drawings, which it changes in place."""
+
+    drawings: Sequence[Drawing]
+    job: Job
+    style: ArtStyle
+    chosen: ObjectiveSocket
+    settings: Settings
+    reference: Tensor | None
+    measurement: Measurement | None
+    terms: Terms
+    crossing: float
+    pace: float
+    views: Callable[[], Augmentation] | None
+    canvas: Size
+    seeds: Sequence[int]
+    generators: Sequence[torch.Generator]
+    model: Any
+    vae: Any
+    show: Callable[[int, Tensor], None]
+    curve: dict[str, Any]
+
+    def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
+        with host.gradients(), host.autoencoder(self.vae, self.model, run) as autoencoder:
+            made = Drawings(self.drawings, autoencoder.encode, self.views)
+            rates = rates_of(self.job, self.style, self.canvas).faster(self.pace)
+            optimizer = rates.adam(made.groups)
+            noise = SeededNoise(self.seeds)
+            walk = optimise(
+                run.prior,
+                made,
+                objective_of(self.chosen, self.settings, run, noise, self._reference(run, made), self.seeds[0]),
+                plan=self._plan(run, rates, optimizer),
+                noise=noise,
+                losses=self._losses(run, made),
+            )
+            try:
+                for step in walk:
+                    reports.note(self.curve, step)
+                    self.show(step.index + 1, made.pictures[0])
+                    self._renew(step.index, optimizer)
+            except NonFiniteGradient as error:
+                raise reports.broken(self.chosen.name, self.settings.steps, error) from error
+        return (run.latent,)
+
+    def _plan(self, run: host.Run, rates: LearningRates, optimizer: torch.optim.Optimizer) -> Plan:
+        chosen = plan(self.settings, run.prior, run.latent)
+        descent = Descent(optimizer, lambda step: rates.set(optimizer, step / self.settings.steps))
+        weight = chosen.weight
+        if self.measurement is not None:
+            weight = pull_to_estimate(self.terms.sds, run.latent[0].numel())
+        return dataclasses.replace(chosen, descent=lambda _: descent, weight=weight)
+
+    def _losses(self, run: host.Run, made: Drawings) -> list[Loss]:
+        losses: list[Loss] = []
+        if self.crossing and self.job != "edit":
+            losses.append(Crossing(made, self.crossing))
+        if self.style.saturation and self.job in ("draw", "refine"):
+            losses.append(CalmColors(made, self.style.saturation))
+        if self.measurement is not None:
+            losses.append(Fidelity(made, self.measurement, run.prior.path, self.terms.data))
+        return losses
+
+    def _reference(self, run: host.Run, made: Drawings) -> Tensor | None:
+        """What the objective compares with: by default the drawings as they begin."""
+        if "reference" not in self.chosen.method.needs:
+            return None
+        if self.reference is not None:
+            return run.to_model_scale(self.reference)
+        with torch.no_grad():
+            return made.encoded(made.pictures)
+
+    def _renew(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        if self.job in ("draw", "refine") and renews(step, self.settings.steps):
+            for drawing, generator in zip(self.drawings, self.generators):
+                self.style.renew(drawing, self.canvas, generator, optimizer)

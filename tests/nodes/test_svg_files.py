@@ -1,0 +1,644 @@
+"""Load SVG, SVG to Image and Image to SVG, against the host's own nodes, resvg and vtracer itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import comfy.model_management
+import dreamsampler_pack
+import folder_paths
+import numpy as np
+import pytest
+import torch
+import vtracer
+from comfy_api.latest import io
+from comfy_client import ComfyClient, ExecutionFailed, PromptRefused
+from devhost import locate
+from dreamsampler_pack.nodes import host
+from dreamsampler_pack.nodes.image_to_svg import ImageToSVG
+from dreamsampler_pack.nodes.load_svg import LoadSVG
+from dreamsampler_pack.nodes.svg_to_image import SVGToImage
+from dreamsampler_pack.svg.markup.parser import parse
+from host_oracle import progress_hook
+from PIL import Image
+from svg_oracle import DOCUMENTS, SAME, render, svg
+from torch import Tensor
+
+
+def imported(name: str) -> Any:
+    """A module of the host that needs its `server`, as in a server."""
+    import_module("nodes")
+    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` before the one its server means
+    try:
+        import_module("utils.install_util")
+        return import_module(name)
+    finally:
+        sys.path.remove(str(locate().comfyui))
+
+
+CORE = imported("comfy_extras.nodes_images")
+SVG = CORE.SVG
+
+SQUARE = svg('<rect x="25" y="25" width="50" height="50" fill="#f00"/>')
+WIDE = svg('<rect width="40" height="20" fill="#00f"/>', 'viewBox="0 0 40 20"')
+SOFT = svg('<circle cx="50" cy="50" r="31.3" fill="#c84" opacity=".6"/><path d="M0 0L90 40L20 95z" fill="#0a7"/>')
+
+
+def value(*files: str | bytes) -> Any:
+    """Files as the host has them on its sockets."""
+    return SVG([BytesIO(file if isinstance(file, bytes) else file.encode()) for file in files])
+
+
+def contents(output: Any) -> list[bytes]:
+    return [stream.getvalue() for stream in output.args[0].data]
+
+
+def shown(output: Any) -> str:
+    (text,) = output.ui.as_dict()["text"]
+    return text
+
+
+@torch.inference_mode()
+def drawn(*files: str, width: int = 64, height: int = 0, background: str = "white") -> tuple[Tensor, Tensor]:
+    """SVG to Image's image and mask, as the host gets them."""
+    image, mask = SVGToImage.execute(value(*files), width, height, background).args
+    return image, mask
+
+
+TRACING: dict[str, Any] = {
+    "mode": "colour",
+    "shapes": "spline",
+    "stacking": "stacked",
+    "filter_speckle": 4,
+    "color_precision": 6,
+    "layer_difference": 16,
+    "corner_threshold": 60,
+    "length_threshold": 4.0,
+    "splice_threshold": 45,
+    "path_precision": 2,
+}
+
+
+@torch.inference_mode()
+def traced(image: Tensor, **settings: Any) -> list[str]:
+    """Image to SVG's drawings, as the host gets them."""
+    return [file.decode() for file in contents(ImageToSVG.execute(image, **{**TRACING, **settings}))]
+
+
+def flat(width: int = 80, height: int = 60) -> Tensor:
+    """A picture (1, height, width, 3) of three flat colours, of edges that are no pixels'."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    picture = torch.tensor((1.0, 0.9, 0.6)).repeat(height, width, 1)
+    picture[(x - 30).square() + (y - 28).square() < 20**2] = torch.tensor((0.1, 0.3, 0.8))
+    picture[(x > 45) & (y > 35) & (x - y < 28)] = torch.tensor((0.7, 0.1, 0.2))
+    return picture[None]
+
+
+def psnr(one: Tensor, other: Tensor) -> float:
+    return float(-10 * (one - other).square().mean().log10())
+
+
+# Load SVG
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Iterator[Path]:
+    """An input folder of the host's, in a folder with a drawing beside it."""
+    before = folder_paths.get_input_directory()
+    folder = tmp_path / "input"
+    folder.mkdir()
+    (tmp_path / "outside.svg").write_text(SQUARE)
+    folder_paths.set_input_directory(str(folder))
+    yield folder
+    folder_paths.set_input_directory(before)
+
+
+LATIN = '<?xml version="1.0" encoding="ISO-8859-1"?>\r\n<svg viewBox="0 0 9 9" xmlns="http://www.w3.org/2000/svg">\
+<metadata>{"prompt": "café"}</metadata><path d="M0 0h9v9z"/></svg>'.encode("latin-1")
+
+
+def test_loads_the_file_as_it_is(inputs: Path):
+    (inputs / "latin.svg").write_bytes(LATIN)
+    output = LoadSVG.execute("latin.svg")
+    assert contents(output) == [LATIN]
+    assert isinstance(output.args[0], SVG)
+    assert shown(output) == "9 x 9, 1 shape."
+
+
+def test_its_values_are_of_the_class_that_newer_hosts_name(inputs: Path, monkeypatch: pytest.MonkeyPatch):
+    class Newer(SVG):
+        """From 0.8.0 on the host's own class is the type of its socket."""
+
+    monkeypatch.setattr(io.SVG, "Type", Newer)
+    (inputs / "a.svg").write_text(SQUARE)
+    assert type(LoadSVG.execute("a.svg").args[0]) is Newer
+
+
+def test_the_hosts_node_saves_what_was_loaded(inputs: Path, tmp_path: Path):
+    (inputs / "a.svg").write_text(SOFT)
+    save = CORE.SaveSVGNode()
+    save.output_dir = str(tmp_path)
+    (saved,) = save.save_svg(LoadSVG.execute("a.svg").args[0], "again")["ui"]["images"]
+    assert (tmp_path / saved["filename"]).read_text() == SOFT
+
+
+def test_lists_drawings_in_the_input_folder(inputs: Path):
+    for name in ("b.svg", "A.SVG", "picture.png", "svg", "c.svg.txt"):
+        (inputs / name).write_text(SQUARE)
+    (inputs / "folder.svg").mkdir()
+    (options,) = LoadSVG.INPUT_TYPES()["required"]["file"][:1]
+    details = LoadSVG.INPUT_TYPES()["required"]["file"][1]
+    assert (details["options"] if options == "COMBO" else options) == ["A.SVG", "b.svg"]
+    assert details["image_upload"] is True
+    folder_paths.set_input_directory(str(inputs / "missing"))
+    assert host.input_svg_names() == []
+
+
+@pytest.mark.parametrize("name", ["a.svg", "a.svg [input]", "in/deep.svg", "in/../a.svg", "in/UPPER.SVG"])
+def test_names_in_the_input_folder_are_good(inputs: Path, name: str):
+    (inputs / "in").mkdir()
+    for file in ("a.svg", "in/deep.svg", "in/UPPER.SVG"):
+        (inputs / file).write_text(SQUARE)
+    assert LoadSVG.validate_inputs(name) is True
+    assert contents(LoadSVG.execute(name)) == [SQUARE.encode()]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../outside.svg", "is not in ComfyUI's input folder: put the file there"),
+        ("in/../../outside.svg", "is not in ComfyUI's input folder"),
+        ("{folder}/outside.svg", "is not in ComfyUI's input folder"),
+        ("../input-other/a.svg", "is not in ComfyUI's input folder"),
+        ("outside.svg [output]", "is not in ComfyUI's input folder"),
+        ("outside.svg [temp]", "is not in ComfyUI's input folder"),
+        ("none.svg", "There is no file 'none.svg' in ComfyUI's input folder: upload it"),
+        ("folder.svg", "There is no file 'folder.svg'"),
+        ("a\0.svg", "There is no file"),
+        ("picture.png", "'picture.png' is no .svg file: choose one, or load a picture with Load Image"),
+        ("", "is no .svg file"),
+    ],
+)
+def test_other_names_are_refused_before_anything_is_read(inputs: Path, name: str, words: str):
+    other = inputs.parent / "input-other"
+    for folder in (other, inputs / "folder.svg", inputs / "in"):
+        folder.mkdir()
+    for file in (other / "a.svg", inputs / "picture.png"):
+        file.write_text(SQUARE)
+    name = name.format(folder=inputs.parent)
+    before = folder_paths.get_output_directory(), folder_paths.get_temp_directory()
+    folder_paths.set_output_directory(str(inputs.parent))
+    folder_paths.set_temp_directory(str(inputs.parent))
+    try:
+        said = LoadSVG.validate_inputs(name)
+        assert isinstance(said, str) and words in said and said.endswith(".")
+        for method in (LoadSVG.fingerprint_inputs, LoadSVG.execute):
+            with pytest.raises(ValueError) as refusal:
+                method(name)
+            assert str(refusal.value) == said
+    finally:
+        folder_paths.set_output_directory(before[0])
+        folder_paths.set_temp_directory(before[1])
+
+
+def test_runs_again_only_when_the_drawing_changed(inputs: Path):
+    file = inputs / "a.svg"
+    file.write_text(SQUARE)
+    first = LoadSVG.fingerprint_inputs("a.svg")
+    file.touch()
+    assert LoadSVG.fingerprint_inputs("a.svg") == first
+    file.write_text(WIDE)
+    assert LoadSVG.fingerprint_inputs("a.svg") != first
+
+
+def test_shows_what_is_not_drawn(inputs: Path, caplog: pytest.LogCaptureFixture):
+    (inputs / "a.svg").write_text(svg('<text>a</text><g filter="url(#f)"><path d="M0 0h9v9z"/><path d="M0 0h9z"/></g>'))
+    output = LoadSVG.execute("a.svg")
+    assert shown(output).split("\n\n") == [
+        "100 x 100, 2 shapes.",
+        "<text> is not drawn: <text> in line 1.",
+        "The property filter is ignored: <g> in line 1.",
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Load SVG: a.svg: <text> is not drawn: <text> in line 1.",
+        "Load SVG: a.svg: The property filter is ignored: <g> in line 1.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not well-formed XML"),
+        ("<svg", "not well-formed XML"),
+        ("<html/>", "outermost element is <html>"),
+        ("\x89PNG", "not well-formed XML"),
+        ('<svg viewBox="0 0 9 9"/>', "holds nothing that can be drawn"),
+        ('<svg viewBox="0 0 0 9"><path d="M0 0h9v9z"/></svg>', "give <svg> a viewBox with sides from"),
+        ('<svg width="0" height="9"><path d="M0 0h9v9z"/></svg>', "set it above 0"),
+    ],
+)
+def test_a_file_that_cannot_be_drawn_is_an_error_that_names_it(inputs: Path, content: str, words: str):
+    (inputs / "bad.svg").write_text(content)
+    with pytest.raises(ValueError, match=words) as refusal:
+        LoadSVG.execute("bad.svg")
+    message = str(refusal.value)
+    assert message.startswith("The file 'bad.svg' cannot be used. The ") and message.endswith(".")
+
+
+# SVG to Image
+
+FEW = ("radial gradients", "translucent groups", "skewed dashes", "even-odd", "round dots")
+
+
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize(("background", "grey"), [("white", 1.0), ("black", 0.0)])
+def test_draws_on_a_background_what_resvg_draws_on_it(name: str, background: str, grey: float):
+    image, mask = drawn(DOCUMENTS[name], width=128, background=background)
+    theirs = render(DOCUMENTS[name], 128)
+    expected = theirs[..., :3] + grey * (1 - theirs[..., 3:])
+    assert image.shape == (1, 128, 128, 3) and mask.shape == (1, 128, 128)
+    assert image.dtype == mask.dtype == torch.float32
+    assert np.abs(image[0].numpy() - expected).mean() < 2 * SAME
+    assert np.abs(mask[0].numpy() - (1 - theirs[..., 3])).mean() < 2 * SAME
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_transparent_drawing_is_what_load_image_makes_of_its_picture(name: str, inputs: Path):
+    pixels = render(DOCUMENTS[name], 128)
+    alpha = pixels[..., 3:]
+    straight = np.divide(pixels[..., :3], alpha, out=np.zeros_like(pixels[..., :3]), where=alpha > 0)
+    picture = np.concatenate([straight, alpha], axis=-1)
+    Image.fromarray((picture * 255).round().astype(np.uint8)).save(inputs / "resvg.png")
+    expected, expected_mask = import_module("nodes").LoadImage().load_image("resvg.png")
+
+    image, mask = drawn(DOCUMENTS[name], width=128, background="transparent")
+    assert (mask - expected_mask).abs().mean() < 2 * SAME
+    seen = expected_mask < 0.75  # where there is little alpha, eight bits leave little of the colour
+    assert (image - expected)[seen].abs().mean() < 2 * SAME
+
+
+def test_edges_of_a_transparent_drawing_have_its_full_colour():
+    image, mask = drawn(svg('<circle cx="50" cy="50" r="33.3" fill="#f80"/>'), background="transparent")
+    edge = (mask > 0.01) & (mask < 0.99)
+    assert edge.sum() > 50
+    torch.testing.assert_close(image[mask < 1], torch.tensor((1, 136 / 255, 0)).expand_as(image[mask < 1]))
+    assert not image[mask == 1].any()
+
+
+def test_the_three_backgrounds_tell_of_one_drawing():
+    straight, mask = drawn(SOFT, background="transparent")
+    alpha = 1 - mask[..., None]
+    for background, grey in (("white", 1.0), ("black", 0.0)):
+        image, same = drawn(SOFT, background=background)
+        assert torch.equal(mask, same)
+        torch.testing.assert_close(image, straight * alpha + grey * (1 - alpha), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("file", "width", "height", "size"),
+    [
+        (SQUARE, 64, 0, (64, 64)),
+        (WIDE, 64, 0, (64, 32)),
+        (WIDE, 0, 64, (128, 64)),
+        (WIDE, 33, 0, (33, 16)),
+        (WIDE, 64, 64, (64, 64)),
+        (WIDE, 7, 50, (7, 50)),
+        (DOCUMENTS["other proportions"], 64, 0, (64, 64)),
+        (DOCUMENTS["no viewBox"], 64, 0, (64, 32)),
+        (svg('<rect width="9" height="9"/>', 'viewBox="0 0 40 20" width="100%" height="100%"'), 64, 0, (64, 32)),
+        (svg('<rect width="9" height="9"/>', 'viewBox="0 0 40 20" width="300"'), 64, 0, (64, 32)),
+        (svg('<rect width="9" height="9"/>', 'viewBox="0 0 9 9" width="1in" height="72pt"'), 64, 0, (64, 64)),
+        (svg('<rect width="9" height="9"/>', 'viewBox="0 0 4000 1"'), 64, 0, (64, 1)),
+    ],
+)
+def test_sizes(file: str, width: int, height: int, size: tuple[int, int]):
+    image, mask = drawn(file, width=width, height=height)
+    assert (image.shape[2], image.shape[1]) == size
+    assert mask.shape == image.shape[:3]
+
+
+def test_a_drawing_of_other_proportions_is_fitted_in_and_centred():
+    image, mask = drawn(WIDE, width=64, height=64, background="black")
+    covered = torch.zeros(64, 64)
+    covered[16:48] = 1
+    torch.testing.assert_close(1 - mask[0], covered)
+    torch.testing.assert_close(image[0, ..., 2], covered)
+
+
+def test_a_batch_has_the_size_of_its_first_drawing():
+    image, mask = drawn(SQUARE, WIDE, SOFT)
+    assert image.shape == (3, 64, 64, 3)
+    for n, file in enumerate((SQUARE, WIDE, SOFT)):
+        alone, alone_mask = drawn(file, height=64)
+        assert torch.equal(image[n], alone[0]) and torch.equal(mask[n], alone_mask[0])
+    assert drawn(WIDE, SQUARE)[0].shape == (2, 32, 64, 3)
+
+
+def test_pictures_and_masks_keep_to_their_range():
+    shapes = "".join(f'<circle cx="{n}" cy="50" r="{n / 3}" fill="#fff" opacity=".9"/>' for n in range(100))
+    for background in ("white", "black", "transparent"):
+        for tensor in drawn(svg(shapes), background=background):
+            assert tensor.min() >= 0 and tensor.max() <= 1
+
+
+def test_a_drawing_beside_its_canvas_leaves_it_bare():
+    image, mask = drawn(svg('<rect x="200" y="200" width="9" height="9"/>'))
+    assert (image == 1).all() and (mask == 1).all()
+
+
+def test_the_drawings_are_left_alone():
+    given = value(SQUARE)
+    given.data[0].seek(5)
+    for _ in range(2):
+        SVGToImage.execute(given, 16, 0, "white")
+    assert given.data[0].tell() == 5 and given.data[0].getvalue() == SQUARE.encode()
+
+
+def test_reads_values_of_other_classes():
+    other = SimpleNamespace(data=[BytesIO(SQUARE.encode())])  # as packs and other copies of the host's class make them
+    image, _ = SVGToImage.execute(other, 64, 0, "white").args
+    assert torch.equal(image, drawn(SQUARE)[0])
+
+
+def test_batches_show_progress_and_can_be_cancelled():
+    seen = []
+
+    def listen(value: int, total: int, *_: Any, **__: Any) -> None:
+        seen.append((value, total))
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    with progress_hook(listen):
+        drawn(SQUARE, WIDE, SOFT)
+        traced(torch.cat([noise(0), noise(1)]))
+        assert seen == [(1, 3), (2, 3), (3, 3), (1, 2), (2, 2)]
+        comfy.model_management.interrupt_current_processing(True)
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            drawn(SQUARE, WIDE, SOFT)
+    assert seen[5:] == [(1, 3)]
+
+
+REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "nothing": (None, {}, "Input 'svg' holds no SVG but a value of type NoneType: connect Load SVG or another node"),
+    "text": (SQUARE, {}, "Input 'svg' holds no SVG but a value of type str: connect Load SVG"),
+    "picture": (torch.zeros(1, 8, 8, 3), {}, "Input 'svg' holds no SVG but a value of type Tensor: connect Load SVG"),
+    "number": (SimpleNamespace(data=5), {}, "Input 'svg' holds no SVG but a value of type SimpleNamespace: connect"),
+    "texts": (SVG([SQUARE]), {}, "Input 'svg' holds no SVG but a value of type SVG: connect Load SVG"),
+    "no drawings": (SVG([]), {}, "Input 'svg' holds no drawings: check the node that makes them"),
+    "empty": (value(SQUARE, ""), {}, "Drawing 2 on input 'svg' cannot be drawn. The document is not well-formed XML"),
+    "no shapes": (value(svg("")), {}, "Drawing 1 on input 'svg' cannot be drawn. The document holds nothing"),
+    "no canvas": (value("<svg><path d='M0 0h9v9z'/></svg>"), {}, "Drawing 1 .* how large its canvas is: give <svg>"),
+    "no size": (value(SQUARE), {"width": 0}, "width and height are both 0: set one of them"),
+    "long": (
+        value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 100 1"')),
+        {"width": 0, "height": 512},
+        "proportions of the drawing, 100 to 1, the picture would be 51200x512 pixels.*16384 at most: set both",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_svg_to_image_refuses_in_a_sentence_that_says_what_to_do(case: str):
+    given, sizes, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words) as refusal:
+        SVGToImage.execute(given, **{"width": 64, "height": 0, "background": "white", **sizes})
+    assert str(refusal.value).endswith(".")
+
+
+# Image to SVG
+
+
+@pytest.mark.parametrize("stacking", ["stacked", "cutout"])
+@pytest.mark.parametrize("shapes", ["spline", "polygon", "pixel"])
+def test_what_is_traced_is_read_and_drawn_as_the_picture(shapes: str, stacking: str):
+    (text,) = traced(flat(), shapes=shapes, stacking=stacking)
+    parsed = parse(text)
+    assert not parsed.warnings
+    assert tuple(parsed.document.view_box) == (0, 0, 80, 60)
+    assert len(list(parsed.document.shapes())) == 3
+    image, _ = drawn(text, width=80)
+    assert psnr(image, flat()) > (30 if shapes == "pixel" else 20)
+
+
+@pytest.mark.parametrize("shapes", ["spline", "polygon", "pixel"])
+def test_black_and_white_traces_what_is_dark(shapes: str):
+    (text,) = traced(flat(), mode="black and white", shapes=shapes)
+    assert not parse(text).warnings
+    _, mask = drawn(text, width=80)
+    luma = (flat() * torch.tensor([0.299, 0.587, 0.114])).sum(-1)
+    assert luma.min() < 0.3 and luma.max() > 0.85
+    assert ((mask > 0.5) == (luma > 0.5)).float().mean() > 0.98
+
+
+def test_black_and_white_goes_by_brightness_and_not_by_red():
+    red, blue = torch.tensor((0.9, 0.0, 0.0)), torch.tensor((0.4, 0.8, 1.0))
+    image = torch.where(torch.arange(40)[None, None, :, None] < 20, red, blue).repeat(1, 40, 1, 1)
+    (text,) = traced(image, mode="black and white", shapes="pixel")
+    _, mask = drawn(text, width=40)
+    assert not mask[..., :20].any() and mask[..., 20:].all()
+
+
+def noise(seed: int = 0) -> Tensor:
+    rough = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(rough, (48, 64), mode="bicubic").clamp(0, 1).movedim(1, -1)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "as they are": {},
+    "polygon": {"mode": "polygon"},
+    "pixel": {"mode": "none"},
+    "cutout": {"hierarchical": "cutout"},
+    "filter_speckle": {"filter_speckle": 0},
+    "color_precision": {"color_precision": 3},
+    "layer_difference": {"layer_difference": 60},
+    "corner_threshold": {"corner_threshold": 150},
+    "length_threshold": {"length_threshold": 9.5},
+    "splice_threshold": {"splice_threshold": 120},
+    "path_precision": {"path_precision": 0},
+}
+
+
+def theirs(image: Tensor, **settings: Any) -> str:
+    """What vtracer itself makes of a picture."""
+    # Its program has this default; its Python function writes all decimals.
+    chosen: dict[str, Any] = {"path_precision": 2, **settings}
+    _, height, width, _ = image.shape
+    pixels = [(*pixel, 255) for pixel in (image[0].reshape(-1, 3) * 255).round().int().tolist()]
+    return vtracer.convert_pixels_to_svg(pixels, (width, height), **chosen)
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_are_vtracers(case: str):
+    settings, image = SETTINGS[case], noise()
+    ours = {name: setting for name, setting in settings.items() if name in TRACING and name != "mode"}
+    if "mode" in settings:
+        ours["shapes"] = case
+    if "hierarchical" in settings:
+        ours["stacking"] = case
+    expected = theirs(image, **settings)
+    assert traced(image, **ours) == [expected]
+    if settings:
+        assert expected != theirs(image), "the setting makes no difference here"
+
+
+def test_its_defaults_and_ranges_are_vtracers():
+    defaults = {given.id: given.default for given in ImageToSVG.GET_SCHEMA().inputs[1:]}
+    assert defaults == TRACING
+    assert traced(noise(), **defaults) == [theirs(noise())]
+    ranges = {given.id: (given.min, given.max) for given in ImageToSVG.GET_SCHEMA().inputs[4:]}
+    assert ranges == {
+        "filter_speckle": (0, 16),
+        "color_precision": (1, 8),
+        "layer_difference": (0, 255),
+        "corner_threshold": (0, 180),
+        "length_threshold": (3.5, 10.0),
+        "splice_threshold": (0, 180),
+        "path_precision": (0, 8),
+    }
+
+
+def test_each_picture_becomes_a_drawing():
+    image = torch.cat([noise(0), noise(1), noise(2)])
+    assert traced(image) == [traced(noise(seed))[0] for seed in range(3)]
+    drawings = ImageToSVG.execute(image, **TRACING).args[0]
+    assert isinstance(drawings, SVG)
+    assert SVGToImage.execute(drawings, 64, 0, "white").args[0].shape == image.shape
+
+
+def test_what_is_transparent_stays_empty():
+    image = torch.cat([flat(), torch.zeros(1, 60, 80, 1)], dim=-1)
+    image[:, 10:50, 20:60, 3] = 1
+    (text,) = traced(image, shapes="pixel")
+    _, mask = drawn(text, width=80)
+    assert torch.equal(1 - mask, image[..., 3])
+    (text,) = traced(image, shapes="pixel", mode="black and white")
+    _, mask = drawn(text, width=80)
+    assert mask[image[..., 3] == 0].all() and not mask.all()
+
+
+def test_grey_pictures_are_traced():
+    grey = flat()[..., :1]
+    assert traced(grey) == traced(grey.expand(-1, -1, -1, 3))
+
+
+def test_the_picture_is_left_alone():
+    image = flat()
+    traced(image)
+    assert torch.equal(image, flat())
+
+
+UNTRACED: dict[str, tuple[Tensor, dict[str, Any], str]] = {
+    "no pictures": (torch.zeros(0, 8, 8, 3), {}, r"The image is empty \(0 pictures of 8x8 pixels\): connect a node"),
+    "no pixels": (torch.zeros(1, 0, 8, 3), {}, r"The image is empty \(1 pictures of 8x0 pixels\): connect a node"),
+    "NaN": (flat() * float("nan"), {}, "The image holds NaN or infinite values: check the node"),
+    "NaN alpha": (torch.full((1, 8, 8, 4), float("nan")), {}, "The image holds NaN or infinite values: check the node"),
+    "infinite": (flat() / 0, {}, "The image holds NaN or infinite values: check the node"),
+    "blank": (
+        torch.cat([flat(), torch.ones_like(flat())]),
+        {"mode": "black and white"},
+        "Nothing in picture 2 was traced: lower filter_speckle, or set mode to colour",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNTRACED)
+def test_image_to_svg_refuses_in_a_sentence_that_says_what_to_do(case: str):
+    image, settings, words = UNTRACED[case]
+    with pytest.raises(ValueError, match=words) as refusal:
+        traced(image, **settings)
+    assert str(refusal.value).endswith(".")
+
+
+@pytest.mark.parametrize("installed", [None, SimpleNamespace(Config=object)], ids=["not", "in a version 1"])
+def test_says_how_to_install_vtracer(installed: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "vtracer", installed)
+    with pytest.raises(RuntimeError, match=r"needs the package vtracer: run 'pip install \"vtracer<1\"'.*restart"):
+        traced(flat())
+
+
+# The nodes as users and saved workflows know them
+
+
+@pytest.mark.parametrize(
+    ("node", "node_id", "name", "inputs", "outputs"),
+    [
+        (LoadSVG, "DSLoadSVG", "Load SVG", ["file"], [("SVG", "svg")]),
+        (
+            SVGToImage,
+            "DSSVGToImage",
+            "SVG to Image",
+            ["svg", "width", "height", "background"],
+            [("IMAGE", "image"), ("MASK", "mask")],
+        ),
+        (ImageToSVG, "DSImageToSVG", "Image to SVG", ["image", *TRACING], [("SVG", "svg")]),
+    ],
+)
+def test_their_interface(node: Any, node_id: str, name: str, inputs: list[str], outputs: list[tuple[str, str]]):
+    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    assert node in asyncio.run(extension.get_node_list())
+    schema = node.GET_SCHEMA()
+    assert (schema.node_id, schema.display_name, schema.category) == (node_id, name, "DreamSampler")
+    assert [given.id for given in schema.inputs] == inputs
+    assert [(output.io_type, output.display_name) for output in schema.outputs] == outputs
+
+
+def prompt(file: str) -> dict[str, Any]:
+    """A drawing is loaded, drawn, traced, and saved as a picture and as a drawing."""
+    return {
+        "load": {"class_type": "DSLoadSVG", "inputs": {"file": file}},
+        "draw": {
+            "class_type": "DSSVGToImage",
+            "inputs": {"svg": ["load", 0], "width": 96, "height": 0, "background": "white"},
+        },
+        "trace": {"class_type": "DSImageToSVG", "inputs": {"image": ["draw", 0], **TRACING}},
+        "picture": {"class_type": "SaveImage", "inputs": {"images": ["draw", 0], "filename_prefix": "drawn"}},
+        "drawing": {"class_type": "SaveSVGNode", "inputs": {"svg": ["trace", 0], "filename_prefix": "traced"}},
+    }
+
+
+async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
+    """Run a prompt and return the progress texts that the server sent to the page, by node."""
+    found: dict[str, str] = {}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws") as events:
+        await asyncio.to_thread(client.run, prompt)
+        while not found:
+            event = await events.receive(timeout=10)
+            if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
+                length = int.from_bytes(event.data[4:8], "big")
+                found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
+    return found
+
+
+def test_on_a_server_a_drawing_says_on_its_node_what_is_not_drawn(client: ComfyClient, tmp_path: Path):
+    (tmp_path / "text.svg").write_text(svg('<text>a</text><path d="M0 0h9v9z"/>'))
+    texts = asyncio.run(texts_on_nodes(client, prompt(client.upload_image(tmp_path / "text.svg"))))
+    assert texts == {"load": "100 x 100, 1 shape.\n\n<text> is not drawn: <text> in line 1."}
+
+
+def test_on_a_server_a_drawing_is_loaded_drawn_traced_and_saved(client: ComfyClient, tmp_path: Path):
+    (tmp_path / "soft.svg").write_text(SOFT)
+    (tmp_path / "bad.svg").write_text("<svg/>")
+    uploaded = client.upload_image(tmp_path / "soft.svg")
+    result = client.run(prompt(uploaded))
+    assert result.outputs["load"]["text"] == ["100 x 100, 2 shapes."]
+
+    (picture,) = result.files(node_id="picture")
+    pixels = np.asarray(Image.open(BytesIO(client.fetch(picture))).convert("RGB")) / 255
+    expected, _ = drawn(SOFT, width=96)
+    assert np.abs(pixels - expected[0].numpy()).max() <= 1.01 / 255
+
+    (drawing,) = result.files(node_id="drawing")
+    parsed = parse(client.fetch(drawing))
+    assert not parsed.warnings and tuple(parsed.document.view_box) == (0, 0, 96, 96)
+
+    with pytest.raises(PromptRefused, match="There is no file 'other.svg' in ComfyUI's input folder"):
+        client.run(prompt("other.svg"))
+    with pytest.raises(ExecutionFailed, match="The file 'bad.svg' cannot be used. The document does not say"):
+        client.run(prompt(client.upload_image(tmp_path / "bad.svg")))

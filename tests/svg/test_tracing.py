@@ -1,0 +1,113 @@
+"""Drawings fitted to pictures: what is known is found again, new paths go where they are missed, batches are alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from drawings import drawing
+from dreamsampler_pack.svg.art_styles import ART_STYLES
+from dreamsampler_pack.svg.document import Color, Document, Fill, Shape, ViewBox
+from dreamsampler_pack.svg.drawing import Drawing, rasterized
+from dreamsampler_pack.svg.initialization import circle
+from dreamsampler_pack.svg.paths import Paths
+from dreamsampler_pack.svg.tracing import PLACES, Fit, Tracer, Tracing, group_sizes
+from torch import Tensor
+
+SIZE = 32
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return (-10 * (a - b).square().mean().log10()).item()
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def target(*seeds: int) -> Tensor:
+    """Drawings in colours, (B, 3, SIZE, SIZE)."""
+    made = [Drawing(drawing(seed, float(SIZE)), SIZE, SIZE) for seed in seeds]
+    return rasterized(made).detach()
+
+
+def last(fits) -> Fit:
+    return list(fits)[-1]
+
+
+def test_a_drawing_that_was_shaken_is_found_again():
+    """Points may slide along an outline, so outlines and colours are compared."""
+    centres = torch.tensor([[9.0, 10.0], [21.0, 18.0], [12.0, 23.0]])
+    discs = circle(centres, 5.0, 4)
+    colors = torch.tensor([[0.9, 0.1, 0.1, 1.0], [0.1, 0.6, 0.2, 1.0], [0.2, 0.3, 0.8, 1.0]])
+    style = ART_STYLES["iconography"]
+    wanted = rasterized([style.drawing(Paths(discs, colors), (SIZE, SIZE), colors)]).detach()
+    shaken = discs + 2 * torch.rand(discs.shape, generator=generators(0)[0]) - 1
+    start = style.drawing(Paths(shaken, 0.7 * colors + 0.2), (SIZE, SIZE), colors)
+    before = psnr(rasterized([start])[0], wanted[0])
+    fit = last(Tracer(wanted, Tracing(steps=200, near_outlines=False)).fitted([start]))
+    assert before < 21 and psnr(fit.pictures[0], wanted[0]) > 50
+    assert (fit.drawings[0].colors - colors).abs().max() < 0.05
+    radii = (fit.drawings[0].paths[:, ::3] - centres[:, None]).norm(dim=-1)
+    assert (radii - 5).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("style", ART_STYLES)
+@pytest.mark.parametrize("near_outlines", [True, False])
+def test_every_style_comes_nearer(style: str, near_outlines: bool):
+    how = Tracing(groups=2, steps=15, near_outlines=near_outlines)
+    fits = list(Tracer(target(0), how).traced(ART_STYLES[style], 16, generators(0)))
+    assert psnr(fits[-1].pictures, target(0)) > psnr(fits[0].pictures, target(0)) + 0.2
+    assert [fit.index for fit in fits] == list(range(len(fits)))
+    assert len(fits[-1].drawings[0].paths) == 16
+
+
+def test_paths_start_in_what_is_missed_in_its_colour():
+    loop = circle(torch.tensor([20.0, 12.0]), 6.0, 4)
+    disc = Paths(loop[None], torch.tensor([[0.1, 0.2, 0.9, 1.0]]))
+    wanted = rasterized([ART_STYLES["iconography"].drawing(disc, (SIZE, SIZE), loop)]).detach()
+    for places in PLACES:
+        first = next(
+            Tracer(wanted, Tracing(groups=1, steps=1, places=places)).traced(
+                ART_STYLES["iconography"], 1, generators(0)
+            )
+        )
+        middle = first.drawings[0].paths[0].mean(0)
+        assert (middle - torch.tensor([20.0, 12.0])).norm() < 6.5
+        assert torch.allclose(first.drawings[0].colors[0, :3], disc.colors[0, :3], atol=0.05)
+
+
+def test_a_batch_is_its_items_alone():
+    how = Tracing(groups=2, steps=4)
+    style = ART_STYLES["iconography"]
+    together = last(Tracer(target(0, 1), how).traced(style, 6, generators(3, 4)))
+    for n in range(2):
+        alone = last(Tracer(target(n), how).traced(style, 6, generators(3 + n)))
+        assert torch.allclose(together.drawings[n].points, alone.drawings[0].points, atol=1e-4)
+        assert torch.allclose(together.loss[n], alone.loss[0])
+
+
+@pytest.mark.parametrize("count, groups", [(64, 8), (10, 3), (2, 8), (1, 1), (128, 8)])
+def test_groups_are_alike_and_hold_all_paths(count: int, groups: int):
+    sizes = group_sizes(count, groups)
+    assert sum(sizes) == count and max(sizes) - min(sizes) <= 1 and len(sizes) == min(groups, count)
+
+
+def test_pixel_art_only_colours_its_squares_by_what_lies_under_them():
+    wanted = target(0)
+    fit = last(
+        Tracer(wanted, Tracing(steps=150, near_outlines=False)).traced(ART_STYLES["pixel art"], 64, generators(0))
+    )
+    corners = fit.drawings[0].paths[:, ::3]
+    assert torch.equal(corners, corners.round())
+    best = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(wanted, 4), scale_factor=4)
+    assert fit.loss.item() < 1.02 * (best - wanted).square().mean().item()
+
+
+def test_what_fits_is_left_alone():
+    """A picture that is as white as the paper asks for nothing."""
+    blank = torch.ones(1, 3, SIZE, SIZE)
+    document = Document(
+        ViewBox(0, 0, SIZE, SIZE), (Shape(drawing(0, SIZE).children[0].contours, Fill(Color(1, 1, 1))),)
+    )
+    fit = last(Tracer(blank, Tracing(steps=5, crossing=0.0)).fitted([Drawing(document, SIZE, SIZE)]))
+    assert fit.loss.item() < 1e-10
