@@ -13,6 +13,7 @@ import torch
 from comfy_client import ComfyClient, find_node
 from devhost import CHECKOUT
 from PIL import Image
+from svg_oracle import render
 from ui_workflow import to_api
 
 from tools.pack import node
@@ -27,6 +28,8 @@ CHOSEN_BY_THE_USER = {
     ("DSTextSourceDescriptor", "text"),
     ("EmptyLatentImage", "width"),
     ("EmptyLatentImage", "height"),
+    ("DSLoadSVG", "file"),
+    ("DSSVGOptimizer", "canvas_size"),
 }
 
 
@@ -199,3 +202,62 @@ def test_a_damaged_picture_is_restored(template: str, title: str, operator: str,
     restored = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
     enlarged = as_tensor(Image.open(source).resize((world.SIZE, world.SIZE), Image.Resampling.BICUBIC))
     assert in_process.psnr(restored, truth) > in_process.psnr(enlarged, truth) + 2
+
+
+def drawn(client: ComfyClient, prompt: dict, saved: str) -> torch.Tensor:
+    """The drawing that a prompt saves, as resvg shows it: (1, 3, SIZE, SIZE)."""
+    (file,) = client.run(prompt).files(node_id=find_node(prompt, saved))
+    pixels = torch.from_numpy(render(client.fetch(file).decode(), world.SIZE))
+    return (pixels[..., :3] + 1 - pixels[..., 3:]).movedim(-1, 0)[None].float()
+
+
+def test_text_becomes_a_drawing(client: ComfyClient):
+    prompt = json.loads((PROMPTS / "text_to_svg.json").read_text("utf-8"))
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": 40, "fit_steps": 15, "paths": 64}
+    (seen,) = in_process.load_scorer().read(drawn(client, prompt, "The drawing"))
+    assert {name: seen[name] for name in ("colour", "shape", "background")} == {
+        "colour": "red",
+        "shape": "circle",
+        "background": "white",
+    }
+
+
+RED_SQUARE = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {world.SIZE} {world.SIZE}">
+  <rect width="{world.SIZE}" height="{world.SIZE}" fill="#f4f4f4"/>
+  <rect x="24" y="24" width="48" height="48" fill="#d22"/>
+</svg>"""
+
+
+def test_a_drawing_is_edited_by_text(client: ComfyClient, tmp_path: Path):
+    source = tmp_path / "square.svg"
+    source.write_text(RED_SQUARE)
+    prompt = json.loads((PROMPTS / "svg_edit.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Drawing to edit")]["inputs"]["file"] = client.upload_image(source)
+    for title, colour in (("What it shows", "red"), ("What it should show", "blue")):
+        text = f"a {colour} square on a plain white background"
+        prompt[find_node(prompt, title)]["inputs"]["text"] = text
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"]["steps"] = 150
+    (seen,) = in_process.load_scorer().read(drawn(client, prompt, "The edited drawing"))
+    assert (seen["colour"], seen["shape"], seen["background"]) == ("blue", "square", "white")
+
+
+def test_a_blurred_picture_becomes_a_sharp_drawing(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("star", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
+    source, truth = damaged(scene, "gaussian blur", tmp_path, kernel_size=31, sigma=5.0, noise_std=0.0)
+    prompt = json.loads((PROMPTS / "restore_svg.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Blurred picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "What it shows, and its style")]["inputs"]["text"] = (
+        "a red star on a plain white background"
+    )
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": 200, "paths": 32}
+    restored = drawn(client, prompt, "The restored drawing")
+    assert in_process.psnr(restored, truth) > in_process.psnr(as_tensor(Image.open(source)), truth) + 1
+
+
+def test_a_picture_becomes_a_drawing_without_a_model(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
+    source = stored(scene, tmp_path)
+    prompt = json.loads((PROMPTS / "vectorise.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"fit_steps": 25, "paths": 32}
+    assert in_process.psnr(drawn(client, prompt, "The drawing"), as_tensor(Image.open(source))) > 25

@@ -12,7 +12,9 @@ from .outlines import Outlines
 Length = Callable[[str], float | None]
 """The value of an attribute in user units; None if it is absent, "auto" or no length."""
 
-_POINT = re.compile(rf"[\s,]*{NUMBER}(?:\s*,\s*|\s+|(?=[-+.])){NUMBER}[\s,]*")
+_X = re.compile(rf"[\s,]*{NUMBER}")
+_Y = re.compile(rf"(?:\s*,\s*|\s+|(?=[-+.])){NUMBER}[\s,]*")
+"""Apart from x, as one pattern would look for the place between them in all digits of a long number."""
 
 
 def draw_rect(outlines: Outlines, length: Length) -> None:
@@ -67,10 +69,9 @@ def draw_line(outlines: Outlines, length: Length) -> None:
 def draw_polyline(outlines: Outlines, points: str, *, closed: bool) -> bool:
     """Draws until the numbers end; False if they end early, or with an x that has no y."""
     begun, position = False, 0
-    while match := _POINT.match(points, position):
-        corner = Point(float(match[1]), float(match[2]))
-        (outlines.line if begun else outlines.move)(corner)
-        begun, position = True, match.end()
+    while (x := _X.match(points, position)) and (y := _Y.match(points, x.end())):
+        (outlines.line if begun else outlines.move)(Point(float(x[1]), float(y[1])))
+        begun, position = True, y.end()
     if begun and closed:
         outlines.close()
     outlines.finish()

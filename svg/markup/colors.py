@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from ..document import Color
+from ..document import BLACK, Color
 from ..numbers import NUMBER
-
-BLACK = Color(0.0, 0.0, 0.0)
 
 _NAMES = """
 aliceblue f0f8ff antiquewhite faebd7 aqua 00ffff aquamarine 7fffd4 azure f0ffff beige f5f5dc bisque ffe4c4 black
@@ -46,6 +44,9 @@ def _hex(digits: str) -> tuple[Color, float]:
 _words = _NAMES.split()
 NAMED: dict[str, Color] = {name: _hex(digits)[0] for name, digits in zip(_words[::2], _words[1::2])}
 
+LONGEST = 100
+"""Characters of a colour; the time that patterns of numbers take grows with the square of their digits."""
+
 _HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
 _FUNCTION = re.compile(r"(rgb|hsl)a?\(([^()]*)\)")
 _PART = re.compile(NUMBER + r"(%|deg|rad|grad|turn)?")
@@ -54,6 +55,8 @@ _DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.
 
 def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
     """A colour and its opacity, in [0, 1]; `current` is what `currentColor` stands for. None if it is no colour."""
+    if len(text) > LONGEST:
+        return None
     text = text.strip().lower()
     if text == "currentcolor":
         return current, 1.0

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ..cubics import Box
-from ..document import IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
+from ..document import BLACK, IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
 from ..transforms import compose, read_transform
-from .colors import BLACK, read_color
+from .colors import read_color
+from .effort import Effort
 from .report import Report
 from .styles import Cascade, Viewport, read_length, read_share
 from .xml import Element, SVGError
 
 GRADIENTS = ("linearGradient", "radialGradient")
-LONGEST_CHAIN = 100
+LONGEST_CHAIN = 10
 MOST_STOPS = 1000
 
 Find = Callable[[Element], Element | None]
@@ -29,20 +30,22 @@ class _Definition:
     elements: tuple[Element, ...]
     stops: tuple[Stop, ...]
 
+    transform: Matrix
+
     def get(self, name: str, tag: str | None = None) -> str | None:
         """The nearest value of an attribute, only of elements `tag` if given."""
-        for element in self.elements:
-            if name in element.attributes and tag in (None, element.tag):
-                return element.attributes[name]
-        return None
+        return _nearest(self.elements, name, tag)
 
 
 class Gradients:
     """Reads gradient elements for the shapes that they paint."""
 
-    def __init__(self, find: Find, cascade: Cascade, report: Report):
-        self._find, self._cascade, self._report = find, cascade, report
-        self._definitions: dict[int, _Definition] = {}
+    def __init__(self, find: Find, cascade: Cascade, effort: Effort, report: Report):
+        self._find, self._cascade, self._effort, self._report = find, cascade, effort, report
+        # What many elements share is read once.
+        self._definitions: dict[Element, _Definition] = {}
+        self._stops_of: dict[Element, tuple[Stop, ...]] = {}
+        self._colors: dict[Element, Color] = {}
 
     def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
         """The gradient as a shape with the box `box` has it, in the shape's own units; None if it paints nothing."""
@@ -52,7 +55,7 @@ class Gradients:
         if not definition.stops or (of_box and (box is None or not (box.width and box.height))):
             return None
         frame = Matrix(a=box.width, d=box.height, e=box.x, f=box.y) if of_box and box else IDENTITY
-        transform = compose(frame, self._transform(definition))
+        transform = compose(frame, definition.transform)
         viewport = Viewport(1.0, 1.0) if of_box else viewport
         if element.tag == "linearGradient":
             return self._linear(definition, transform, viewport)
@@ -85,11 +88,13 @@ class Gradients:
             value = read_length(default, whole) or 0.0
         return value
 
-    def _transform(self, definition: _Definition) -> Matrix:
+    def _transform(self, chain: tuple[Element, ...]) -> Matrix:
+        text = _nearest(chain, "gradientTransform") or ""
+        self._effort.spend("characters of transforms", len(text), chain[0])
         try:
-            return read_transform(definition.get("gradientTransform") or "")
+            return read_transform(text)
         except ValueError as error:
-            self._report.add(f"A gradientTransform is ignored because {error}", definition.elements[0])
+            self._report.add(f"A gradientTransform is ignored because {error}", chain[0])
             return IDENTITY
 
     def _spread(self, definition: _Definition) -> Spread:
@@ -97,11 +102,11 @@ class Gradients:
         return next((spread for spread in get_args(Spread) if spread == text), "pad")
 
     def _definition(self, element: Element) -> _Definition:
-        if id(element) not in self._definitions:
+        if element not in self._definitions:
             chain = self._chain(element)
-            holder = next((e for e in chain if any(child.tag == "stop" for child in e.children)), element)
-            self._definitions[id(element)] = _Definition(chain, self._stops(holder))
-        return self._definitions[id(element)]
+            stops = next((found for holder in chain if (found := self._stops(holder))), ())
+            self._definitions[element] = _Definition(chain, stops, self._transform(chain))
+        return self._definitions[element]
 
     def _chain(self, element: Element) -> tuple[Element, ...]:
         chain = [element]
@@ -113,10 +118,17 @@ class Gradients:
         return tuple(chain)
 
     def _stops(self, holder: Element) -> tuple[Stop, ...]:
+        """Those in an element itself."""
+        if holder not in self._stops_of:
+            self._stops_of[holder] = self._read_stops(holder)
+        return self._stops_of[holder]
+
+    def _read_stops(self, holder: Element) -> tuple[Stop, ...]:
         """Stops in rising order: one that lies before its predecessor is moved to it."""
         elements = [child for child in holder.children if child.tag == "stop"]
         if len(elements) > MOST_STOPS:
             raise SVGError(f"{holder.where()} has more than {MOST_STOPS} stops: simplify the gradient.")
+        self._effort.spend("gradient stops", len(elements), holder)
         stops: list[Stop] = []
         for element in elements:
             offset = read_share(element.attributes.get("offset", "0")) or 0.0
@@ -127,7 +139,7 @@ class Gradients:
     def _stop_color(self, element: Element) -> tuple[Color, float]:
         own = self._cascade.own(element)
         text = own.get("stop-color", "black")
-        found = read_color(text, self._current_color(element))
+        found = read_color(text, self._current_color(element) if text.strip().lower() == "currentcolor" else BLACK)
         if found is None:
             self._report.add(f"The stop-color '{text[:40]}' is no known colour", element)
             found = BLACK, 1.0
@@ -135,9 +147,17 @@ class Gradients:
         return found[0], found[1] * (1.0 if opacity is None else opacity)
 
     def _current_color(self, element: Element | None) -> Color:
-        while element is not None:
+        if element is None:
+            return BLACK
+        if element not in self._colors:
             found = read_color(self._cascade.own(element).get("color", ""))
-            if found:
-                return found[0]
-            element = element.parent
-        return BLACK
+            self._colors[element] = found[0] if found else self._current_color(element.parent)
+        return self._colors[element]
+
+
+def _nearest(chain: tuple[Element, ...], name: str, tag: str | None = None) -> str | None:
+    """The nearest value of an attribute, only of elements `tag` if given."""
+    for element in chain:
+        if name in element.attributes and tag in (None, element.tag):
+            return element.attributes[name]
+    return None

@@ -26,7 +26,7 @@ def without_standstill(contour: Contour) -> Contour | None:
     """The contour without cubics that are a single point; None if no other is left."""
     points = contour.points
     ends = points[::3] if not contour.closed else (*points[::3], points[0])
-    moving = [i for i in range(len(ends) - 1) if {*points[3 * i : 3 * i + 3], ends[i + 1]} != {ends[i]}]
+    moving = [i for i in range(len(ends) - 1) if ends[i] != ends[i + 1] or {*points[3 * i : 3 * i + 3]} != {ends[i]}]
     if not moving:
         return None
     if len(moving) == len(ends) - 1:
@@ -47,25 +47,40 @@ def cleaned(contour: Contour) -> Contour:
 
 def is_dot(contour: Contour) -> bool:
     """Whether the contour has no length."""
-    return len(set(contour.points)) == 1
+    first = contour.points[0]
+    return all(point == first for point in contour.points)
+
+
+class TooManyPoints(SVGError):
+    """More control points are drawn than were allowed."""
 
 
 class Outlines:
     """Takes drawing commands in absolute coordinates and gathers contours.
 
-    Raises SVGError for coordinates that are not finite or beyond 1e9, and for more than `most_points` control points.
+    Raises SVGError for coordinates that are not finite or beyond 1e9, and TooManyPoints for more than `most_points`
+    control points; commands that add none count, too.
     """
 
     def __init__(self, most_points: int):
         self.contours: list[Contour] = []
         self.start = self.current = Point(0.0, 0.0)
         self._points: list[Point] = []
-        self._left = most_points
+        self.spent = 0
+        """Control points, and commands without, so far."""
+        self._most = most_points
+
+    def spend(self, points: int) -> None:
+        """Count control points, or what takes as long."""
+        self.spent += points
+        if self.spent > self._most:
+            raise TooManyPoints("The drawing has too many control points: simplify it, or split it into several files.")
 
     def move(self, to: Point) -> None:
         """Begin a contour; one that holds nothing but its beginning is not drawn."""
         self.finish()
-        self._check(to)
+        self.spend(1)
+        _check(to)
         self.start = self.current = to
 
     def line(self, to: Point) -> None:
@@ -80,16 +95,17 @@ class Outlines:
     def cubic(self, one: Point, two: Point, to: Point) -> None:
         if not self._points:
             self._points.append(self.current)
+        self.spend(3)
         for point in (one, two, to):
-            self._check(point)
-            self._points.append(point)
+            _check(point)
+        self._points += (one, two, to)
         self.current = to
 
     def arc(self, radii: Point, turn: float, large: bool, sweep: bool, to: Point) -> None:
         """A part of an ellipse whose axes are turned by `turn` degrees, as the command A has it."""
         start = self.current
         if start == to:
-            return
+            return self.spend(3)
         if not (radii.x and radii.y):
             return self.line(to)
         frame, first, angle = _centre_form(start, to, radii, turn, large, sweep)
@@ -104,7 +120,9 @@ class Outlines:
 
     def close(self) -> None:
         """Back to where the contour began, by a line if that is not where the pen is."""
+        self.spend(1)
         if not self._points:
+            self.spend(3)
             self._points += [self.start, *line(self.start, self.start)]
         tolerance = TOUCHING * max(map(abs, (*self.start, *self.current)))
         if max(abs(self.start.x - self.current.x), abs(self.start.y - self.current.y)) > tolerance:
@@ -121,14 +139,11 @@ class Outlines:
         self.contours.append(cleaned(contour))
         self._points = []
 
-    def _check(self, point: Point) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise SVGError("The drawing has too many control points: simplify it, or split it into several files.")
-        if not (abs(point.x) <= FARTHEST and abs(point.y) <= FARTHEST):
-            raise SVGError(
-                f"A point lies at ({point.x:g}, {point.y:g}), beyond {FARTHEST:g}: correct it, or leave it out."
-            )
+
+def _check(point: Point) -> None:
+    x, y = point
+    if not (-FARTHEST <= x <= FARTHEST and -FARTHEST <= y <= FARTHEST):
+        raise SVGError(f"A point lies at ({x:g}, {y:g}), beyond {FARTHEST:g}: correct it, or leave it out.")
 
 
 def _on_circle(angle: float) -> tuple[float, float]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TypeVar, get_args
 
-from ..cubics import bounds
-from ..document import IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
+from ..cubics import Box, bounds
+from ..document import BLACK, IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
 from ..transforms import apply_to, linear_part, similarity
 from . import basic_shapes
-from .colors import BLACK, read_color
+from .colors import read_color
 from .dashes import dashed, read_pattern
+from .effort import Effort, Kind
 from .gradients import GRADIENTS, Find, Gradients
 from .normal_form import visible_paint
-from .outlines import FARTHEST, Outlines, is_dot
-from .path_data import read_path
+from .outlines import FARTHEST, Outlines, TooManyPoints, is_dot
+from .path_data import draw_path
 from .report import Report
 from .styles import DEFAULT_FONT_SIZE, Cascade, Viewport, read_length, read_share
 from .xml import Element, SVGError
 
-MOST_POINTS = 2_000_000
-MOST_DASHES = 100_000
-"""Dashes, and curves that are dashed, of the whole document."""
-
-_REFERENCE = re.compile(r"""\s*url\(\s*["']?\s*([^"')]*?)\s*["']?\s*\)\s*(.*)""", re.DOTALL)
 _AXES = {
     "x": 0,
     "cx": 0,
@@ -42,6 +40,8 @@ _AXES = {
 }
 _NO_FILL = ("line",)
 """Elements that enclose no area."""
+_ALIKE = ("path", "polyline", "polygon")
+"""Elements whose outlines do not depend on what is around them, so that they need not be read for each <use>."""
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -61,14 +61,18 @@ class _Subject:
         size = read_length(self.style.get("font-size", ""), DEFAULT_FONT_SIZE)
         return DEFAULT_FONT_SIZE if size is None else size
 
+    @cached_property
+    def box(self) -> Box | None:
+        return bounds(self.contours)
+
 
 class Painter:
     """Makes shapes of elements, within what a document may hold altogether."""
 
-    def __init__(self, ids: dict[str, Element], find: Find, cascade: Cascade, report: Report):
-        self._ids, self._report = ids, report
-        self._gradients = Gradients(find, cascade, report)
-        self._points_left, self._dashes_left = MOST_POINTS, MOST_DASHES
+    def __init__(self, ids: dict[str, Element], find: Find, cascade: Cascade, effort: Effort, report: Report):
+        self._ids, self._effort, self._report = ids, effort, report
+        self._gradients = Gradients(find, cascade, effort, report)
+        self._known: dict[Element, tuple[Contour, ...]] = {}
 
     def shapes(self, element: Element, style: dict[str, str], transform: Matrix, viewport: Viewport) -> list[Shape]:
         """One shape, or two where the stroke is dashed; none where nothing is painted."""
@@ -88,8 +92,8 @@ class Painter:
 
     def referred(self, value: str) -> Element | None:
         """The element that url(#id) names, if it is in this document."""
-        match = _REFERENCE.match(value)
-        return self._ids.get(match[1][1:]) if match and match[1].startswith("#") else None
+        name, _ = _reference(value) or ("", "")
+        return self._ids.get(name[1:]) if name.startswith("#") else None
 
     def _placed(
         self, subject: _Subject, contours: tuple[Contour, ...], fill: Fill | None, stroke: Stroke | None, name: str
@@ -97,27 +101,32 @@ class Painter:
         """The shape in user units, without contours that cannot be seen."""
         if stroke is None or stroke.cap == "butt":
             contours = tuple(contour for contour in contours if not is_dot(contour))
-        self._spend(sum(len(contour.points) for contour in contours))
         contours = apply_to(subject.transform, contours)
-        if not all(abs(x) <= FARTHEST and abs(y) <= FARTHEST for contour in contours for x, y in contour.points):
+        if any(max(map(max, c.points)) > FARTHEST or min(map(min, c.points)) < -FARTHEST for c in contours):
             raise SVGError(
                 f"A point of {subject.element.where()} lies beyond {FARTHEST:g} after its transforms: correct them."
             )
         return [Shape(contours, fill, stroke, name)] if contours and (fill or stroke) else []
 
-    def _spend(self, points: int) -> None:
-        self._points_left -= points
-        if self._points_left < 0:
-            raise SVGError(f"The drawing has more than {MOST_POINTS} control points: simplify it.")
-
     def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
+        if (known := self._known.get(element)) is not None:
+            self._effort.spend("control points", points_of(known), element)
+            return known
+        outlines = Outlines(self._effort.left("control points"))
+        with _named(element), suppress(TooManyPoints):
+            self._draw(outlines, element, style, viewport)
+        # Where there were too many this says so, with all else that the drawing has.
+        self._effort.spend("control points", outlines.spent, element)
+        contours = tuple(outlines.contours)
+        if element.tag in _ALIKE:
+            self._known[element] = contours
+        return contours
+
+    def _draw(self, outlines: Outlines, element: Element, style: dict[str, str], viewport: Viewport) -> None:
         if element.tag == "path":
-            contours, error = read_path(element.attributes.get("d", ""), self._points_left)
-            if error:
+            if draw_path(outlines, element.attributes.get("d", "")):
                 self._report.add("Path data with an error is drawn up to it", element)
-            return contours
-        outlines = Outlines(self._points_left)
-        if element.tag in ("polyline", "polygon"):
+        elif element.tag in ("polyline", "polygon"):
             points = element.attributes.get("points", "")
             if not basic_shapes.draw_polyline(outlines, points, closed=element.tag == "polygon"):
                 self._report.add("A list of points with an error is drawn up to it", element)
@@ -125,7 +134,6 @@ class Painter:
             draw = {"rect": basic_shapes.draw_rect, "line": basic_shapes.draw_line}
             length = self._lengths(_Subject(element, style, IDENTITY, viewport, ()))
             draw.get(element.tag, basic_shapes.draw_ellipse)(outlines, length)
-        return tuple(outlines.contours)
 
     def _lengths(self, subject: _Subject) -> Callable[[str], float | None]:
         wholes = (*subject.viewport, subject.viewport.diagonal)
@@ -179,12 +187,13 @@ class Painter:
     def _paint(self, subject: _Subject, name: str, default: str) -> tuple[Paint, float] | None:
         """What a property paints with, in user units, and the opacity of that; None if it paints nothing."""
         text = subject.style.get(name, default)
-        match = _REFERENCE.match(text)
-        if match is None:
+        reference = _reference(text)
+        if reference is None:
             return self._color(subject, name, text)
         element = self.referred(text)
         if element is not None and element.tag in GRADIENTS:
-            gradient = self._gradients.read(element, bounds(subject.contours), subject.viewport)
+            self._effort.spend("control points compared with boxes", points_of(subject.contours), subject.element)
+            gradient = self._gradients.read(element, subject.box, subject.viewport)
             found = visible_paint(gradient, subject.transform) if gradient else None
             if gradient and not found:
                 self._report.add(
@@ -194,7 +203,7 @@ class Painter:
             what = f"with a <{element.tag[:40]}>" if element else "that refers to nothing in the document"
             self._report.add(f"A {name} {what} is not painted", subject.element)
             found = None
-        return found or (self._color(subject, name, match[2]) if match[2] else None)
+        return found or (self._color(subject, name, reference[1]) if reference[1] else None)
 
     def _color(self, subject: _Subject, name: str, text: str) -> tuple[Color, float] | None:
         if text.strip().lower() == "none":
@@ -211,7 +220,10 @@ class Painter:
         if text in ("none", ""):
             return None
         whole = subject.viewport.diagonal
-        lengths = [read_length(word, whole, subject.font_size) for word in re.split(r"[\s,]+", text)]
+        words = re.split(r"[\s,]+", text)
+        self._effort.spend("dashes", len(words) // 20, subject.element)
+        size = subject.font_size
+        lengths = [read_length(word, whole, size) for word in words]
         known = [length for length in lengths if length is not None]
         if len(known) < len(lengths) or min(known) < 0:
             self._report.add("A stroke-dasharray with something else than lengths is ignored", subject.element)
@@ -222,10 +234,11 @@ class Painter:
     def _dashed(self, subject: _Subject, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
         if "pathLength" in subject.element.attributes:
             self._report.add("The pathLength of a dashed outline is ignored", subject.element)
-        self._dashes_left -= sum(len(contour.points) // 3 for contour in subject.contours)
-        dashes = dashed(subject.contours, pattern, offset, self._dashes_left)
-        self._dashes_left -= len(dashes)
-        return dashes
+
+        def spend(kind: Kind, count: int) -> None:
+            self._effort.spend(kind, count, subject.element)
+
+        return dashed(subject.contours, pattern, offset, partial(spend, "curves with dashes"), partial(spend, "dashes"))
 
     def _length(self, subject: _Subject, name: str, default: str) -> float:
         text = subject.style.get(name, default)
@@ -248,3 +261,26 @@ class Painter:
         if found is None:
             self._report.add(f"The {name} '{text[:40]}' is not known; '{default}' is drawn", subject.element)
         return found or default
+
+
+def points_of(contours: Iterable[Contour]) -> int:
+    """How many control points contours have."""
+    return sum(len(contour.points) for contour in contours)
+
+
+@contextmanager
+def _named(element: Element) -> Iterator[None]:
+    """Errors say which element they are about."""
+    try:
+        yield
+    except SVGError as error:
+        raise SVGError(f"{element.where()} cannot be drawn. {error}") from None
+
+
+def _reference(value: str) -> tuple[str, str] | None:
+    """The address in `url(address) rest`, and the rest; None where a value is no reference."""
+    value = value.strip()
+    inside, closing, rest = value.removeprefix("url(").partition(")")
+    if not (closing and value.startswith("url(")):
+        return None
+    return inside.strip().strip("\"'").strip(), rest.strip()

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..cubics import Box
-from ..document import IDENTITY, Document, Matrix, ViewBox
+from ..document import IDENTITY, Document, Group, Matrix, ViewBox
 from ..transforms import compose, invertible, read_transform
 from ..viewports import covers, drawable, encloses, fitted, read_view_box
+from .effort import Effort
 from .normal_form import Drawing, grouped
-from .painting import Painter
+from .painting import Painter, points_of
 from .report import Report
 from .styles import Cascade, StyleSheet, Viewport, inherit, read_length, read_share
 from .xml import DEEPEST, Element, SVGError, read_xml
 
 __all__ = ["Parsed", "SVGError", "parse"]
 
-MOST_DRAWN = 100_000
 LARGEST_TRANSFORM = 1e12
-MOST_CHARACTERS = 100_000_000
-"""Of the attributes of all elements drawn, those drawn several times counted each time."""
+MANY_CHARACTERS = 10_000
+"""In the attributes of an element; for as many again it counts as one more, each time it is drawn."""
+LONGEST_VIEW_BOX = 300
+"""Characters."""
 
 ANIMATIONS = frozenset("animate animateColor animateMotion animateTransform discard set".split())
 NOT_DRAWN = ANIMATIONS | frozenset(
@@ -57,7 +61,8 @@ def parse(text: str | bytes) -> Parsed:
     """The drawing in an SVG file; bytes are decoded as their XML declaration says.
 
     Raises SVGError, a ValueError, for a file that is no SVG, holds nothing that can be drawn, or goes beyond the
-    limits: 20 MB, 100 elements inside each other, 100,000 drawn elements, 2,000,000 control points, coordinates to 1e9.
+    limits: 20 MB, 50,000 elements, 100 of them inside each other, 10,000 CSS rules, coordinates to 1e9. Altogether
+    there may be 20,000 drawn elements or 200,000 control points or 8,000 dashes, or fewer of each together.
     """
     root = read_xml(text)
     if root.tag != "svg":
@@ -65,13 +70,12 @@ def parse(text: str | bytes) -> Parsed:
     return _Reader(root).parsed()
 
 
-@dataclass(frozen=True)
-class _Scope:
+class _Scope(NamedTuple):
     """What an element gets from those around it."""
 
     viewport: Viewport
+    style: dict[str, str]
     transform: Matrix = IDENTITY
-    style: dict[str, str] = field(default_factory=dict)
     uses: tuple[Element, ...] = ()
     size: dict[str, str] | None = None
     """Width and height that <use> gives to the element it draws."""
@@ -83,16 +87,17 @@ class _Reader:
 
     def __init__(self, root: Element):
         self._root = root
-        self._report = Report()
+        self._report, self._effort = Report(), Effort()
         self._ids: dict[str, Element] = {}
         sheet = StyleSheet()
         for element in root.walk():
             if name := element.attributes.get("id"):
                 self._ids.setdefault(name, element)
             self._survey(element, sheet)
-        self._cascade = Cascade(sheet, self._report)
-        self._painter = Painter(self._ids, self._find, self._cascade, self._report)
-        self._drawn_count = self._characters = 0
+        self._cascade = Cascade(sheet, self._effort, self._report)
+        self._painter = Painter(self._ids, self._find, self._cascade, self._effort, self._report)
+        self._chosen: dict[Element, Element | None] = {}
+        self._rooms: dict[Element, Box | None] = {}
         self._width, self._height = self._size("width"), self._size("height")
         self._canvas = self._view_box()
         self._handlers: dict[str, Callable[[Element, _Scope], list[Drawing]]] = {
@@ -108,7 +113,7 @@ class _Reader:
         """What counts wherever it stands: style sheets, and what is never carried out."""
         if element.tag == "style":
             if element.attributes.get("media", "all") in ("all", "screen", ""):
-                sheet.read(element.text, lambda what: self._report.add(what, element))
+                sheet.read(element, self._effort, lambda what: self._report.add(what, element))
             else:
                 self._report.add("A style sheet for other media than the screen is ignored", element)
         elif element.tag == "script":
@@ -119,7 +124,7 @@ class _Reader:
             self._report.add("Event handlers are ignored", element)
 
     def parsed(self) -> Parsed:
-        children = self._drawn(self._root, _Scope(Viewport(self._canvas.width, self._canvas.height)))
+        children = self._drawn(self._root, _Scope(Viewport(self._canvas.width, self._canvas.height), {}))
         warnings = self._report.sentences()
         if not children:
             raise SVGError(" ".join(("The document holds nothing that can be drawn.", *warnings)))
@@ -144,7 +149,7 @@ class _Reader:
 
     def _view_box(self) -> ViewBox:
         text = self._root.attributes.get("viewBox")
-        box = None if text is None else read_view_box(text)
+        box = None if text is None else _read_view_box(text)
         if text is not None and box is None:
             self._report.add(f"The viewBox '{text[:60]}' is ignored because it is not four numbers")
         if box is None:
@@ -172,9 +177,9 @@ class _Reader:
 
     def _drawn(self, element: Element, scope: _Scope) -> list[Drawing]:
         """What an element and all inside it draw."""
+        self._count(element, scope)
         if element.tag in NOT_DRAWN or ":" in element.tag:
             return []
-        self._count(element, scope)
         style = inherit(scope.style, self._cascade.own(element))
         if style.get("display") == "none":
             return []
@@ -182,33 +187,30 @@ class _Reader:
         if handler is None:
             self._report.add(f"<{element.tag[:40]}> is not drawn", element)
             return []
-        transform = compose(scope.transform, self._transform(element, style))
+        transform = scope.transform
+        if "transform" in style:
+            transform = compose(transform, self._transform(element, style["transform"]))
         if not all(abs(value) <= LARGEST_TRANSFORM for value in transform):
             raise SVGError(f"The transforms around {element.where()} multiply to a number beyond 1e12: correct them.")
         if not invertible(transform):
             return []
         size = scope.size if element.tag in ("svg", "symbol") else None
-        inner = replace(scope, transform=transform, style=style, size=size, depth=scope.depth + 1)
+        inner = scope._replace(transform=transform, style=style, size=size, depth=scope.depth + 1)
         children = handler(element, inner)
         if children:
             self._report_ignored(element, inner, children)
-        opacity = read_share(style.get("opacity", "1"))
+        opacity = read_share(style["opacity"]) if "opacity" in style else None
         return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""))
 
     def _count(self, element: Element, scope: _Scope) -> None:
-        self._drawn_count += 1
-        self._characters += element.size
-        if self._drawn_count > MOST_DRAWN or self._characters > MOST_CHARACTERS:
-            raise SVGError(
-                f"The document draws too much: more than {MOST_DRAWN} elements, or some of them too often. Simplify "
-                f"it; the limit is reached at {element.where()}."
-            )
+        self._effort.spend("drawn elements", 1 + element.size // MANY_CHARACTERS, element)
         if scope.depth > DEEPEST:
             raise SVGError(f"{element.where()} is used more than {DEEPEST} levels deep: take it out of its groups.")
 
-    def _transform(self, element: Element, style: dict[str, str]) -> Matrix:
+    def _transform(self, element: Element, text: str) -> Matrix:
+        self._effort.spend("characters of transforms", len(text), element)
         try:
-            return read_transform(style.get("transform", ""))
+            return read_transform(text)
         except ValueError as error:
             self._report.add(f"A transform is ignored because {error}", element)
             return IDENTITY
@@ -220,8 +222,11 @@ class _Reader:
         return [*self._painter.shapes(element, scope.style, scope.transform, scope.viewport)]
 
     def _switch(self, element: Element, scope: _Scope) -> list[Drawing]:
-        suitable = (child for child in element.children if child.tag in self._handlers and _suits(child))
-        return self._drawn(child, scope) if (child := next(suitable, None)) else []
+        if element not in self._chosen:
+            suitable = (child for child in element.children if child.tag in self._handlers and _suits(child))
+            self._chosen[element] = next(suitable, None)
+        child = self._chosen[element]
+        return self._drawn(child, scope) if child else []
 
     def _use(self, element: Element, scope: _Scope) -> list[Drawing]:
         target = self._find(element)
@@ -235,7 +240,7 @@ class _Reader:
             e=self._length(element, "x", scope.viewport.width, 0.0),
             f=self._length(element, "y", scope.viewport.height, 0.0),
         )
-        inner = replace(scope, transform=compose(scope.transform, shift), uses=(*scope.uses, element), size=size)
+        inner = scope._replace(transform=compose(scope.transform, shift), uses=(*scope.uses, element), size=size)
         return self._drawn(target, inner)
 
     def _symbol(self, element: Element, scope: _Scope) -> list[Drawing]:
@@ -249,25 +254,28 @@ class _Reader:
         sides = (self._length(element, name, whole, whole, attributes) for name, whole in self._sides(scope))
         x, y = (self._length(element, name, whole, 0.0) for name, whole in zip("xy", scope.viewport))
         room = Box(x, y, *sides)
-        view_box = read_view_box(attributes.get("viewBox", ""))
+        view_box = _read_view_box(attributes.get("viewBox", ""))
         inside = ViewBox(0.0, 0.0, room.width, room.height) if view_box is None else view_box
         if not (room.width > 0 and room.height > 0 and drawable(inside)):
             return []
         transform = fitted(inside, room, attributes.get("preserveAspectRatio", ""))
         transform = compose(scope.transform, transform)
-        inner = replace(scope, transform=transform, viewport=Viewport(inside.width, inside.height), size=None)
+        inner = scope._replace(transform=transform, viewport=Viewport(inside.width, inside.height), size=None)
         children = self._group(element, inner)
         cut_off = self._cascade.own(element).get("overflow", "hidden") not in ("visible", "auto")
-        if cut_off and self._cuts(room, scope.transform, children):
+        if cut_off and self._cuts(element, room, scope.transform, children):
             self._report.add(f"What sticks out of a nested <{element.tag}> is not cut off", element)
         return children
 
     def _sides(self, scope: _Scope) -> tuple[tuple[str, float], tuple[str, float]]:
         return ("width", scope.viewport.width), ("height", scope.viewport.height)
 
-    def _cuts(self, room: Box, frame: Matrix, children: list[Drawing]) -> bool:
+    def _cuts(self, element: Element, room: Box, frame: Matrix, children: list[Drawing]) -> bool:
         """Whether cutting drawings off at a room, of which `frame` is the map to user units, would be seen."""
-        return not covers(room, frame, children) and not encloses(room, frame, self._canvas)
+        if encloses(room, frame, self._canvas):
+            return False
+        self._effort.spend("control points compared with boxes", _points(children), element)
+        return not covers(room, frame, children)
 
     def _length(
         self, element: Element, name: str, whole: float, default: float, attributes: dict[str, str] | None = None
@@ -292,24 +300,46 @@ class _Reader:
 
     def _report_ignored(self, element: Element, scope: _Scope, children: list[Drawing]) -> None:
         """Name the properties that would change how an element looks and are not represented."""
-        own, style = self._cascade.own(element), scope.style
-        for name, harmless in IGNORED_PROPERTIES.items():
-            value = own.get(name, "inherit")
-            if value != "inherit" and value not in harmless:
+        for name, value in self._cascade.own(element).items():
+            if value not in IGNORED_PROPERTIES.get(name, (value,)) and value != "inherit":
                 self._report.add(f"The property {name} is ignored", element)
-        if style.get("clip-path", "none") != "none" and self._clips(style["clip-path"], scope.transform, children):
+        if scope.style.get("clip-path", "none") != "none" and self._clips(element, scope, children):
             self._report.add("The property clip-path is ignored", element)
 
-    def _clips(self, value: str, frame: Matrix, children: list[Drawing]) -> bool:
+    def _clips(self, element: Element, scope: _Scope, children: list[Drawing]) -> bool:
         """Whether a clip path would be seen; only one that is a plain rectangle may be found to make no difference."""
-        target = self._painter.referred(value)
-        rects = [child for child in target.children if child.tag not in ("title", "desc")] if target else []
-        if target is None or target.tag != "clipPath" or len(rects) != 1 or rects[0].tag != "rect":
+        target = self._painter.referred(scope.style["clip-path"])
+        if target is None:
             return True
-        if {*target.attributes} - {"id"} or {*rects[0].attributes} - {"x", "y", "width", "height", "fill", "id"}:
-            return True
-        numbers = (read_length(rects[0].attributes.get(name, "0"), 0.0) for name in ("x", "y", "width", "height"))
-        return self._cuts(Box(*(number or 0.0 for number in numbers)), frame, children)
+        if target not in self._rooms:
+            self._rooms[target] = _room(target)
+        room = self._rooms[target]
+        return room is None or self._cuts(element, room, scope.transform, children)
+
+
+def _room(clip: Element) -> Box | None:
+    """What a clip path leaves, if it is a plain rectangle."""
+    rects = [child for child in clip.children if child.tag not in ("title", "desc")]
+    if clip.tag != "clipPath" or len(rects) != 1 or rects[0].tag != "rect":
+        return None
+    if {*clip.attributes} - {"id"} or {*rects[0].attributes} - {"x", "y", "width", "height", "fill", "id"}:
+        return None
+    numbers = (read_length(rects[0].attributes.get(name, "0"), 0.0) for name in ("x", "y", "width", "height"))
+    return Box(*(number or 0.0 for number in numbers))
+
+
+def _points(drawings: Iterable[Drawing]) -> int:
+    """How many control points drawings have."""
+    return sum(
+        _points(drawing.children) if isinstance(drawing, Group) else points_of(drawing.contours) for drawing in drawings
+    )
+
+
+def _read_view_box(text: str) -> ViewBox | None:
+    """As `read_view_box`, whose pattern takes forever over long digits that are followed by something else."""
+    words = re.split(r"\s*,\s*|\s+", text.strip()) if len(text) <= LONGEST_VIEW_BOX else []
+    numbers = "%" not in text and all(read_share(word) is not None for word in words)
+    return read_view_box(" ".join(words)) if numbers and len(words) == 4 else None
 
 
 def _suits(element: Element) -> bool:

@@ -14,9 +14,10 @@ from .outlines import Outlines
 _COMMAND = re.compile(r"\s*([MmLlHhVvCcSsQqTtAaZz])\s*")
 _NUMBER = re.compile(NUMBER + r"\s*,?\s*")
 _FLAG = re.compile(r"([01])\s*,?\s*")
-_COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
-_FLAGS = (3, 4)
-"""Which arguments of an arc are a single digit, which need not be set apart from what follows."""
+_COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "Z": 0}
+_ARGUMENTS = {command: (_NUMBER,) * count for command, count in _COUNTS.items()}
+# A flag is a single digit, which need not be set apart from what follows.
+_ARGUMENTS["A"] = (_NUMBER, _NUMBER, _NUMBER, _FLAG, _FLAG, _NUMBER, _NUMBER)
 
 
 class Path(NamedTuple):
@@ -30,19 +31,26 @@ class _Stop(Exception):
     """The data makes no sense from here on."""
 
 
-def read_path(data: str, most_points: int = 2_000_000) -> Path:
+def read_path(data: str, most_points: int = 200_000) -> Path:
     """The contours of path data, up to the first error in it.
 
     Raises SVGError for coordinates beyond 1e9 and for more than `most_points` control points.
     """
-    pen, error = _Pen(Outlines(most_points)), ""
+    outlines = Outlines(most_points)
+    error = draw_path(outlines, data)
+    return Path(tuple(outlines.contours), error)
+
+
+def draw_path(outlines: Outlines, data: str) -> str:
+    """Draws until the data makes no sense; what is wrong there, or "" if nothing is."""
+    pen, error = _Pen(outlines), ""
     try:
         for command, arguments in _commands(data):
             pen.draw(command, arguments)
     except _Stop as stop:
         error = str(stop)
-    pen.outlines.finish()
-    return Path(tuple(pen.outlines.contours), error)
+    outlines.finish()
+    return error
 
 
 def _commands(data: str) -> Iterator[tuple[str, list[float]]]:
@@ -66,8 +74,7 @@ def _commands(data: str) -> Iterator[tuple[str, list[float]]]:
 
 def _arguments(data: str, position: int, command: str) -> tuple[list[float], int]:
     numbers: list[float] = []
-    for index in range(_COUNTS[command.upper()]):
-        pattern = _FLAG if command in "Aa" and index in _FLAGS else _NUMBER
+    for pattern in _ARGUMENTS[command.upper()]:
         match = pattern.match(data, position)
         if match is None:
             found = f"'{data[position : position + 10]}'" if position < len(data) else "its end"
@@ -97,7 +104,9 @@ class _Pen:
 
     def _z(self, arguments: list[float], origin: Point) -> None:
         # Without a command since the last Z it draws nothing, not a dot.
-        if self._previous != "Z":
+        if self._previous == "Z":
+            self.outlines.spend(1)
+        else:
             self.outlines.close()
 
     def _l(self, arguments: list[float], origin: Point) -> None:
@@ -142,4 +151,5 @@ class _Pen:
 
 
 def _points(arguments: list[float], origin: Point) -> list[Point]:
-    return [Point(x + origin.x, y + origin.y) for x, y in zip(arguments[::2], arguments[1::2])]
+    left, top = origin
+    return [Point(x + left, y + top) for x, y in zip(arguments[::2], arguments[1::2])]

@@ -19,7 +19,7 @@ class Report:
         if what not in self._found and len(self._found) == MOST_KINDS:
             self._further += 1
             return
-        count, first = self._found.get(what, (0, element.where() if element else ""))
+        count, first = self._found.get(what) or (0, element.where() if element else "")
         self._found[what] = count + 1, first
 
     def sentences(self) -> tuple[str, ...]:

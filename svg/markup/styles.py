@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from ..numbers import NUMBER
+from .effort import Effort
 from .report import Report
-from .xml import Element
+from .xml import Element, SVGError
 
 INHERITED = frozenset(
     "color fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
@@ -31,11 +33,17 @@ Say = Callable[[str], None]
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
-_IMPORTANT = re.compile(r"\s*!\s*important\s*$", re.IGNORECASE)
+_BRACE = re.compile("[{}]")
 _LENGTH = re.compile(NUMBER + r"(%|[a-zA-Z]*)")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 
 DEFAULT_FONT_SIZE = 16.0
+LONGEST_VALUE = 1000
+"""Characters of a property, which is read anew for each element that inherits it."""
+LONGEST_LENGTH = 64
+"""Characters; the time that the pattern takes grows with the square of the digits."""
+MOST_RULES = 10_000
+"""Selectors, and rules that begin with @, of all style sheets."""
 
 
 class Declaration(NamedTuple):
@@ -58,10 +66,22 @@ def read_declarations(text: str, specificity: int, place: int, report: Say) -> D
             report(f"The CSS property '{name}' is ignored")
         if not colon or name not in PROPERTIES:
             continue
-        important = _IMPORTANT.search(value)
-        value = _IMPORTANT.sub("", value).strip()
-        _keep_stronger(found, name, Declaration(value, (important is not None, specificity, place)))
+        value, important = _without_importance(value)
+        if _fits(name, value, report):
+            _keep_stronger(found, name, Declaration(value, (important, specificity, place)))
     return found
+
+
+def _without_importance(value: str) -> tuple[str, bool]:
+    before, mark, word = value.rpartition("!")
+    important = bool(mark) and word.strip().lower() == "important"
+    return (before if important else value).strip(), important
+
+
+def _fits(name: str, value: str, report: Say) -> bool:
+    if len(value) > LONGEST_VALUE:
+        report(f"A {name} of more than {LONGEST_VALUE} characters is ignored")
+    return len(value) <= LONGEST_VALUE
 
 
 def _keep_stronger(found: Declarations, name: str, declaration: Declaration) -> None:
@@ -75,33 +95,51 @@ class StyleSheet:
 
     rules: dict[tuple[str, str], Declarations] = field(default_factory=dict)
     _places: int = 0
+    _rules_left: int = MOST_RULES
 
-    def read(self, text: str, report: Say) -> None:
-        """Add the rules of a sheet; what is no simple selector is reported."""
-        text = _COMMENT.sub(" ", text)
-        position = 0
+    def read(self, element: Element, effort: Effort, report: Say) -> None:
+        """Add the rules of a <style>; what is no simple selector is reported.
+
+        Raises SVGError for more than 10,000 rules, those of sheets before included.
+        """
+        text = _COMMENT.sub(" ", element.text)
+        position = opening = 0
         while position < len(text):
-            opening = text.find("{", position)
+            if 0 <= opening <= position:
+                opening = text.find("{", position)
             at_rule = text.find("@", position, None if opening < 0 else opening)
             if at_rule >= 0:
-                position = self._skip_at_rule(text, at_rule, report)
+                position = self._skip_at_rule(text, at_rule, opening, element, report)
                 continue
             if opening < 0:
                 return
             closing = text.find("}", opening)
             closing = len(text) if closing < 0 else closing
+            self._count(text.count(",", position, opening) + 1, element)
+            effort.spend("declarations of style", text.count(";", opening, closing), element)
             self._add(text[position:opening], text[opening + 1 : closing], report)
             position = closing + 1
 
-    def _skip_at_rule(self, text: str, start: int, report: Say) -> int:
+    def _count(self, rules: int, element: Element) -> None:
+        self._rules_left -= rules
+        if self._rules_left < 0:
+            raise SVGError(
+                f"The style sheets have more than {MOST_RULES} rules, the most that can be read, up to "
+                f"{element.where()}: leave out those that are not needed."
+            )
+
+    def _skip_at_rule(self, text: str, start: int, opening: int, element: Element, report: Say) -> int:
         name = re.match(r"@[\w-]*", text[start : start + 40])
         if name and name[0] not in ("@charset", "@namespace", "@font-face"):
             report(f"The CSS rule {name[0]} is ignored")
-        semicolon, opening = text.find(";", start), text.find("{", start)
-        if opening < 0 or 0 <= semicolon < opening:
+        semicolon = text.find(";", start, None if opening < 0 else opening)
+        if opening < 0 or semicolon >= 0:
+            self._count(1, element)
             return semicolon + 1 if semicolon >= 0 else len(text)
         depth = 0
-        for brace in re.compile("[{}]").finditer(text, opening):
+        for brace in _BRACE.finditer(text, opening):
+            if brace[0] == "{":
+                self._count(1, element)
             depth += 1 if brace[0] == "{" else -1
             if depth == 0:
                 return brace.end()
@@ -109,6 +147,7 @@ class StyleSheet:
 
     def _add(self, selectors: str, body: str, report: Say) -> None:
         self._places += 1
+        declarations = read_declarations(body, 0, self._places, report)
         for selector in selectors.split(","):
             match = _SELECTOR.fullmatch(selector.strip())
             if match is None or not match[0]:
@@ -117,21 +156,23 @@ class StyleSheet:
             tag = "" if match[1] in (None, "*") else match[1]
             specificity = (1 if tag else 0) + {".": 10, "#": 100}.get(match[2], 0)
             found = self.rules.setdefault((tag, f"{match[2]}{match[3]}" if match[2] else ""), {})
-            for name, declaration in read_declarations(body, specificity, self._places, report).items():
-                _keep_stronger(found, name, declaration)
+            for name, (value, (important, _, place)) in declarations.items():
+                _keep_stronger(found, name, Declaration(value, (important, specificity, place)))
 
-    def declarations(self, element: Element) -> Declarations:
-        """What the rules say about an element."""
+    def matching(self, element: Element, effort: Effort) -> list[Declarations]:
+        """What each of the rules for an element says."""
         if not self.rules:
-            return {}
-        found: Declarations = {}
-        attributes = element.attributes
-        names = ["", *(f".{name}" for name in attributes.get("class", "").split()), f"#{attributes.get('id', '')}"]
-        for tag in ("", element.tag):
-            for key in names:
-                for name, declaration in self.rules.get((tag, key), {}).items():
-                    _keep_stronger(found, name, declaration)
-        return found
+            return []
+        classes = [f".{name}" for name in element.attributes.get("class", "").split() if name in self._classes]
+        keys = ["", *dict.fromkeys(classes), f"#{element.attributes.get('id', '')}"]
+        effort.spend("declarations of style", len(keys), element)
+        found = (self.rules.get((tag, key)) for tag in ("", element.tag) for key in keys)
+        return [declarations for declarations in found if declarations]
+
+    @cached_property
+    def _classes(self) -> frozenset[str]:
+        """Those that a rule is for; only to be asked for when all sheets have been read."""
+        return frozenset(key[1:] for _, key in self.rules if key.startswith("."))
 
 
 _STYLE_ATTRIBUTE = 1000
@@ -141,8 +182,8 @@ _STYLE_ATTRIBUTE = 1000
 class Cascade:
     """The properties given to elements themselves."""
 
-    def __init__(self, sheet: StyleSheet, report: Report):
-        self._sheet, self._report = sheet, report
+    def __init__(self, sheet: StyleSheet, effort: Effort, report: Report):
+        self._sheet, self._effort, self._report = sheet, effort, report
         self._known: dict[int, dict[str, str]] = {}
 
     def own(self, element: Element) -> dict[str, str]:
@@ -152,16 +193,14 @@ class Cascade:
         return self._known[id(element)]
 
     def _specified(self, element: Element) -> dict[str, str]:
-        attributes = element.attributes
-        found = {
-            name: Declaration(value.strip(), (False, -1, 0)) for name, value in attributes.items() if name in PROPERTIES
-        }
-
         def report(what: str) -> None:
             self._report.add(what, element)
 
-        inline = read_declarations(attributes.get("style", ""), _STYLE_ATTRIBUTE, 0, report)
-        for declarations in (self._sheet.declarations(element), inline):
+        presented = ((name, value.strip()) for name, value in element.attributes.items() if name in PROPERTIES)
+        found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if _fits(name, value, report)}
+        style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._effort)
+        self._effort.spend("declarations of style", style.count(";") + sum(map(len, rules)), element)
+        for declarations in (*rules, read_declarations(style, _STYLE_ATTRIBUTE, 0, report)):
             for name, declaration in declarations.items():
                 _keep_stronger(found, name, declaration)
         return {name: declaration.value for name, declaration in found.items()}
@@ -195,7 +234,7 @@ class Viewport(NamedTuple):
 
 def read_length(text: str, whole: float, font_size: float = DEFAULT_FONT_SIZE) -> float | None:
     """A length in user units, `whole` being 100 %; None if it is no length or of an unknown unit."""
-    match = _LENGTH.fullmatch(text.strip())
+    match = _match_length(text)
     if match is None:
         return None
     unit = match[2].lower()
@@ -206,10 +245,15 @@ def read_length(text: str, whole: float, font_size: float = DEFAULT_FONT_SIZE) -
 
 def read_share(text: str) -> float | None:
     """A number or percentage, clamped to [0, 1]; None if it is neither."""
-    match = _LENGTH.fullmatch(text.strip())
+    match = _match_length(text)
     if match is None or match[2] not in ("", "%"):
         return None
     return min(max(float(match[1]) / (100 if match[2] else 1), 0.0), 1.0)
+
+
+def _match_length(text: str) -> re.Match[str] | None:
+    text = text.strip()
+    return _LENGTH.fullmatch(text) if len(text) <= LONGEST_LENGTH else None
 
 
 def _finite(value: float) -> float | None:

@@ -9,9 +9,13 @@ from xml.parsers import expat
 
 LARGEST_DOCUMENT = 20_000_000
 """Bytes."""
-MOST_ELEMENTS = 200_000
+MOST_ELEMENTS = 50_000
+MOST_ATTRIBUTES = 200_000
 DEEPEST = 100
 """Elements inside each other; readers may recurse this far."""
+
+_Namespaces = dict[str, str | None]
+"""Addresses by prefix, "" for none; None where nothing is declared."""
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
@@ -59,7 +63,8 @@ class Element:
 def read_xml(source: str | bytes) -> Element:
     """The root element of a document.
 
-    Raises SVGError for one that is malformed, too large, too deep, or has markup declarations of its own.
+    Raises SVGError for one that is malformed, too deep, has markup declarations of its own, or goes beyond the limits:
+    20 MB, 50,000 elements, 200,000 attributes.
     """
     data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
     if len(data) > LARGEST_DOCUMENT:
@@ -69,6 +74,12 @@ def read_xml(source: str | bytes) -> Element:
         )
     if data[:2] == b"\x1f\x8b":
         raise SVGError("The document is compressed (.svgz): unpack it first.")
+    # Counted ahead, as expat hands an element over only after it has read all of its attributes.
+    if data.count(b"=") > MOST_ATTRIBUTES:
+        raise SVGError(
+            f"The document has {data.count(b'=')} equals signs, and {MOST_ATTRIBUTES} attributes can be read: simplify "
+            "it, or remove scripts and data embedded in it."
+        )
     return _Tree(None if isinstance(source, bytes) else "utf-8").read(data)
 
 
@@ -84,8 +95,10 @@ class _Tree:
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._root: Element | None = None
-        self._open: list[tuple[Element, dict[str, str], list[str]]] = []
-        """Elements that have not ended, with the namespaces and the text in them."""
+        self._open: list[tuple[Element, _Namespaces, list[str]]] = []
+        """Elements that have not ended, with what their namespaces replaced, and the text in them."""
+        self._namespaces: _Namespaces = {}
+        """Those in force; one for the whole document, as copies for each element would grow with their product."""
         self._count = 0
 
     def read(self, data: bytes) -> Element:
@@ -115,52 +128,63 @@ class _Tree:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
         if self._count > MOST_ELEMENTS:
-            raise SVGError(f"The document has more than {MOST_ELEMENTS} elements, the most that can be read.")
+            raise SVGError(
+                f"The document has more than {MOST_ELEMENTS} elements, the most that can be read, up to line "
+                f"{self._parser.CurrentLineNumber}: simplify it."
+            )
         if len(self._open) >= DEEPEST:
             raise SVGError(
                 f"In line {self._parser.CurrentLineNumber} there are more than {DEEPEST} elements inside each other: "
                 "ungroup the drawing."
             )
-        parent, outer, _ = self._open[-1] if self._open else (None, {}, [])
-        namespaces = _namespaces(outer, attributes)
+        parent = self._open[-1][0] if self._open else None
+        declared = _declared(attributes)
+        replaced = {prefix: self._namespaces.get(prefix) for prefix in declared}
+        self._namespaces.update(declared)
         element = Element(
-            _qualified(name, namespaces), _plain(attributes, namespaces), self._parser.CurrentLineNumber, parent
+            _qualified(name, self._namespaces),
+            _plain(attributes, self._namespaces),
+            self._parser.CurrentLineNumber,
+            parent,
         )
         if parent is None:
             self._root = element
         else:
             parent.children.append(element)
-        self._open.append((element, namespaces, []))
+        self._open.append((element, replaced, []))
 
     def _end(self, name: str) -> None:
-        element, _, text = self._open.pop()
+        element, replaced, text = self._open.pop()
         element.text = "".join(text)
+        self._namespaces.update(replaced)
 
     def _characters(self, data: str) -> None:
         self._open[-1][2].append(data)
 
 
-def _namespaces(outer: dict[str, str], attributes: dict[str, str]) -> dict[str, str]:
-    """The addresses by prefix in an element; "" is the one without a prefix."""
-    declared = {name[6:]: value for name, value in attributes.items() if name.startswith("xmlns:")}
+def _declared(attributes: dict[str, str]) -> _Namespaces:
+    """The namespaces that an element declares."""
+    declared: _Namespaces = {name[6:]: value for name, value in attributes.items() if name.startswith("xmlns:")}
     if "xmlns" in attributes:
         declared[""] = attributes["xmlns"]
-    return {**outer, **declared} if declared else outer
+    return declared
 
 
-def _qualified(name: str, namespaces: dict[str, str]) -> str:
+def _qualified(name: str, namespaces: _Namespaces) -> str:
     prefix, _, local = name.rpartition(":")
-    address = namespaces.get(prefix, SVG_NAMESPACE if prefix in ("", "svg") else prefix)
+    address = namespaces.get(prefix)
+    if address is None:
+        address = SVG_NAMESPACE if prefix in ("", "svg") else prefix
     # Without a namespace it is SVG as web pages embed it.
     return local if address in (SVG_NAMESPACE, "") else f"{prefix or 'other'}:{local}"
 
 
-def _plain(attributes: dict[str, str], namespaces: dict[str, str]) -> dict[str, str]:
+def _plain(attributes: dict[str, str], namespaces: _Namespaces) -> dict[str, str]:
     plain = {}
     for name, value in attributes.items():
         prefix, _, local = name.rpartition(":")
         if not prefix:
             plain[name] = value
-        elif namespaces.get(prefix, "" if prefix != "xlink" else XLINK_NAMESPACE) == XLINK_NAMESPACE:
+        elif namespaces.get(prefix) == XLINK_NAMESPACE or (prefix == "xlink" and namespaces.get(prefix) is None):
             plain[f"xlink:{local}"] = value
     return plain

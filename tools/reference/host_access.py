@@ -33,3 +33,15 @@ def host_nodes() -> Any:
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+def import_svg() -> None:
+    """Make the host's SVG sockets usable outside its server, as in it."""
+    root = str(Path(host_nodes().__file__).parent)
+    sys.modules.setdefault("nodes", host_nodes())
+    sys.path.insert(0, root)  # the host's nodes put another `utils` before the one its server means
+    try:
+        importlib.import_module("utils.install_util")
+        importlib.import_module("comfy_extras.nodes_images")
+    finally:
+        sys.path.remove(root)

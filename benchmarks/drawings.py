@@ -1,0 +1,242 @@
+"""Vector drawings: pictures traced, damaged pictures restored as drawings, drawings edited by text.
+
+    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [edit]     writes benchmarks/results/drawings.{json,md}
+
+- fit: 64 paths to pictures of 240 x 240 pixels, by where paths start.
+- restore: held-out pictures of the reference world, blurred or made 8 times smaller, as drawings: by the text and the
+  measurement together (DreamSampler, eq. 21), by the measurement alone, and by Proximal DreamSampler and then tracing.
+- edit: traced drawings of the reference world, each edited in one attribute, by SDS, DDS and PDS.
+
+Rows already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import matplotlib.cbook
+import numpy as np
+import torch
+from kornia.metrics import ssim
+from PIL import Image
+from torch import Tensor
+
+from tools.pack import node, part
+from tools.reference import host_access, in_process, world
+
+from .editing import SEED, Edit, edits, measured
+
+log = logging.getLogger("dreamsampler.benchmarks")
+RESULTS = Path(__file__).with_name("results")
+SIDE, PATHS, BATCH = 240, 64, 4
+MEASUREMENTS: dict[str, dict[str, Any]] = {
+    "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
+    "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
+}
+RESTORATIONS: dict[str, dict[str, Any]] = {
+    "text and measurement": {},
+    "measurement alone": {"sds_weight": 0.0},
+}
+EDITS: dict[str, float] = {"SDS": 100.0, "DDS": 7.5, "PDS": 100.0}
+Row = dict[str, Any]
+
+
+class Studio:
+    """The reference model and the node."""
+
+    def __init__(self, steps: int, count: int):
+        self.reference, self.scorer = in_process.load(), in_process.load_scorer()
+        host_access.import_svg()
+        self.steps, self.count = steps, count
+        self.nothing = self.reference.conditioning([""])
+
+    def drawn(self, **inputs: Any) -> tuple[Any, Tensor]:
+        """SVG Optimizer's drawings and their pictures (B, 3, SIZE, SIZE)."""
+        settings = {"style": "iconography", "paths": 48, "steps": self.steps, "guidance_scale": -1.0, "seed": SEED}
+        optimizer = node("svg_optimizer", "SVGOptimizer")
+        model = {"model": self.reference.model, "vae": self.reference.vae, "negative": self.nothing}
+        with torch.inference_mode():
+            svg, image = optimizer.execute(**{**settings, "canvas_size": world.SIZE, **model, **inputs}).result
+        return svg, image.movedim(-1, 1)
+
+    def scenes(self) -> list[world.Scene]:
+        rng = Random(SEED)
+        return [world.sample_scene(rng, clean=True, objects=1) for _ in range(self.count)]
+
+    # Fits
+
+    def fits(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+        for name, picture in pictures().items():
+            for places in ("component-wise", "sparse", "scattered"):
+                for groups, steps in ((8, 25), (8, 500)):
+                    label = f"{name}, {places}, {groups} x {steps} steps"
+                    yield label, lambda p=picture, w=places, g=groups, s=steps: self.fit(p, w, g, s)
+
+    def fit(self, picture: Tensor, places: str, groups: int, steps: int) -> Row:
+        tracing, style = part("svg.tracing"), part("svg.art_styles").ART_STYLES["iconography"]
+        generators = [torch.Generator().manual_seed(SEED)]
+        scattered = places == "scattered"
+        how = {} if scattered else {"groups": groups, "places": places}
+        tracer = tracing.Tracer(picture, tracing.Tracing(steps=groups * steps if scattered else steps, **how))
+        began = time.process_time()
+        if scattered:
+            canvas = picture.shape[-2], picture.shape[-1]
+            fits = tracer.fitted([style.start(PATHS, canvas, generators[0], picture)])
+        else:
+            fits = tracer.traced(style, PATHS, generators)
+        *_, last = fits
+        return {"psnr": psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
+
+    # Restorations
+
+    def restorations(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+        for damage, settings in MEASUREMENTS.items():
+            for name, how in RESTORATIONS.items():
+                yield f"{damage}: {name}", lambda d=settings, h=how: self.restored(d, lambda *a: self.directly(h, *a))
+            yield f"{damage}: restored, then traced", lambda d=settings: self.restored(d, self.traced)
+            yield f"{damage}: as damaged", lambda d=settings: self.restored(d, lambda m, o, t: enlarged(o))
+
+    def restored(self, damage: Row, restore: Callable[[Any, Tensor, list[str]], Tensor]) -> Row:
+        scenes, made = self.scenes(), []
+        for start in range(0, len(scenes), BATCH):
+            some = scenes[start : start + BATCH]
+            measure = node("measurement", "MeasurementNode").execute
+            truth = in_process.pictures(some).movedim(1, -1)
+            settings = {**damage, "noise_std": 0.0, "simulate": True, "seed": SEED}
+            measurement, observed = measure(truth, **settings).result
+            made.append(restore(measurement, observed, [world.describe(scene) for scene in some]))
+        pictures, truth = torch.cat(made), in_process.pictures(scenes)
+        seen = self.scorer.read(pictures)
+        return {
+            "psnr": psnr(pictures, truth).mean().item(),
+            "ssim": ssim(pictures, truth, 7).mean().item(),
+            "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, scenes)])),
+            "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, scenes)])),
+        }
+
+    def directly(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
+        positive = self.reference.conditioning(texts)
+        return self.drawn(positive=positive, measurement=measurement, **how)[1]
+
+    def traced(self, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
+        """By Proximal DreamSampler's fastest way, then by tracing."""
+        sampler = node("proximal", "ProximalDreamSampler")
+        positive = self.reference.conditioning(texts)
+        latent = self.reference.latent(enlarged(observed))
+        settings = (50, 1.0, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
+        *_, image = sampler.execute(
+            self.reference.model,
+            positive,
+            self.nothing,
+            latent,
+            *settings,
+            vae=self.reference.vae,
+            measurement=measurement,
+            consistency="consistency only",
+        ).result
+        return self.drawn(image=image, steps=0, fit_steps=50)[1]
+
+    # Edits
+
+    def edited(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+        jobs = [job for job in edits(self.count)]
+        yield "traced sources", lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: drawn_at_size(svg))
+        for method, guidance in EDITS.items():
+            yield method, lambda m=method, g=guidance: self.scored(m, g, jobs, lambda *work: self.edit(m, g, *work))
+
+    def scored(self, method: str, guidance: float, jobs: list[Edit], edit: Callable[..., Tensor]) -> Row:
+        made = []
+        for start in range(0, len(jobs), BATCH):
+            some = jobs[start : start + BATCH]
+            sources = in_process.pictures([job.source for job in some])
+            svg, image = self.drawn(image=sources.movedim(1, -1), steps=0, fit_steps=50)
+            target, source = (self.reference.conditioning(list(texts)) for texts in zip(*(e.texts() for e in some)))
+            made.append(edit(svg, image, target, source))
+        point = measured(method, guidance, "full", jobs, torch.cat(made), self.scorer)
+        return {"accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}
+
+    def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
+        posteriors = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
+        if method == "SDS":
+            objective = part("nodes.sockets").ObjectiveSocket(
+                "sds", part("guidance.methods").METHODS["sds"], {"positive": target, "negative": self.nothing}
+            )
+        else:
+            match = node("posterior", "PosteriorLatentMatch").execute
+            latent = self.reference.latent(image)
+            objective = match(latent, source, target, self.nothing, guidance, *posteriors[method]).result[0]
+        return self.drawn(svg=svg, positive=target, source=source, objective=objective)[1]
+
+
+def pictures() -> dict[str, Tensor]:
+    """Pictures (1, 3, SIDE, SIDE) in [0, 1] that are at hand: a photograph, and the host's drawing."""
+    photograph = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg")).crop((0, 0, 512, 512))
+    drawing = Image.open(Path(host_access.host_nodes().__file__).parent / "input" / "example.png")
+    return {"photograph": tensor(photograph), "drawing": tensor(drawing)}
+
+
+def tensor(picture: Image.Image) -> Tensor:
+    rows = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
+    return torch.from_numpy(rows / 255).movedim(-1, 0)[None]
+
+
+def enlarged(observed: Tensor) -> Tensor:
+    """An IMAGE (B, h, w, 3) as pictures (B, 3, SIZE, SIZE)."""
+    size = (world.SIZE, world.SIZE)
+    return torch.nn.functional.interpolate(observed.movedim(-1, 1), size, mode="bicubic").clamp(0, 1)
+
+
+def drawn_at_size(svg: Any) -> Tensor:
+    image, _ = node("svg_to_image", "SVGToImage").execute(svg, world.SIZE, world.SIZE, "white").result
+    return image.movedim(-1, 1)
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    return -10 * (pictures - truth).square().flatten(1).mean(1).log10()
+
+
+def measure(parts: list[str], studio: Studio, path: Path) -> dict[str, dict[str, Row]]:
+    """All rows, those of earlier runs included, kept as soon as they are known."""
+    rows = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    every = {"fit": studio.fits, "restore": studio.restorations, "edit": studio.edited}
+    for name in parts:
+        for label, work in every[name]():
+            if label not in rows.setdefault(name, {}):
+                rows[name][label] = work()
+                log.info("%s, %s: %s", name, label, rows[name][label])
+                path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    return rows
+
+
+def table(rows: dict[str, Row]) -> str:
+    columns = list(next(iter(rows.values())))
+    head = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    return "\n".join([*head, *(f"| {n} | {' | '.join(f'{r[c]:.3g}' for c in columns)} |" for n, r in rows.items())])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", default=["fit", "restore", "edit"])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--count", type=int, default=8)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    rows = measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
+    text = [
+        "# Vector drawings",
+        "Pictures of the reference model; see `benchmarks/drawings.py`. PSNR in dB, SSIM, and the share of pictures in "
+        "which the scorer sees what should be there.",
+        *(f"## {name}\n\n{table(found)}" for name, found in rows.items()),
+    ]
+    (RESULTS / "drawings.md").write_text("\n\n".join(text) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
