@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import matplotlib.cbook
+import matplotlib
 import numpy as np
 import torch
 from kornia.metrics import ssim
@@ -41,7 +41,8 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
 RESTORATIONS: dict[str, dict[str, Any]] = {
-    "text and measurement": {},
+    "text and measurement, s = 100": {},
+    "text and measurement, s = 7.5": {"guidance_scale": 7.5},
     "measurement alone": {"sds_weight": 0.0},
 }
 EDITS: dict[str, float] = {"SDS": 100.0, "DDS": 7.5, "PDS": 100.0}
@@ -177,7 +178,9 @@ class Studio:
 
 def pictures() -> dict[str, Tensor]:
     """Pictures (1, 3, SIDE, SIDE) in [0, 1] that are at hand: a photograph, and the host's drawing."""
-    photograph = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg")).crop((0, 0, 512, 512))
+    photograph = Image.open(str(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg"))).crop(
+        (0, 0, 512, 512)
+    )
     drawing = Image.open(Path(host_access.host_nodes().__file__).parent / "input" / "example.png")
     return {"photograph": tensor(photograph), "drawing": tensor(drawing)}
 
@@ -222,7 +225,7 @@ def table(rows: dict[str, Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["fit", "restore", "edit"])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=8)

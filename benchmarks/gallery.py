@@ -9,6 +9,7 @@ with what it restores of them. A thumbnail shows what a template begins with on 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tools.pack import node
-from tools.reference import in_process, world
+from tools.pack import node, part
+from tools.reference import host_access, in_process, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CELL, GAP, LINE = 192, 12, 44
@@ -66,21 +67,25 @@ def to_image(picture: Tensor) -> Image.Image:
     return Image.fromarray(array).resize((CELL, CELL), Image.Resampling.LANCZOS)
 
 
-def sheet(sources: Tensor, edits: Tensor, texts: list[str]) -> Image.Image:
+def sheet(sources: Sequence[Image.Image], edits: Sequence[Image.Image], texts: Sequence[str]) -> Image.Image:
     """Sources above, edits below, texts underneath."""
     canvas = Image.new("RGB", (len(texts) * (CELL + GAP) - GAP, 2 * CELL + GAP + LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for i, text in enumerate(texts):
         x = i * (CELL + GAP)
-        canvas.paste(to_image(sources[i]), (x, 0))
-        canvas.paste(to_image(edits[i]), (x, CELL + GAP))
+        canvas.paste(sources[i], (x, 0))
+        canvas.paste(edits[i], (x, CELL + GAP))
         draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), text, fill="black", font=font, anchor="mm")
     return canvas
 
 
 def thumbnail(source: Tensor, edit: Tensor) -> Image.Image:
     """The left half of a source beside the right half of its edit, in one square."""
-    left, right = to_image(source), to_image(edit)
+    return halves(to_image(source), to_image(edit))
+
+
+def halves(left: Image.Image, right: Image.Image) -> Image.Image:
+    """The left half of a cell beside the right half of another, in one square."""
     canvas = left.copy()
     canvas.paste(right.crop((CELL // 2, 0, CELL, CELL)), (CELL // 2, 0))
     return canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
@@ -102,7 +107,9 @@ def edits(reference: in_process.Reference) -> None:
     sources = in_process.pictures([e.scene for e in EXAMPLES])
     made = edited(reference, sources, texts)
     (CHECKOUT / "docs").mkdir(exist_ok=True)
-    sheet(sources, made, [f"“{text}”" for text in texts]).save(CHECKOUT / "docs" / "edits.png", optimize=True)
+    sheet([*map(to_image, sources)], [*map(to_image, made)], [f"“{text}”" for text in texts]).save(
+        CHECKOUT / "docs" / "edits.png", optimize=True
+    )
     _save(thumbnail(sources[0], made[0]), "edit")
 
 
@@ -216,7 +223,81 @@ def restorations(reference: in_process.Reference) -> None:
             _save(thumbnail(observed[0], image[0]), damage.template)
     before, after = (torch.cat(column) for column in zip(*pairs))
     names = [damage.name for damage in DAMAGES]
-    sheet(before, after, names).save(CHECKOUT / "docs" / "restorations.png", optimize=True)
+    sheet([*map(to_image, before)], [*map(to_image, after)], names).save(
+        CHECKOUT / "docs" / "restorations.png", optimize=True
+    )
+
+
+SAMPLED = ("a red heart on a plain white background", "a yellow star on a plain blue background")
+BLURRED = world.Scene((world.Thing("cross", "green", 48, 48, 30, 0.1),), "white", "plain", None, "picture", 7)
+RED_SQUARE = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">
+  <rect width="96" height="96" fill="#f4f4f4"/><rect x="24" y="24" width="48" height="48" fill="#d22"/>
+</svg>"""
+
+
+class Vectors:
+    """SVG Optimizer with the reference model."""
+
+    def __init__(self, reference: in_process.Reference):
+        host_access.import_svg()
+        self.reference, self.nothing = reference, reference.conditioning([""])
+
+    def optimised(self, text: str = "", **inputs: Any) -> Tensor:
+        """The drawing as a picture (1, 3, CELL, CELL)."""
+        model = {"model": self.reference.model, "vae": self.reference.vae, "negative": self.nothing}
+        settings = {"style": "iconography", "paths": 64, "guidance_scale": -1.0, "canvas_size": world.SIZE, "seed": 0}
+        optimizer = node("svg_optimizer", "SVGOptimizer")
+        positive = self.reference.conditioning([text])
+        svg, _ = optimizer.execute(**{**settings, **model, "positive": positive, **inputs}).result
+        return self.drawn(svg)
+
+    def drawn(self, svg: Any) -> Tensor:
+        image, _ = node("svg_to_image", "SVGToImage").execute(svg, CELL, CELL, "white").result
+        return image.movedim(-1, 1)
+
+    def from_text(self, text: str) -> tuple[Tensor, Tensor]:
+        """A sampled picture and the drawing that was traced from it and refined by the text."""
+        empty = {"samples": torch.zeros(1, 4, world.SIZE // 8, world.SIZE // 8)}
+        positive = self.reference.conditioning([text])
+        sampled = self.reference.ksampled(positive, self.nothing, empty, steps=25, cfg=4.0, seed=2)
+        picture = self.reference.decoded(sampled)
+        return picture, self.optimised(text, image=picture.movedim(1, -1), steps=200, guidance_scale=30.0)
+
+    def traced(self) -> tuple[Tensor, Tensor]:
+        picture = in_process.pictures([EXAMPLES[4].scene])
+        return picture, self.optimised(image=picture.movedim(1, -1), steps=0)
+
+    def edited(self) -> tuple[Tensor, Tensor]:
+        svg = part("nodes.host").svg_value([RED_SQUARE])
+        texts = [f"a {colour} square on a plain white background" for colour in ("red", "blue")]
+        source = self.reference.conditioning([texts[0]])
+        return self.drawn(svg), self.optimised(texts[1], svg=svg, source=source, steps=400, guidance_scale=7.5)
+
+    def restored(self) -> tuple[Tensor, Tensor]:
+        measure = node("measurement", "MeasurementNode").execute
+        truth = in_process.pictures([BLURRED]).movedim(1, -1)
+        settings = {"scale": 4, "kernel_size": 31, "sigma": 5.0, "noise_std": 0.0, "simulate": True, "seed": 0}
+        measurement, observed = measure(truth, "gaussian blur", **settings).result
+        drawing = self.optimised(world.describe(BLURRED), measurement=measurement, steps=600, guidance_scale=7.5)
+        return observed.movedim(-1, 1), drawing
+
+
+def drawings(reference: in_process.Reference) -> None:
+    """The README's picture of vector drawings and the thumbnails of their templates."""
+    vectors = Vectors(reference)
+    pairs = {
+        "text to SVG": vectors.from_text(SAMPLED[0]),
+        "text to SVG ": vectors.from_text(SAMPLED[1]),
+        "picture to SVG": vectors.traced(),
+        "“a blue square”": vectors.edited(),
+        "blurred, to SVG": vectors.restored(),
+    }
+    templates = ("text_to_svg", None, "vectorise", "svg_edit", "restore_svg")
+    before, after = ([to_image(pair[n][0]) for pair in pairs.values()] for n in range(2))
+    sheet(before, after, list(pairs)).save(CHECKOUT / "docs" / "drawings.png", optimize=True)
+    for left, right, template in zip(before, after, templates):
+        if template:
+            _save(halves(left, right), template)
 
 
 def _save(picture: Image.Image, template: str) -> None:
@@ -229,6 +310,7 @@ DRAWINGS = {
     "painting_to_real": painting_to_real,
     "posterior_edit": posterior_edit,
     "restorations": restorations,
+    "drawings": drawings,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from ..guidance.measurement import Measurement
 from ..svg.document import Document
 from ..svg.jobs import SHOWN
 from ..svg.markup.parser import SVGError, parse
-from . import host
+from . import checks, host
+from .sockets import ObjectiveSocket
 from .svg_methods import Size
 
 log = logging.getLogger("dreamsampler")
@@ -34,12 +36,18 @@ def _document(number: int, file: bytes) -> Document:
         raise ValueError(f"Drawing {number} on input 'svg' cannot be used. {error}") from error
     for warning in parsed.warnings:
         log.warning("SVG Optimizer: drawing %d: %s", number, warning)
-    if next(parsed.document.shapes(), None) is None:
-        raise ValueError(
-            f"Drawing {number} on input 'svg' has nothing that can be drawn, so there is nothing to optimise: "
-            "convert its text and pictures to paths, or choose another file."
-        )
     return parsed.document
+
+
+def pictures(image: Tensor) -> Tensor:
+    """An IMAGE as (B, 3, H, W) in [0, 1], with something in it."""
+    if not image.numel():
+        number, height, width = image.shape[:3]
+        raise ValueError(
+            f"The image is empty ({number} pictures of {width}x{height} pixels): connect a node that makes pictures "
+            "to input 'image'."
+        )
+    return checks.picture(image).movedim(-1, 1).clamp(0, 1)
 
 
 def count(documents: Sequence[Any] | None, pictures: Tensor | None, measurement: Measurement | None) -> int:
@@ -53,7 +61,8 @@ def count(documents: Sequence[Any] | None, pictures: Tensor | None, measurement:
     for name, number in found.items():
         if number not in (1, most):
             raise ValueError(
-                f"Input '{name}' holds {number} pictures and another input {most}: connect one, or one for each."
+                f"Input '{name}' holds {number} and another input {most}: connect one to '{name}', or one for each "
+                "drawing that is made."
             )
     return most
 
@@ -89,11 +98,46 @@ def _proportions(documents: Sequence[Document] | None, pictures: Tensor | None) 
 
 
 def around(shown: Size) -> Size:
-    """The canvas of which views of the size `shown` are taken."""
-    return round(shown[0] / SHOWN), round(shown[1] / SHOWN)
+    """The canvas of which views of the size `shown` are taken, in the very same proportions."""
+    common = math.gcd(*shown)
+    larger = round(common / SHOWN)
+    return shown[0] // common * larger, shown[1] // common * larger
 
 
 def resized(pictures: Tensor, canvas: Size, count: int) -> Tensor:
     """Pictures (1 or B, 3, H, W) as `count` ones of the canvas's size, in [0, 1]."""
     fitted = F.interpolate(pictures, canvas, mode="bicubic", antialias=True).clamp(0, 1)
     return fitted.expand(count, -1, -1, -1)
+
+
+def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, shown: Size) -> Tensor | None:
+    """The latent that an objective compares drawings with, seen as `samples`; None for the drawings as they begin."""
+    if chosen.reference is None or "reference" not in chosen.method.needs:
+        return None
+    name = chosen.reference_input
+    found = checks.latent(model, chosen.reference, needs_content=False, name=name)
+    if not found.any():
+        return None
+    if found.shape[-2:] != samples.shape[-2:]:
+        (rows, columns), (height, width) = found.shape[-2:], samples.shape[-2:]
+        raise ValueError(
+            f"{name} is of {columns}x{rows} cells, and the model sees the drawings as {shown[1]}x{shown[0]} pixels, "
+            f"which are {width}x{height} cells: encode a picture of that size, or connect an empty latent to compare "
+            "with the drawings as they begin."
+        )
+    if len(found) not in (1, len(samples)):
+        raise ValueError(
+            f"{name} holds {len(found)} pictures for {len(samples)} drawings: connect one, or one for each drawing."
+        )
+    return found
+
+
+def views(chosen: ObjectiveSocket, measurement: Measurement | None) -> None:
+    """Views of parts of a drawing, which only suit what does not compare the whole of it."""
+    if measurement is None and "reference" not in chosen.method.needs:
+        return
+    with_what = "its source" if measurement is None else "the measurement"
+    raise ValueError(
+        f"views is on, so that the model sees random parts of the drawing, and this job compares the whole of it with "
+        f"{with_what}: set views to off, or to the method's own."
+    )

@@ -22,7 +22,7 @@ from ..svg.drawing import Drawing, Drawings
 from ..svg.jobs import Job, Terms, rates_of, renews
 from ..svg.schedules import LearningRates
 from ..svg.terms import CalmColors, Crossing, Fidelity, pull_to_estimate
-from ..svg.tracing import Tracer, Tracing
+from ..svg.tracing import Tracer, Tracing, group_sizes
 from . import host, reports
 from .sockets import ObjectiveSocket, objective_of
 
@@ -55,15 +55,15 @@ class Beginning:
         """How many steps of fitting it takes."""
         if self.targets is None:
             return 0
-        groups = 1 if self.documents or self.style.at is None else min(self.tracing.groups, self.count)
-        return groups * self.tracing.steps
+        grown = not self.documents and self.style.at is not None
+        return self.tracing.steps * (len(group_sizes(self.count, self.tracing.groups)) if grown else 1)
 
     def drawings(self, generators: Sequence[torch.Generator], show: host.Previews) -> Sequence[Drawing]:
         """One drawing for each random generator."""
         drawings: Sequence[Drawing] = []
         if self.documents or self.targets is None:
             drawings = [self._first(n, generator) for n, generator in enumerate(generators)]
-        if self.targets is None or not self.tracing.steps:
+        if self.targets is None:
             return drawings
         with host.gradients():
             tracer = Tracer(host.ordinary(self.targets.to(self.device)), self.tracing)
@@ -142,7 +142,8 @@ class DrawingDistillation:
         if self.style.saturation and self.job in ("draw", "refine"):
             losses.append(CalmColors(made, self.style.saturation))
         if self.measurement is not None:
-            losses.append(Fidelity(made, self.measurement, run.prior.path, self.terms.data))
+            measurement = self.measurement.to(made.pictures)
+            losses.append(Fidelity(made, measurement, run.prior.path, self.terms.data))
         return losses
 
     def _reference(self, run: host.Run, made: Drawings) -> Tensor | None:

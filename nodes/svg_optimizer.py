@@ -125,6 +125,8 @@ class _Ask:
         texts = {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **({} if self.objective else texts)}.items():
             checks.needed_for_steps(name, value)
+        if self.views == "on":
+            svg_inputs.views(self.chosen, self.measured)
 
     @property
     def job(self) -> Job:
@@ -140,13 +142,17 @@ class _Ask:
         return self.measurement if self.job == "restore" else None
 
     @cached_property
+    def chosen(self) -> ObjectiveSocket:
+        return self.objective or _published(self.job, self.positive, self.negative, self.source)
+
+    @cached_property
     def documents(self) -> list[Document] | None:
         return None if self.svg is None else svg_inputs.documents(self.svg)
 
     @cached_property
     def pictures(self) -> Tensor | None:
         """(B, 3, H, W) in [0, 1]."""
-        return None if self.image is None else checks.picture(self.image).movedim(-1, 1)
+        return None if self.image is None else svg_inputs.pictures(self.image)
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -169,7 +175,9 @@ class _Ask:
     @property
     def viewed(self) -> bool:
         """Whether the model sees random views of the drawings."""
-        return bool(self.steps) and (self.job in ("draw", "refine") if self.views == OWN else self.views == "on")
+        if not self.steps or self.views != OWN:
+            return bool(self.steps) and self.views == "on"
+        return self.job in ("draw", "refine") and "reference" not in self.chosen.method.needs
 
     @property
     def cell(self) -> int:
@@ -199,23 +207,22 @@ class _Ask:
             count=self.art.count if self.paths == UNSET else max(self.paths, 1),
             documents=self.documents,
             targets=targets,
-            tracing=Tracing(self.fit_groups, self.fit_steps, self.fit_places, crossing=self.crossing),
+            tracing=Tracing(self.fit_groups, max(self.fit_steps, 1), self.fit_places, crossing=self.crossing),
             canvas=self.canvas,
             device=host.device(),
         )
 
     def distillation(self, show: host.Previews) -> DrawingDistillation:
         """What is to be run once there are drawings."""
-        chosen = self.objective or _published(self.job, self.positive, self.negative, self.source)
-        settings = self._settings(chosen)
-        checks.distillation(self.model, chosen, settings, self.vae)
+        settings = self._settings()
+        checks.distillation(self.model, self.chosen, settings, self.vae)
         return DrawingDistillation(
             drawings=(),
             job=self.job,
             style=self.art,
-            chosen=chosen,
+            chosen=self.chosen,
             settings=settings,
-            reference=None if chosen.reference is None else checks.reference(self.model, chosen, self.samples),
+            reference=svg_inputs.reference(self.model, self.chosen, self.samples, self.shown),
             measurement=self.measured,
             terms=self._terms(),
             crossing=self.crossing,
@@ -227,14 +234,18 @@ class _Ask:
             model=self.model,
             vae=self.vae,
             show=lambda done, picture: show(self.beginning.steps + done, picture),
-            curve=reports.empty_curve(chosen.name),
+            curve=reports.empty_curve(self.chosen.name),
         )
 
-    def _settings(self, chosen: ObjectiveSocket) -> Settings:
-        """The job's; of an objective from another node its weights, over the job's times."""
+    def _settings(self) -> Settings:
+        """The job's; of an objective from another node its weights, over the job's times.
+
+        Its learning rate goes as the job's, whose is not of a schedule that asks for certain times.
+        """
         own = SETTINGS[self.job]
         if self.objective is not None:
-            own = dataclasses.replace(chosen.method.settings, t_min=own.t_min, t_max=own.t_max, **chosen.settings)
+            times = {"t_min": own.t_min, "t_max": own.t_max, "learning_rate_schedule": own.learning_rate_schedule}
+            own = dataclasses.replace(self.objective.method.settings, **{**times, **self.objective.settings})
         names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
         given = widgets.given({name: getattr(self, name) for name in names})
         return dataclasses.replace(own, steps=self.steps, **given)
@@ -342,7 +353,7 @@ def _fine_settings() -> list[io.Input]:
         io.Int.Input(
             "fit_steps",
             default=FIT_STEPS,
-            min=0,
+            min=1,
             max=10_000,
             optional=True,
             tooltip="With an image: steps of fitting after each group of paths. 500 is published; 50 is often enough.",
@@ -383,7 +394,8 @@ def _fine_settings() -> list[io.Input]:
         widgets.choice(
             "noise_policy",
             NOISE_POLICIES,
-            "Noise put in: fresh draws (drawing, editing), or the estimated noise of the step before (restoration).",
+            "Noise put in: fresh draws at every step, one fixed draw, or the estimated noise of the step before, which "
+            "needs a low guidance_scale.",
             optional=True,
         ),
         widgets.number("t_min", "Lowest noise level visited: 0 is clean.", high=1.0, optional=True),

@@ -69,7 +69,12 @@ class ArtStyle:
         return Drawing(document, height, width, like, moving=self.moving, paper=WHITE)
 
     def renew(self, drawing: Drawing, canvas: Canvas, generator: torch.Generator, optimizer: Optimizer) -> int:
-        """Start dead paths again somewhere; how many they were. Fills die by opacity and area, strokes by opacity."""
+        """Start dead paths again somewhere; how many they were. Fills die by opacity and area, strokes by opacity.
+
+        Paths that have their places by the style, a grid's, stay as they are.
+        """
+        if self.at is None:
+            return 0
         area = polygon_area(drawing.paths) / scale_of(canvas) ** 2
         alive = torch.full_like(area, math.inf) if len(drawing.widths) else area
         rows = dead(drawing.colors.detach()[:, 3], alive).nonzero().squeeze(1)
@@ -103,9 +108,10 @@ def _triangles_at(centres: Centres, canvas: Canvas, generator: torch.Generator) 
 
 
 def _squares(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
-    side = max(round(math.sqrt(count)), 1)
-    colors, _ = random_fills(side * side, generator)
-    return Paths(pixel_grid(side, side, *canvas), _opaque(colors))
+    side = math.sqrt(canvas[0] * canvas[1] / count)
+    rows, columns = (max(round(length / side), 1) for length in canvas)
+    colors, _ = random_fills(rows * columns, generator)
+    return Paths(pixel_grid(rows, columns, *canvas), _opaque(colors))
 
 
 def _lines(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:

@@ -15,6 +15,9 @@ from ..guidance.path import Path
 from .drawing import Drawings, cubics_of
 from .losses import saturation_penalty, xing
 
+LEAST_SIGNAL = 1e-4
+"""The a of a state below which its signal drowns in the rounding of float32."""
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -58,10 +61,12 @@ class Fidelity:
 def pull_to_estimate(weight: float, cells: int) -> Weight:
     """The weight that makes of SDS's gradient that of (1 - gamma) lambda_SDS |z - z0_hat|^2 (DreamSampler, eq. 21).
 
-    gamma = alpha_bar; z - z0_hat = b / a (eps_hat - eps); the mean over the `cells` of a latent.
+    gamma = alpha_bar; z - z0_hat = b / a (eps_hat - eps); the mean over the `cells` of a latent. At pure noise, where
+    a is 0 and eps_hat tells nothing of z, nothing pulls.
     """
 
     def pull(path: Path, sigma: Tensor) -> Tensor:
-        return 2 * weight / cells * (1 - path.alpha_bar(sigma)) * path.b(sigma) / path.a(sigma)
+        signal = path.a(sigma).clamp_min(LEAST_SIGNAL)
+        return 2 * weight / cells * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
 
     return pull

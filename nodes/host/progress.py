@@ -25,14 +25,14 @@ class Previews:
     def __init__(self, total: int):
         self._bar, self._shown = comfy.utils.ProgressBar(total), -BETWEEN
 
-    def __call__(self, done: int, picture: Tensor, *, now: bool = False) -> None:
-        """Say that steps are done and show a picture (3, H, W) in [0, 1], `now` even if one was just shown.
+    def __call__(self, done: int, picture: Tensor) -> None:
+        """Say that steps are done, and show a picture (3, H, W) in [0, 1] unless one was just shown.
 
         Raises the host's own exception if the user has cancelled.
         """
         comfy.model_management.throw_exception_if_processing_interrupted()
         preview = None
-        if now or time.monotonic() - self._shown >= BETWEEN:
+        if time.monotonic() - self._shown >= BETWEEN:
             preview, self._shown = ("PNG", _image(picture), LARGEST), time.monotonic()
         self._bar.update_absolute(done, preview=preview)
 

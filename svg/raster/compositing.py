@@ -28,13 +28,15 @@ def over(
     drawn = tuple(n for n in layers if tiles.boxes[n][2])
     pictures = [picture for n in drawn if (picture := painted[n]) is not None]
     has = tuple(painted[n] is not None for n in drawn)
-    return _Over.apply(canvas, drawn, has, coverage, tiles, colors, *pictures)  # type: ignore[no-any-return]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (canvas, coverage, colors, *pictures))
+    return _Over.apply(keep, canvas, drawn, has, coverage, tiles, colors, *pictures)  # type: ignore[no-any-return]
 
 
 class _Over(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        keep: bool,
         canvas: Tensor,
         layers: tuple[int, ...],
         has: tuple[bool, ...],
@@ -56,7 +58,8 @@ class _Over(torch.autograd.Function):
                 color = torch.cat((picture[:3], torch.ones_like(picture[3:])))
             change = color - part
             part.addcmul_(change, alpha)
-            kept.append(change)
+            if keep:
+                kept.append(change)
         ctx.layers, ctx.has, ctx.tiles, ctx.kept, ctx.opacities = layers, has, tiles, kept, opacities
         ctx.save_for_backward(coverage, colors, *pictures)
         return result
@@ -81,7 +84,7 @@ class _Over(torch.autograd.Function):
             to_colors[layer, 3] = (to_alpha * covered).sum()
             torch.mul(to_alpha, opacity, out=tiles.view(to_coverage, layer))
             part.sub_(passed)
-        return canvas, None, None, to_coverage, None, to_colors, *to_pictures
+        return None, canvas, None, None, to_coverage, None, to_colors, *to_pictures
 
 
 def _box(canvas: Tensor, tiles: Tiles, layer: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,15 @@ from torch import Tensor
 
 TOLERANCE = 0.0025
 """Furthest an edge may lie from its curve, in pixels; a pixel's coverage is off by this much at most."""
+
+MOST = 4096
+"""Edges of one curve or span. A curve wants more, to keep the tolerance, from some 50,000 pixels on."""
+
+FEW = 256
+"""Where only a canvas counts, curves of more edges are divided into spans."""
+
+SPANS, SHORTEST = 16, 16.0**-5
+"""How many at a time, and a span that is not divided. Powers of two, so that neighbours end at the same parameter."""
 
 
 class Flattened(NamedTuple):
@@ -22,11 +32,27 @@ class Flattened(NamedTuple):
 def flatten(cubics: Tensor, tolerance: float = TOLERANCE, finest_turn: Tensor | None = None) -> Flattened:
     """Cubics (S, 4, 2), in pixels, as edges that join exactly; differentiable in the control points.
 
-    `finest_turn` (S,) bounds the angle, in radians, that each edge of a curve may stand for.
+    `finest_turn` (S,) bounds the angle, in radians, that each edge of a curve may stand for. A curve of `MOST` edges
+    may be further from them than the tolerance, and one that is not finite has edges that are not.
     """
     count = _count(cubics.detach(), tolerance, finest_turn)
     curve, nth = enumerated(count)
     t = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, curve)[:, None]
+    return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
+
+
+def flatten_within(cubics: Tensor, canvas: tuple[int, int]) -> Flattened:
+    """Closed outlines (S, 4, 2) in edges as `flatten` gives them, but coarse where a canvas (height, width) hides it.
+
+    Curves of any size come to few edges: those that the canvas shows, and some at every scale on the way there.
+    """
+    index = torch.arange(len(cubics), device=cubics.device)
+    found = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, canvas)
+    curve, begin, length, count = (torch.cat(values) for values in zip(*found))
+    span, nth = enumerated(count)
+    share = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, span)[:, None]
+    t = torch.addcmul(begin.index_select(0, span)[:, None], length.index_select(0, span)[:, None], share)
+    curve = curve.index_select(0, span)
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
 
 
@@ -57,10 +83,10 @@ def bernstein_derivative(t: Tensor) -> Tensor:
 def _count(cubics: Tensor, tolerance: float, finest_turn: Tensor | None) -> Tensor:
     """Edges each curve needs: a chord's distance is at most |B''| / (8 n²)."""
     bends = cubics[:, :-2] - 2 * cubics[:, 1:-1] + cubics[:, 2:]
-    count = (0.75 / tolerance * bends.norm(dim=2).amax(1)).sqrt().ceil().clamp(min=1)
+    count = (0.75 / tolerance * bends.norm(dim=2).amax(1)).sqrt().ceil()
     if finest_turn is not None:
         count = count.maximum((_turn(cubics) / finest_turn).ceil())
-    return count.long()
+    return count.nan_to_num(1).clamp(1, MOST).long()
 
 
 def _turn(cubics: Tensor) -> Tensor:
@@ -68,3 +94,37 @@ def _turn(cubics: Tensor) -> Tensor:
     legs = cubics[:, 1:] - cubics[:, :-1]
     a, b = legs[:, :-1], legs[:, 1:]
     return torch.atan2(cross(a, b), (a * b).sum(2)).abs().sum(1)
+
+
+Spans = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Curve, begin and length in the curve's parameter, and number of edges of spans; each (N,)."""
+
+
+def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, canvas: tuple[int, int]) -> Iterator[Spans]:
+    """The spans of one length that begin at `begin` (N,) on cubics (N, 4, 2), or what these are divided into."""
+    parts = _part(cubics, begin, length)
+    count = _count(parts, TOLERANCE, None).masked_fill(_beyond_a_border(parts, *canvas), 1)
+    divided = (count > FEW) & (length > SHORTEST) & parts.isfinite().all(2).all(1)
+    yield curve[~divided], begin[~divided], begin.new_full((int((~divided).sum()),), length), count[~divided]
+    if divided.any():
+        shift = torch.arange(SPANS, device=begin.device) * (length / SPANS)
+        begin = (begin[divided, None] + shift).flatten()
+        cubics, curve = (values[divided].repeat_interleave(SPANS, 0) for values in (cubics, curve))
+        yield from _spans(cubics, curve, begin, length / SPANS, canvas)
+
+
+def _part(cubics: Tensor, begin: Tensor, length: float) -> Tensor:
+    """Control points (N, 4, 2) of the spans of cubics (N, 4, 2) that begin at `begin` (N,)."""
+    t = torch.stack((begin, begin + length), 1)
+    first, last = (bernstein(t) @ cubics).unbind(1)
+    leg, into = (bernstein_derivative(t) @ cubics * (length / 3)).unbind(1)
+    return torch.stack((first, first + leg, last - into, last), 1)
+
+
+def _beyond_a_border(cubics: Tensor, height: int, width: int) -> Tensor:
+    """Whether curves (N, 4, 2) lie wholly above, below, left or right of the canvas, (N,).
+
+    Left of it a fill depends on how far down a curve goes, as its chord does, and elsewhere on nothing.
+    """
+    low, high = cubics.amin(1), cubics.amax(1)
+    return ((high < 0) | (low > cubics.new_tensor([width, height]))).any(1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .compositing import over
 from .coverage import Tiles, tiles, winding
-from .flattening import flatten
+from .flattening import flatten_within
 from .scene import Order, Scene
 from .strokes import outlines
 
@@ -70,10 +70,10 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
 
 
 def scene_edges(scene: Scene) -> list[Edges]:
-    """Edges of all layers of a scene."""
+    """Edges of all layers of a scene, in as much detail as its canvas shows."""
     layout = scene.layout
     cubics = scene.points[layout.curves]
-    filled = flatten(cubics.index_select(0, layout.filled))
+    filled = flatten_within(cubics.index_select(0, layout.filled), (scene.height, scene.width))
     strokes, stroke = outlines(cubics.index_select(0, layout.stroked), scene.widths, layout.plan)
     return [
         (filled.edges, layout.filled_layer.index_select(0, filled.curve)),

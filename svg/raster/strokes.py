@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .flattening import TOLERANCE, bernstein_derivative, cross, enumerated, flatten
+from .flattening import MOST, TOLERANCE, bernstein_derivative, cross, enumerated, flatten
 
 TINY = 1e-6
 """Shorter vectors, in pixels, have no direction."""
@@ -144,7 +144,8 @@ def _sectors(centre: Tensor, first: Tensor, angle: Tensor, h: Tensor, stroke: Te
     """Sectors of discs of radius h (N, 1) from the direction `first` (N, 2) on, by `angle` (N,) radians."""
     here = chosen.nonzero().squeeze(1)
     centre, first, angle, h, stroke = (v.index_select(0, here) for v in (centre, first, angle, h, stroke))
-    count = (angle.detach().abs() / _finest_turn(h.detach()[:, 0])).ceil().clamp(min=1).long()
+    # What is not finite makes no edges to speak of, and what is huge no more than a curve may have.
+    count = (angle.detach().abs() / _finest_turn(h.detach()[:, 0])).ceil().nan_to_num(1).clamp(1, MOST).long()
     one, nth = enumerated(count)
     share = torch.stack((nth, nth + 1), 1).to(h) / count.index_select(0, one)[:, None]
     turned = _rotated(first.index_select(0, one)[:, None], angle.index_select(0, one)[:, None] * share)

@@ -21,7 +21,6 @@ import torch
 import vtracer
 from comfy_api.latest import io
 from comfy_client import ComfyClient, ExecutionFailed, PromptRefused
-from devhost import locate
 from dreamsampler_pack.nodes import host
 from dreamsampler_pack.nodes.image_to_svg import ImageToSVG
 from dreamsampler_pack.nodes.load_svg import LoadSVG
@@ -29,48 +28,18 @@ from dreamsampler_pack.nodes.svg_to_image import SVGToImage
 from dreamsampler_pack.svg.markup.parser import parse
 from host_oracle import progress_hook
 from PIL import Image
+from svg_nodes import CORE, SVG, contents, drawn, value
 from svg_oracle import DOCUMENTS, SAME, render, svg
 from torch import Tensor
-
-
-def imported(name: str) -> Any:
-    """A module of the host that needs its `server`, as in a server."""
-    import_module("nodes")
-    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` before the one its server means
-    try:
-        import_module("utils.install_util")
-        return import_module(name)
-    finally:
-        sys.path.remove(str(locate().comfyui))
-
-
-CORE = imported("comfy_extras.nodes_images")
-SVG = CORE.SVG
 
 SQUARE = svg('<rect x="25" y="25" width="50" height="50" fill="#f00"/>')
 WIDE = svg('<rect width="40" height="20" fill="#00f"/>', 'viewBox="0 0 40 20"')
 SOFT = svg('<circle cx="50" cy="50" r="31.3" fill="#c84" opacity=".6"/><path d="M0 0L90 40L20 95z" fill="#0a7"/>')
 
 
-def value(*files: str | bytes) -> Any:
-    """Files as the host has them on its sockets."""
-    return SVG([BytesIO(file if isinstance(file, bytes) else file.encode()) for file in files])
-
-
-def contents(output: Any) -> list[bytes]:
-    return [stream.getvalue() for stream in output.args[0].data]
-
-
 def shown(output: Any) -> str:
     (text,) = output.ui.as_dict()["text"]
     return text
-
-
-@torch.inference_mode()
-def drawn(*files: str, width: int = 64, height: int = 0, background: str = "white") -> tuple[Tensor, Tensor]:
-    """SVG to Image's image and mask, as the host gets them."""
-    image, mask = SVGToImage.execute(value(*files), width, height, background).args
-    return image, mask
 
 
 TRACING: dict[str, Any] = {

@@ -79,6 +79,93 @@ def test_single_precision_stays_tight_on_a_wide_canvas():
     assert (single - double).abs().max() < 1e-3
 
 
+ACROSS = {
+    "left": [(-6.3, 2.2), (5.1, 3.7), (-4.8, 8.6)],
+    "right": [(9.2, 2.4), (19.7, 4.9), (8.3, 7.6)],
+    "top": [(3.4, -7.2), (9.3, -4.6), (6.2, 5.7)],
+    "bottom": [(3.1, 15.3), (6.4, 4.2), (9.8, 19.4)],
+    "corners": [(-3.2, 5.1), (6.9, -4.3), (17.4, 5.6), (7.3, 14.9)],
+    "over a corner": [(-2.4, -3.1), (4.7, -1.2), (-1.3, 3.9)],
+    "around": [(-30.2, -22.4), (41.3, -27.9), (37.8, 35.2), (-28.6, 31.7)],
+    "through": [(-903.7, -411.2), (1204.9, 877.3), (1193.4, 890.8)],
+    "upright and level": [(-8.0, 3.3), (6.4, 3.3), (6.4, -9.0), (21.0, -9.0), (21.0, 17.0), (-8.0, 17.0)],
+    "on the borders": [(0.0, 4.3), (7.6, 0.0), (14.0, 6.1), (5.7, 11.0)],
+    "left of it": [(-9.3, 2.1), (-2.2, 4.8), (-5.6, 9.4)],
+    "right of it": [(16.3, 2.1), (25.2, 4.8), (17.6, 9.4)],
+    "above it": [(3.3, -8.1), (9.2, -2.8), (5.6, -3.4)],
+    "below it": [(3.3, 18.1), (9.2, 12.8), (5.6, 13.4)],
+}
+"""Polygons that leave the canvas."""
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_what_leaves_the_canvas_counts_and_moves_as_if_it_were_wider(name: str):
+    points = torch.tensor(ACROSS[name], dtype=torch.float64, requires_grad=True)
+    expected = [[clipped_area(ACROSS[name], y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
+    assert canvas(points)[0].detach() == pytest.approx(torch.tensor(expected, dtype=torch.float64), abs=1e-12)
+    if name != "on the borders":
+        assert torch.autograd.gradcheck(lambda p: canvas(p), (points,), eps=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("seed", range(3))
+def test_edges_from_far_away_are_clipped_exactly(seed: int, size: float):
+    """To what float64 leaves of `size`; in float32 to its rounding on the canvas, as no corner is moved."""
+    generator = torch.Generator().manual_seed(seed)
+    points = ((torch.rand(5, 2, generator=generator) - 0.5) * size).round()
+    points[0] = torch.tensor([6.3, 4.8])
+    expected = [[clipped_area(points.tolist(), y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
+    area = torch.tensor(expected, dtype=torch.float64)
+    assert canvas(points.double())[0] == pytest.approx(area, abs=1e-14 * size + 1e-12)
+    assert canvas(points)[0].double() == pytest.approx(area, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind, far", [(torch.float32, 1e20), (torch.float32, 1e38), (torch.float64, 1e300)])
+def test_a_strip_of_any_length_covers_its_columns(kind: torch.dtype, far: float):
+    strip = canvas(torch.tensor([[3.5, -far], [9.25, -far], [9.25, far], [3.5, far]], dtype=kind))[0].abs()
+    expected = torch.tensor([0, 0, 0, 0.5, 1, 1, 1, 1, 1, 0.25, 0, 0, 0, 0], dtype=kind)
+    assert torch.allclose(strip, expected.expand(HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
+def test_gradients_to_points_far_away_are_exact(size: float):
+    """In float32, though a canvas is a small part of an edge's own parameter."""
+    corners = torch.tensor([[-0.31, -0.22], [0.71, 0.513], [0.72, 0.498]], dtype=torch.float64) * size
+    single, double = (corners.to(kind).requires_grad_() for kind in (torch.float32, torch.float64))
+    weight = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for points in (single, double):
+        (canvas(points)[0] * weight).sum().backward()
+    assert single.grad is not None and double.grad is not None
+    assert torch.allclose(single.grad.double(), double.grad, rtol=1e-4, atol=1e-4 * double.grad.abs().max().item())
+
+
+def test_what_lies_outside_the_canvas_costs_nothing():
+    """What drawing keeps for its backward pass is the number of cuts: as many as if no corner were far away."""
+
+    def kept(points: Tensor) -> int:
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            canvas(points.requires_grad_())
+        return sum(sizes)
+
+    near, far = (torch.tensor([[3.2, 4.1], [1, 0.53], [0.49, 1], [-1, 0.2], [0.3, -1]]) for _ in range(2))
+    near[1:] *= 40
+    far[1:] *= 1e6
+    assert kept(far) < 2 * kept(near)
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+def test_a_layer_that_is_not_finite_covers_nothing(broken: float):
+    fine = torch.tensor([[2.3, 1.2], [9.8, 3.4], [5.1, 8.7]], requires_grad=True)
+    wrong = torch.tensor([[2.3, 1.2], [9.8, broken], [5.1, 8.7]], requires_grad=True)
+    drawn = canvas(wrong, fine)
+    assert not drawn[0].any()
+    assert torch.equal(drawn[1:], canvas(fine))
+    drawn.sum().backward()
+    assert fine.grad is not None and fine.grad.isfinite().all()
+    assert wrong.grad is not None and not wrong.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_gradients_equal_finite_differences(seed: int):
     generator = torch.Generator().manual_seed(seed)
@@ -93,3 +180,13 @@ def test_an_edge_on_the_border_of_pixels_follows_the_inside():
     assert square.grad is not None
     expected = torch.tensor([[-2.5, -3.0], [2.5, -3.0], [2.5, 3.0], [-2.5, 3.0]], dtype=torch.float64)
     assert torch.allclose(square.grad, expected)
+
+
+def test_an_edge_along_the_border_of_the_canvas_follows_the_inside_from_end_to_end():
+    """Also where its ends lie outside: on a border of the canvas a rectangle can only shrink."""
+    wide = torch.tensor([[-5, 0], [19, 0], [19, 11], [-5, 11]], dtype=torch.float64, requires_grad=True)
+    high = torch.tensor([[0, -5], [14, -5], [14, 16], [0, 16]], dtype=torch.float64, requires_grad=True)
+    canvas(wide, high).abs().sum().backward()
+    assert wide.grad is not None and high.grad is not None
+    assert torch.allclose(wide.grad[:, 1], torch.tensor([-7.0, -7.0, 7.0, 7.0], dtype=torch.float64))
+    assert torch.allclose(high.grad[:, 0], torch.tensor([-5.5, 5.5, 5.5, -5.5], dtype=torch.float64))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
@@ -22,9 +25,13 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
-from dreamsampler_pack.svg.raster.rasterizer import rasterize
+from dreamsampler_pack.svg.raster.compositing import over
+from dreamsampler_pack.svg.raster.coverage import tiles
+from dreamsampler_pack.svg.raster.rasterizer import rasterize, scene_edges
 from dreamsampler_pack.svg.raster.scene import Scene, scene
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 RED, BLUE, WHITE = Color(1, 0, 0), Color(0, 0, 1), Color(1, 1, 1)
@@ -98,6 +105,51 @@ def test_gradients_through_groups_and_pens():
         (Shape((square(2.2, 2.3, 6.1, 6.4),), Fill(RED)), Shape((square(4.2, 4.3, 8.1, 8.4),), None, pen)), 0.6
     )
     assert gradients_are_exact(Document(ViewBox(0, 0, 10, 10), (group,)), 10)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_gradients_of_drawings_larger_than_the_canvas(seed: int):
+    large = drawing(seed, 400, 3)
+    assert gradients_are_exact(dataclasses.replace(large, view_box=ViewBox(150, 150, 20, 20)), 10)
+
+
+def test_a_file_of_any_size_costs_no_more_than_its_part_on_the_canvas():
+    """A sheet of any size with a corner on the canvas is that corner."""
+    for size in (30, 1e4, 1e9):
+        picture = drawn(Shape((square(3.5, 4.5, size, size),), Fill(RED)))
+        assert picture[3].sum().item() == pytest.approx(8.5 * 7.5, abs=1e-3)
+
+
+class Held(TorchDispatchMode):
+    """How many of the tensors made meanwhile are alive at once, at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.made: list[ReferenceType[Tensor]] = []
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.made = [made for made in self.made if made() is not None]
+        self.made += [ref(t) for t in tree_leaves(result) if isinstance(t, Tensor)]
+        self.most = max(self.most, len(self.made))
+        return result
+
+
+def held(layers: int, wanted: bool, grad: bool) -> int:
+    """How many tensors laying so many layers holds, with gradients to the coverage wanted, or allowed."""
+    edges = torch.tensor([[[2.0, 3.0], [9.0, 8.0]]]).expand(layers, 2, 2)
+    boxes = tiles(edges, torch.arange(layers), layers, 12, 12)
+    coverage = torch.ones(boxes.cells, requires_grad=wanted)
+    with torch.set_grad_enabled(grad), Held() as mode:
+        over(torch.zeros(4, 12, 12), range(layers), coverage, boxes, torch.ones(layers, 4), [None] * layers)
+    return mode.most
+
+
+def test_layers_are_kept_only_for_a_backward_pass():
+    assert held(40, wanted=True, grad=True) == held(10, wanted=True, grad=True) + 30
+    assert held(40, wanted=True, grad=False) == held(10, wanted=True, grad=False)
+    assert held(40, wanted=False, grad=True) == held(10, wanted=False, grad=True)
 
 
 def test_a_colour_is_laid_over_what_is_there():
@@ -195,3 +247,13 @@ def test_a_scene_becomes_its_document_again():
 def test_layers_outside_the_canvas_and_empty_drawings():
     assert not drawn(Shape((square(20, 20, 30, 30),), Fill(RED))).any()
     assert not drawn(Shape((), Fill(RED))).any()
+
+
+@pytest.mark.parametrize("width", [1e9, math.inf, math.nan])
+def test_strokes_of_any_width_make_no_more_edges_than_they_may(width: float):
+    made = dataclasses.replace(
+        scene(drawing(0), 24, 24), widths=torch.full_like(scene(drawing(0), 24, 24).widths, width)
+    )
+    picture = rasterize([made])
+    assert picture.shape == (1, 4, 24, 24)
+    assert sum(len(edges) for edges, _ in scene_edges(made)) < 1_000_000

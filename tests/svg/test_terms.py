@@ -91,7 +91,7 @@ def test_published_settings():
     assert all(settings.guidance_scale == 100 and settings.steps == 1000 for settings in SETTINGS.values())
     assert (SETTINGS["draw"].t_min, SETTINGS["draw"].t_max, SETTINGS["draw"].weighting) == (0.05, 0.95, "1-alpha_bar")
     assert (SETTINGS["edit"].t_min, SETTINGS["edit"].t_max) == (0.1, 0.98)
-    assert (SETTINGS["restore"].time_schedule, SETTINGS["restore"].noise_policy) == ("descending", "estimated")
+    assert (SETTINGS["restore"].time_schedule, SETTINGS["restore"].noise_policy) == ("descending", "fresh")
 
 
 def test_rates_grow_with_the_canvas_and_colours_do_not():

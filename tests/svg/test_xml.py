@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from clock import within
 from dreamsampler_pack.svg.markup.xml import SVGError, read_xml
 
 SVG = 'xmlns="http://www.w3.org/2000/svg"'
@@ -114,10 +113,8 @@ BILLION = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">'
     + ["references", "lines", "references in an attribute", "a name", "entities"],
 )
 def test_hostile_documents_are_refused_in_time(text, message):
-    start = time.process_time()
-    with pytest.raises(SVGError, match=message):
+    with within(2.0), pytest.raises(SVGError, match=message):
         read_xml(text)
-    assert time.process_time() - start < 2.0
 
 
 def test_namespaces_end_with_their_element():

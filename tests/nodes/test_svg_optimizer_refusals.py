@@ -1,0 +1,366 @@
+"""SVG Optimizer when something is wrong: what it refuses, how it is cancelled, what it leaves behind; on a server."""
+
+from __future__ import annotations
+
+import gc
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import numpy as np
+import pytest
+import torch
+from comfy_client import ComfyClient, ExecutionFailed
+from comfy_extras.nodes_flux import FluxGuidance
+from dreamsampler_pack.guidance.methods import METHODS
+from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
+from dreamsampler_pack.nodes.sockets import ObjectiveSocket
+from dreamsampler_pack.svg.markup.parser import parse
+from host_oracle import progress_hook
+from PIL import Image
+from svg_nodes import CORE, Optimised, drawn, value, vectorise
+from svg_oracle import svg
+from tiny_models import (
+    EPS,
+    FLUX_DISTILLED,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    SOURCE,
+    ApplyModel,
+    Calls,
+    Family,
+    V,
+    ask,
+    measure,
+    photo,
+    picture,
+    tiny,
+    tiny_vae,
+    untouched,
+    wrapped,
+)
+from torch import Tensor
+
+SHAPES = svg('<circle cx="48" cy="47" r="33" fill="#fa0"/><path d="M20 40L70 30 80 85Z" fill="#36c"/>')
+BLURRED, _ = measure(photo(), "gaussian blur")
+
+
+def pds(latent: Any = None, **texts: Any) -> dict[str, Any]:
+    said = {"source": SOURCE, "target": POSITIVE, "negative": NEGATIVE, **texts}
+    latent = picture(EPS) if latent is None else latent
+    node = PosteriorLatentMatch.execute(latent, **said, guidance_scale=7.5, posterior="official", identity_weight=1.0)
+    return {"objective": node.args[0]}
+
+
+def plain(method: str, reference: Any = None, **texts: Any) -> dict[str, Any]:
+    return {"objective": ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent")}
+
+
+def latent(*shape: int, fill: float = 0.5) -> dict[str, Any]:
+    return {"samples": torch.full(shape, fill)}
+
+
+def small() -> Any:
+    """A measurement of pictures whose sides are no multiples of 8."""
+    return measure(photo(size=20), "super-resolution")[0]
+
+
+# Refusals
+
+
+TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
+REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "nothing to trace": (EPS, {"steps": 0}, "steps is 0, which only traces a picture, and no picture is connected"),
+    "only a drawing to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no picture is connected: connect one to"),
+    "only a measurement to trace": (EPS, {"steps": 0, "measurement": BLURRED}, "no picture is connected"),
+    "steps below 0": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
+    **{
+        f"no {name}": (EPS, {name: None}, f"Input '{name}' is not connected, and distillation needs it: connect it, or")
+        for name in ("model", "vae", "positive", "negative")
+    },
+    "no model for an objective": (EPS, {**pds(), "model": None}, "Input 'model' is not connected"),
+    **{
+        f"empty {name}": (EPS, {name: []}, f"conditioning on input '{name}' is empty: connect a CLIP Text Encode")
+        for name in ("positive", "negative")
+    },
+    "empty source": (EPS, {"svg": value(SHAPES), "source": []}, "input 'source' is empty: connect a CLIP Text"),
+    "no drawings": (EPS, {"svg": value()}, "Input 'svg' holds no drawings: check the node that makes them"),
+    "no svg": (EPS, {"svg": SHAPES}, "Input 'svg' holds no SVG but a value of type str: connect Load SVG"),
+    "unreadable": (
+        EPS,
+        {"svg": value(SHAPES, "<svg")},
+        "Drawing 2 on input 'svg' cannot be used. The document is not well-formed XML",
+    ),
+    "only text": (
+        EPS,
+        {"svg": value(svg("<text>a</text>"))},
+        "Drawing 1 on input 'svg' cannot be used. The document holds nothing that can be drawn. <text> is not drawn",
+    ),
+    "NaN": (EPS, {"image": photo() * float("nan")}, "The image holds NaN or infinite values: check the node that"),
+    "NaN to trace": (EPS, {"image": photo() / 0, "steps": 0}, "The image holds NaN or infinite values: check the"),
+    "no pictures": (EPS, {"image": photo()[:0]}, r"The image is empty \(0 pictures of 64x64 pixels\): connect a node"),
+    "no pixels": (EPS, {"image": photo()[:, :0], "steps": 0}, r"The image is empty \(1 pictures of 64x0 pixels\)"),
+    "2 pictures, 3 drawings": (
+        EPS,
+        {"image": photo(2), "svg": value(*[SHAPES] * 3)},
+        "Input 'image' holds 2 and another input 3: connect one to 'image', or one for each drawing that is made",
+    ),
+    "2 drawings, 3 measurements": (
+        EPS,
+        {"measurement": measure(photo(3), "gaussian blur")[0], "svg": value(SHAPES, SHAPES)},
+        "Input 'svg' holds 2 and another input 3",
+    ),
+    "size of a measurement": (
+        EPS,
+        {"measurement": small()},
+        "measurement is of pictures of 20x20 pixels, and the VAE needs multiples of 8: crop or resize the picture",
+    ),
+    "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
+    "times that cross": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
+    "times too low": (EPS, {"svg": value(SHAPES), "t_min": 0.001}, "t_min is 0.001, and 'pds' also looks"),
+    "views of an edit": (
+        EPS,
+        {"svg": value(SHAPES), "views": "on"},
+        "views is on.* compares the whole of it with its source: set views to off, or to the method's own",
+    ),
+    "views of a measurement": (EPS, {"measurement": BLURRED, "views": "on"}, "the whole of it with the measurement"),
+    "views of an objective with a source": (EPS, {**pds(), "views": "on"}, "compares the whole of it with its source"),
+    "size of a source": (
+        EPS,
+        {"svg": value(SHAPES), **pds(latent(1, 4, 4, 8))},
+        "source_latent is of 8x4 cells, and the model sees the drawings as 64x64 pixels, which are 8x8 cells: encode",
+    ),
+    "number of sources": (
+        EPS,
+        {"svg": value(*[SHAPES] * 3), **pds(picture(EPS, 2))},
+        "source_latent holds 2 pictures for 3 drawings: connect one, or one for each",
+    ),
+    "channels of a source": (EPS, pds(latent(1, 16, 8, 8)), "source_latent has 16 channels but the model works on 4"),
+    "NaN in a source": (EPS, pds(latent(1, 4, 8, 8, fill=float("nan"))), "source_latent holds NaN or infinite values"),
+    "objective without a source": (EPS, plain("csd", **TEXTS), "'mine' needs a text of what the picture is now"),
+    "objective with an empty text": (EPS, plain("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
+    "VAE of other channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model"),
+    "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
+    "VAE without frames": (QWEN, {"vae": tiny_vae("taesd-16")}, "frame dimension.*connect the VAE that belongs"),
+    "guidance": (
+        FLUX_DISTILLED,
+        {
+            "positive": FluxGuidance.execute(POSITIVE, 1.0).args[0],
+            "negative": FluxGuidance.execute(NEGATIVE, 2.0).args[0],
+        },
+        "guidance 2 on input 'negative'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+    family, inputs, words = REFUSED[case]
+    calls, seen = Calls(), []
+    connected = {"model": calls.watch(tiny(family)), "image": photo() if "steps" not in inputs else None}
+    if "measurement" in inputs or "svg" in inputs:
+        connected["image"] = None
+    with progress_hook(lambda *told, **_: seen.append(told)):
+        with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+            vectorise(family, **{**connected, **inputs})
+    assert (calls.runs, calls.batches, seen) == (0, [], [])
+    message = str(refusal.value)
+    assert message.endswith(".")
+    assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views"))
+
+
+# NaN
+
+
+def broken_from(call: int) -> Any:
+    calls = 0
+
+    def wrap(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+        nonlocal calls
+        calls += 1
+        said = ask(apply_model, arguments)
+        return said * float("nan") if calls >= call else said
+
+    return wrap
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name"),
+    [({}, "sds"), ({"svg": value(SHAPES)}, "pds"), ({"measurement": BLURRED, "sds_weight": 0.0}, "sds")],
+    ids=["draw", "edit", "restore"],
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, Any], name: str, step: int):
+    with pytest.raises(ValueError) as failure:
+        vectorise(V, **inputs, model=wrapped(tiny(V), broken_from(step)), steps=4, t_min=0.5, t_max=0.50001)
+    assert str(failure.value) == (
+        f"The gradient of '{name}' became NaN or infinite at step {step} of 4 (t = 0.500). The preview shows the last "
+        "good picture. Lower learning_rate or guidance_scale, or load the model in a wider type (bf16 or fp32 instead "
+        "of fp16)."
+    )
+
+
+# Progress, and what a run leaves behind
+
+
+@pytest.mark.parametrize(
+    ("inputs", "total"),
+    [
+        ({}, 3),
+        ({"image": photo(2)}, 7),
+        ({"image": photo(), "steps": 0}, 4),
+        ({"image": photo(), "fit_groups": 50, "paths": 3}, 9),
+        ({"image": photo(), "style": "pixel art", "fit_groups": 8}, 5),
+        ({"image": photo(), "svg": value(SHAPES)}, 5),
+        ({"measurement": BLURRED}, 3),
+        ({"image": photo(), "fit_groups": 0, "fit_steps": 0}, 4),
+    ],
+)
+def test_progress_runs_to_its_end_and_shows_the_drawing(
+    inputs: dict[str, Any], total: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dreamsampler_pack.nodes.host.progress.BETWEEN", 0.0)
+    seen = []
+    with progress_hook(lambda done, of, preview, **_: seen.append((done, of, preview))):
+        vectorise(EPS, **{"steps": 3, **inputs})
+    assert [entry[:2] for entry in seen] == [(n, total) for n in range(1, total + 1)]
+    for *_, (kind, image, largest) in seen:
+        assert kind == "PNG" and isinstance(image, Image.Image) and largest == 512
+        assert image.size[0] == image.size[1] and image.size[0] in (64, 75)
+    assert all(np.asarray(preview[1]).std() > 0 for *_, preview in seen[1:])
+
+
+def test_previews_come_now_and_then_and_begin_at_once():
+    seen = []
+    with progress_hook(lambda done, of, preview, **_: seen.append(preview)):
+        vectorise(EPS, svg=value(SHAPES), steps=4)
+    assert seen[0] is not None and None in seen[1:]
+    shown = torch.from_numpy(np.asarray(seen[0][1]) / 255)
+    assert (shown - drawn(SHAPES)[0][0]).abs().max() < 2 / 255
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "broken"])
+@pytest.mark.parametrize("at", [2, 6])
+def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
+    """While tracing and while distilling."""
+    model, vae = tiny(V), tiny_vae("kl")
+    whole = vectorise(V, image=photo(), steps=4)
+    error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[ends]
+    seen = []
+
+    def stop(done: int, *_: Any, **__: Any) -> None:
+        seen.append(done)
+        if done == at:
+            comfy.model_management.interrupt_current_processing(ends == "cancelled")
+            if ends == "broken":
+                raise ZeroDivisionError
+
+    assert vae.first_stage_model is not None
+    with untouched(model.model, vae.first_stage_model):
+        with progress_hook(stop), pytest.raises(error):
+            vectorise(V, image=photo(), steps=4)
+    assert seen == list(range(1, at + 1))
+    assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+    assert model.model.current_patcher is None or not model.model.current_patcher.forced_hooks
+    again = vectorise(V, image=photo(), steps=4)
+    assert again.texts == whole.texts and torch.equal(again.image, whole.image)
+
+
+def tensors() -> int:
+    gc.collect()
+    return sum(1 for each in gc.get_objects() if type(each) in (Tensor, torch.nn.Parameter))
+
+
+def test_runs_leave_no_tensors_and_load_no_models():
+    inputs = {"image": photo(), "measurement": BLURRED, "steps": 2, "fit_steps": 1}
+
+    def run() -> None:
+        vectorise(V, image=photo(), steps=1, fit_steps=1)
+        vectorise(V, **inputs)
+        vectorise(V, svg=value(SHAPES), steps=1)
+
+    run()
+    before, loaded = tensors(), comfy.model_management.loaded_models()
+    for _ in range(6):
+        run()
+    assert tensors() <= before
+    assert comfy.model_management.loaded_models() == loaded
+
+
+# The host's own nodes
+
+
+def saved(made: Optimised, folder: Path) -> list[bytes]:
+    """What the host's node saves."""
+    save = CORE.SaveSVGNode()
+    save.output_dir = str(folder)
+    return [(folder / each["filename"]).read_bytes() for each in save.save_svg(made.svg, "made")["ui"]["images"]]
+
+
+@pytest.mark.parametrize("inputs", [{}, {"svg": value(SHAPES, SHAPES)}, {"image": photo(2)}], ids=["1", "2", "traced"])
+def test_the_hosts_node_saves_its_drawings(inputs: dict[str, Any], tmp_path: Path):
+    made = vectorise(EPS, **inputs)
+    files = saved(made, tmp_path)
+    assert [file.decode() for file in files] == made.texts
+    assert not any(parse(file).warnings for file in files)
+
+
+def optimizer(**inputs: Any) -> dict[str, Any]:
+    widgets = {"style": "iconography", "paths": 6, "steps": 0, "guidance_scale": -1, "canvas_size": 96, "seed": 3}
+    return {"class_type": "DSSVGOptimizer", "inputs": {**widgets, "fit_steps": 3, "fit_groups": 2, **inputs}}
+
+
+def ends(**nodes: dict[str, Any]) -> dict[str, Any]:
+    """A prompt that saves what the node `optimize` makes."""
+    return {
+        **nodes,
+        "picture": {"class_type": "SaveImage", "inputs": {"images": ["optimize", 1], "filename_prefix": "made"}},
+        "drawing": {"class_type": "SaveSVGNode", "inputs": {"svg": ["optimize", 0], "filename_prefix": "made"}},
+    }
+
+
+def check_files(client: ComfyClient, result: Any, size: int = 96) -> str:
+    """The drawing that was saved, which the saved picture shows and the node too."""
+    (drawing,), (shown,), (image,) = (result.files(node_id=node) for node in ("drawing", "optimize", "picture"))
+    file = client.fetch(drawing)
+    parsed = parse(file)
+    assert not parsed.warnings and len(list(parsed.document.shapes())) == 7
+    assert parse(client.fetch(shown)).document == parsed.document
+    with Image.open(BytesIO(client.fetch(image))) as opened:
+        pixels = torch.from_numpy(np.asarray(opened.convert("RGB")) / 255)
+    assert (pixels - drawn(file.decode(), width=size)[0][0]).abs().max() < 3 / 255
+    return client.fetch(shown).decode()
+
+
+def test_on_a_server_a_picture_is_traced_without_a_model(client: ComfyClient, tmp_path: Path):
+    Image.fromarray((255 * photo()[0]).byte().numpy()).save(tmp_path / "photo.png")
+    load = {"class_type": "LoadImage", "inputs": {"image": client.upload_image(tmp_path / "photo.png")}}
+    told = {"operator": "gaussian blur", "scale": 4, "sigma": 5.0, "noise_std": 0.0, "simulate": False, "seed": 0}
+    broken = {"class_type": "DSMeasurement", "inputs": {"image": ["load", 0], "kernel_size": 511, **told}}
+    inputs = {"image": ["load", 0], "measurement": ["broken", 0]}
+    result = client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs)))
+    assert "distillation" not in result.outputs["optimize"]
+    file = check_files(client, result)
+    here = vectorise(None, image=(255 * photo()).byte() / 255, steps=0, paths=6, canvas_size=96, seed=3, fit_steps=3)
+    assert (drawn(file, width=96)[0] - here.image).abs().max() < 3 / 255
+    with pytest.raises(ExecutionFailed, match="kernel"):  # with steps it is worked out
+        client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs, steps=1)))
+
+
+def test_on_a_server_a_drawing_is_made_from_text(client: ComfyClient):
+    nodes = {
+        "load": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dreamsampler_reference.safetensors"}},
+        "text": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["load", 1], "text": "a red heart"}},
+        "empty": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["load", 1], "text": ""}},
+    }
+    connected = {"model": ["load", 0], "vae": ["load", 2], "positive": ["text", 0], "negative": ["empty", 0]}
+    result = client.run(ends(**nodes, optimize=optimizer(steps=3, **connected)))
+    check_files(client, result)
+    (curve,) = result.outputs["optimize"]["distillation"]
+    assert curve["method"] == "sds" and curve["step"] == [0, 1, 2] and all(n > 0 for (n,) in curve["gradient_norm"])
+    with pytest.raises(ExecutionFailed, match="Input 'vae' is not connected, and distillation needs it"):
+        del connected["vae"]
+        client.run(ends(**nodes, optimize=optimizer(steps=3, **connected)))

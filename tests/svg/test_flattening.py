@@ -1,0 +1,78 @@
+"""Curves as edges: within the tolerance, and no more of them than a canvas shows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dreamsampler_pack.svg.raster.coverage import tiles, winding
+from dreamsampler_pack.svg.raster.flattening import FEW, MOST, TOLERANCE, Flattened, bernstein, flatten, flatten_within
+from torch import Tensor
+
+SIZE = 24
+
+
+def outlines(count: int, size: float, seed: int) -> Tensor:
+    """Cubics (3 `count`, 4, 2) of closed outlines: one point of each on the canvas, the others up to `size` from it."""
+    generator = torch.Generator().manual_seed(seed)
+    points = (torch.rand(count, 9, 2, generator=generator, dtype=torch.float64) - 0.5) * size + SIZE / 2
+    points[:, 0] = torch.rand(count, 2, generator=generator, dtype=torch.float64) * SIZE
+    return points[:, [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 0]]].flatten(0, 1)
+
+
+def pictures(flat: Flattened, count: int) -> Tensor:
+    layers = flat.curve // 3
+    boxes = tiles(flat.edges, layers, count, SIZE, SIZE)
+    buffer = winding(flat.edges, layers, boxes)
+    whole = buffer.new_zeros(count, SIZE, SIZE)
+    for n, (top, left, height, width) in enumerate(boxes.boxes):
+        whole[n, top : top + height, left : left + width] = boxes.view(buffer, n)
+    return whole
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [60, 3000, 30000])
+def test_a_canvas_shows_the_same_of_coarser_outlines(seed: int, size: float):
+    cubics = outlines(6, size, seed)
+    fine, coarse = flatten(cubics), flatten_within(cubics, (SIZE, SIZE))
+    off = (pictures(fine, 6) - pictures(coarse, 6)).abs()
+    assert off.max() < 4 * TOLERANCE
+    assert len(coarse.edges) <= len(fine.edges)
+
+
+def test_a_canvas_needs_few_edges_of_curves_of_any_size():
+    for size in (1e5, 1e7, 1e9, 1e12):
+        assert len(flatten_within(outlines(6, size, 0), (SIZE, SIZE)).edges) < 18 * FEW
+        assert len(flatten_within(outlines(6, size, 0).float(), (SIZE, SIZE)).edges) < 18 * FEW
+
+
+def test_curves_beyond_precision_are_not_divided_for_ever():
+    assert len(flatten_within(outlines(6, 1e25, 0).float(), (SIZE, SIZE)).edges) < 18 * 2 * MOST
+
+
+def test_edges_join_exactly():
+    for flat in (flatten(outlines(4, 3e4, 0).float()), flatten_within(outlines(4, 3e6, 0).float(), (SIZE, SIZE))):
+        for curve in range(12):
+            t, edges = flat.t[flat.curve == curve], flat.edges[flat.curve == curve]
+            order = t[:, 0].argsort()
+            t, edges = t[order], edges[order]
+            assert t[0, 0] == 0 and t[-1, 1] == 1
+            assert torch.equal(t[1:, 0], t[:-1, 1])
+            assert torch.equal(edges[1:, 0], edges[:-1, 1])
+
+
+@pytest.mark.parametrize("size", [3, 60, 3000])
+def test_edges_keep_within_the_tolerance_of_their_curve(size: float):
+    cubics = outlines(4, size, 1)
+    flat = flatten(cubics)
+    middle = (bernstein(flat.t.mean(1, keepdim=True)) @ cubics[flat.curve])[:, 0]
+    assert (flat.edges.mean(1) - middle).norm(dim=1).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf, 3e38])
+def test_curves_without_a_size_have_few_edges_and_leave_others_alone(broken: float):
+    cubics = outlines(2, 60, 0).float()
+    alone = flatten(cubics[3:])
+    cubics[0, 2, 1] = broken
+    for flat in (flatten(cubics), flatten_within(cubics, (SIZE, SIZE))):
+        assert len(flat.edges[flat.curve == 0]) <= MOST
+        assert torch.equal(flat.edges[flat.curve >= 3], alone.edges)
