@@ -74,9 +74,9 @@ def test_a_drawing_that_explains_its_measurement_is_left_alone():
 def test_crossing_and_calm_colours_are_sums_over_drawings():
     drawings = made(0, 1)
     at = sample(torch.tensor([0.5, 0.5], dtype=torch.float64))
-    crossings = sum(xing(cubics_of(one)) for one in drawings.drawings)
+    crossings = torch.stack([xing(cubics_of(one)) for one in drawings.drawings]).sum()
     assert torch.allclose(Crossing(drawings, 0.01)(at), 0.01 * crossings) and crossings > 0
-    calm = sum(saturation_penalty(picture) for picture in drawings.pictures)
+    calm = torch.stack([saturation_penalty(picture) for picture in drawings.pictures]).sum()
     assert torch.allclose(CalmColors(drawings, 0.05)(at), 0.05 * calm)
 
 
