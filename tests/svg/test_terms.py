@@ -57,7 +57,7 @@ def test_fidelity_is_the_weighted_error_of_what_was_measured(path):
     sigma = torch.tensor([0.3, 0.8], dtype=torch.float64)
     found = Fidelity(drawings, Measurement(operator, y), path, weight=3.0)(sample(sigma))
     seen = operator.forward(2 * drawings.pictures - 1)
-    expected = sum(3 * path.alpha_bar(sigma)[n] * (seen[n] - y[n]).square().mean() for n in range(2))
+    expected = 3 * path.alpha_bar(sigma) @ (seen - y).square().flatten(1).mean(1)
     assert torch.allclose(found, expected)
     found.backward()
     assert all(one.points.grad.abs().sum() > 0 for one in drawings.drawings)
