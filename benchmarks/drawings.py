@@ -41,6 +41,8 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
 RESTORATIONS: dict[str, dict[str, Any]] = {
+    "from paths anywhere, s = 100, as published": {"fit_places": "anywhere"},
+    "from paths anywhere, measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
     "text and measurement, s = 100": {},
     "text and measurement, s = 7.5": {"guidance_scale": 7.5},
     "measurement alone": {"sds_weight": 0.0},

@@ -261,7 +261,7 @@ class Vectors:
         positive = self.reference.conditioning([text])
         sampled = self.reference.ksampled(positive, self.nothing, empty, steps=25, cfg=4.0, seed=2)
         picture = self.reference.decoded(sampled)
-        return picture, self.optimised(text, image=picture.movedim(1, -1), steps=200, guidance_scale=30.0)
+        return picture, self.optimised(text, image=picture.movedim(1, -1), steps=200, guidance_scale=30.0, paths=24)
 
     def traced(self) -> tuple[Tensor, Tensor]:
         picture = in_process.pictures([EXAMPLES[4].scene])
@@ -278,7 +278,9 @@ class Vectors:
         truth = in_process.pictures([BLURRED]).movedim(1, -1)
         settings = {"scale": 4, "kernel_size": 31, "sigma": 5.0, "noise_std": 0.0, "simulate": True, "seed": 0}
         measurement, observed = measure(truth, "gaussian blur", **settings).result
-        drawing = self.optimised(world.describe(BLURRED), measurement=measurement, steps=600, guidance_scale=7.5)
+        drawing = self.optimised(
+            world.describe(BLURRED), measurement=measurement, paths=16, steps=100, guidance_scale=7.5
+        )
         return observed.movedim(-1, 1), drawing
 
 

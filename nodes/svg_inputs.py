@@ -141,3 +141,9 @@ def views(chosen: ObjectiveSocket, measurement: Measurement | None) -> None:
         f"views is on, so that the model sees random parts of the drawing, and this job compares the whole of it with "
         f"{with_what}: set views to off, or to the method's own."
     )
+
+
+def back_projected(measurement: Measurement, count: int) -> Tensor:
+    """What a measurement saw, as `count` pictures (count, 3, H, W) in [0, 1] to look at."""
+    pictures = measurement.operator.back_projected(measurement.y)
+    return ((pictures + 1) / 2).clamp(0, 1).expand(count, -1, -1, -1)

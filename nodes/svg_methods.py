@@ -22,7 +22,7 @@ from ..svg.drawing import Drawing, Drawings
 from ..svg.jobs import Job, Terms, rates_of, renews
 from ..svg.schedules import LearningRates
 from ..svg.terms import CalmColors, Crossing, Fidelity, pull_to_estimate
-from ..svg.tracing import Tracer, Tracing, group_sizes
+from ..svg.tracing import Tracer, Tracing, group_sizes, grows
 from . import host, reports
 from .sockets import ObjectiveSocket, objective_of
 
@@ -40,12 +40,16 @@ def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
 
 @dataclass(frozen=True)
 class Beginning:
-    """How drawings begin: as `documents`, as paths anywhere, and fitted to `targets` (B, 3, H, W) if there are any."""
+    """How drawings begin: as `documents`, as paths anywhere, and fitted to `targets` (B, 3, H, W) if there are any.
+
+    With a `measurement` the targets are its back-projection.
+    """
 
     style: ArtStyle
     count: int
     documents: Sequence[Document] | None
     targets: Tensor | None
+    measurement: Measurement | None
     tracing: Tracing
     canvas: Size
     device: torch.device
@@ -55,7 +59,7 @@ class Beginning:
         """How many steps of fitting it takes."""
         if self.targets is None:
             return 0
-        grown = not self.documents and self.style.at is not None
+        grown = not self.documents and grows(self.style, self.tracing)
         return self.tracing.steps * (len(group_sizes(self.count, self.tracing.groups)) if grown else 1)
 
     def drawings(self, generators: Sequence[torch.Generator], show: host.Previews) -> Sequence[Drawing]:
@@ -66,7 +70,9 @@ class Beginning:
         if self.targets is None:
             return drawings
         with host.gradients():
-            tracer = Tracer(host.ordinary(self.targets.to(self.device)), self.tracing)
+            targets = host.ordinary(self.targets.to(self.device))
+            measurement = None if self.measurement is None else self.measurement.to(targets)
+            tracer = Tracer(targets, self.tracing, measurement=measurement)
             fits = tracer.fitted(drawings) if drawings else tracer.traced(self.style, self.count, generators)
             for fit in fits:
                 drawings = fit.drawings

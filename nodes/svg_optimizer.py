@@ -23,7 +23,7 @@ from ..svg.jobs import SETTINGS, Job, Terms, restoration_terms
 from ..svg.markup.writer import write
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
-from ..svg.tracing import PLACES, Tracing
+from ..svg.tracing import ANYWHERE, PLACES, Tracing
 from . import checks, host, reports, svg_inputs, widgets
 from .posterior import pds_method
 from .sockets import MEASUREMENT, OBJECTIVE, ObjectiveSocket
@@ -202,11 +202,15 @@ class _Ask:
     @cached_property
     def beginning(self) -> Beginning:
         targets = None if self.pictures is None else svg_inputs.resized(self.pictures, self.canvas, len(self.seeds))
+        through = None
+        if targets is None and self.documents is None and self.fit_places != ANYWHERE and self.measured is not None:
+            through, targets = self.measured, svg_inputs.back_projected(self.measured, len(self.seeds))
         return Beginning(
             style=self.art,
             count=self.art.count if self.paths == UNSET else max(self.paths, 1),
             documents=self.documents,
             targets=targets,
+            measurement=through,
             tracing=Tracing(self.fit_groups, max(self.fit_steps, 1), self.fit_places, crossing=self.crossing),
             canvas=self.canvas,
             device=host.device(),
@@ -356,7 +360,8 @@ def _fine_settings() -> list[io.Input]:
             min=1,
             max=10_000,
             optional=True,
-            tooltip="With an image: steps of fitting after each group of paths. 500 is published; 50 is often enough.",
+            tooltip="With an image or a measurement: steps of fitting after each group of paths. 500 is published; 50 "
+            "is often enough.",
         ),
         io.Int.Input(
             "fit_groups",
@@ -364,15 +369,16 @@ def _fine_settings() -> list[io.Input]:
             min=1,
             max=1000,
             optional=True,
-            tooltip="With an image: in how many groups paths are added, large regions first.",
+            tooltip="With an image or a measurement: in how many groups paths are added, large regions first.",
         ),
         io.Combo.Input(
             "fit_places",
-            options=list(PLACES),
+            options=[*PLACES, ANYWHERE],
             default=Tracing.places,
             optional=True,
-            tooltip="With an image: where paths start, in the largest regions that are wrong (component-wise, LIVE) or "
-            "at pixels that are most wrong and far apart (sparse).",
+            tooltip="With an image or a measurement: where paths start, in the largest regions that are wrong "
+            "(component-wise, LIVE), at pixels that are most wrong and far apart (sparse), or anywhere, all at once; a "
+            "measurement is then not traced first, as published.",
         ),
         io.Float.Input(
             "learning_rate",

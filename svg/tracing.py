@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..guidance.measurement import Measurement
 from .art_styles import ArtStyle, Canvas
 from .drawing import Drawing, cubics_of, grouped, rasterized
 from .initialization import Centres, component_centres, sparse_centres
@@ -28,13 +29,16 @@ PLACES: dict[str, Callable[[Tensor, Tensor, int, torch.Generator], Centres]] = {
     "sparse": sparse_centres,
 }
 """Where new paths start, from the drawing's picture and the target."""
+ANYWHERE = "anywhere"
+"""The other way: all paths at once, wherever they fall."""
 
 
 @dataclass(frozen=True)
 class Tracing:
     """How a picture is traced.
 
-    Paths come in `groups`, each followed by `steps` of fitting all of them. With `near_outlines` pixels near outlines
+    Paths come in `groups`, each followed by `steps` of fitting all of them; `places` names one of `PLACES`, or
+    `ANYWHERE`. With `near_outlines` pixels near outlines
     count more (the UDF weight); `crossing` weighs the self-intersection loss.
     """
 
@@ -58,15 +62,20 @@ class Fit:
 
 @dataclass(frozen=True)
 class Tracer:
-    """Fits drawings to `targets` (B, 3, H, W) in [0, 1]. Must not run in `torch.inference_mode`."""
+    """Fits drawings to `targets` (B, 3, H, W) in [0, 1]. Must not run in `torch.inference_mode`.
+
+    With a `measurement`, whose back-projection the targets are, drawings are fitted to look like it once they are
+    measured.
+    """
 
     targets: Tensor
     how: Tracing
     rasterizer: Rasterizer = rasterize
+    measurement: Measurement | None = None
 
     def traced(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> Iterator[Fit]:
         """New drawings of `count` paths each, as they grow; one random generator for each."""
-        sizes = group_sizes(count, self.how.groups if style.at else 1)
+        sizes = group_sizes(count, self.how.groups if grows(style, self.how) else 1)
         drawings = self._started(style, sizes[0], generators)
         optimizer = self.how.rates.adam(grouped(drawings))
         for n, size in enumerate(sizes):
@@ -83,7 +92,7 @@ class Tracer:
         for index in range(self.how.steps):
             with torch.enable_grad():
                 pictures = rasterized(drawings, self.rasterizer)
-                loss = data_loss(pictures, self.targets, self._outline_weights(drawings))
+                loss = self._loss(drawings, pictures)
                 crossing = sum((xing(cubics_of(drawing)) for drawing in drawings), start=loss.new_zeros(()))
             rates.set(optimizer, index / self.how.steps)
             optimizer.zero_grad()
@@ -94,7 +103,7 @@ class Tracer:
             yield Fit(done + index, pictures.detach(), loss.detach(), drawings)
 
     def _started(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
-        if style.at is None:
+        if not grows(style, self.how):
             return [style.start(count, self._canvas, generator, self.targets) for generator in generators]
         paths = self._most_wrong(torch.ones_like(self.targets), style, count, generators)
         return [style.drawing(found, self._canvas, self.targets) for found in paths]
@@ -118,10 +127,23 @@ class Tracer:
         """Paths for each target where the pictures are most unlike it."""
         assert style.at is not None
         found = []
-        for picture, target, generator in zip(pictures, self.targets, generators):
+        for picture, target, generator in zip(self._seen(pictures), self.targets, generators):
             centres = PLACES[self.how.places](picture, target, count, generator)
             found.append(style.at(Centres(*(values.cpu() for values in centres)), self._canvas, generator))
         return found
+
+    def _loss(self, drawings: Sequence[Drawing], pictures: Tensor) -> Tensor:
+        if self.measurement is None:
+            return data_loss(pictures, self.targets, self._outline_weights(drawings))
+        error = self.measurement.operator.forward(2 * pictures - 1) - self.measurement.y
+        return (error / 2).square().flatten(1).mean(1)
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """Pictures as the targets show them."""
+        if self.measurement is None:
+            return pictures
+        operator = self.measurement.operator
+        return (operator.back_projected(operator.forward(2 * pictures - 1)) + 1) / 2
 
     def _outline_weights(self, drawings: Sequence[Drawing]) -> Tensor | None:
         if not self.how.near_outlines:
@@ -136,6 +158,11 @@ class Tracer:
     @property
     def _scale(self) -> float:
         return math.sqrt(math.prod(self._canvas)) / SIDE
+
+
+def grows(style: ArtStyle, how: Tracing) -> bool:
+    """Whether paths come in groups, each where it is missed."""
+    return style.at is not None and how.places != ANYWHERE
 
 
 def group_sizes(count: int, groups: int) -> list[int]:

@@ -248,13 +248,12 @@ def test_a_blurred_picture_becomes_a_sharp_drawing(client: ComfyClient, tmp_path
     prompt = json.loads((PROMPTS / "restore_svg.json").read_text("utf-8"))
     prompt[find_node(prompt, "Blurred picture")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "What it shows, and its style")]["inputs"]["text"] = world.describe(scene)
-    quick = {"steps": 200, "learning_rate": 2.0, "paths": 32, "fit_steps": 20, "fit_groups": 4}
-    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= quick
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": 60, "paths": 16}
     restored, blurred = drawn(client, prompt, "The restored drawing"), as_tensor(Image.open(source))
     seen, as_damaged = in_process.load_scorer().read(torch.cat([restored, blurred]))
     assert as_damaged["shape"] != "star"
     assert (seen["shape"], seen["colour"], seen["background"]) == ("star", "red", "white")
-    assert in_process.psnr(restored, truth) > in_process.psnr(blurred, truth)
+    assert in_process.psnr(restored, truth) > in_process.psnr(blurred, truth) + 0.5
 
 
 def test_a_picture_becomes_a_drawing_without_a_model(client: ComfyClient, tmp_path: Path):

@@ -215,7 +215,8 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
         ({"image": photo(), "fit_groups": 50, "paths": 3}, 9),
         ({"image": photo(), "style": "pixel art", "fit_groups": 8}, 5),
         ({"image": photo(), "svg": value(SHAPES)}, 5),
-        ({"measurement": BLURRED}, 3),
+        ({"measurement": BLURRED}, 7),
+        ({"measurement": BLURRED, "fit_places": "anywhere"}, 3),
         ({"image": photo(), "fit_groups": 0, "fit_steps": 0}, 4),
     ],
 )

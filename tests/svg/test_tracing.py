@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from drawings import drawing
+from dreamsampler_pack.guidance.measurement import Measurement
+from dreamsampler_pack.guidance.operators import GaussianBlur, SuperResolution
 from dreamsampler_pack.svg.art_styles import ART_STYLES
 from dreamsampler_pack.svg.document import Color, Document, Fill, Shape, ViewBox
 from dreamsampler_pack.svg.drawing import Drawing, rasterized
 from dreamsampler_pack.svg.initialization import circle
 from dreamsampler_pack.svg.paths import Paths
-from dreamsampler_pack.svg.tracing import PLACES, Fit, Tracer, Tracing, group_sizes
+from dreamsampler_pack.svg.tracing import ANYWHERE, PLACES, Fit, Tracer, Tracing, group_sizes
 from torch import Tensor
 
 SIZE = 32
@@ -111,3 +113,25 @@ def test_what_fits_is_left_alone():
     )
     fit = last(Tracer(blank, Tracing(steps=5, crossing=0.0)).fitted([Drawing(document, SIZE, SIZE)]))
     assert fit.loss.item() < 1e-10
+
+
+@pytest.mark.parametrize(
+    "operator", [GaussianBlur(SIZE, SIZE, 15, 3.0), SuperResolution(SIZE, SIZE, 4)], ids=["blurred", "small"]
+)
+def test_what_was_measured_is_traced_as_it_was_before(operator):
+    """The fit is to the measurement, and comes nearer to the sharp picture than what can be seen of it."""
+    disc = Paths(circle(torch.tensor([[17.0, 15.0]]), 8.0, 4), torch.tensor([[0.9, 0.1, 0.1, 1.0]]))
+    style = ART_STYLES["iconography"]
+    sharp = rasterized([style.drawing(disc, (SIZE, SIZE), disc.points)]).detach()
+    measurement = Measurement(operator, operator.forward(2 * sharp - 1))
+    seen = (operator.back_projected(measurement.y) + 1) / 2
+    tracer = Tracer(seen, Tracing(groups=2, steps=60), measurement=measurement)
+    fit = last(tracer.traced(style, 4, generators(0)))
+    assert fit.loss.item() < 1e-3
+    assert psnr(fit.pictures, sharp) > psnr(seen, sharp) + 3
+
+
+def test_paths_anywhere_are_fitted_all_at_once():
+    how = Tracing(groups=4, steps=10, places=ANYWHERE)
+    fits = list(Tracer(target(0), how).traced(ART_STYLES["iconography"], 8, generators(0)))
+    assert [len(fit.drawings[0].paths) for fit in fits] == [8] * 10
