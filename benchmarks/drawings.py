@@ -60,14 +60,10 @@ class Studio:
         self.steps, self.count = steps, count
         self.nothing = self.reference.conditioning([""])
 
-    def drawn(self, **inputs: Any) -> tuple[Any, Tensor]:
+    def drawn(self, positive: Any = None, **inputs: Any) -> tuple[Any, Tensor]:
         """SVG Optimizer's drawings and their pictures (B, 3, SIZE, SIZE)."""
-        settings = {"style": "iconography", "paths": 48, "steps": self.steps, "guidance_scale": -1.0, "seed": SEED}
-        optimizer = node("svg_optimizer", "SVGOptimizer")
-        model = {"model": self.reference.model, "vae": self.reference.vae, "negative": self.nothing}
         with torch.inference_mode():
-            svg, image = optimizer.execute(**{**settings, "canvas_size": world.SIZE, **model, **inputs}).result
-        return svg, image.movedim(-1, 1)
+            return self.reference.vectorised(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
 
     def scenes(self) -> list[world.Scene]:
         rng = Random(SEED)
@@ -95,7 +91,7 @@ class Studio:
         else:
             fits = tracer.traced(style, PATHS, generators)
         *_, last = fits
-        return {"psnr": psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
+        return {"psnr": in_process.psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
 
     # Restorations
 
@@ -118,7 +114,7 @@ class Studio:
         pictures, truth = torch.cat(made), in_process.pictures(scenes)
         seen = self.scorer.read(pictures)
         return {
-            "psnr": psnr(pictures, truth).mean().item(),
+            "psnr": in_process.psnr(pictures, truth).mean().item(),
             "ssim": ssim(pictures, truth, 7).mean().item(),
             "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, scenes)])),
             "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, scenes)])),
@@ -150,7 +146,10 @@ class Studio:
 
     def edited(self) -> Iterator[tuple[str, Callable[[], Row]]]:
         jobs = [job for job in edits(self.count)]
-        yield "traced sources", lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: drawn_at_size(svg))
+        yield (
+            "traced sources",
+            lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.drawn(svg, world.SIZE)),
+        )
         for method, guidance in EDITS.items():
             yield method, lambda m=method, g=guidance: self.scored(m, g, jobs, lambda *work: self.edit(m, g, *work))
 
@@ -196,15 +195,6 @@ def enlarged(observed: Tensor) -> Tensor:
     """An IMAGE (B, h, w, 3) as pictures (B, 3, SIZE, SIZE)."""
     size = (world.SIZE, world.SIZE)
     return torch.nn.functional.interpolate(observed.movedim(-1, 1), size, mode="bicubic").clamp(0, 1)
-
-
-def drawn_at_size(svg: Any) -> Tensor:
-    image, _ = node("svg_to_image", "SVGToImage").execute(svg, world.SIZE, world.SIZE, "white").result
-    return image.movedim(-1, 1)
-
-
-def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
-    return -10 * (pictures - truth).square().flatten(1).mean(1).log10()
 
 
 def measure(parts: list[str], studio: Studio, path: Path) -> dict[str, dict[str, Row]]:

@@ -244,16 +244,8 @@ class Vectors:
 
     def optimised(self, text: str = "", **inputs: Any) -> Tensor:
         """The drawing as a picture (1, 3, CELL, CELL)."""
-        model = {"model": self.reference.model, "vae": self.reference.vae, "negative": self.nothing}
-        settings = {"style": "iconography", "paths": 64, "guidance_scale": -1.0, "canvas_size": world.SIZE, "seed": 0}
-        optimizer = node("svg_optimizer", "SVGOptimizer")
-        positive = self.reference.conditioning([text])
-        svg, _ = optimizer.execute(**{**settings, **model, "positive": positive, **inputs}).result
-        return self.drawn(svg)
-
-    def drawn(self, svg: Any) -> Tensor:
-        image, _ = node("svg_to_image", "SVGToImage").execute(svg, CELL, CELL, "white").result
-        return image.movedim(-1, 1)
+        svg, _ = self.reference.vectorised(self.reference.conditioning([text]), **inputs)
+        return in_process.drawn(svg, CELL)
 
     def from_text(self, text: str) -> tuple[Tensor, Tensor]:
         """A sampled picture and the drawing that was traced from it and refined by the text."""
@@ -271,7 +263,9 @@ class Vectors:
         svg = part("nodes.host").svg_value([RED_SQUARE])
         texts = [f"a {colour} square on a plain white background" for colour in ("red", "blue")]
         source = self.reference.conditioning([texts[0]])
-        return self.drawn(svg), self.optimised(texts[1], svg=svg, source=source, steps=400, guidance_scale=7.5)
+        return in_process.drawn(svg, CELL), self.optimised(
+            texts[1], svg=svg, source=source, steps=400, guidance_scale=7.5
+        )
 
     def restored(self) -> tuple[Tensor, Tensor]:
         measure = node("measurement", "MeasurementNode").execute

@@ -149,6 +149,16 @@ def finite(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} holds NaN or infinite values: check the node that makes it.")
 
 
+def some_pixels(image: Tensor) -> None:
+    """An IMAGE with something in it."""
+    if not image.numel():
+        count, height, width = image.shape[:3]
+        raise ValueError(
+            f"The image is empty ({count} pictures of {width}x{height} pixels): connect a node that makes pictures to "
+            "input 'image'."
+        )
+
+
 def picture(value: Tensor) -> Tensor:
     """An IMAGE's three colours (B, H, W, 3), finite, in float32."""
     finite("The image", value)

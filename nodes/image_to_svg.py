@@ -144,12 +144,7 @@ def _tracer() -> Callable[..., str]:
 
 def _pictures(image: Tensor) -> list[Tensor]:
     """An IMAGE's pictures (H, W, 3 or 4) in [0, 1], with something in them."""
-    if not image.numel():
-        count, height, width = image.shape[:3]
-        raise ValueError(
-            f"The image is empty ({count} pictures of {width}x{height} pixels): connect a node that makes pictures to "
-            "input 'image'."
-        )
+    checks.some_pixels(image)
     whole = image if image.shape[-1] == 4 else checks.picture(image)
     checks.finite("The image", whole)
     return [*whole.float().cpu().clamp(0, 1)]

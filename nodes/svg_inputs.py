@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..guidance.measurement import Measurement
+from ..svg.art_styles import Canvas
 from ..svg.document import Document
 from ..svg.jobs import SHOWN
 from ..svg.markup.parser import SVGError, parse
 from . import checks, host
 from .sockets import ObjectiveSocket
-from .svg_methods import Size
 
 log = logging.getLogger("dreamsampler")
 
@@ -35,18 +35,13 @@ def _document(number: int, file: bytes) -> Document:
     except SVGError as error:
         raise ValueError(f"Drawing {number} on input 'svg' cannot be used. {error}") from error
     for warning in parsed.warnings:
-        log.warning("SVG Optimizer: drawing %d: %s", number, warning)
+        log.warning("Drawing %d on input 'svg': %s", number, warning)
     return parsed.document
 
 
 def pictures(image: Tensor) -> Tensor:
     """An IMAGE as (B, 3, H, W) in [0, 1], with something in it."""
-    if not image.numel():
-        number, height, width = image.shape[:3]
-        raise ValueError(
-            f"The image is empty ({number} pictures of {width}x{height} pixels): connect a node that makes pictures "
-            "to input 'image'."
-        )
+    checks.some_pixels(image)
     return checks.picture(image).movedim(-1, 1).clamp(0, 1)
 
 
@@ -73,7 +68,7 @@ def size(
     documents: Sequence[Document] | None,
     pictures: Tensor | None,
     measurement: Measurement | None,
-) -> Size:
+) -> Canvas:
     """Height and width of what the model sees, in pixels: multiples of `factor`.
 
     A measurement says it. Otherwise the longer side is `longest`, in the proportions of the first drawing or picture.
@@ -97,20 +92,20 @@ def _proportions(documents: Sequence[Document] | None, pictures: Tensor | None) 
     return (1.0, 1.0) if pictures is None else (float(pictures.shape[-2]), float(pictures.shape[-1]))
 
 
-def around(shown: Size) -> Size:
+def around(shown: Canvas) -> Canvas:
     """The canvas of which views of the size `shown` are taken, in the very same proportions."""
     common = math.gcd(*shown)
     larger = round(common / SHOWN)
     return shown[0] // common * larger, shown[1] // common * larger
 
 
-def resized(pictures: Tensor, canvas: Size, count: int) -> Tensor:
+def resized(pictures: Tensor, canvas: Canvas, count: int) -> Tensor:
     """Pictures (1 or B, 3, H, W) as `count` ones of the canvas's size, in [0, 1]."""
     fitted = F.interpolate(pictures, canvas, mode="bicubic", antialias=True).clamp(0, 1)
     return fitted.expand(count, -1, -1, -1)
 
 
-def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, shown: Size) -> Tensor | None:
+def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, shown: Canvas) -> Tensor | None:
     """The latent that an objective compares drawings with, seen as `samples`; None for the drawings as they begin."""
     if chosen.reference is None or "reference" not in chosen.method.needs:
         return None

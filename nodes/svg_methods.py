@@ -15,7 +15,7 @@ from ..guidance.methods import Settings, plan
 from ..guidance.noise import MAX_SEED, SeededNoise
 from ..guidance.optimize import Descent, NonFiniteGradient, Plan, optimise
 from ..guidance.regularizers import Loss
-from ..svg.art_styles import ArtStyle
+from ..svg.art_styles import ArtStyle, Canvas
 from ..svg.augmentation import Augmentation
 from ..svg.document import Document
 from ..svg.drawing import Drawing, Drawings
@@ -25,9 +25,6 @@ from ..svg.terms import CalmColors, Crossing, Fidelity, pull_to_estimate
 from ..svg.tracing import Tracer, Tracing, group_sizes, grows
 from . import host, reports
 from .sockets import ObjectiveSocket, objective_of
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
 
 SHUFFLE = 0x5E_ED_0F_DA_BB_1E
 """Keeps where paths start and how they are viewed apart from the noise of the same seed."""
@@ -51,7 +48,7 @@ class Beginning:
     targets: Tensor | None
     measurement: Measurement | None
     tracing: Tracing
-    canvas: Size
+    canvas: Canvas
     device: torch.device
 
     @property
@@ -102,7 +99,7 @@ class DrawingDistillation:
     crossing: float
     pace: float
     views: Callable[[], Augmentation] | None
-    canvas: Size
+    canvas: Canvas
     seeds: Sequence[int]
     generators: Sequence[torch.Generator]
     model: Any

@@ -9,11 +9,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..svg.document import Document
-from ..svg.markup.parser import SVGError, parse
 from ..svg.markup.styles import read_length
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
-from . import host
+from . import host, svg_inputs
 
 BACKGROUNDS = {"white": 1.0, "black": 0.0, "transparent": None}
 LARGEST_SIDE = 16384
@@ -72,19 +71,12 @@ class SVGToImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, svg: Any, width: int, height: int, background: str) -> io.NodeOutput:
-        documents = [_document(n, file) for n, file in enumerate(host.svg_files("svg", svg), start=1)]
+        documents = svg_inputs.documents(svg)
         height, width = _size(documents[0], height, width)
         drawn = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
         colours, alpha = torch.cat(drawn).movedim(1, -1).split((3, 1), dim=-1)
         alpha = _settled(alpha)
         return io.NodeOutput(_on(BACKGROUNDS[background], colours, alpha), 1 - alpha[..., 0])
-
-
-def _document(number: int, file: bytes) -> Document:
-    try:
-        return parse(file).document
-    except SVGError as error:
-        raise ValueError(f"Drawing {number} on input 'svg' cannot be drawn. {error}") from error
 
 
 def _settled(alpha: Tensor) -> Tensor:

@@ -85,7 +85,12 @@ class ArtStyle:
 
 def scale_of(canvas: Canvas) -> float:
     """How much larger lengths are than on the published canvas."""
-    return math.sqrt(canvas[0] * canvas[1]) / CANVAS
+    return side_of(canvas) / CANVAS
+
+
+def side_of(canvas: Canvas) -> float:
+    """The side in pixels of a square as large."""
+    return math.sqrt(canvas[0] * canvas[1])
 
 
 def _blobs(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:

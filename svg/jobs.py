@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ..guidance.methods import Settings
 from ..guidance.operators import GaussianBlur, LinearOperator, MotionBlur
-from .art_styles import CANVAS, ArtStyle
+from .art_styles import ArtStyle, Canvas, scale_of
 from .schedules import EDITING, LearningRates
 
 Job = Literal["draw", "refine", "edit", "restore"]
@@ -42,10 +41,10 @@ def restoration_terms(operator: LinearOperator) -> Terms:
     return Terms(2.4, 3.0) if isinstance(operator, (GaussianBlur, MotionBlur)) else Terms(1.0, 4.0)
 
 
-def rates_of(job: Job, style: ArtStyle, canvas: Sequence[int]) -> LearningRates:
+def rates_of(job: Job, style: ArtStyle, canvas: Canvas) -> LearningRates:
     """Learning rates on a canvas of some height and width in pixels."""
     rates = {"draw": style.rates, "restore": style.rates, "refine": style.refining, "edit": EDITING}[job]
-    return rates.scaled((canvas[0] * canvas[1]) ** 0.5 / CANVAS)
+    return rates.scaled(scale_of(canvas))
 
 
 def renews(step: int, steps: int) -> bool:

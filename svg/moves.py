@@ -23,10 +23,7 @@ def polygon_area(points: Tensor) -> Tensor:
 
 def dead(opacity: Tensor, area: Tensor, *, min_opacity: float = 0.05, min_area: float = 64.0) -> Tensor:
     """Which paths (N,) are too faint or too small to matter, from opacities (N,) in [0, 1] and areas (N,) in square
-    pixels (VectorFusion, section 4.3 and table 2).
-
-    From scratch the published `min_area` is 0: faint paths alone.
-    """
+    pixels (VectorFusion, section 4.3 and table 2)."""
     return (opacity < min_opacity) | (area < min_area)
 
 

@@ -117,10 +117,3 @@ PIXEL_ART = LearningRates(1e-4, 1e-4, 1e-4, 1e-4, WarmUpThenCosine(first=0.1, wa
 """VectorFusion, supplement F.3: 1e-5 to 1e-4 over 1000 iterations, for the colours of squares that stay in place."""
 EDITING = LearningRates(0.8, 0.08, 0.01, 0.01, betas=(0.9, 0.999), eps=1e-8)
 """PDS, which moves points and fills of a given drawing; the rates of widths and of the background are ours."""
-LEARNING_RATES: dict[str, LearningRates] = {
-    "tracing": TRACING,
-    "refining": REFINING,
-    "from scratch": FROM_SCRATCH,
-    "pixel art": PIXEL_ART,
-    "editing": EDITING,
-}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..guidance.measurement import Measurement
-from .art_styles import ArtStyle, Canvas
+from .art_styles import ArtStyle, Canvas, side_of
 from .drawing import Drawing, cubics_of, grouped, rasterized
 from .initialization import Centres, component_centres, sparse_centres
 from .losses import data_loss, udf_weight, xing
@@ -157,7 +156,7 @@ class Tracer:
 
     @property
     def _scale(self) -> float:
-        return math.sqrt(math.prod(self._canvas)) / SIDE
+        return side_of(self._canvas) / SIDE
 
 
 def grows(style: ArtStyle, how: Tracing) -> bool:

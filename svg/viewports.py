@@ -12,6 +12,8 @@ from .transforms import apply, inverse, invertible, scales
 
 SMALLEST_SIDE = 1e-6
 LARGEST_SIDE = 1e9
+LONGEST_VIEW_BOX = 300
+"""Characters."""
 
 _VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([NUMBER] * 4) + r"\s*")
 _ASPECT_RATIO = re.compile(r"\s*(?:defer\s+)?(none|x(Min|Mid|Max)Y(Min|Mid|Max))(?:\s+(meet|slice))?\s*")
@@ -20,7 +22,7 @@ _SHARES = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 def read_view_box(text: str) -> ViewBox | None:
     """The four numbers of `viewBox`; None if it does not hold just those."""
-    match = _VIEW_BOX.fullmatch(text)
+    match = _VIEW_BOX.fullmatch(text) if len(text) <= LONGEST_VIEW_BOX else None
     return ViewBox(*map(float, match.groups())) if match else None
 
 

@@ -20,9 +20,9 @@ from .model import (
     whole_range,
 )
 from .posterior_gradient import PosteriorGradient
-from .progress import Previews, device
+from .progress import Previews, device, with_progress
 from .sampling import Method, Run, run_method
-from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value, with_progress
+from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value
 from .text import blocked, show_on_node, tokens
 from .vae import HostAutoencoder, autoencoder, decoded
 

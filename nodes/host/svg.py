@@ -1,18 +1,16 @@
-"""The host's SVG sockets and the SVG files in its input folder, and its progress over a list."""
+"""The host's SVG sockets, and SVG files in its folders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
-Item = TypeVar("Item")
 SUFFIX = ".svg"
 
 
@@ -57,14 +55,6 @@ def input_svg(name: str) -> Path:
     if not path.is_file():
         raise ValueError(f"There is no file '{name}' in ComfyUI's input folder: upload it, or choose another.")
     return path
-
-
-def with_progress(items: Sequence[Item]) -> Iterator[Item]:
-    """The items, with progress on the node after each, where the host also notices that the user cancelled."""
-    bar = comfy.utils.ProgressBar(len(items))
-    for item in items:
-        yield item
-        bar.update(1)
 
 
 def svg_previews(files: Iterable[bytes]) -> list[dict[str, str]]:

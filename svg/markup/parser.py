@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,8 +22,6 @@ __all__ = ["Parsed", "SVGError", "parse"]
 LARGEST_TRANSFORM = 1e12
 MANY_CHARACTERS = 10_000
 """In the attributes of an element; for as many again it counts as one more, each time it is drawn."""
-LONGEST_VIEW_BOX = 300
-"""Characters."""
 
 ANIMATIONS = frozenset("animate animateColor animateMotion animateTransform discard set".split())
 NOT_DRAWN = ANIMATIONS | frozenset(
@@ -149,7 +146,7 @@ class _Reader:
 
     def _view_box(self) -> ViewBox:
         text = self._root.attributes.get("viewBox")
-        box = None if text is None else _read_view_box(text)
+        box = None if text is None else read_view_box(text)
         if text is not None and box is None:
             self._report.add(f"The viewBox '{text[:60]}' is ignored because it is not four numbers")
         if box is None:
@@ -254,7 +251,7 @@ class _Reader:
         sides = (self._length(element, name, whole, whole, attributes) for name, whole in self._sides(scope))
         x, y = (self._length(element, name, whole, 0.0) for name, whole in zip("xy", scope.viewport))
         room = Box(x, y, *sides)
-        view_box = _read_view_box(attributes.get("viewBox", ""))
+        view_box = read_view_box(attributes.get("viewBox", ""))
         inside = ViewBox(0.0, 0.0, room.width, room.height) if view_box is None else view_box
         if not (room.width > 0 and room.height > 0 and drawable(inside)):
             return []
@@ -333,13 +330,6 @@ def _points(drawings: Iterable[Drawing]) -> int:
     return sum(
         _points(drawing.children) if isinstance(drawing, Group) else points_of(drawing.contours) for drawing in drawings
     )
-
-
-def _read_view_box(text: str) -> ViewBox | None:
-    """As `read_view_box`, whose pattern takes forever over long digits that are followed by something else."""
-    words = re.split(r"\s*,\s*|\s+", text.strip()) if len(text) <= LONGEST_VIEW_BOX else []
-    numbers = "%" not in text and all(read_share(word) is not None for word in words)
-    return read_view_box(" ".join(words)) if numbers and len(words) == 4 else None
 
 
 def _suits(element: Element) -> bool:

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import comfy.sd
 import comfy.sd1_clip
 import comfy.sdxl_clip
@@ -25,6 +24,7 @@ from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from dreamsampler_pack.guidance.descriptors import PRESETS, Remainder, Tokenize, remainders
 from dreamsampler_pack.nodes.descriptor import TextSourceDescriptor
+from node_texts import texts_on_nodes
 from safetensors.torch import save_file
 from tiny_models import randomise
 
@@ -268,19 +268,6 @@ def prompt(**inputs: str) -> dict[str, Any]:
     node = {"class_type": "DSTextSourceDescriptor", "inputs": {"clip": ["loader", 1], **inputs}}
     preview = {"class_type": "PreviewAny", "inputs": {"source": ["node", 3]}}
     return {"loader": loader, "node": node, "preview": preview}
-
-
-async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
-    """Run a prompt and return the progress texts that the server sent to the page, by node."""
-    found: dict[str, str] = {}
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws") as events:
-        await asyncio.to_thread(client.run, prompt)
-        while not found:
-            event = await events.receive(timeout=10)
-            if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
-                length = int.from_bytes(event.data[4:8], "big")
-                found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
-    return found
 
 
 def test_on_a_server_it_shows_its_texts_on_the_node(client: ComfyClient):

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import comfy.model_management
 import dreamsampler_pack
 import folder_paths
@@ -27,6 +26,7 @@ from dreamsampler_pack.nodes.load_svg import LoadSVG
 from dreamsampler_pack.nodes.svg_to_image import SVGToImage
 from dreamsampler_pack.svg.markup.parser import parse
 from host_oracle import progress_hook
+from node_texts import texts_on_nodes
 from PIL import Image
 from svg_nodes import CORE, SVG, contents, drawn, value
 from svg_oracle import DOCUMENTS, SAME, render, svg
@@ -361,8 +361,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "number": (SimpleNamespace(data=5), {}, "Input 'svg' holds no SVG but a value of type SimpleNamespace: connect"),
     "texts": (SVG([SQUARE]), {}, "Input 'svg' holds no SVG but a value of type SVG: connect Load SVG"),
     "no drawings": (SVG([]), {}, "Input 'svg' holds no drawings: check the node that makes them"),
-    "empty": (value(SQUARE, ""), {}, "Drawing 2 on input 'svg' cannot be drawn. The document is not well-formed XML"),
-    "no shapes": (value(svg("")), {}, "Drawing 1 on input 'svg' cannot be drawn. The document holds nothing"),
+    "empty": (value(SQUARE, ""), {}, "Drawing 2 on input 'svg' cannot be used. The document is not well-formed XML"),
+    "no shapes": (value(svg("")), {}, "Drawing 1 on input 'svg' cannot be used. The document holds nothing"),
     "no canvas": (value("<svg><path d='M0 0h9v9z'/></svg>"), {}, "Drawing 1 .* how large its canvas is: give <svg>"),
     "no size": (value(SQUARE), {"width": 0}, "width and height are both 0: set one of them"),
     "long": (
@@ -570,19 +570,6 @@ def prompt(file: str) -> dict[str, Any]:
         "picture": {"class_type": "SaveImage", "inputs": {"images": ["draw", 0], "filename_prefix": "drawn"}},
         "drawing": {"class_type": "SaveSVGNode", "inputs": {"svg": ["trace", 0], "filename_prefix": "traced"}},
     }
-
-
-async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
-    """Run a prompt and return the progress texts that the server sent to the page, by node."""
-    found: dict[str, str] = {}
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws") as events:
-        await asyncio.to_thread(client.run, prompt)
-        while not found:
-            event = await events.receive(timeout=10)
-            if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
-                length = int.from_bytes(event.data[4:8], "big")
-                found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
-    return found
 
 
 def test_on_a_server_a_drawing_says_on_its_node_what_is_not_drawn(client: ComfyClient, tmp_path: Path):

@@ -79,6 +79,16 @@ class Reference:
         sampler = node("distillation", "DistillationSampler")
         return sampler.execute(self.model, positive, negative, latent, method=method, seed=seed, **inputs).result[0]
 
+    def vectorised(self, positive: Any, **inputs: Any) -> tuple[Any, Tensor]:
+        """What SVG Optimizer returns: the SVG, and its pictures (B, 3, H, W). `inputs` are more of the node's.
+
+        Needs `host_access.import_svg` before.
+        """
+        settings = {"style": "iconography", "paths": 64, "guidance_scale": -1.0, "canvas_size": world.SIZE, "seed": 0}
+        model = {"model": self.model, "vae": self.vae, "positive": positive, "negative": self.conditioning([""])}
+        svg, image = node("svg_optimizer", "SVGOptimizer").execute(**{**settings, **model, **inputs}).result
+        return svg, image.movedim(-1, 1)
+
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
         """The pictures (B, 3, H, W) in [0, 1] of a LATENT."""
         return self.vae.decode(latent["samples"]).movedim(-1, 1).clamp(0, 1)
@@ -114,6 +124,12 @@ def load_scorer() -> Scorer:
 def pictures(scenes: list[world.Scene]) -> Tensor:
     """Real pictures of scenes: (B, 3, SIZE, SIZE) in [0, 1]."""
     return torch.stack([to_tensor(world.render(s)) for s in scenes])
+
+
+def drawn(svg: Any, size: int) -> Tensor:
+    """Pictures (B, 3, size, size) of an SVG, on white."""
+    image, _ = node("svg_to_image", "SVGToImage").execute(svg, size, size, "white").result
+    return image.movedim(-1, 1)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,221 @@
+"""What SVG Optimizer is asked for: the job that its connections make, and all that follows from its inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..guidance.measurement import Measurement
+from ..guidance.methods import METHODS, Settings
+from ..guidance.objectives.base import NULL, SOURCE, TARGET
+from ..svg.art_styles import ART_STYLES, ArtStyle, Canvas
+from ..svg.augmentation import Views
+from ..svg.document import Document
+from ..svg.jobs import SETTINGS, Job, Terms, restoration_terms
+from ..svg.raster.rasterizer import rasterize
+from ..svg.raster.scene import scene
+from ..svg.tracing import ANYWHERE, Tracing
+from . import checks, host, reports, svg_inputs, widgets
+from .posterior import pds_method
+from .sockets import ObjectiveSocket
+from .svg_methods import Beginning, DrawingDistillation, generators_of
+from .widgets import OWN, UNSET
+
+FIT_STEPS = 50
+"""A tenth of what is published, after each group: enough for most pictures, and bearable without a GPU."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The node's inputs, checked, and what follows from them."""
+
+    style: str
+    paths: int
+    steps: int
+    guidance_scale: float
+    canvas_size: int
+    seed: int
+    model: Any = None
+    vae: Any = None
+    positive: Any = None
+    negative: Any = None
+    svg: Any = None
+    image: Tensor | None = None
+    measurement: Measurement | None = None
+    objective: ObjectiveSocket | None = None
+    source: Any = None
+    fit_steps: int = FIT_STEPS
+    fit_groups: int = Tracing.groups
+    fit_places: str = Tracing.places
+    learning_rate: float = 1.0
+    time_schedule: str = OWN
+    noise_policy: str = OWN
+    t_min: float = UNSET
+    t_max: float = UNSET
+    views: str = OWN
+    crossing_weight: float = UNSET
+    sds_weight: float = UNSET
+    data_weight: float = UNSET
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            checks.something_to_trace(self.image)
+            return
+        texts = {"positive": self.positive, "negative": self.negative}
+        for name, value in {"model": self.model, "vae": self.vae, **({} if self.objective else texts)}.items():
+            checks.needed_for_steps(name, value)
+        if self.views == "on":
+            svg_inputs.views(self.chosen, self.measured)
+
+    @property
+    def job(self) -> Job:
+        """What is connected says what is to be done."""
+        if self.steps and self.measurement is not None:
+            return "restore"
+        if self.svg is not None:
+            return "edit"
+        return "draw" if self.image is None else "refine"
+
+    @property
+    def measured(self) -> Measurement | None:
+        return self.measurement if self.job == "restore" else None
+
+    @cached_property
+    def chosen(self) -> ObjectiveSocket:
+        return self.objective or _published(self.job, self.positive, self.negative, self.source)
+
+    @cached_property
+    def documents(self) -> list[Document] | None:
+        return None if self.svg is None else svg_inputs.documents(self.svg)
+
+    @cached_property
+    def pictures(self) -> Tensor | None:
+        """(B, 3, H, W) in [0, 1]."""
+        return None if self.image is None else svg_inputs.pictures(self.image)
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """One for each drawing."""
+        count = svg_inputs.count(self.documents, self.pictures, self.measured)
+        return [self.seed + n for n in range(count)]
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        return generators_of(self.seeds)
+
+    @property
+    def art(self) -> ArtStyle:
+        return ART_STYLES[self.style]
+
+    @property
+    def crossing(self) -> float:
+        return self.art.crossing if self.crossing_weight == UNSET else self.crossing_weight
+
+    @property
+    def viewed(self) -> bool:
+        """Whether the model sees random views of the drawings."""
+        if not self.steps or self.views != OWN:
+            return bool(self.steps) and self.views == "on"
+        return self.job in ("draw", "refine") and "reference" not in self.chosen.method.needs
+
+    @property
+    def cell(self) -> int:
+        """Pixels on a side of one cell of the latents."""
+        return self.vae.spacial_compression_encode() if self.steps else svg_inputs.MODULE
+
+    @cached_property
+    def shown(self) -> Canvas:
+        """What the model sees at a time, and how large the output image is."""
+        return svg_inputs.size(self.canvas_size, self.cell, self.documents, self.pictures, self.measured)
+
+    @cached_property
+    def canvas(self) -> Canvas:
+        return svg_inputs.around(self.shown) if self.viewed else self.shown
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """An empty latent for each drawing."""
+        height, width = (side // self.cell for side in self.shown)
+        return host.empty_latent(self.model, len(self.seeds), height, width)
+
+    @cached_property
+    def beginning(self) -> Beginning:
+        targets = None if self.pictures is None else svg_inputs.resized(self.pictures, self.canvas, len(self.seeds))
+        through = None
+        if targets is None and self.documents is None and self.fit_places != ANYWHERE and self.measured is not None:
+            through, targets = self.measured, svg_inputs.back_projected(self.measured, len(self.seeds))
+        return Beginning(
+            style=self.art,
+            count=self.art.count if self.paths == UNSET else max(self.paths, 1),
+            documents=self.documents,
+            targets=targets,
+            measurement=through,
+            tracing=Tracing(self.fit_groups, max(self.fit_steps, 1), self.fit_places, crossing=self.crossing),
+            canvas=self.canvas,
+            device=host.device(),
+        )
+
+    def distillation(self, show: host.Previews) -> DrawingDistillation:
+        """What is to be run once there are drawings."""
+        settings = self._settings()
+        checks.distillation(self.model, self.chosen, settings, self.vae)
+        return DrawingDistillation(
+            drawings=(),
+            job=self.job,
+            style=self.art,
+            chosen=self.chosen,
+            settings=settings,
+            reference=svg_inputs.reference(self.model, self.chosen, self.samples, self.shown),
+            measurement=self.measured,
+            terms=self._terms(),
+            crossing=self.crossing,
+            pace=self.learning_rate,
+            views=Views(self.canvas, self.shown, self.generators) if self.viewed else None,
+            canvas=self.canvas,
+            seeds=self.seeds,
+            generators=self.generators,
+            model=self.model,
+            vae=self.vae,
+            show=lambda done, picture: show(self.beginning.steps + done, picture),
+            curve=reports.empty_curve(self.chosen.name),
+        )
+
+    def _settings(self) -> Settings:
+        """The job's; of an objective from another node its weights, over the job's times.
+
+        Its learning rate goes as the job's, whose is not of a schedule that asks for certain times.
+        """
+        own = SETTINGS[self.job]
+        if self.objective is not None:
+            times = {"t_min": own.t_min, "t_max": own.t_max, "learning_rate_schedule": own.learning_rate_schedule}
+            own = dataclasses.replace(self.objective.method.settings, **{**times, **self.objective.settings})
+        names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
+        given = widgets.given({name: getattr(self, name) for name in names})
+        return dataclasses.replace(own, steps=self.steps, **given)
+
+    def _terms(self) -> Terms:
+        own = Terms(1.0, 0.0) if self.measured is None else restoration_terms(self.measured.operator)
+        return Terms(
+            own.sds if self.sds_weight == UNSET else self.sds_weight,
+            own.data if self.data_weight == UNSET else self.data_weight,
+        )
+
+    def images(self, documents: Sequence[Document]) -> Tensor:
+        """The documents as an IMAGE (B, H, W, 3) of the size that the model saw, on white."""
+        white = torch.ones(1, 3)
+        drawn = [rasterize([scene(document, *self.shown)], white)[:, :3] for document in documents]
+        return torch.cat(drawn).movedim(1, -1).clamp(0, 1)
+
+
+def _published(job: Job, positive: Any, negative: Any, source: Any) -> ObjectiveSocket:
+    """SDS for what is made; PDS for what is edited, from what `source` says, or from nothing in particular."""
+    texts = {TARGET: positive, NULL: negative}
+    if job == "edit":
+        return ObjectiveSocket("pds", pds_method(), {**texts, SOURCE: negative if source is None else source})
+    return ObjectiveSocket("sds", METHODS["sds"], texts)
