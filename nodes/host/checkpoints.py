@@ -6,6 +6,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -126,18 +127,24 @@ class _CopiesBeforeMutation(TorchDispatchMode):
         return kept
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = {argument.name: value for argument, value in zip(func._schema.arguments, args)} | (kwargs or {})
-        for argument in func._schema.arguments:
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                written = named.get(argument.name)
-                for tensor in written if isinstance(written, (list, tuple)) else [written]:
-                    if isinstance(tensor, Tensor):
-                        self._copy(_memory(tensor))
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        for place, name in _written(func):
+            value = args[place] if place < len(args) else kwargs.get(name)
+            for tensor in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(tensor, Tensor):
+                    self._copy(_memory(tensor))
+        return func(*args, **kwargs)
 
     def _copy(self, memory: int) -> None:
         for kept in self._by_memory.pop(memory, ()):
             kept.tensor = kept.tensor.clone()
+
+
+@cache
+def _written(operation: Any) -> tuple[tuple[int, str], ...]:
+    """Place and name of the arguments an operation writes to; asked so often that it is worth remembering."""
+    arguments = enumerate(operation._schema.arguments)
+    return tuple((n, a.name) for n, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 
 def _memory(tensor: Tensor) -> int:

@@ -57,8 +57,9 @@ class LoraParticles:
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """One step on the mean squared error of the noise. Some of the host's networks add in place, hence mutation."""
-        with gradients(), mutation_allowed(), ordinary_weights(self._network), self._applied():
-            z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
+        with gradients(), ordinary_weights(self._network), self._applied():
+            with mutation_allowed():
+                z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
             loss.backward()
