@@ -1,11 +1,16 @@
-"""Random drawings for the tests of the rasteriser."""
+"""Drawings for the tests of the rasteriser, and what of them is optimised."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 from dreamsampler_pack.svg.document import Color, Contour, Document, Fill, Point, Shape, Stroke, ViewBox
+from dreamsampler_pack.svg.raster.scene import Scene
+from torch import Tensor
+
+RED, BLUE, WHITE = Color(1, 0, 0), Color(0, 0, 1), Color(1, 1, 1)
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
@@ -48,3 +53,24 @@ def drawing(seed: int, size: float = 24.0, shapes: int = 3, **stroke) -> Documen
     line = Stroke(color(generator), 0.9, uniform(generator, 1, 3), **stroke)
     children.append(Shape((chain(generator, size),), None, line))
     return Document(ViewBox(0, 0, size, size), tuple(children))
+
+
+def square(left: float, top: float, right: float, bottom: float) -> Contour:
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    points = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
+        points += [Point(x0 + (x1 - x0) * k / 3, y0 + (y1 - y0) * k / 3) for k in range(3)]
+    return Contour(tuple(points), closed=True)
+
+
+def leaves(made: Scene) -> tuple[Tensor, ...]:
+    gradients = [tensor for gradient in made.gradients for tensor in (gradient.geometry, gradient.colors)]
+    return tuple(t.detach().clone().requires_grad_() for t in (made.points, made.colors, made.widths, *gradients))
+
+
+def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, *rest: Tensor) -> Scene:
+    paints = tuple(
+        dataclasses.replace(gradient, geometry=geometry, colors=stops)
+        for gradient, geometry, stops in zip(made.gradients, rest[::2], rest[1::2])
+    )
+    return dataclasses.replace(made, points=points, colors=colors, widths=widths, gradients=paints)

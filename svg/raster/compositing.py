@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .coverage import Tiles
+
+log = logging.getLogger("dreamsampler")
+TOLERANCE = 1e-4
+"""Further from `Blend`, a kernel is not used: much more than rounding, less than can be seen."""
 
 
 def over(
@@ -26,13 +32,18 @@ def over(
     opacity.
     """
     drawn = tuple(n for n in layers if tiles.boxes[n][2])
+    if not drawn:
+        return canvas
     pictures = [picture for n in drawn if (picture := painted[n]) is not None]
     has = tuple(painted[n] is not None for n in drawn)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (canvas, coverage, colors, *pictures))
-    return _Over.apply(keep, canvas, drawn, has, coverage, tiles, colors, *pictures)  # type: ignore[no-any-return]
+    blend = _kernel(canvas.device, canvas.dtype) if canvas.is_cuda else None
+    return (blend or Blend).apply(keep, canvas, drawn, has, coverage, tiles, colors, *pictures)  # type: ignore[no-any-return]
 
 
-class _Over(torch.autograd.Function):
+class Blend(torch.autograd.Function):
+    """One layer after the other, on any device."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -90,3 +101,21 @@ class _Over(torch.autograd.Function):
 def _box(canvas: Tensor, tiles: Tiles, layer: int) -> Tensor:
     top, left, height, width = tiles.boxes[layer]
     return canvas[:, top : top + height, left : left + width]
+
+
+@cache
+def _kernel(device: torch.device, dtype: torch.dtype) -> Any:
+    """The blend in one launch, if Triton is there, compiles for the device, and agrees with `Blend`; otherwise None."""
+    try:
+        from . import blending_kernel
+    except ImportError:
+        return None
+    try:
+        error = blending_kernel.difference(Blend, torch.zeros((), device=device, dtype=dtype))
+    except Exception as problem:  # noqa: BLE001 - compilers fail in many ways, and drawing goes on without one
+        log.warning("Drawings are blended without Triton on %s, which takes longer: %s", device, problem)
+        return None
+    if error > TOLERANCE:
+        log.warning("Drawings are blended without Triton on %s: its result is off by %g there.", device, error)
+        return None
+    return blending_kernel.Blend

@@ -9,9 +9,8 @@ from weakref import ReferenceType, ref
 
 import pytest
 import torch
-from drawings import drawing
+from drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
 from dreamsampler_pack.svg.document import (
-    Color,
     Contour,
     Document,
     Fill,
@@ -28,21 +27,12 @@ from dreamsampler_pack.svg.document import (
 from dreamsampler_pack.svg.raster.compositing import over
 from dreamsampler_pack.svg.raster.coverage import tiles
 from dreamsampler_pack.svg.raster.rasterizer import rasterize, scene_edges
-from dreamsampler_pack.svg.raster.scene import Scene, scene
+from dreamsampler_pack.svg.raster.scene import scene
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
-RED, BLUE, WHITE = Color(1, 0, 0), Color(0, 0, 1), Color(1, 1, 1)
-
-
-def square(left: float, top: float, right: float, bottom: float) -> Contour:
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    points = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
-        points += [Point(x0 + (x1 - x0) * k / 3, y0 + (y1 - y0) * k / 3) for k in range(3)]
-    return Contour(tuple(points), closed=True)
 
 
 def line(*corners: tuple[float, float]) -> Contour:
@@ -55,19 +45,6 @@ def line(*corners: tuple[float, float]) -> Contour:
 def drawn(*children: Shape | Group, size: int = 12, background: Tensor | None = None) -> Tensor:
     document = Document(ViewBox(0, 0, size, size), children)
     return rasterize([scene(document, size, size, DOUBLE)], background)[0]
-
-
-def leaves(made: Scene) -> tuple[Tensor, ...]:
-    gradients = [tensor for gradient in made.gradients for tensor in (gradient.geometry, gradient.colors)]
-    return tuple(t.detach().clone().requires_grad_() for t in (made.points, made.colors, made.widths, *gradients))
-
-
-def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, *rest: Tensor) -> Scene:
-    paints = tuple(
-        dataclasses.replace(gradient, geometry=geometry, colors=stops)
-        for gradient, geometry, stops in zip(made.gradients, rest[::2], rest[1::2])
-    )
-    return dataclasses.replace(made, points=points, colors=colors, widths=widths, gradients=paints)
 
 
 def gradients_are_exact(document: Document, size: int) -> bool:

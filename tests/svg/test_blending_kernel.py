@@ -1,0 +1,122 @@
+"""The Triton kernels against the blend in torch: by Triton's interpreter, or on a GPU where there is one."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from drawings import BLUE, RED, drawing, leaves, square, with_leaves
+from dreamsampler_pack.svg.document import Document, Fill, Group, LinearGradient, Matrix, Point, Shape, Stop, ViewBox
+from dreamsampler_pack.svg.raster import compositing
+from dreamsampler_pack.svg.raster.rasterizer import rasterize
+from dreamsampler_pack.svg.raster.scene import Scene, scene
+from torch import Tensor
+
+GPU = torch.cuda.is_available()
+gpu = pytest.mark.skipif(not GPU, reason="needs a CUDA device")
+FADING = LinearGradient(Point(3, 3), Point(30, 30), (Stop(0, RED, 0.9), Stop(1, BLUE, 0.2)), Matrix(1, 0.2, 0, 1, 0, 0))
+"""Opacities of its own, and no border along which it is flat."""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> ModuleType:
+    """The module, if there is Triton for this platform."""
+    pytest.importorskip("triton")
+    from dreamsampler_pack.svg.raster import blending_kernel
+
+    return blending_kernel
+
+
+def device() -> str:
+    return "cuda" if GPU else "cpu"
+
+
+def documents() -> dict[str, Document]:
+    """Drawings on 40 pixels: more than one square of the kernel, and its last ones not whole."""
+    shapes = drawing(3, 40.0, 4).children
+    faded = Shape((square(4.2, 6.3, 37.1, 30.4),), Fill(FADING, 0.8))
+    beside = drawing(5, 80.0, 6).children
+    box = ViewBox(0, 0, 40, 40)
+    return {
+        "blobs and lines": Document(box, shapes),
+        "gradients": Document(box, (shapes[0], faded, shapes[1], faded)),
+        "a group": Document(box, (shapes[0], Group((faded, shapes[1]), 0.6), shapes[2])),
+        "partly outside": Document(box, beside),
+        "nothing on the canvas": Document(ViewBox(500, 500, 40, 40), shapes),
+    }
+
+
+def with_gradients(made: Scene, blend: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, ...]:
+    monkeypatch.setattr(compositing, "Blend", blend)
+    monkeypatch.setattr(compositing, "_kernel", lambda *_: blend)
+    paper = made.colors.new_tensor([[0.2, 0.9, 0.6]]).requires_grad_()
+    parameters = paper, *leaves(made)
+    picture = rasterize([with_leaves(made, *parameters[1:])], paper)
+    wanted = torch.linspace(0, 20, picture.numel()).sin().view(picture.shape).to(picture)
+    return picture.detach(), *torch.autograd.grad((picture - wanted).square().sum(), parameters, allow_unused=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", documents())
+def test_drawings_and_gradients_are_those_of_the_blend_in_torch(
+    name: str, dtype: torch.dtype, kernel: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    made = scene(documents()[name], 40, 40, torch.empty(0, dtype=dtype, device=device()))
+    plain = compositing.Blend
+    expected, found = with_gradients(made, plain, monkeypatch), with_gradients(made, kernel.Blend, monkeypatch)
+    tolerance = 1e3 * torch.finfo(dtype).eps
+    for a, b in zip(expected, found):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert (a - b).abs().max() <= tolerance * a.abs().max().clamp(min=1) if a.numel() else True
+
+
+def test_without_gradients_nothing_is_kept(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    made = scene(documents()["a group"], 40, 40, torch.empty(0, device=device()))
+    expected = rasterize([made])
+    monkeypatch.setattr(compositing, "Blend", kernel.Blend)
+    with torch.inference_mode():
+        assert (rasterize([made]) - expected).abs().max() < 1e-6
+
+
+def test_the_kernels_are_checked_before_they_are_used(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog):
+    like = torch.zeros((), dtype=torch.float64, device=device())
+    assert kernel.difference(compositing.Blend, like) < 1e-12
+
+    class Wrong(torch.autograd.Function):
+        forward = staticmethod(compositing.Blend.forward)
+        right = staticmethod(compositing.Blend.backward)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+            return tuple(None if g is None else 1.01 * g for g in Wrong.right(ctx, *gradients))
+
+    assert kernel.difference(Wrong, like) > 0.005
+    monkeypatch.setattr(compositing, "Blend", Wrong)
+    compositing._kernel.cache_clear()
+    assert compositing._kernel(like.device, like.dtype) is None
+    compositing._kernel.cache_clear()
+    assert "off by 0.0" in caplog.text
+
+
+def test_where_triton_cannot_compile_drawing_goes_on_without_it(kernel: ModuleType, monkeypatch, caplog):
+    def fails(*_: Any) -> float:
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr(kernel, "difference", fails)
+    compositing._kernel.cache_clear()
+    assert compositing._kernel(torch.device("cpu"), torch.float32) is None
+    compositing._kernel.cache_clear()
+    assert "blended without Triton on cpu" in caplog.text and "C compiler" in caplog.text
+
+
+@gpu
+@pytest.mark.gpu
+def test_a_gpu_draws_what_the_cpu_draws(kernel: ModuleType):
+    assert compositing._kernel(torch.device("cuda"), torch.float32) is kernel.Blend
+    for document in documents().values():
+        here, there = (rasterize([scene(document, 40, 40, torch.empty(0, device=d))]) for d in ("cpu", "cuda"))
+        assert math.isclose((here - there.cpu()).abs().max().item(), 0, abs_tol=1e-5)
