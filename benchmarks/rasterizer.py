@@ -1,11 +1,12 @@
 """What drawing costs, forward and with its backward pass, and how that grows.
 
-    .host/venv/bin/python -m benchmarks.rasterizer        writes benchmarks/results/rasterizer.{json,md,png}
+    .host/venv/bin/python -m benchmarks.rasterizer [FILE.svg ...]     writes benchmarks/results/rasterizer.{json,md,png}
 
-Drawings are closed blobs of four cubics with a radius of 20 pixels, as optimised SVGs begin. Beside each time stands
-what pydiffvg took (CPU build, 2x2 samples, one thread) on a machine that multiplies two 768 x 768 float32 matrices in
-7 to 14 ms; the same product is timed here, so that the two machines can be compared. On a CUDA device the published
-times of Bézier Splatting and of diffvg (RTX 4090, 2048 closed curves at 2040 x 1344) are the ones to compare with.
+Drawings are closed blobs of four cubics with a radius of 20 pixels, as optimised SVGs begin; files are drawn with a
+longer side of 512. Beside each time stands what pydiffvg took (CPU build, 2x2 samples, one thread) on a machine that
+multiplies two 768 x 768 float32 matrices in 7 to 14 ms; the same product is timed here, so that the two machines can be
+compared. On a CUDA device the published times of Bézier Splatting and of diffvg (RTX 4090, 2048 closed curves at
+2040 x 1344) are the ones to compare with.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PYDIFFVG = {(64, 224): (215, 873), (256, 224): (560, 2849), (128, 512): (864, 38
 """Milliseconds (forward, forward and backward) by (shapes, height)."""
 GROWTH = ((64, 5), (64, 10), (64, 20), (64, 40), (64, 80), (256, 20), (512, 20), (1024, 20))
 """(shapes, radius) on a canvas of 512."""
-RADIUS = 20.0
+RADIUS, SIDE = 20.0, 512
 
 
 def blobs(count: int, height: int, width: int, radius: float, device: str) -> Any:
@@ -49,13 +50,24 @@ def blobs(count: int, height: int, width: int, radius: float, device: str) -> An
     )
     drawing = document.Document(document.ViewBox(0, 0, width, height), shapes)
     made = part("svg.raster.scene").scene(drawing, height, width, torch.empty(0, device=device))
-    leaves = {"points": made.points.requires_grad_(), "colors": made.colors.requires_grad_()}
-    return dataclasses.replace(made, **leaves)
+    return to_be_optimised(made)
 
 
-def measured(scene: Any, repeats: int) -> dict[str, float]:
+def of_file(path: Path, device: str) -> Any:
+    """The scene of a drawing, its longer side `SIDE`."""
+    document = part("svg.markup.parser").parse(path.read_bytes()).document
+    factor = SIDE / max(document.view_box.width, document.view_box.height)
+    height, width = (round(factor * side) for side in (document.view_box.height, document.view_box.width))
+    return to_be_optimised(part("svg.raster.scene").scene(document, height, width, torch.empty(0, device=device)))
+
+
+def to_be_optimised(scene: Any) -> Any:
+    leaves = {"points": scene.points.requires_grad_(), "colors": scene.colors.requires_grad_()}
+    return dataclasses.replace(scene, **leaves)
+
+
+def measured(rasterize: Any, scene: Any, repeats: int) -> dict[str, float]:
     """Median milliseconds of drawing a scene, without and with the backward pass, and the pixels its edges cross."""
-    rasterize = part("svg.raster.rasterizer").rasterize
     white = scene.colors.new_ones(1, 3)
     target = torch.full((3, scene.height, scene.width), 0.5, device=white.device)
 
@@ -98,13 +110,14 @@ def table(figures: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in figures["drawings"]:
-        theirs, ratio = "", ""
-        if published := PYDIFFVG.get((row["shapes"], row["height"])):
+        theirs, ratio, name = "", "", f", {row['file']}" if "file" in row else ""
+        published = None if "file" in row else PYDIFFVG.get((row["shapes"], row["height"]))
+        if published:
             theirs = f"{published[0]}, {published[1]}"
             ratio = f"{published[0] / row['forward_ms']:.0f}, {published[1] / row['both_ms']:.0f}"
         lines.append(
-            f"| {row['shapes']} | {row['width']} x {row['height']} | {row['forward_ms']:.1f} | {row['both_ms']:.1f} "
-            f"| {theirs} | {ratio} |"
+            f"| {row['shapes']}{name} | {row['width']} x {row['height']} | {row['forward_ms']:.1f} "
+            f"| {row['both_ms']:.1f} | {theirs} | {ratio} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -133,21 +146,32 @@ def main() -> None:
     """Measure and write the figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, help="drawings to be drawn as well")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--rasterizer", default="torch", help="torch, or pydiffvg where that is installed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "product_ms": product_ms()}
+    rasterize = part("svg.raster.rasterizers").rasterizer(arguments.rasterizer)
+    figures: dict[str, Any] = {
+        "rasterizer": arguments.rasterizer,
+        "threads": torch.get_num_threads(),
+        "product_ms": product_ms(),
+    }
     figures["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     figures["drawings"], figures["growth"] = [], []
     for count, height, width in DRAWINGS:
         scene = blobs(count, height, width, RADIUS, arguments.device)
-        row = {"shapes": count, "height": height, "width": width, **measured(scene, arguments.repeats)}
+        row = {"shapes": count, "height": height, "width": width, **measured(rasterize, scene, arguments.repeats)}
         figures["drawings"].append(row)
         log.info("%d at %dx%d: %.1f ms, with backward %.1f ms", count, width, height, row["forward_ms"], row["both_ms"])
     for count, radius in GROWTH:
         scene = blobs(count, 512, 512, radius, arguments.device)
-        figures["growth"].append({"shapes": count, "radius": radius, **measured(scene, arguments.repeats)})
+        figures["growth"].append({"shapes": count, "radius": radius, **measured(rasterize, scene, arguments.repeats)})
+    for file in arguments.files:
+        scene = of_file(file, arguments.device)
+        row = {"file": file.stem, "shapes": len(scene.colors), "height": scene.height, "width": scene.width}
+        figures["drawings"].append({**row, **measured(rasterize, scene, arguments.repeats)})
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "rasterizer.json"
     path.write_text(json.dumps(figures, indent=1) + "\n")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -111,6 +115,17 @@ def test_where_triton_cannot_compile_drawing_goes_on_without_it(kernel: ModuleTy
     assert compositing._kernel(torch.device("cpu"), torch.float32) is None
     compositing._kernel.cache_clear()
     assert "blended without Triton on cpu" in caplog.text and "C compiler" in caplog.text
+
+
+def test_the_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path):
+    pytest.importorskip("triton")
+    here = Path(__file__).parent
+    settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(here.parents[1])}
+    command = [sys.executable, str(here / "kernel_compiler.py")]
+    made = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+    assert made.stdout.split("\n")[:-1] == [
+        f"{name} {real} True" for name in ("_forward", "_backward") for real in ("fp32", "fp64")
+    ], made.stderr
 
 
 @gpu
