@@ -85,25 +85,27 @@ def ratio(model: Any, width: int, samples: Tensor, steps: int, pairs: int) -> di
         for cfg in (1.0, 4.0):
             reference.ksampled(positive, negative, latent, steps=steps, cfg=cfg, seed=0)
 
-    ours()
-    baseline()
-    times = [(seconds(ours), seconds(baseline)) for _ in range(pairs)]
-    ratios = [a / b for a, b in times]
-    result = {
-        "parameters": parameters(model),
-        "latent": list(samples.shape),
-        "steps": steps,
-        "pairs": pairs,
-        "node_seconds": statistics.median(a for a, _ in times),
-        "ksampler_seconds": statistics.median(b for _, b in times),
-        "ratio": statistics.median(ratios),
-        "ratios": sorted(ratios),
-    }
+    size = {"parameters": parameters(model), "latent": list(samples.shape), "steps": steps}
+    result = {**size, **paired(ours, baseline, pairs)}
     log.info("%s", json.dumps(result))
     return result
 
 
-def seconds(run: Callable[[], None]) -> float:
+def paired(ours: Callable[[], None], baseline: Callable[[], None], pairs: int) -> dict[str, Any]:
+    """Times of two calls that alternate, after one of each; the ratio is the median over pairs."""
+    ours()
+    baseline()
+    times = [(seconds(ours), seconds(baseline)) for _ in range(pairs)]
+    ratios = sorted(a / b for a, b in times)
+    return {
+        "seconds": statistics.median(a for a, _ in times),
+        "baseline_seconds": statistics.median(b for _, b in times),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
+
+
+def seconds(run: Callable[[], Any]) -> float:
     """Wall time of a call."""
     start = time.perf_counter()
     run()

@@ -112,14 +112,15 @@ def measured(method: str, strength: float, text: str, jobs: list[Edit], pictures
 def measured_points(
     settings: Iterable[Setting], sources: int, path: Path, measure: Callable[[Setting], Point]
 ) -> list[Point]:
-    """A point for every setting: those an earlier run with as many sources left in `path`, and the missing ones."""
-    points = _read(path, sources)
-    known = {(p.method, p.strength, p.text) for p in points}
-    for setting in settings:
-        if setting not in known:
-            points.append(measure(setting))
-            path.write_text(json.dumps({"sources": sources, "points": [asdict(p) for p in points]}, indent=1) + "\n")
-    return points
+    """A point for every setting, in order: those an earlier run with as many sources left in `path`, and new ones."""
+    points = {(p.method, p.strength, p.text): p for p in _read(path, sources)}
+    wanted = list(settings)
+    for setting in wanted:
+        if setting not in points:
+            points[setting] = measure(setting)
+            kept = {"sources": sources, "points": [asdict(p) for p in points.values()]}
+            path.write_text(json.dumps(kept, indent=1) + "\n")
+    return [points[setting] for setting in wanted]
 
 
 def _read(path: Path, sources: int) -> list[Point]:

@@ -76,7 +76,8 @@ class SVGToImage(io.ComfyNode):
         drawn = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
         colours, alpha = torch.cat(drawn).movedim(1, -1).split((3, 1), dim=-1)
         alpha = _settled(alpha)
-        return io.NodeOutput(_on(BACKGROUNDS[background], colours, alpha), 1 - alpha[..., 0])
+        shown = {"images": host.svg_previews(host.svg_files("svg", svg))}
+        return io.NodeOutput(_on(BACKGROUNDS[background], colours, alpha), 1 - alpha[..., 0], ui=shown)
 
 
 def _settled(alpha: Tensor) -> Tensor:

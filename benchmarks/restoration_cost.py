@@ -1,0 +1,156 @@
+"""What holding a picture to a measurement costs over the networks' own work.
+
+    .host/venv/bin/python -m benchmarks.restoration_cost            writes benchmarks/results/restoration_cost.json
+
+Model and autoencoder are of Stable Diffusion 1.5's kind with random weights, the autoencoder in full size.
+
+- A data step (fitted estimate and text) over one call of the model with a batch of 2, one decode and one encode.
+- Conjugate gradients for 512 x 512 pixels, as a share of a data step at that size.
+- A gradient step (DPS) over the plain forward and backward pass of denoiser and decoder.
+
+Runs alternate; a ratio is the median over pairs. Both sides of the first and the last decode the result once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tools.pack import node, part
+
+from .cost import RESULTS, paired, parameters, random_model, seconds
+from .gradient_memory import KL
+
+log = logging.getLogger("dreamsampler.benchmarks")
+TEXT_WIDTH, TOKENS, STEPS = 768, 77, 3
+BLUR = {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 3.0, "noise_std": 0.01}
+OPERATORS: dict[str, dict[str, Any]] = {
+    "inpaint": {**BLUR, "operator": "inpaint"},
+    "super-resolution": {**BLUR, "operator": "super-resolution"},
+    "gaussian blur": BLUR,
+}
+
+
+def random_vae() -> Any:
+    """The host's VAE around its autoencoder of Stable Diffusion with random weights."""
+    import comfy.ldm.models.autoencoder
+    import comfy.sd
+
+    network = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4)
+    return comfy.sd.VAE(sd=network.state_dict())
+
+
+class Bench:
+    """A large random model, its autoencoder, its texts and a latent of `side` x `side` cells."""
+
+    def __init__(self, side: int) -> None:
+        self.model, self.vae = random_model(), random_vae()
+        generator = torch.Generator().manual_seed(1)
+        texts = torch.randn(2, 1, TOKENS, TEXT_WIDTH, generator=generator)
+        self.positive, self.negative = ([[text, {}]] for text in texts)
+        self.texts = texts.flatten(0, 1)
+        self.latent = torch.randn(1, 4, side, side, generator=generator)
+        self.picture = torch.rand(1, 8 * side, 8 * side, 3, generator=generator)
+        self.measurement = self.measured(BLUR)
+
+    def measured(self, settings: dict[str, Any]) -> Any:
+        mask = torch.zeros(self.picture.shape[:3])
+        mask[:, 40:90, 40:90] = 1
+        given = {**settings, "mask": mask} if settings["operator"] == "inpaint" else settings
+        return node("measurement", "MeasurementNode").execute(self.picture, simulate=True, seed=0, **given).result[0]
+
+    def restored(self, consistency: str, data_until: float) -> None:
+        """`STEPS` steps of the node, down from noise, and its decoded picture."""
+        sampler = node("proximal", "ProximalDreamSampler")
+        settings = (STEPS, 1.0, "alpha_bar", 1.0, "unconditional", "noise", "normal", 0)
+        measured = {"vae": self.vae, "measurement": self.measurement, "consistency": consistency, "projection": False}
+        sampler.execute(
+            self.model, self.positive, self.negative, {"samples": self.latent}, *settings,
+            data_every=1, data_until=data_until, **measured,
+        )  # fmt: skip
+
+    def evaluated(self) -> None:
+        """`STEPS` times what a data step cannot do without, and the result decoded."""
+        for _ in range(STEPS):
+            self.called()
+            self.vae.encode(self.vae.decode(self.latent))
+        self.vae.decode(self.latent)
+
+    def called(self) -> None:
+        x, sigma = self.latent.repeat(2, 1, 1, 1), torch.full((2,), 2.0)
+        self.model.model.apply_model(x, sigma, c_crossattn=self.texts)
+
+    def differentiated(self) -> None:
+        """`STEPS` times the forward and the backward pass of denoiser and decoder, and the result decoded."""
+        network = self.vae.first_stage_model.requires_grad_(False)
+        self.model.model.diffusion_model.requires_grad_(False)
+        for _ in range(STEPS):
+            with torch.inference_mode(False), torch.enable_grad():
+                x = self.latent.clone().requires_grad_()
+                z0_hat = self.model.model.apply_model(x, torch.full((1,), 2.0), c_crossattn=self.texts[:1].clone())
+                torch.autograd.grad(network.decode(z0_hat).norm(), x)
+        self.vae.decode(self.latent)
+
+
+def conjugate_gradients(bench: Bench, settings: dict[str, Any]) -> Callable[[], Any]:
+    """The data-consistency step of an operator without its networks."""
+
+    class Identity:
+        def encode(self, pictures: Tensor) -> Tensor:
+            return pictures
+
+        decode = encode
+
+    consistency = part("guidance.measurement").DataConsistency(bench.measured(settings), Identity())
+    start = bench.picture.movedim(-1, 1).flip(-1).contiguous() * 2 - 1
+    return lambda: consistency.explaining(start)
+
+
+def main() -> None:
+    """Measure and write the figures."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    bench = Bench(32)
+    figures: dict[str, Any] = {"parameters": parameters(bench.model)}
+    with torch.inference_mode():
+        figures["data step"] = paired(lambda: bench.restored("consistency only", 1.0), bench.evaluated, arguments.pairs)
+        log.info("a data step over its networks' work: %.3f", figures["data step"]["ratio"])
+        figures["gradient step"] = paired(
+            lambda: bench.restored("dps only", 0.0), bench.differentiated, arguments.pairs
+        )
+        log.info("a gradient step over its networks' work: %.3f", figures["gradient step"]["ratio"])
+        figures["conjugate gradients"] = shares(Bench(64), arguments.pairs)
+    (arguments.output / "restoration_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def shares(bench: Bench, repeats: int) -> dict[str, float]:
+    """Of a data step at 512 x 512 pixels, by operator."""
+
+    def step() -> None:
+        bench.called()
+        bench.vae.encode(bench.vae.decode(bench.latent))
+
+    step()
+    whole = statistics.median(seconds(step) for _ in range(max(repeats // 2, 1)))
+    found = {"step seconds": whole}
+    for name, settings in OPERATORS.items():
+        solve = conjugate_gradients(bench, settings)
+        solve()
+        found[name] = statistics.median(seconds(solve) for _ in range(3 * repeats)) / whole
+        log.info("%s: %.4f of a step of %.1f s", name, found[name], whole)
+    return found
+
+
+if __name__ == "__main__":
+    main()
