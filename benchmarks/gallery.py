@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import node, part
-from tools.reference import host_access, in_process, world
+from tools.reference import corrective, host_access, in_process, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CELL, GAP, LINE = 192, 12, 44
@@ -139,6 +139,27 @@ def posterior_edit(reference: in_process.Reference) -> None:
     objective = match.execute(latent, source, target, nothing, 15.0, "official", 1.0).result[0]
     made = reference.distilled(target, nothing, latent, method="bridge", seed=0, steps=400, objective=objective)
     _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
+
+
+BLURRED_AT = 0.7
+"""The time at which the thumbnail of `train_corrective` shows what a corrective does."""
+
+
+def correctives(reference: in_process.Reference) -> None:
+    """The thumbnails of `lmc_edit` and `train_corrective`."""
+    scene = EXAMPLES[0].scene
+    picture, host = in_process.pictures([scene]), part("nodes.host")
+    latent, learned = reference.latent(picture), host.read_corrective_file(corrective.CORRECTIVE)
+    target = reference.conditioning([world.describe(world.with_attribute(scene, "colour", "blue"))])
+    made = reference.distilled(
+        target, reference.conditioning([""]), latent, method="lmc", seed=0, steps=250, source_weight=0.02,
+        corrective=learned,
+    )  # fmt: skip
+    _save(thumbnail(picture[0], reference.decoded(made)[0]), "lmc_edit")
+    scaling = reference.model.get_model_object("latent_format")
+    blurred = learned(scaling.process_in(latent["samples"]), torch.tensor([BLURRED_AT]))
+    shown = reference.decoded({"samples": scaling.process_out(blurred)})
+    _save(thumbnail(picture[0], shown[0]), "train_corrective")
 
 
 @dataclass(frozen=True)
@@ -305,6 +326,7 @@ DRAWINGS = {
     "text_to_image": text_to_image,
     "painting_to_real": painting_to_real,
     "posterior_edit": posterior_edit,
+    "correctives": correctives,
     "restorations": restorations,
     "drawings": drawings,
 }

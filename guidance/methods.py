@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
+from .corrective.storage import ManifoldCorrective
 from .noise import Estimated, Inverted, NoisePolicy, SeededNoise, fixed, fresh
 from .objectives.base import WEIGHTS, Objective
 from .objectives.bridge import FullBridge, Stages, TextBridge
 from .objectives.delta import DDS, Delta, FlowDelta, flow_time
+from .objectives.lmc import LMC, Patching
 from .objectives.sds import CSD, NFSD, SDS
 from .objectives.vsd import VSD, ParticleModel
 from .optimize import Plan, at_rates
 from .prior import Prior
 from .schedules import LEARNING_RATES, TIME_SCHEDULES
 
+PLACES, TEXT_NOISE = 1, 2
+"""Streams of random numbers beside that of the noise: places of patches, and noise that stays."""
 FLOW_TIME = "flow time"
 """The learning-rate schedule under which SGD integrates an ODE: each step's rate is the flow time it covers."""
 
@@ -27,8 +32,9 @@ class Settings:
 
     `guidance_scale` weighs the text; `source_guidance_scale` the second prediction of the methods that have one, None
     for as much as the first. For the first `first_stage` of the steps the bridges distil by SDS with
-    `first_stage_guidance`. `ode_steps` are those of the full bridge and of inverted noise; `eta` is the share of fresh
-    noise in noise that is not.
+    `first_stage_guidance`, and LMC looks at large pictures as a whole. `ode_steps` are those of the full bridge and of
+    inverted noise; `eta` is the share of fresh noise in noise that is not. `diversity` keeps the noise of LMC's text
+    gradient.
     """
 
     guidance_scale: float
@@ -48,6 +54,7 @@ class Settings:
     first_stage_guidance: float = 40.0
     lora_rank: int = 4
     lora_learning_rate: float = 1e-4
+    diversity: bool = False
 
     @property
     def second_guidance(self) -> float:
@@ -57,11 +64,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Parts:
-    """What an objective may be made of besides settings: a reference latent, a trainable model, random numbers."""
+    """What an objective may be made of besides settings: a reference latent, a trainable model, random numbers.
+
+    `corrective` is that of LMC, in the type and on the device of the latents.
+    """
 
     reference: Tensor | None
     particles: ParticleModel | None
     noise: SeededNoise
+    corrective: ManifoldCorrective | None = None
 
     def delta(self, settings: Settings) -> Delta:
         """The comparison with the reference."""
@@ -75,10 +86,22 @@ class Parts:
             raise ValueError("This method needs a trainable model of the particles, and there is none.")
         return VSD(settings.guidance_scale, self.particles, self.noise)
 
+    def lmc(self, settings: Settings) -> LMC:
+        """The distillation with a manifold corrective, whose native size is the one it was trained at."""
+        if self.corrective is None:
+            raise ValueError("This method needs a manifold corrective, and there is none.")
+        about = self.corrective.about
+        patching = Patching(about.size, settings.first_stage, self.noise.apart(PLACES))
+        text_noise = self.noise.apart(TEXT_NOISE) if settings.diversity else None
+        return LMC(self.corrective, about.statistics, settings.guidance_scale, patching, text_noise)
+
 
 @dataclass(frozen=True)
 class Method:
-    """A published method. `needs` names, of "source", "reference" and "particles", what it cannot do without."""
+    """A published method.
+
+    `needs` names, of "source", "reference", "particles" and "corrective", what it cannot do without.
+    """
 
     settings: Settings
     needs: frozenset[str]
@@ -87,6 +110,10 @@ class Method:
     """Whether it starts from a picture by nature."""
     lowest_time: float = 0.0
     """The smallest t it is defined at."""
+    from_grey: bool = False
+    """Whether it begins at the empty latent, and not at noise, where there is no picture."""
+    from_picture: dict[str, Any] = field(default_factory=lambda: {"first_stage": 0.0})
+    """Its settings that differ where it begins at a picture; the bridges need no first stage (SDS-Bridge, 3.4)."""
 
 
 def _bridge(s: Settings, _: Parts) -> Objective:
@@ -125,6 +152,22 @@ _DVRF = Settings(
     t_max=1.0,
 )
 
+_LMC = Settings(
+    guidance_scale=8.0,
+    steps=500,
+    learning_rate=0.1,
+    learning_rate_schedule="cosine to 0.03",
+    optimizer="adam",
+    weighting="uniform",
+    first_stage=0.3,
+)
+_LMC_EDIT = {
+    "guidance_scale": 15.0,
+    "learning_rate": 0.02,
+    "learning_rate_schedule": "cosine to 0.8",
+    "first_stage": 0.4,
+}
+
 METHODS: dict[str, Method] = {
     "sds": Method(Settings(100.0), frozenset(), lambda s, _: SDS(s.guidance_scale)),
     "dds": Method(_DDS, frozenset({"source", "reference"}), lambda s, p: DDS(p.delta(s)), edits=True),
@@ -139,6 +182,7 @@ METHODS: dict[str, Method] = {
     "dvrf": Method(
         _DVRF, frozenset({"source", "reference"}), lambda s, p: FlowDelta(p.delta(s), lambda done: done), edits=True
     ),
+    "lmc": Method(_LMC, frozenset({"corrective"}), lambda s, p: p.lmc(s), from_grey=True, from_picture=_LMC_EDIT),
 }
 """By name, in the order of the node's list."""
 

@@ -15,6 +15,8 @@ from .path import per_item
 from .prior import Prior
 
 MAX_SEED = 2**64
+APART = 0x9E3779B97F4A7C15
+"""An odd number without a pattern, so that the seeds of one stream are not those of another's neighbouring items."""
 
 
 class SeededNoise:
@@ -34,6 +36,10 @@ class SeededNoise:
     def uniform(self) -> Tensor:
         """One number in [0, 1) for each item: (B,), float32, on the CPU."""
         return torch.cat([torch.rand(1, generator=g) for g in self._generators])
+
+    def apart(self, key: int) -> SeededNoise:
+        """Another stream for the same items, from its beginning: always the same for a `key`, and this one's for 0."""
+        return SeededNoise([g.initial_seed() + key * APART for g in self._generators])
 
     def __len__(self) -> int:
         """How many items it draws for."""

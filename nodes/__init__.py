@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .corrective import ManifoldCorrectiveLoad, ManifoldCorrectiveSave, ManifoldCorrectiveTrain
 from .descriptor import TextSourceDescriptor
 from .distillation import DistillationSampler
 from .image_to_svg import ImageToSVG
@@ -22,6 +23,9 @@ class DreamSamplerExtension(ComfyExtension):
             DistillationSampler,
             ImageToSVG,
             LoadSVG,
+            ManifoldCorrectiveLoad,
+            ManifoldCorrectiveSave,
+            ManifoldCorrectiveTrain,
             MaskLocalizedGuidance,
             MeasurementNode,
             PosteriorLatentMatch,

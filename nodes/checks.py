@@ -5,6 +5,7 @@ Each raises ValueError with a sentence that says what to do.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -12,13 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..guidance.corrective.network import Architecture
+from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.measurement import Measurement
 from ..guidance.methods import FLOW_TIME, Settings
 from . import host
 from .sockets import ObjectiveSocket
 
+log = logging.getLogger("dreamsampler")
+
 DEFAULT_DISTILLED_GUIDANCE = 3.5
 """What the host feeds a guidance-distilled model when the conditioning does not say."""
+FEW_PICTURES = 16
+"""A corrective learned from fewer pictures is warned about."""
 
 
 def steps(value: int) -> None:
@@ -223,6 +230,8 @@ def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: A
     _conditionings(model, chosen)
     autoencoder(model, vae)
     _times(chosen, settings)
+    if "corrective" in chosen.method.needs:
+        _corrective(model, chosen, settings)
     steps(settings.steps)
     for name in ("ode_steps", "lora_rank"):
         if getattr(settings, name) < 1:
@@ -240,6 +249,83 @@ def _conditionings(model: Any, chosen: ObjectiveSocket) -> None:
     for name, value in chosen.conditionings.items():
         conditioning(name, value)
         true_negative(model, name, value)
+
+
+def _corrective(model: Any, chosen: ObjectiveSocket, settings: Settings) -> None:
+    if chosen.corrective is None:
+        raise ValueError(
+            f"The method '{chosen.name}' needs a manifold corrective of this model: connect Load Manifold Corrective, "
+            "or Train Manifold Corrective where there is none yet, to input 'corrective'."
+        )
+    if settings.guidance_scale <= 0:
+        raise ValueError(
+            f"guidance_scale is {settings.guidance_scale:g}, and '{chosen.name}' divides by it: set it above 0 (15 is "
+            "published for edits, 8 for pictures from nothing)."
+        )
+    corrective_of(model, chosen.corrective)
+
+
+def corrective_of(model: Any, corrective: ManifoldCorrective) -> None:
+    """A corrective for the latents and the family of the MODEL; another checkpoint or schedule is warned about."""
+    about, channels, family = corrective.about, host.latent_channels(model), host.family(model)
+    if about.channels != channels:
+        raise ValueError(
+            f"The corrective is for latents of {about.channels} channels, of '{about.family}', but the model works on "
+            f"{channels}: load or train one for this model."
+        )
+    path, levels = host.noise_schedule(model)
+    if (about.family, about.path) != (family, path):
+        raise ValueError(
+            f"The corrective was trained on a model of the family '{about.family}', but this model is of '{family}': "
+            "load or train one for this model."
+        )
+    if about.base != host.base_of(model):
+        log.warning(
+            "The corrective was trained on another checkpoint of '%s' than this one: it may do, but one of its own is "
+            "better.",
+            family,
+        )
+    if any(not math.isclose(here, there, rel_tol=0.05) for here, there in zip(levels, about.levels)):
+        log.warning(
+            "The corrective was trained with other noise levels than the model has now: take off the node that changes "
+            "them, or train one with it."
+        )
+
+
+def corrective_training(model: Any, negative: Any, vae: Any, images: list[Tensor], patch_size: int) -> int:
+    """What Train Manifold Corrective needs is connected and fits; returns the patch's side in latent cells."""
+    host.model_path(model)
+    conditioning("negative", negative)
+    true_negative(model, "negative", negative)
+    autoencoder(model, vae)
+    factor = vae.spacial_compression_encode()
+    if patch_size % factor:
+        raise ValueError(
+            f"patch_size is {patch_size}, which the {factor} pixels of a latent cell do not divide: set it to "
+            f"{max(1, patch_size // factor) * factor}."
+        )
+    for image in images:
+        some_pixels(image)
+        finite("The image", image)
+        height, width = image.shape[1:3]
+        if min(height, width) < patch_size:
+            raise ValueError(
+                f"A picture on input 'images' is {width}x{height} pixels, which is smaller than patch_size, "
+                f"{patch_size}: leave it out, or lower patch_size to {min(height, width) // factor * factor}."
+            )
+    return patch_size // factor
+
+
+def trained_further(model: Any, corrective: ManifoldCorrective, *, fit: bool) -> Architecture:
+    """The form of a network of this MODEL that is to be trained on, and not fitted."""
+    corrective_of(model, corrective)
+    form = getattr(corrective.network, "architecture", None)
+    if form is None or fit:
+        raise ValueError(
+            "Only a network can be trained further, and a spectral corrective is fitted at once: set kind to network "
+            "and connect a network to input 'corrective', or nothing."
+        )
+    return form
 
 
 def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> Tensor | None:

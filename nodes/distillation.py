@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.generators import Generator, Latent, Pixels
 from ..guidance.methods import FLOW_TIME, METHODS, NOISE_POLICIES, Settings, plan
 from ..guidance.noise import SeededNoise
@@ -20,7 +21,7 @@ from ..guidance.optimize import OPTIMIZERS, NonFiniteGradient, optimise
 from ..guidance.regularizers import L2ToSource
 from ..guidance.schedules import LEARNING_RATES, TIME_SCHEDULES
 from . import checks, host, reports, widgets
-from .sockets import OBJECTIVE, ObjectiveSocket, objective_of
+from .sockets import CORRECTIVE, OBJECTIVE, ObjectiveSocket, objective_of
 from .widgets import OWN
 
 
@@ -38,7 +39,7 @@ class DistillationSampler(io.ComfyNode):
                 "or edits the one it is given. All methods share one loop; what is left at -1 or at the method's own "
                 "is as published."
             ),
-            inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
+            inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimised latent.")],
         )
 
@@ -57,6 +58,7 @@ class DistillationSampler(io.ComfyNode):
         vae: Any = None,
         start_from: str = OWN,
         source_weight: float = 0.0,
+        corrective: ManifoldCorrective | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
         samples = checks.latent(model, latent_image, needs_content=False)
@@ -67,9 +69,11 @@ class DistillationSampler(io.ComfyNode):
             conditionings,
             reference=latent_image if reference_latent is None else reference_latent,
             reference_input="latent_image" if reference_latent is None else "reference_latent",
+            corrective=corrective,
         )
         from_noise = _from_noise(start_from, chosen, samples)
-        how = _settings(chosen, widgets.given(settings), from_noise=from_noise)
+        from_nothing = from_noise or chosen.method.from_grey and not samples.any()
+        how = _settings(chosen, widgets.given(settings), from_nothing=bool(from_nothing))
         checks.distillation(model, chosen, how, vae)
         run = _Distillation(
             chosen=chosen,
@@ -80,7 +84,7 @@ class DistillationSampler(io.ComfyNode):
             source_weight=source_weight,
             model=model,
             vae=vae,
-            curve=reports.empty_curve(chosen.name),
+            curve=reports.Curve(chosen.name, how.steps),
         )
         (latent,) = host.run_method(
             run,
@@ -92,19 +96,19 @@ class DistillationSampler(io.ComfyNode):
             seed=seed,
             mask=checks.mask(latent_image.get("noise_mask"), samples),
         )
-        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [run.curve]})
+        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [run.curve.whole]})
 
 
 def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:
     """Whether to begin at noise: by default where there is no picture and the method can do without."""
     if start_from == OWN:
-        return not chosen.method.edits and not samples.any()
+        return not chosen.method.edits and not chosen.method.from_grey and not samples.any()
     return start_from == "noise"
 
 
-def _settings(chosen: ObjectiveSocket, given: dict[str, Any], *, from_noise: bool) -> Settings:
-    """The method's own settings with those given instead; a picture needs no first stage (SDS-Bridge, section 3.4)."""
-    started = {} if from_noise else {"first_stage": 0.0}
+def _settings(chosen: ObjectiveSocket, given: dict[str, Any], *, from_nothing: bool) -> Settings:
+    """The method's own settings, which may differ for a picture, with those given instead."""
+    started = {} if from_nothing else chosen.method.from_picture
     return dataclasses.replace(chosen.method.settings, **{**started, **chosen.settings, **given})
 
 
@@ -120,7 +124,7 @@ class _Distillation:
     source_weight: float
     model: Any
     vae: Any
-    curve: dict[str, Any]
+    curve: reports.Curve
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with host.gradients(), ExitStack() as stack:
@@ -138,7 +142,7 @@ class _Distillation:
             )
             try:
                 for step in walk:
-                    reports.note(self.curve, step)
+                    self.curve.note(step)
                     run.progress(step.index, step.z, step.z)
             except NonFiniteGradient as error:
                 raise reports.broken(self.chosen.name, self.settings.steps, error) from error
@@ -184,8 +188,8 @@ def _main_inputs() -> list[io.Input]:
             "method",
             options=list(METHODS),
             default="bridge",
-            tooltip="The gradient: bridge, vsd, csd, nfsd and sds make or change pictures; dds, flowedit and dvrf "
-            "edit; full bridge is slow and exact. See the node's help for what each needs.",
+            tooltip="The gradient: bridge, vsd, csd, nfsd, sds and lmc make or change pictures; dds, flowedit and "
+            "dvrf edit; full bridge is slow and exact. See the node's help for what each needs.",
         ),
         widgets.whole("steps", "Steps of the optimiser, each one call of the model.", high=100_000),
         widgets.number("learning_rate", "Size of a step.", high=1e6, step=0.001),
@@ -272,12 +276,34 @@ def _fine_settings() -> list[io.Input]:
             step=0.001,
             round=False,
             optional=True,
-            tooltip="Pull back towards latent_image (squared distance); 0.1 is the published weight for edits by LMC.",
+            tooltip="Pull back towards latent_image (squared distance). For edits by lmc 0.005 to 0.05: 0.1 is "
+            "published, of a loss that is then divided by the guidance scale.",
         ),
         widgets.number(
-            "first_stage", "Share of the steps that bridge and full bridge begin with sds.", high=1.0, optional=True
+            "first_stage",
+            "Share of the steps that bridge and full bridge begin with sds, and in which lmc looks at a picture larger "
+            "than its corrective's as a whole, before it looks at patches.",
+            high=1.0,
+            optional=True,
         ),
         widgets.whole("ode_steps", "Steps each way of full bridge, and of inverted noise.", high=1000, optional=True),
         widgets.whole("lora_rank", "vsd: rank of the LoRA that follows the pictures.", high=512, optional=True),
         widgets.number("lora_learning_rate", "vsd: the LoRA's learning rate.", high=1.0, step=1e-5, optional=True),
+    ]
+
+
+def _manifold_corrective() -> list[io.Input]:
+    return [
+        CORRECTIVE.Input(
+            "corrective",
+            optional=True,
+            tooltip="lmc: the model's own manifold corrective, from Load or Train Manifold Corrective.",
+        ),
+        io.Boolean.Input(
+            "diversity",
+            default=False,
+            optional=True,
+            tooltip="lmc: keep the noise of the text's part of the gradient for the whole run, so that each seed gives "
+            "a picture of its own.",
+        ),
     ]

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from ..guidance.optimize import NonFiniteGradient, Step
+from . import host
+
+EVENT = "dreamsampler.curve"
+"""Its data: `node` that runs, how many `steps` it makes, and the part of the `curve` that is new."""
+MEASURES = ("step", "t", "gradient_norm", "loss")
+BETWEEN = 0.3
+"""Seconds between events at least."""
 
 
-def empty_curve(name: str) -> dict[str, Any]:
-    """A curve for `note` to write: lists with one entry for each step, and the method's name."""
-    return {"step": [], "t": [], "gradient_norm": [], "loss": [], "method": name}
+class Curve:
+    """What each step of a distillation did; the page is told while it grows.
 
+    `whole` has lists with one entry for each step, and the method's name. Times, norms and losses are lists themselves,
+    with one number for each item of the batch.
+    """
 
-def note(curve: dict[str, Any], step: Step) -> None:
-    """Add a step to a curve; times and norms are lists with one number for each item of the batch."""
-    curve["step"].append(step.index)
-    curve["t"].append(step.t.tolist())
-    curve["gradient_norm"].append(step.gradient_norm.tolist())
-    curve["loss"].append((0.5 * step.gradient_norm.square()).tolist())
+    def __init__(self, method: str, steps: int):
+        self.whole: dict[str, Any] = {"method": method, **{name: [] for name in MEASURES}}
+        self._steps, self._told, self._when = steps, 0, -math.inf
+
+    def note(self, step: Step) -> None:
+        """Add a step."""
+        norm = step.gradient_norm.double()
+        values = (step.index, step.t.tolist(), norm.tolist(), (0.5 * norm.square()).tolist())
+        for name, value in zip(MEASURES, values):
+            self.whole[name].append(value)
+        if time.monotonic() - self._when >= BETWEEN or step.index == self._steps - 1:
+            self._tell()
+
+    def _tell(self) -> None:
+        part = {name: self.whole[name][self._told :] for name in MEASURES}
+        host.tell_page(EVENT, {"curve": {**part, "method": self.whole["method"]}, "steps": self._steps})
+        self._told, self._when = len(self.whole["step"]), time.monotonic()
 
 
 def broken(name: str, steps: int, error: NonFiniteGradient) -> ValueError:

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.methods import Method, Parts, Settings
 from ..guidance.noise import SeededNoise
 from ..guidance.objectives.base import Objective
@@ -16,6 +17,8 @@ from . import host
 OBJECTIVE = io.Custom("DS_OBJECTIVE")
 MEASUREMENT = io.Custom("DS_MEASUREMENT")
 """Its value is a `guidance.measurement.Measurement` on the CPU."""
+CORRECTIVE = io.Custom("DS_CORRECTIVE")
+"""Its value is a `guidance.corrective.storage.ManifoldCorrective` on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class ObjectiveSocket:
     reference_input: str = "reference_latent"
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method that differ from the published ones."""
+    corrective: ManifoldCorrective | None = None
+    """The model's manifold corrective, for a method that needs it."""
 
 
 def objective_of(
@@ -47,4 +52,5 @@ def objective_of(
     particles = None
     if "particles" in chosen.method.needs:
         particles = host.lora_particles(run, settings.lora_rank, settings.lora_learning_rate, seed)
-    return chosen.method.objective(settings, Parts(reference, particles, noise))
+    corrective = None if chosen.corrective is None else chosen.corrective.to(run.latent)
+    return chosen.method.objective(settings, Parts(reference, particles, noise, corrective))

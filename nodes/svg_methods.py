@@ -105,7 +105,7 @@ class DrawingDistillation:
     model: Any
     vae: Any
     show: Callable[[int, Tensor], None]
-    curve: dict[str, Any]
+    curve: reports.Curve
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with host.gradients(), host.autoencoder(self.vae, self.model, run) as autoencoder:
@@ -123,7 +123,7 @@ class DrawingDistillation:
             )
             try:
                 for step in walk:
-                    reports.note(self.curve, step)
+                    self.curve.note(step)
                     self.show(step.index + 1, made.pictures[0])
                     self._renew(step.index, optimizer)
             except NonFiniteGradient as error:

@@ -66,7 +66,7 @@ class SVGOptimizer(io.ComfyNode):
             )
         documents = [drawing.document() for drawing in drawings]
         files = [write(document).encode() for document in documents]
-        curve = {} if distillation is None else {"distillation": [distillation.curve]}
+        curve = {} if distillation is None else {"distillation": [distillation.curve.whole]}
         return io.NodeOutput(
             host.svg_value(files), ask.images(documents), ui={"images": host.svg_previews(files), **curve}
         )

@@ -183,7 +183,7 @@ class Request:
             model=self.model,
             vae=self.vae,
             show=lambda done, picture: show(self.beginning.steps + done, picture),
-            curve=reports.empty_curve(self.chosen.name),
+            curve=reports.Curve(self.chosen.name, self.steps),
         )
 
     def _settings(self) -> Settings:

@@ -1,8 +1,10 @@
-"""What nodes show on themselves while a server runs them."""
+"""What nodes tell the page while a server runs them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 from typing import Any
 
 import aiohttp
@@ -19,4 +21,17 @@ async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[st
             if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
                 length = int.from_bytes(event.data[4:8], "big")
                 found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
+    return found
+
+
+async def events_of(client: ComfyClient, prompt: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run a prompt as a page does and return the events, `type` and `data`, that the server sent to that page."""
+    own, found = uuid.uuid4().hex, []
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws?clientId={own}") as events:
+        await session.post(f"{client.url}/prompt", json={"prompt": prompt, "client_id": own})
+        async for event in events:
+            if event.type == aiohttp.WSMsgType.TEXT:
+                found.append(json.loads(event.data))
+                if found[-1]["type"] == "executing" and found[-1]["data"]["node"] is None:
+                    break
     return found

@@ -13,8 +13,8 @@ import torch
 from comfy_client import ComfyClient, find_node
 from devhost import CHECKOUT
 from PIL import Image
+from queueing.workflow import to_api
 from svg_oracle import render
-from ui_workflow import to_api
 
 from tools.pack import node
 from tools.reference import in_process, world
@@ -30,6 +30,8 @@ CHOSEN_BY_THE_USER = {
     ("EmptyLatentImage", "height"),
     ("DSLoadSVG", "file"),
     ("DSSVGOptimizer", "canvas_size"),
+    ("DSManifoldCorrectiveLoad", "name"),
+    ("DSManifoldCorrectiveTrain", "patch_size"),
 }
 
 

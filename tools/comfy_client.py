@@ -11,6 +11,7 @@ Prompts are in API format: a dict of node id to ``{"class_type", "inputs", "_met
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 import subprocess
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 Prompt = dict[str, dict[str, Any]]
 
 _REQUEST_SECONDS = 60
+_SILENCE_SECONDS = 5
+"""How long to listen before asking whether the prompt is still there."""
 _LOG_TAIL_LINES = 25
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""The server is on this machine: a proxy set for the internet must not be asked."""
+"""A server is on this machine or near it: a proxy set for the internet must not be asked."""
 
 
 class ComfyError(Exception):
@@ -120,25 +123,36 @@ class ComfyClient:
         """Whether the server answers at all."""
         try:
             self._request("/system_stats")
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         return True
 
     def upload_image(self, path: Path, name: str | None = None) -> str:
         """Put an image into the server's input folder and return the name that LoadImage takes."""
-        body, content_type = _multipart(name or path.name, path.read_bytes())
+        return self.upload(name or path.name, path.read_bytes())
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Put a file into the server's input folder and return the name that loading nodes take."""
+        body, content_type = _multipart(name, content)
         reply = json.loads(self._request("/upload/image", body, content_type))
         return f"{reply['subfolder']}/{reply['name']}" if reply["subfolder"] else reply["name"]
 
     def run(
-        self, prompt: Prompt, *, on_progress: Callable[[Progress], None] | None = None, timeout: float = 600
+        self,
+        prompt: Prompt,
+        *,
+        prompt_id: str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        timeout: float | None = 600,
     ) -> PromptResult:
         """Queue ``prompt`` and wait for its end.
 
-        Raises PromptRefused, ExecutionFailed or PromptInterrupted. After ``timeout`` seconds it cancels the run.
+        A prompt that the server already has under ``prompt_id`` is not queued again: its end is awaited. Raises
+        PromptRefused, ExecutionFailed or PromptInterrupted. After ``timeout`` seconds, if any, it cancels the run.
         """
+        prompt_id = prompt_id or uuid.uuid4().hex
         try:
-            prompt_id = asyncio.run(asyncio.wait_for(self._run(prompt, on_progress), timeout))
+            asyncio.run(asyncio.wait_for(self._run(prompt, prompt_id, on_progress), timeout))
         except asyncio.TimeoutError as error:  # not yet the built-in TimeoutError in Python 3.10
             self.interrupt()
             raise PromptInterrupted(f"The run took longer than {timeout:.0f} s and was cancelled.") from error
@@ -160,19 +174,37 @@ class ComfyClient:
         """Cancel the running prompt, at its next step. Safe to call from a progress callback."""
         self._request("/interrupt", b"{}")
 
-    async def _run(self, prompt: Prompt, on_progress: Callable[[Progress], None] | None) -> str:
-        """Listen before queueing, so that no event is lost."""
-        client_id = uuid.uuid4().hex
-        address = f"{self.url}/ws?clientId={client_id}"
-        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as events:
-            prompt_id = self._queue(prompt, client_id)
-            await _follow(events, prompt_id, on_progress)
-            return prompt_id
+    def cancel(self, prompt_id: str) -> None:
+        """Take one prompt out of the queue, or interrupt it if it runs. Others are left alone."""
+        self._request("/queue", json.dumps({"delete": [prompt_id]}).encode())
+        self._request("/interrupt", json.dumps({"prompt_id": prompt_id}).encode())
 
-    def _queue(self, prompt: Prompt, client_id: str) -> str:
-        body = json.dumps({"prompt": prompt, "client_id": client_id}).encode()
+    async def _run(self, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None] | None) -> None:
+        """Listen before queueing, so that no event is lost. The server sends a prompt's events to its client's id,
+        so a client that comes back with the same one hears them again."""
+        address = f"{self.url}/ws?clientId={prompt_id}"
+        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as events:
+            if not self._is_known(prompt_id):
+                self._queue(prompt, prompt_id)
+            while not self._has_ended(prompt_id):
+                if not await _follow(events, prompt_id, on_progress) and not self._is_known(prompt_id):
+                    raise PromptInterrupted("The run was cancelled before it began.")
+
+    def _has_ended(self, prompt_id: str) -> bool:
+        return prompt_id in self._json(f"/history/{prompt_id}")
+
+    def _is_waiting(self, prompt_id: str) -> bool:
+        """Whether the prompt runs or waits for its turn."""
+        queue = self._json("/queue")
+        return any(entry[1] == prompt_id for entry in [*queue["queue_running"], *queue["queue_pending"]])
+
+    def _is_known(self, prompt_id: str) -> bool:
+        return self._is_waiting(prompt_id) or self._has_ended(prompt_id)
+
+    def _queue(self, prompt: Prompt, prompt_id: str) -> None:
+        body = json.dumps({"prompt": prompt, "client_id": prompt_id, "prompt_id": prompt_id}).encode()
         try:
-            return json.loads(self._request("/prompt", body))["prompt_id"]
+            self._request("/prompt", body)
         except urllib.error.HTTPError as error:
             if error.code != HTTPStatus.BAD_REQUEST:
                 raise
@@ -189,9 +221,18 @@ class ComfyClient:
 
 async def _follow(
     events: aiohttp.ClientWebSocketResponse, prompt_id: str, on_progress: Callable[[Progress], None] | None
-) -> None:
-    """Report progress until the server says that the prompt has ended, well or not, and is in its history."""
-    async for event in events:
+) -> bool:
+    """Report progress until the server says that the prompt has ended, well or not, and is in its history.
+
+    Returns False when nothing was said for a while: a prompt that is taken out of the queue ends without a word.
+    """
+    while True:
+        try:
+            event = await events.receive(_SILENCE_SECONDS)
+        except asyncio.TimeoutError:
+            return False
+        if event.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
+            raise ServerFailed("The server closed the connection before the prompt had ended.")
         if event.type != aiohttp.WSMsgType.TEXT:
             continue  # a preview picture
         message = json.loads(event.data)
@@ -201,8 +242,7 @@ async def _follow(
         if message["type"] == "progress" and on_progress:
             on_progress(Progress(data["node"], data["value"], data["max"]))
         if message["type"] == "executing" and data["node"] is None:
-            return
-    raise ServerFailed("The server closed the connection before the prompt had ended.")
+            return True
 
 
 def _result(prompt_id: str, record: dict[str, Any]) -> PromptResult:

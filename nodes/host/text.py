@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_execution.utils import get_executing_context
 
 
 def show_on_node(node_id: str, text: str) -> None:
@@ -12,6 +14,15 @@ def show_on_node(node_id: str, text: str) -> None:
     from server import PromptServer  # not importable outside a server; inside one it is there
 
     PromptServer.instance.send_progress_text(text, node_id)
+
+
+def tell_page(event: str, data: dict[str, Any]) -> None:
+    """Send an event to the page whose prompt runs, with `node`, which of its nodes does; outside a server, nothing."""
+    running = get_executing_context()
+    server = sys.modules.get("server")
+    if running is not None and server is not None:
+        page = server.PromptServer.instance
+        page.send_sync(event, {"node": running.node_id, **data}, page.client_id)
 
 
 def blocked(message: str) -> ExecutionBlocker:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from devhost import CHECKOUT, Host
-from devhost.links import CHECKPOINT, COMPANION, PACK, connect
+from devhost.links import CHECKPOINT, COMPANION, CORRECTIVE, PACK, connect
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def checkout(tmp_path: Path) -> Path:
     reference = tmp_path / "checkout" / "tools" / "reference"
     (reference / "host_node").mkdir(parents=True)
     (reference / CHECKPOINT).write_bytes(b"first")
+    (reference / CORRECTIVE).write_bytes(b"first")
     return tmp_path / "checkout"
 
 
@@ -32,6 +33,7 @@ def test_the_host_in_use_sees_this_checkout(host: Host):
     assert (custom_nodes / PACK).samefile(CHECKOUT)
     assert (custom_nodes / COMPANION / "__init__.py").is_file()
     assert (host.comfyui / "models" / "checkpoints" / CHECKPOINT).is_file()
+    assert (host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE).is_file()
 
 
 def test_links_follow_the_checkout(other: Host, checkout: Path):

@@ -431,7 +431,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
     assert generator().tolist() == [[1.0, 1.0]]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "lmc"])  # lmc is of pictures: test_lmc
 def test_every_method_runs_as_published(name):
     method = METHODS[name]
     start = torch.full((2, 1), 0.3, dtype=torch.float64)

@@ -38,7 +38,7 @@ from tiny_models import (
 from torch import Tensor
 
 NAMES = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf"]
-"""The methods, in the order of the list that saved workflows know."""
+"""The methods, in the order of the list that saved workflows know; lmc, the last one, has tests of its own."""
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 every_method = pytest.mark.parametrize("method", NAMES)
@@ -243,7 +243,7 @@ def test_settings_may_be_left_out_as_callers_of_the_api_do():
 
 OPTIONS = {
     "optimizer": ["adam", "adamw", "sgd"],
-    "learning_rate_schedule": ["constant", "cosine", "warm-up", "flow time"],
+    "learning_rate_schedule": ["constant", "cosine", "warm-up", "cosine to 0.03", "cosine to 0.8", "flow time"],
     "weighting": ["1-alpha_bar", "uniform", "snr"],
     "time_schedule": ["uniform", "annealed", "descending"],
     "noise_policy": ["fresh", "fixed", "estimated", "inverted"],
@@ -529,6 +529,8 @@ def test_the_node_as_users_and_saved_workflows_know_it():
         "ode_steps",
         "lora_rank",
         "lora_learning_rate",
+        "corrective",
+        "diversity",
     ]
     assert [i.id for i in schema.inputs] == required + optional
     assert [i.id for i in schema.inputs if i.optional] == optional
@@ -539,7 +541,7 @@ def test_the_node_as_users_and_saved_workflows_know_it():
     for described in (*schema.inputs, *schema.outputs):
         assert described.tooltip, f"{described.id or described.display_name} has no tooltip"
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
-    assert lists.pop("method") == (NAMES, "bridge")
+    assert lists.pop("method") == ([*NAMES, "lmc"], "bridge")
     assert lists == {name: ([OWN, *choices], OWN) for name, choices in OPTIONS.items()}
     left_to_the_method = {
         i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input)) and i.default == i.min == UNSET

@@ -65,5 +65,6 @@ def test_help_tells_the_settings_the_methods_have():
         if second:
             assert settings.source_guidance_scale == (None if second == "as guidance_scale" else float(second)), name
         assert settings.noise_policy == "fresh"
-        assert settings.first_stage == (0.5 if "bridge" in name else 0.0)
-        assert settings.learning_rate_schedule == ("flow time" if name == "flowedit" else "constant")
+        assert settings.first_stage == {"bridge": 0.5, "full bridge": 0.5, "lmc": 0.3}.get(name, 0.0)
+        schedules = {"flowedit": "flow time", "lmc": "cosine to 0.03"}
+        assert settings.learning_rate_schedule == schedules.get(name, "constant")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+from corrective_nodes import spectral
 from dreamsampler_pack.guidance.methods import METHODS
 from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
 from dreamsampler_pack.nodes.sockets import ObjectiveSocket
@@ -99,7 +100,8 @@ def differ(one: Optimised, other: Optimised) -> bool:
 def objective(method: str, reference: dict[str, Any] | None = None, **settings: Any) -> ObjectiveSocket:
     """A method with texts of its own."""
     texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
-    return ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent", settings)
+    corrective = spectral(EPS) if "corrective" in METHODS[method].needs else None
+    return ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent", settings, corrective)
 
 
 # The jobs and what comes out

@@ -14,6 +14,7 @@ from .layout import CHECKOUT, Host, HostError
 PACK = "comfyui-dreamsampler"
 COMPANION = "dreamsampler-reference-model"
 CHECKPOINT = "dreamsampler_reference.safetensors"
+CORRECTIVE = "dreamsampler_reference_corrective.safetensors"
 
 
 def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECKOUT) -> None:
@@ -24,8 +25,10 @@ def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECK
         custom_nodes / PACK: checkout,
         custom_nodes / COMPANION: reference / "host_node",
         host.comfyui / "models" / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
+        host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE: reference / CORRECTIVE,
     }
     for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             _link_folder(link, target)
         elif target.is_file():

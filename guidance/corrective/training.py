@@ -1,0 +1,173 @@
+"""Makes a manifold corrective from pictures and a model (LMC-SDS, section 4 and appendix A).
+
+A triplet is a picture z, a time t and what the model makes of the picture noised to it, `z0_hat`. Triplets are made as
+they are needed, each by one evaluation of the model under the empty text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..noise import SeededNoise
+from ..objectives.base import NULL
+from ..prior import Prior
+from .network import CorrectiveNetwork
+from .normalisation import Statistics, loss
+from .spectral import Bands, SpectralCorrective
+
+DECAY, DECAY_EVERY = 0.9, 100_000
+T_MIN, T_MAX = 0.02, 0.98
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Latents (C, [1,] H, W) in model scale, on the model's device, from which patches of `size` cells are drawn.
+
+    `size` is (height, width), no larger than any of them.
+    """
+
+    latents: Sequence[Tensor]
+    size: tuple[int, int]
+
+    def draw(self, noise: SeededNoise) -> Tensor:
+        """A random patch of a random picture for each item: (B, C, [1,] h, w)."""
+        which, down, right = (noise.uniform().tolist() for _ in range(3))
+        return torch.stack([self._patch(*place) for place in zip(which, down, right)])
+
+    def _patch(self, which: float, down: float, right: float) -> Tensor:
+        latent, (height, width) = self.latents[int(which * len(self.latents))], self.size
+        top = int(down * (latent.shape[-2] - height + 1))
+        left = int(right * (latent.shape[-1] - width + 1))
+        return latent[..., top : top + height, left : left + width]
+
+
+def as_pictures(z: Tensor) -> Tensor:
+    """A latent (B, C, [1,] H, W) without its frame dimension: (B, C, H, W)."""
+    return z.reshape(*z.shape[:2], *z.shape[-2:])
+
+
+@torch.no_grad()
+def denoised(prior: Prior, z: Tensor, t: Tensor, noise: SeededNoise) -> Tensor:
+    """What the model makes of pictures (B, ...) noised to times (B,), under the empty text: `z0_hat` (B, ...)."""
+    sigma = prior.sigma_at(t.to(z))
+    (z0_hat,) = prior.denoise(prior.path.noised(z, noise.like(z), sigma), sigma, (NULL,))
+    return z0_hat.clone()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; the defaults are published, but for `average`, the decay of the moving average."""
+
+    steps: int = 750_000
+    batch: int = 128
+    learning_rate: float = 1e-4
+    seed: int = 0
+    statistics: Statistics = "as printed"
+    average: float = 0.999
+
+
+class Training:
+    """A network in training: where it is and how it got there.
+
+    Needs gradients: not inside `torch.inference_mode`. `network` is where it begins, and is what is trained.
+    """
+
+    def __init__(self, network: CorrectiveNetwork, recipe: Recipe):
+        self.network, self.recipe = network.requires_grad_(), recipe
+        self.average = {name: weight.detach().clone() for name, weight in self.network.state_dict().items()}
+        self.losses: list[float] = []
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
+
+    @property
+    def done(self) -> int:
+        """How many steps were taken."""
+        return len(self.losses)
+
+    def steps(self, prior: Prior, pictures: Pictures) -> Iterator[float]:
+        """Train to the end of the recipe, from wherever it stands; yields each step's loss after it was taken."""
+        while self.done < self.recipe.steps:
+            yield self._step(prior, pictures)
+
+    def _step(self, prior: Prior, pictures: Pictures) -> float:
+        first = self.recipe.seed + self.done * self.recipe.batch
+        noise = SeededNoise(range(first, first + self.recipe.batch))
+        z, t = pictures.draw(noise), _times(noise)
+        z0_hat = denoised(prior, z, t, noise)
+        with torch.enable_grad():
+            b_hat = self.network(as_pictures(z), t.to(z))
+            error = loss(b_hat, as_pictures(z0_hat), self.recipe.statistics)
+        if not error.isfinite():
+            raise FloatingPointError(f"The loss of step {self.done} is not finite.")
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * DECAY ** (self.done // DECAY_EVERY)
+        self._optimizer.zero_grad()
+        error.backward()
+        self._optimizer.step()
+        self._follow()
+        self.losses.append(error.item())
+        return self.losses[-1]
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights, faster while they are young."""
+        keep = min(self.recipe.average, (1 + self.done) / (10 + self.done))
+        for name, weight in self.network.state_dict().items():
+            self.average[name].lerp_(weight, 1 - keep)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged weights, on the CPU: what the training makes."""
+        return {name: weight.cpu().clone() for name, weight in self.average.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """All it takes to go on, as named tensors."""
+        found = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+        found |= {f"weight {name}": weight.detach() for name, weight in self.network.state_dict().items()}
+        found |= {f"average {name}": weight for name, weight in self.average.items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            found |= {f"adam {index} {name}": value for name, value in moments.items()}
+        return {name: tensor.contiguous() for name, tensor in found.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on where the training whose `state` it is stood."""
+        self.losses = state["losses"].tolist()
+        self.network.load_state_dict(_part(state, "weight "))
+        self.average = {name: value.to(self.average[name]).clone() for name, value in _part(state, "average ").items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _part(state, "adam ").items():
+            index, name = key.split(" ", 1)
+            moments.setdefault(int(index), {})[name] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _times(noise: SeededNoise) -> Tensor:
+    """t ~ U(0.02, 0.98) for each item."""
+    return T_MIN + (T_MAX - T_MIN) * noise.uniform()
+
+
+def fit_spectral(
+    form: Bands, prior: Prior, pictures: Pictures, *, count: int, batch: int, seed: int
+) -> Iterator[SpectralCorrective]:
+    """Fit a spectral corrective to `count` pictures at each of its times, `batch` at once.
+
+    Yields it after each time; the one after the last is complete.
+    """
+    corrective = SpectralCorrective(form)
+    for knot, time in enumerate(form.times.tolist()):
+        pairs = []
+        for start in range(0, count, batch):
+            first = seed + knot * count + start
+            noise = SeededNoise(range(first, first + min(batch, count - start)))
+            z = pictures.draw(noise)
+            t = torch.full((len(noise),), time)
+            pairs.append((as_pictures(z), as_pictures(denoised(prior, z, t, noise))))
+        z, z0_hat = (torch.cat(column) for column in zip(*pairs))
+        corrective.to(z).fit(knot, z, z0_hat)
+        yield corrective

@@ -1,0 +1,480 @@
+"""The manifold corrective against closed form: for Gaussian fields b(z, t) is linear and known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from dreamsampler_pack.guidance.corrective.network import (
+    Architecture,
+    CorrectiveNetwork,
+    Head,
+    fitting_levels,
+    initialised,
+    time_code,
+)
+from dreamsampler_pack.guidance.corrective.normalisation import STATISTICS, Statistics, loss, normalised
+from dreamsampler_pack.guidance.corrective.spectral import Bands, SpectralCorrective, cosine, inverse_cosine
+from dreamsampler_pack.guidance.corrective.storage import (
+    FORMAT,
+    About,
+    ManifoldCorrective,
+    NotACorrective,
+    decoded,
+    with_weights,
+)
+from dreamsampler_pack.guidance.corrective.training import Pictures, Recipe, Training, denoised, fit_spectral
+from dreamsampler_pack.guidance.noise import SeededNoise
+from dreamsampler_pack.guidance.path import FLOW, SCALED
+from dreamsampler_pack.guidance.prior import Prior
+from field_oracle import Fields, field_prior, natural, picture_of, transform
+from torch import Tensor, nn
+
+BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
+SIDE, CHANNELS = 16, 2
+
+
+def drawn(count: int, seed: int = 0, fields: Fields | None = None) -> Tensor:
+    return (fields or natural()).sample(count, torch.Generator().manual_seed(seed))
+
+
+def exact(fields: Fields, prior: Prior, z: Tensor, t: Tensor) -> Tensor:
+    """b(z, t) = E[z0_hat | z]: the mean, and of each frequency a^2 S / (a^2 S + b^2) of its distance from that."""
+    sigma = prior.sigma_at(t)[:, None, None, None]
+    kept = fields.gain(prior.path.a(sigma), prior.path.b(sigma))
+    return fields.means[0] + picture_of(kept * transform(z - fields.means[0]))
+
+
+def times(t: float, count: int) -> Tensor:
+    return torch.full((count,), t, dtype=torch.float64)
+
+
+def error(actual: Tensor, expected: Tensor) -> float:
+    """Root mean square, relative."""
+    return ((actual - expected).norm() / expected.norm()).item()
+
+
+# Normalisation
+
+
+@pytest.mark.parametrize("statistics", ["as printed", "full"])
+def test_normalisation_is_equation_10(statistics: Statistics):
+    b, z0 = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    made = normalised(3 * b + 2, z0, statistics)
+    for i in range(3):
+        x, y = (3 * b[i] + 2).numpy(), z0[i].numpy()
+        mean = x.mean() if statistics == "as printed" else y.mean()
+        expected = torch.from_numpy(y.std() / x.std() * (x - x.mean()) + mean)
+        torch.testing.assert_close(made[i], expected, rtol=1e-12, atol=1e-12)
+    assert loss(3 * b + 2, z0, statistics).item() == pytest.approx((z0 - made).square().mean().item(), rel=1e-12)
+
+
+def test_what_normalisation_does_not_see():
+    b, z0 = drawn(3), drawn(3, seed=1)
+    centred = b - b.mean((1, 2, 3), keepdim=True)
+    full = normalised(b, z0, "full")
+    torch.testing.assert_close(normalised(7 * b - 3, z0, "full"), full, rtol=1e-10, atol=1e-10)
+    printed = normalised(b, z0)
+    torch.testing.assert_close(normalised(7 * centred + b - centred, z0), printed, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(normalised(b - 3, z0), printed - 3, rtol=1e-10, atol=1e-10)  # its mean it does see
+    assert normalised(b, z0, "none") is b
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_a_flat_estimate_is_no_division_by_zero(statistics: Statistics):
+    flat = torch.ones(1, 2, 4, 4, requires_grad=True)
+    error = loss(flat, drawn(1).float()[..., :4, :4], statistics)
+    error.backward()
+    assert flat.grad is not None and error.isfinite() and flat.grad.isfinite().all()
+
+
+# The spectral corrective
+
+
+def test_frequencies_are_those_of_the_cosine_transform():
+    x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(cosine(x), transform(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(inverse_cosine(cosine(x)), x, rtol=1e-12, atol=1e-12)
+
+
+def spectral(fields: Fields, prior: Prior, *, bands: int = 12, knots: int = 16, count: int = 256) -> SpectralCorrective:
+    pictures = Pictures(list(drawn(512, seed=3, fields=fields)), tuple(fields.means.shape[-2:]))  # type: ignore[arg-type]
+    *_, made = fit_spectral(Bands(CHANNELS, bands, knots), prior, pictures, count=count, batch=128, seed=5)
+    return made
+
+
+@BOTH_PATHS
+def test_least_squares_finds_the_blur_of_a_gaussian_denoiser(path):
+    fields = natural()
+    prior = field_prior({"negative": fields}, path)
+    made, z = spectral(fields, prior), drawn(64, seed=9)
+    found = {}
+    for t in made.form.times[[0, 4, 9, 12, 15]].tolist():
+        time = times(t, len(z))
+        found[t] = error(made(z, time), exact(fields, prior, z, time))
+    print("spectral, relative error by t:", {f"{t:.2f}": f"{e:.4f}" for t, e in found.items()})
+    assert max(found.values()) < 0.06  # what 12 bands and 256 pictures leave
+    between = times(sum(made.form.times[8:10].tolist()) / 2, len(z))
+    assert error(made(z, between), exact(fields, prior, z, between)) < 0.06
+    nothing = error(z, exact(fields, prior, z, between))
+    assert nothing > 0.3  # the blur is there to be found
+
+
+def test_more_bands_and_pictures_come_closer():
+    fields = natural()
+    prior, z, t = field_prior({"negative": fields}), drawn(64, seed=9), times(0.7, 64)
+    expected = exact(fields, prior, z, t)
+    coarse, fine = (
+        error(spectral(fields, prior, bands=bands, count=count)(z, t), expected)
+        for bands, count in ((3, 32), (24, 512))
+    )
+    print(f"3 bands of 32 pictures: {coarse:.4f}, 24 of 512: {fine:.4f}")
+    assert fine < 0.4 * coarse
+
+
+def fitted(form: Bands, *pairs: tuple[Tensor, Tensor]) -> SpectralCorrective:
+    """One fitted to pictures and what became of them, a pair for each of its times."""
+    corrective = SpectralCorrective(form).double()
+    for knot, pair in enumerate(pairs):
+        corrective.fit(knot, *pair)
+    return corrective
+
+
+def test_gains_are_by_channel_and_constant_beyond_the_knots():
+    form = Bands(2, bands=1, knots=2, t_min=0.2, t_max=0.6)
+    z = drawn(500, seed=4)
+    made = fitted(form, (z, z * torch.tensor([0.5, 2.0])[:, None, None] + 1), (z, 0.25 * z))
+    low, middle, high = (made(z[:1], times(t, 1)) for t in (0.0, 0.4, 1.0))
+    expected = z[:1] * torch.tensor([0.5, 2.0])[:, None, None] + 1
+    torch.testing.assert_close(low, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(high, 0.25 * z[:1], rtol=1e-5, atol=1e-5)
+    gains = torch.tensor([0.375, 1.125])[:, None, None]
+    assert error(middle - middle.mean((2, 3), keepdim=True), gains * (z[:1] - z[:1].mean((2, 3), keepdim=True))) < 1e-2
+
+
+def test_a_band_without_frequencies_is_as_the_one_below():
+    z = drawn(64)[..., :4, :4]
+    made = fitted(Bands(2, bands=64, knots=2), (z, 0.5 * z), (z, 0.5 * z))
+    assert made.gain.isfinite().all()
+    larger = drawn(1)
+    flat = larger - larger.mean((2, 3), keepdim=True)
+    assert error(made(larger, times(0.5, 1)).diff(dim=-1), 0.5 * flat.diff(dim=-1)) < 1e-5
+
+
+# What the gradient is on natural pictures
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["exact", "fitted"])
+def test_the_gradient_of_a_natural_picture_is_zero_on_average(learned: bool):
+    """Over noise, in every band; that of SDS, z - z0_hat, is not."""
+    fields, count, t = natural(), 512 if learned else 2048, 0.5
+    prior = field_prior({"negative": fields})
+    z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(t, count)
+    made = denoised(prior, z, time, SeededNoise(range(count)))
+    b_hat = exact(fields, prior, z[:1], time[:1])
+    if learned:
+        knot = Bands(CHANNELS, bands=24, knots=2, t_min=t, t_max=0.9)
+        pictures = Pictures(list(drawn(2048, seed=3)), (SIDE, SIDE))
+        *_, corrective = fit_spectral(knot, prior, pictures, count=2048, batch=512, seed=5)
+        b_hat = corrective(z[:1], time[:1])
+    along = transform(z[:1])
+
+    def scores(gradient: Tensor) -> Tensor:
+        """The mean of what it does to the picture's own frequencies, in standard errors, by row of frequencies."""
+        each = (transform(gradient) * along).sum((1, 3))
+        return each.mean(0) / (each.std(0) / count**0.5)
+
+    ours, theirs = scores(b_hat - made), scores(z - made)
+    print(f"standard errors from 0: {ours.abs().max():.1f} here, {theirs.abs().max():.0f} with SDS")
+    assert ours.abs().max() < 4
+    assert theirs.abs().max() > 25
+
+
+def test_normalisation_lowers_contrast_by_as_much_as_the_model_makes_up():
+    fields, count = natural(), 512
+    prior = field_prior({"negative": fields})
+    z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(0.6, count)
+    made, b_hat = denoised(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
+    mean = (normalised(b_hat.expand_as(made), made) - made).mean(0)
+    share = made.std((1, 2, 3), correction=0).mean() / b_hat.std(correction=0) - 1
+    expected = share * (b_hat - b_hat.mean())[0]
+    assert share > 0.1
+    spread = made.std(0) / count**0.5
+    assert ((mean - expected) / spread).square().mean().sqrt().item() == pytest.approx(1, abs=0.15)
+
+
+# The network
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def test_the_network_is_the_published_one():
+    network = initialised(Architecture(3), torch.Generator())
+    downwards = [layer.out_channels for layer in convolutions(network.down)]
+    upwards = [layer.out_channels for layer in convolutions(network.up)]
+    assert downwards == [32, 32, 64, 64, 128, 128, 256, 256, 512, 512]
+    assert upwards == [32, 32, 64, 64, 128, 128, 256, 256]  # from the last to the first
+    assert convolutions(network)[0].in_channels == 3 + 10
+    assert [layer.in_channels for layer in convolutions(network.up)][::2] == [32 + 64, 64 + 128, 128 + 256, 256 + 512]
+
+
+def test_time_is_coded_by_frequencies():
+    t = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    code = time_code(t)
+    assert code.shape == (3, 10)
+    for k in range(5):
+        torch.testing.assert_close(code[:, k], (torch.pi * 2**k * t).sin())
+        torch.testing.assert_close(code[:, 5 + k], (torch.pi * 2**k * t).cos())
+
+
+@pytest.mark.parametrize("channels, height, width", [(1, 5, 7), (4, 12, 12), (16, 9, 30)])
+def test_any_channels_and_sizes(channels: int, height: int, width: int):
+    network = initialised(Architecture(channels, width=4, levels=3), torch.Generator().manual_seed(0))
+    z = torch.randn(2, channels, height, width, generator=torch.Generator().manual_seed(1))
+    made = network(z, torch.tensor([0.1, 0.9]))
+    assert made.shape == z.shape
+    assert not torch.equal(made, network(z, torch.tensor([0.9, 0.1])))
+    torch.testing.assert_close(made[:1], network(z[:1], torch.tensor([0.1])))
+
+
+def test_tanh_is_for_pixels_alone():
+    z, t = 100 * drawn(1).float(), torch.tensor([0.5])
+    ends = [
+        initialised(Architecture(2, 4, 2, head), torch.Generator().manual_seed(0))(z, t) for head in ("linear", "tanh")
+    ]
+    assert ends[0].abs().max() > 10 and ends[1].abs().max() <= 1
+    torch.testing.assert_close(ends[1], ends[0].tanh())
+
+
+@pytest.mark.parametrize("side, levels", [(2, 1), (8, 2), (12, 2), (16, 3), (64, 4), (128, 4)])
+def test_small_latents_are_pooled_less(side: int, levels: int):
+    assert fitting_levels(side) == levels
+    assert fitting_levels(side, most=1) == 1
+
+
+def test_weights_keep_the_variance_and_leave_the_global_random_numbers_alone():
+    before = torch.get_rng_state()
+    network = initialised(Architecture(4), torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    z = torch.randn(4, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert 0.3 < network(z, torch.rand(4, generator=torch.Generator().manual_seed(2))).std().item() < 3
+
+
+# Training
+
+SMALL = natural(1, 12)
+SMALL_PRIOR = field_prior({"negative": SMALL})
+
+
+def small_pictures(count: int = 512) -> Pictures:
+    return Pictures(list(drawn(count, fields=SMALL)), (12, 12))
+
+
+def training(recipe: Recipe, width: int = 4, head: Head = "linear", base: SpectralCorrective | None = None) -> Training:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    return Training(initialised(Architecture(1, width, 1, head), generator, base).double(), recipe)
+
+
+def errors(run: Training, fields: Fields) -> dict[float, float]:
+    """How far the averaged weights are from the truth, by time."""
+    network = with_weights(run.network.architecture, run.weights())
+    z, prior, found = drawn(64, seed=9, fields=fields), field_prior({"negative": fields}), {}
+    for t in (0.3, 0.5, 0.7, 0.9):
+        time = times(t, len(z))
+        expected = exact(fields, prior, z, time)
+        found[t] = error(normalised(network(z, time), expected), expected)
+    return found
+
+
+def said(begun: dict[float, float], found: dict[float, float]) -> str:
+    return "error before and after: " + ", ".join(f"t {t}: {begun[t]:.3f} {found[t]:.3f}" for t in found)
+
+
+def test_the_network_learns_the_blur_of_a_gaussian_denoiser():
+    run = training(Recipe(120, 16, 2e-3, average=0.95), width=16)
+    begun = errors(run, SMALL)
+    losses = list(run.steps(SMALL_PRIOR, small_pictures()))
+    found = errors(run, SMALL)
+    print("network,", said(begun, found))
+    assert max(found.values()) < 0.35 < min(begun.values())
+    assert sum(losses[-40:]) < 0.4 * sum(losses[:40])
+
+
+def test_on_top_of_a_spectral_one_a_network_begins_there_and_learns_what_that_cannot():
+    """Pictures around one that is not even: what is where, frequencies do not say."""
+    noise = torch.randn(1, 1, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    fields = Fields(SMALL.means + picture_of(2 * SMALL.variance.sqrt() * noise), SMALL.variance)
+    prior, pictures = field_prior({"negative": fields}), Pictures(list(drawn(512, fields=fields)), (12, 12))
+    *_, base = fit_spectral(Bands(1), prior, pictures, count=128, batch=64, seed=2)
+    run = training(Recipe(80, 16, 2e-3, average=0.95), width=16, head="residual", base=base)
+    z, t = drawn(2, fields=fields), times(0.6, 2)
+    torch.testing.assert_close(run.network(z, t), base(z, t), rtol=1e-6, atol=1e-6)
+    begun = errors(run, fields)
+    list(run.steps(prior, pictures))
+    found = errors(run, fields)
+    print("residual,", said(begun, found))
+    assert all(found[t] < 0.75 * begun[t] for t in (0.5, 0.7, 0.9)) and found[0.3] < 0.05
+
+
+def test_a_training_goes_on_exactly_where_it_stopped():
+    recipe, pictures = Recipe(6, 4, 1e-3, seed=7), small_pictures(16)
+    whole, first, second = training(recipe), training(recipe), training(recipe)
+    losses = list(whole.steps(SMALL_PRIOR, pictures))
+    walk = first.steps(SMALL_PRIOR, pictures)
+    for _ in range(3):
+        next(walk)
+    second.restore({name: tensor.clone() for name, tensor in first.state().items()})
+    assert list(second.steps(SMALL_PRIOR, pictures)) == losses[3:] and second.losses == losses
+    for name, weight in whole.weights().items():
+        assert torch.equal(weight, second.weights()[name])
+    assert list(second.steps(SMALL_PRIOR, pictures)) == []
+
+
+def test_the_seed_decides_every_bit_and_nothing_else_does():
+    pictures = small_pictures(16)
+    torch.manual_seed(0)
+    one, same, other = (list(training(Recipe(3, 4, seed=s)).steps(SMALL_PRIOR, pictures)) for s in (1, 1, 2))
+    assert one == same != other
+    before = torch.get_rng_state()
+    list(training(Recipe(1, 4)).steps(SMALL_PRIOR, pictures))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_result_is_the_average_of_the_weights():
+    run = training(Recipe(3, 4, 1e-2, average=0.25))
+    expected = {name: weight.clone() for name, weight in run.network.state_dict().items()}
+    for step, _ in enumerate(run.steps(SMALL_PRIOR, small_pictures(16))):
+        keep = min(0.25, (1 + step) / (10 + step))
+        for name, weight in run.network.state_dict().items():
+            expected[name] = keep * expected[name] + (1 - keep) * weight
+    for name, weight in run.weights().items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-10, atol=1e-12)
+
+
+def test_the_learning_rate_falls_every_hundred_thousand_steps():
+    run = training(Recipe(200_001, 1, 1e-4))
+    for done, rate in ((99_999, 1e-4), (100_000, 0.9e-4), (200_000, 0.81e-4)):
+        run.losses = [0.0] * done
+        next(run.steps(SMALL_PRIOR, small_pictures(4)))
+        assert run._optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-12)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_before_it_does_harm():
+    run = training(Recipe(5, 2))
+    before = run.weights()
+    broken = Pictures([torch.full((1, 12, 12), torch.nan, dtype=torch.float64)], (12, 12))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        next(run.steps(SMALL_PRIOR, broken))
+    assert all(torch.equal(weight, before[name]) for name, weight in run.weights().items())
+
+
+def test_patches_come_from_anywhere_in_pictures_of_any_size():
+    numbered = torch.arange(2 * 5 * 9, dtype=torch.float64).reshape(2, 5, 9)
+    pictures = Pictures([numbered, 1000 + numbered[:, :4, :3]], (4, 3))
+    patches = pictures.draw(SeededNoise(range(300)))
+    assert patches.shape == (300, 2, 4, 3)
+    corners = {int(corner) for corner in patches[:, 0, 0, 0].tolist()}
+    assert corners == {9 * row + column for row in range(2) for column in range(7)} | {1000}
+    for patch in patches:
+        top = int(patch[0, 0, 0])
+        expected = pictures.latents[1] if top >= 1000 else numbered[:, top // 9 : top // 9 + 4, top % 9 : top % 9 + 3]
+        assert torch.equal(patch, expected)
+
+
+def test_one_call_of_the_model_a_step_under_the_empty_text():
+    prior = field_prior({"negative": SMALL})
+    list(training(Recipe(3, 4)).steps(prior, small_pictures(16)))
+    assert prior.denoise.calls == [1, 1, 1]  # type: ignore[attr-defined]
+
+
+# Storage
+
+ABOUT = About("SD15", "abc", 2, "scaled", (0.1, 0.2), (16, 16), "as printed", 10, 0.5)
+
+
+def correctives() -> list[ManifoldCorrective]:
+    network = initialised(Architecture(2, 4, 1), torch.Generator().manual_seed(0))
+    fields = natural()
+    return [
+        ManifoldCorrective(network.requires_grad_(False), ABOUT),
+        ManifoldCorrective(spectral(fields, field_prior({"negative": fields}), knots=3, count=32).float(), ABOUT),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
+def test_what_is_written_is_read(dtype: torch.dtype):
+    z, t = drawn(2).float(), torch.tensor([0.2, 0.8])
+    for corrective in correctives():
+        tensors, text = corrective.encoded(dtype)
+        assert all(tensor.dtype == dtype for tensor in tensors.values())
+        read = decoded(tensors, text)
+        assert read.about == ABOUT and read.kind == corrective.kind
+        tolerance = 0 if dtype == torch.float32 else 5e-3
+        torch.testing.assert_close(read(z, t), corrective(z, t), rtol=tolerance, atol=tolerance)
+        assert not any(weight.requires_grad for weight in read.network.parameters())
+
+
+def test_a_copy_for_a_run_is_its_own():
+    corrective = correctives()[0]
+    copied = corrective.to(torch.zeros(1, dtype=torch.float64))
+    assert copied(drawn(1), times(0.5, 1)).dtype == torch.float64
+    assert next(corrective.network.parameters()).dtype == torch.float32
+
+
+def with_text(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, text = correctives()[0].encoded()
+    return tensors, {**text, **changes}
+
+
+def with_about(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, text = correctives()[0].encoded()
+    return tensors, {**text, "about": json.dumps({**json.loads(text["about"]), **changes})}
+
+
+def without(key: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, text = correctives()[0].encoded()
+    return {name: tensor for name, tensor in tensors.items() if name != key}, text
+
+
+def with_nan() -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, text = correctives()[0].encoded()
+    return {**tensors, "last.bias": torch.full_like(tensors["last.bias"], torch.nan)}, text
+
+
+DAMAGED = "Its description cannot be read: the file is damaged."
+MISFIT = "Its tensors are not those of the network it describes: the file is damaged."
+REFUSED: dict[str, tuple[Any, str]] = {
+    "nothing": (({}, {}), "It is no manifold corrective: choose a file that Save Manifold Corrective wrote."),
+    "another format": (with_text(format="LoRA"), "It is no manifold corrective: choose a file that Save Manifold"),
+    "a later version": (with_text(version="2"), "It is of version 2, and this pack knows version 1: update the pack."),
+    "no kind": (with_text(kind="transformer"), DAMAGED),
+    "no form": (with_text(form="{"), DAMAGED),
+    "a huge form": (with_text(form=json.dumps({"channels": 2, "width": 10**9, "levels": 4})), DAMAGED),
+    "a large form": (with_text(form=json.dumps({"channels": 2, "width": 1024, "levels": 8})), MISFIT),
+    "an unknown head": (with_text(form=json.dumps({"channels": 2, "width": 4, "levels": 1, "head": "x"})), DAMAGED),
+    "an unknown form": (with_text(form=json.dumps({"channels": 2, "depth": 3})), DAMAGED),
+    "other statistics": (with_about(statistics="median"), DAMAGED),
+    "no size": (with_about(size=[0, 4]), DAMAGED),
+    "other channels": (with_about(channels=4), "Its description contradicts itself: the file is damaged."),
+    "a missing tensor": (without("last.bias"), MISFIT),
+    "NaN": (with_nan(), "It holds NaN or infinite weights: the file is damaged, or the training failed."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_what_is_no_corrective(case: str):
+    (tensors, text), words = REFUSED[case]
+    with pytest.raises(NotACorrective) as refusal:
+        decoded(tensors, text)
+    assert str(refusal.value).startswith(words) and str(refusal.value).endswith(".")
+
+
+def test_text_says_what_it_is():
+    tensors, text = correctives()[0].encoded()
+    assert text["format"] == FORMAT and json.loads(text["about"])["family"] == "SD15"
+    assert json.loads(text["form"]) == {"channels": 2, "width": 4, "levels": 1, "head": "linear"}
+    assert isinstance(decoded(tensors, text).network, CorrectiveNetwork)

@@ -1,0 +1,321 @@
+"""LMC-SDS as an objective: its formula, what its gradient does to blurred pictures, and pictures in patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from dreamsampler_pack.guidance.corrective.normalisation import Statistics, normalised
+from dreamsampler_pack.guidance.corrective.spectral import Bands, band_of
+from dreamsampler_pack.guidance.corrective.storage import About, ManifoldCorrective
+from dreamsampler_pack.guidance.corrective.training import Pictures, fit_spectral
+from dreamsampler_pack.guidance.generators import Latent, Pixels
+from dreamsampler_pack.guidance.methods import METHODS, Parts, Settings, learning_rates, plan
+from dreamsampler_pack.guidance.noise import SeededNoise
+from dreamsampler_pack.guidance.objectives.base import Sample
+from dreamsampler_pack.guidance.objectives.lmc import LMC, PATCHES, WHOLE, Patching, View, patches, shrunk
+from dreamsampler_pack.guidance.objectives.sds import SDS
+from dreamsampler_pack.guidance.optimize import optimise
+from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
+from dreamsampler_pack.guidance.prior import Prior
+from field_oracle import Fields, field_prior, frequency, natural, picture_of, transform
+from torch import Tensor
+from torch.nn import functional as F
+
+BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
+SIDE, OMEGA = 8, 7.5
+NULL = natural(2, SIDE)
+TARGET = Fields(NULL.means + 0.5, 0.3 * NULL.variance)
+BELIEFS = {"negative": NULL, "positive": TARGET}
+
+
+def halved(z: Tensor, t: Tensor) -> Tensor:
+    """A corrective anyone can work out."""
+    return (1 - t[:, None, None, None]) * z + 0.1
+
+
+def sample(path: Path = SCALED, count: int = 3, seed: int = 0, progress: float = 0.0) -> Sample:
+    noise = SeededNoise(range(100 * seed, 100 * seed + count))
+    like = torch.zeros(count, 2, SIDE, SIDE, dtype=torch.float64)
+    t = torch.linspace(0.2, 0.9, count, dtype=torch.float64)
+    return Sample(noise.like(like), noise.like(like), t, field_prior(BELIEFS, path).sigma_at(t), progress)
+
+
+def seen(fields: Fields, path: Path, at: Sample, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean estimate and the noise that a belief finds in a state, by definition."""
+    sigma = at.sigma[:, None, None, None]
+    a, b = (torch.ones_like(sigma), sigma) if path is SCALED else (1 - sigma, sigma)
+    z_t = a * at.z + b * eps
+    z0_hat = fields.posterior_mean(z_t, a, b)
+    return z0_hat, (z_t - a * z0_hat) / b
+
+
+def same(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("statistics", ["as printed", "full", "none"])
+def test_lmc_is_the_corrected_estimate_and_the_text(path: Path, statistics: Statistics):
+    at, prior = sample(path), field_prior(BELIEFS, path)
+    (z0_null, null), (_, target) = (seen(belief, path, at, at.eps) for belief in (NULL, TARGET))
+    answer = LMC(halved, statistics, OMEGA)(prior, at)
+    same(answer.gradient, (normalised(halved(at.z, at.t), z0_null, statistics) - z0_null) / OMEGA + target - null)
+    same(answer.eps_hat, null + OMEGA * (target - null))
+    assert prior.denoise.calls == [2]  # type: ignore[attr-defined]
+
+
+@BOTH_PATHS
+def test_without_a_text_and_with_no_blur_taken_out_it_is_sds_in_clean_estimates(path: Path):
+    at = sample(path)
+    prior = field_prior({"negative": NULL, "positive": NULL}, path)
+    sds = SDS(1.0)(prior, at).gradient * (prior.path.b(at.sigma) / prior.path.a(at.sigma))[:, None, None, None]
+    same(LMC(lambda z, t: z, "none", 2.0)(prior, at).gradient, sds / 2)
+
+
+def test_the_guidance_weighs_the_text_against_the_correction_and_not_the_step():
+    at, prior = sample(), field_prior(BELIEFS)
+    weak, strong = (LMC(halved, "as printed", w)(prior, at).gradient for w in (2.0, 200.0))
+    (_, null), (_, target) = (seen(belief, SCALED, at, at.eps) for belief in (NULL, TARGET))
+    same(weak - strong, (weak - (target - null)) * (1 - 2.0 / 200.0))
+
+
+@BOTH_PATHS
+def test_diversity_keeps_the_noise_of_the_text_alone(path: Path):
+    prior, stream = field_prior(BELIEFS, path), SeededNoise([5, 6, 7])
+    objective = LMC(halved, "as printed", OMEGA, text_noise=stream)
+    kept = SeededNoise([5, 6, 7]).like(sample().z)
+    for seed in (0, 1):
+        at = sample(path, seed=seed)
+        z0_null, _ = seen(NULL, path, at, at.eps)
+        (_, null), (_, target) = (seen(belief, path, at, kept) for belief in (NULL, TARGET))
+        lmc = normalised(halved(at.z, at.t), z0_null) - z0_null
+        same(objective(prior, at).gradient, lmc / OMEGA + target - null)
+    assert prior.denoise.calls == [3, 3]  # type: ignore[attr-defined]
+
+
+def test_streams_apart_are_their_own_and_always_the_same():
+    like, noise = torch.zeros(2, 3), SeededNoise([4, 2**64 - 1])
+    first = noise.like(like)
+    assert torch.equal(noise.apart(0).like(like), first)
+    others = [noise.apart(key).like(like) for key in (1, 2)]
+    assert torch.equal(noise.apart(1).like(like), others[0])
+    assert len({tuple(row.tolist()) for row in torch.cat([first, *others])}) == 6
+    assert torch.equal(SeededNoise([4]).apart(1).like(like[:1]), others[0][:1])
+
+
+def recognisable() -> Fields:
+    """Three kinds of pictures that are told apart at once, with as much in detail that cannot be foreseen."""
+    variance = 4 / (1 + (6 * frequency(16)) ** 2)
+    noise = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Fields(picture_of(variance.sqrt() * noise), 1.5 * variance[None])
+
+
+@pytest.mark.parametrize("t", [0.3, 0.5, 0.7])
+def test_the_gradient_sharpens_a_blurred_picture_where_that_of_sds_blurs_it(t: float):
+    """In every band of frequencies, by sign: towards more of the picture's own detail, or towards less."""
+    fields, count, bands = recognisable(), 400, 8
+    prior = field_prior({"negative": fields, "positive": fields})
+    natural_ones = fields.sample(1024, torch.Generator().manual_seed(1))
+    *_, corrective = fit_spectral(
+        Bands(1, bands, 5), prior, Pictures(list(natural_ones), (16, 16)), count=512, batch=256, seed=1
+    )
+    truth = transform(natural_ones[:count])
+    blurred = picture_of((1 - 0.4 * frequency(16)) * truth)
+    noise, times = SeededNoise(range(count)), torch.full((count,), t, dtype=torch.float64)
+    at = Sample(blurred, noise.like(blurred), times, prior.sigma_at(times), 0.0)
+
+    def moved(step: Tensor) -> list[float]:
+        """How much of the picture's own detail a step adds, by band."""
+        added, band = (transform(step) * truth).mean(0)[0], band_of(16, 16, bands)
+        return [added[band == k].sum().item() for k in range(1, bands + 1)]
+
+    ours, theirs = (moved(-objective(prior, at).gradient) for objective in (LMC(corrective, "none", 1.0), SDS(0.0)))
+    print(f"t = {t}: LMC", [f"{x:.2f}" for x in ours], "SDS", [f"{x:.2f}" for x in theirs])
+    assert min(ours) > 0 > max(theirs)
+
+
+# Patches
+
+LARGE = (20, 13)
+
+
+def views() -> list[View]:
+    like = torch.zeros(3, 2, *LARGE, dtype=torch.float64)
+    return [WHOLE, shrunk(like, (8, 5)), patches(like, (8, 8), SeededNoise([1, 2, 3]))]
+
+
+@pytest.mark.parametrize("number", range(3), ids=["whole", "shrunk", "patches"])
+@pytest.mark.parametrize("frames", [False, True], ids=["pictures", "one frame"])
+def test_what_is_seen_goes_back_by_the_adjoint(number: int, frames: bool):
+    view, generator = views()[number], torch.Generator().manual_seed(3)
+    shape = (3, 2, *((1,) if frames else ()), *LARGE)
+    z = torch.randn(shape, generator=generator, dtype=torch.float64)
+    seen_of_it = view.look(z)
+    g = torch.randn(seen_of_it.shape, generator=generator, dtype=torch.float64)
+    assert view.back(g).shape == shape
+    assert (seen_of_it * g).sum().item() == pytest.approx((z * view.back(g)).sum().item(), rel=1e-12)
+    assert view.noise(z).shape == seen_of_it.shape
+
+
+def test_small_pictures_are_averages_and_their_noise_is_not():
+    z = torch.randn(3, 2, *LARGE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    view = views()[1]
+    same(view.look(z), F.adaptive_avg_pool2d(z, (8, 5)))
+    eps = torch.randn(50, 2, *LARGE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert view.noise(eps).std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_each_item_has_patches_of_its_own_place_and_seed():
+    numbered = torch.arange(20 * 13, dtype=torch.float64).reshape(1, 1, *LARGE).expand(3, -1, -1, -1)
+    corners = [patches(numbered, (8, 8), SeededNoise([s, s + 1, s + 2])).look(numbered)[:, 0, 0, 0] for s in (1, 2)]
+    assert torch.equal(corners[0][1:], corners[1][:2]) and len(set(corners[0].tolist())) == 3
+
+
+def large(progress: float) -> Sample:
+    noise = SeededNoise([1, 2])
+    z, eps = (noise.like(torch.zeros(2, 2, *LARGE, dtype=torch.float64)) for _ in range(2))
+    t = torch.tensor([0.3, 0.6], dtype=torch.float64)
+    return Sample(z, eps, t, field_prior(BELIEFS).sigma_at(t), progress)
+
+
+class Convolved:
+    """A denoiser of pictures of any size that is no function of place: it knows its neighbours. Counts its calls."""
+
+    def __init__(self) -> None:
+        self.sizes: list[list[tuple[int, ...]]] = []
+
+    def __call__(self, x: Tensor, sigma: Tensor, names: tuple[str, ...]) -> list[Tensor]:
+        return self.paired([x], sigma, [names])[0]
+
+    def paired(self, xs, sigma: Tensor, names) -> list[list[Tensor]]:
+        self.sizes.append([tuple(x.shape[-2:]) for x in xs])
+        share = (1 / (1 + sigma.square()))[:, None, None, None]
+        text = {"negative": 0.0, "positive": 0.4}
+        return [[share * F.avg_pool2d(x, 3, 1, 1) + text[name] for name in each] for x, each in zip(xs, names)]
+
+
+def test_a_large_picture_is_seen_small_and_then_in_two_patches_in_one_call():
+    patching, denoise = Patching((8, 8), 0.4, SeededNoise([9, 10])), Convolved()
+    prior = Prior(denoise, SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
+    objective = LMC(halved, "as printed", OMEGA, patching)
+    for progress, size in ((0.0, [(8, 5)]), (0.39, [(8, 5)]), (0.4, [(8, 8)] * PATCHES)):
+        answer = objective(prior, large(progress))
+        assert denoise.sizes.pop() == size and not denoise.sizes
+        assert answer.gradient.shape == (2, 2, *LARGE)
+    assert PATCHES == 2
+
+
+def test_the_gradient_in_patches_is_that_of_each_put_in_its_place():
+    at, prior = large(0.9), Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
+    answer = LMC(halved, "as printed", OMEGA, Patching((8, 8), 0.4, SeededNoise([9, 10])))(prior, at)
+    again = SeededNoise([9, 10])
+    expected = torch.zeros_like(at.z)
+    for _ in range(2):
+        corners = zip(again.uniform().tolist(), again.uniform().tolist())
+        for item, (down, right) in enumerate(corners):
+            y, x = int(down * 13), int(right * 6)
+            cut = tuple([item, slice(None), slice(y, y + 8), slice(x, x + 8)])
+            one = Sample(at.z[cut][None], at.eps[cut][None], at.t[[item]], at.sigma[[item]], 0.9)
+            expected[cut] += LMC(halved, "as printed", OMEGA)(prior, one).gradient[0]
+    same(answer.gradient, expected)
+    same(answer.eps_hat, at.eps)
+
+
+def test_a_picture_that_fits_is_never_cut():
+    at, prior = sample(), field_prior(BELIEFS)
+    plain = LMC(halved, "as printed", OMEGA)(prior, at)
+    for progress in (0.0, 0.9):
+        cut = LMC(halved, "as printed", OMEGA, Patching((SIDE, SIDE), 0.4, SeededNoise([1, 2, 3])))
+        same(cut(prior, replace(at, progress=progress)).gradient, plain.gradient)
+
+
+def generators() -> dict[str, Callable[[Tensor], Latent | Pixels]]:
+    """From a start (B, 3, H, W) in [0, 1]: as latents, and as pixels behind an encoder that halves their size."""
+    return {
+        "latent": lambda start: Latent(start[:, :2]),
+        "pixels": lambda start: Pixels(start.repeat_interleave(2, -1).repeat_interleave(2, -2), _encode),
+    }
+
+
+def _encode(pixels: Tensor) -> Tensor:
+    return F.avg_pool2d(2 * pixels - 1, 2)[:, :2]
+
+
+@pytest.mark.parametrize("kind", ["latent", "pixels"])
+def test_every_part_of_a_large_picture_moves_and_each_item_as_if_alone(kind: str):
+    prior = Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
+    start = torch.rand(2, 3, *LARGE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    settings = replace(METHODS["lmc"].settings, steps=12, learning_rate=0.01, optimizer="sgd")
+
+    def run(start: Tensor, seeds: list[int]) -> Tensor:
+        generator, noise = generators()[kind](start), SeededNoise(seeds)
+        corrective = ManifoldCorrective(Halved(), replace(ABOUT, size=(8, 8)))  # type: ignore[arg-type]
+        objective = METHODS["lmc"].objective(settings, Parts(None, None, noise, corrective))
+        before = generator().detach().clone()
+        for _ in optimise(prior, generator, objective, plan=plan(settings, prior, start), noise=noise):
+            pass
+        moved = (generator().detach() - before).abs()
+        assert (moved > 0).all()
+        return generator().detach()
+
+    together = run(start, [3, 4])
+    for i in range(2):
+        same(together[i : i + 1], run(start[i : i + 1], [3 + i]))
+
+
+class Halved(torch.nn.Module):
+    """`halved` as a corrective's network."""
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        return halved(z, t)
+
+
+ABOUT = About("SD15", "abc", 2, "scaled", (0.1,), (SIDE, SIDE), "full", 1, 0.1)
+
+
+# The method
+
+
+def test_settings_are_published():
+    method = METHODS["lmc"]
+    new, edit = method.settings, replace(method.settings, **method.from_picture)
+    for settings in (new, edit):
+        assert (settings.steps, settings.t_min, settings.t_max) == (500, 0.02, 0.98)
+        assert (settings.optimizer, settings.weighting, settings.noise_policy) == ("adam", "uniform", "fresh")
+        assert not settings.diversity
+    assert (new.guidance_scale, new.learning_rate, 500 * new.first_stage) == (8.0, 0.1, 150)
+    assert (edit.guidance_scale, edit.learning_rate, 500 * edit.first_stage) == (15.0, 0.02, 200)
+    assert method.from_grey and method.needs == {"corrective"}
+
+
+def test_learning_rates_fall_as_published():
+    like, prior = torch.zeros(1), field_prior(BELIEFS)
+    method = METHODS["lmc"]
+    new = learning_rates(method.settings, prior, like)
+    edit = learning_rates(replace(method.settings, **method.from_picture), prior, like)
+    assert new[0] == 0.1 and new[150] == pytest.approx(0.1 * (1 + 0.03) / 2)
+    assert new[300] == new[499] == pytest.approx(0.003)
+    assert edit[0] == 0.02 and edit[250] == pytest.approx(0.018) and edit[499] == pytest.approx(0.016, rel=1e-3)
+
+
+@pytest.mark.parametrize("diversity", [False, True])
+def test_the_method_is_made_of_its_parts(diversity: bool):
+    corrective = ManifoldCorrective(Halved(), ABOUT)  # type: ignore[arg-type]
+    noise = SeededNoise([1, 2, 3])
+    settings = Settings(3.0, first_stage=0.25, diversity=diversity)
+    made = METHODS["lmc"].objective(settings, Parts(None, None, noise, corrective))
+    assert isinstance(made, LMC)
+    assert made.statistics == "full" and made.guidance_scale == 3.0
+    assert made.patching is not None and made.patching.size == (SIDE, SIDE) and made.patching.whole_share == 0.25
+    assert (made.text_noise is not None) == diversity
+    at, prior = sample(), field_prior(BELIEFS)
+    own = LMC(halved, "full", 3.0, text_noise=noise.apart(2) if diversity else None)
+    same(made(prior, at).gradient, own(prior, at).gradient)
+
+
+def test_without_a_corrective_there_is_no_method():
+    with pytest.raises(ValueError, match="needs a manifold corrective, and there is none"):
+        METHODS["lmc"].objective(METHODS["lmc"].settings, Parts(None, None, SeededNoise([1])))

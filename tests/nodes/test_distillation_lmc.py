@@ -1,0 +1,213 @@
+"""Distillation Sampler by LMC-SDS on small random models of every family, inside the real host."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+from corrective_nodes import about, network, spectral, train
+from dreamsampler_pack.guidance.corrective.normalisation import normalised
+from dreamsampler_pack.guidance.corrective.storage import ManifoldCorrective
+from host_oracle import Predict, Seen, assert_differs, assert_same, by_formula, level_at, of_items
+from tiny_models import (
+    EPS,
+    FAMILIES,
+    FLUX,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    Calls,
+    Family,
+    V,
+    ask,
+    distil,
+    picture,
+    tiny,
+    tiny_vae,
+    wrapped,
+)
+from torch import Tensor
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+ONE_STEP = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "learning_rate_schedule": "constant"}
+
+
+def run(family: Family, latent: dict[str, Any], **options: Any) -> Tensor:
+    options = {"corrective": spectral(family), "source": None, **options}
+    return distil(tiny(family), latent, method="lmc", **options)[0]["samples"]
+
+
+@every_family
+def test_edits_and_a_batch_is_its_pictures_one_by_one(family: Family):
+    together = run(family, picture(family, 3), seed=5)
+    assert together.isfinite().all()
+    assert_differs(together, picture(family, 3)["samples"])
+    for i in range(3):
+        assert_same(together[i : i + 1], run(family, picture(family, seed=i), seed=5 + i), 2e-4)
+
+
+@pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
+@pytest.mark.parametrize("statistics", ["as printed", "full"])
+def test_one_step_follows_the_published_gradient(family: Family, statistics: str):
+    t, guidance, seed, count = 0.5, 6.0, 31, 2
+    corrective = spectral(family, statistics=statistics)
+    model, latent = tiny(family), picture(family, count)
+    made = run(
+        family, latent, corrective=corrective, seed=seed, guidance_scale=guidance, t_min=t, t_max=t + 1e-6, **ONE_STEP
+    )
+    scaled: Any = model.model.process_latent_in
+
+    def gradient(i: int, predict: Predict, z: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(seed + i)
+        torch.rand(1, generator=generator)
+        eps = torch.randn(family.shape, generator=generator)[None]
+        see = Seen(family, predict, level_at(model, t))
+        x = see.noised(z, eps)
+        clean = see.clean(x, "negative")
+        b_hat = normalised(corrective(z.reshape(1, -1, 8, 8), torch.tensor([t])).reshape(z.shape), clean, statistics)  # type: ignore[arg-type]
+        return (b_hat - clean) / guidance + see.eps(x, "positive") - see.eps(x, "negative")
+
+    texts = of_items({"positive": POSITIVE, "negative": NEGATIVE}, count)
+    expected = scaled(by_formula(model, latent["samples"], texts, gradient))
+    assert_same(scaled(latent["samples"]) - scaled(made), expected, 5e-4)
+
+
+@pytest.mark.parametrize("make", [network, spectral], ids=["network", "spectral"])
+def test_a_step_is_one_call_whatever_the_corrective(make: Any):
+    for diversity, expected in ((False, [4] * 3), (True, [6] * 3)):
+        calls = Calls()
+        distil(
+            calls.watch(tiny(EPS)), picture(EPS, 2), method="lmc", source=None, corrective=make(EPS),
+            diversity=diversity,
+        )  # fmt: skip
+        assert calls.batches == expected
+
+
+def test_a_trained_corrective_is_used_in_the_same_session():
+    made, _ = train(EPS, steps=2)
+    assert_differs(run(EPS, picture(EPS), corrective=replace_size(made)), picture(EPS)["samples"])
+
+
+def replace_size(corrective: ManifoldCorrective, side: int = 8) -> ManifoldCorrective:
+    """The same for larger pictures."""
+    return ManifoldCorrective(corrective.network, replace(corrective.about, size=(side, side)))
+
+
+def test_the_seed_decides_and_the_corrective_stays_as_it_was():
+    corrective = network(FLUX)
+    before = {name: tensor.clone() for name, tensor in corrective.network.state_dict().items()}
+    first, again, other = (run(FLUX, picture(FLUX), corrective=corrective, seed=s) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in corrective.network.state_dict().items())
+
+
+def test_begins_at_the_empty_latent_with_the_settings_for_pictures_from_nothing():
+    empty = {"samples": torch.zeros(1, *EPS.shape)}
+    still = {**ONE_STEP, "learning_rate": 0.0}
+    assert torch.equal(run(EPS, empty, **still), empty["samples"])
+    own = run(EPS, empty, steps=4)
+    new = {"guidance_scale": 8.0, "learning_rate": 0.1, "learning_rate_schedule": "cosine to 0.03", "first_stage": 0.3}
+    edit = {"guidance_scale": 15.0, "learning_rate": 0.02, "learning_rate_schedule": "cosine to 0.8"}
+    assert torch.equal(own, run(EPS, empty, steps=4, **new))
+    assert not torch.equal(own, run(EPS, empty, steps=4, **edit))
+    assert torch.equal(run(EPS, picture(EPS), steps=4), run(EPS, picture(EPS), steps=4, **edit, first_stage=0.4))
+    assert_differs(run(EPS, empty, start_from="noise", **still), empty["samples"] + 1e-9)
+
+
+def sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
+    """The batches and sizes that the model sees of a picture of 8x12 cells, the corrective's being of some side."""
+    seen: list[tuple[int, tuple[int, ...]]] = []
+
+    def look(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        seen.append((len(arguments["input"]), tuple(arguments["input"].shape[-2:])))
+        return ask(apply_model, arguments)
+
+    wide = {"samples": picture(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}
+    corrective = replace_size(spectral(EPS), side)
+    out, _ = distil(wrapped(tiny(EPS), look), wide, method="lmc", source=None, corrective=corrective, steps=5, vae=vae)
+    assert_differs(out["samples"], wide["samples"])
+    return seen
+
+
+@pytest.mark.parametrize("through", ["latent", "pixels"])
+def test_a_picture_above_the_native_size_is_seen_small_and_then_in_patches(through: str):
+    vae = tiny_vae("taesd") if through == "pixels" else None
+    assert sizes(6, vae) == [(2, (4, 6))] * 2 + [(4, (6, 6))] * 3
+    assert sizes(12, vae) == [(2, (8, 12))] * 5
+
+
+UNUSED = "load or train one for this model."
+REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "nothing connected": (
+        EPS,
+        {"corrective": None},
+        "The method 'lmc' needs a manifold corrective of this model: connect Load Manifold Corrective, or Train "
+        "Manifold Corrective where there is none yet, to input 'corrective'.",
+    ),
+    "another latent": (
+        EPS,
+        {"corrective": spectral(SD3)},
+        f"The corrective is for latents of 16 channels, of 'SD3', but the model works on 4: {UNUSED}",
+    ),
+    "another family": (
+        SD3,
+        {"corrective": spectral(FLUX)},
+        "The corrective was trained on a model of the family 'FluxSchnell', but this model is of 'SD3': " + UNUSED,
+    ),
+    "the same name with another path": (
+        EPS,
+        {"corrective": spectral(EPS, path="flow")},
+        "The corrective was trained on a model of the family 'SD15', but this model is of 'SD15': " + UNUSED,
+    ),
+    "no guidance": (
+        EPS,
+        {"guidance_scale": 0.0},
+        "guidance_scale is 0, and 'lmc' divides by it: set it above 0 (15 is published for edits, 8 for pictures from "
+        "nothing).",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+    family, options, words = REFUSED[case]
+    calls, options = Calls(), {"corrective": spectral(family), **options}
+    if options["corrective"] is None:
+        del options["corrective"]
+    with pytest.raises(ValueError) as refusal:
+        distil(calls.watch(tiny(family)), picture(family), method="lmc", source=None, **options)
+    assert str(refusal.value) == words
+    assert (calls.runs, calls.batches) == (0, [])
+
+
+def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "dreamsampler"):
+        run(EPS, picture(EPS))
+        assert not caplog.records
+        run(EPS, picture(EPS), corrective=ManifoldCorrective(spectral(EPS).network, about(EPS, base="other")))
+    assert caplog.messages == [
+        "The corrective was trained on another checkpoint of 'SD15' than this one: it may do, but one of its own is "
+        "better."
+    ]
+
+
+def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
+    (shifted,) = ModelSamplingSD3().patch(tiny(SD3), 9.0)
+    with caplog.at_level(logging.WARNING, "dreamsampler"):
+        distil(shifted, picture(SD3), method="lmc", source=None, corrective=spectral(SD3))
+    assert caplog.messages == [
+        "The corrective was trained with other noise levels than the model has now: take off the node that changes "
+        "them, or train one with it."
+    ]
+
+
+def test_diversity_holds_the_text_to_the_seed():
+    """With the same noise for the text the two terms still differ by step, and without it nothing is kept."""
+    plain, diverse = (run(QWEN, picture(QWEN), diversity=d, seed=4) for d in (False, True))
+    assert_differs(plain, diverse, 0.001)
+    assert torch.equal(diverse, run(QWEN, picture(QWEN), diversity=True, seed=4))

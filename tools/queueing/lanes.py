@@ -1,0 +1,92 @@
+"""Ways to a server: a thread of this process, or a worker on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import comfy_client
+from comfy_client import Progress
+
+from .errors import QueueingError
+from .jobs import Job
+from .spread import Lane
+from .work import Outcome, Task, run_task
+
+ProgressOf = Callable[[str, Job, Progress], None]
+"""Is told of a step on a server: its address, the job and how far a node is."""
+
+
+class ThreadLane:
+    """Runs tasks in a thread of this process."""
+
+    def __init__(self, url: str, threads: ThreadPoolExecutor, on_progress: ProgressOf):
+        self.url = url
+        self._threads = threads
+        self._on_progress = on_progress
+
+    def submit(self, job: Job, task: Task) -> Future[Outcome]:
+        return self._threads.submit(run_task, self.url, task, partial(self._on_progress, self.url, job))
+
+
+class RayLane:
+    """Runs tasks on a Ray cluster, which chooses the machine."""
+
+    def __init__(self, url: str, remote: Any):
+        self.url = url
+        self._remote = remote
+
+    def submit(self, job: Job, task: Task) -> Future[Outcome]:
+        del job
+        return self._remote.remote(self.url, task).future()
+
+
+@contextmanager
+def thread_lanes(urls: Sequence[str], on_progress: ProgressOf) -> Iterator[list[Lane]]:
+    """A thread for each server."""
+    with ThreadPoolExecutor(len(urls)) as threads:
+        yield [ThreadLane(url, threads, on_progress) for url in urls]
+
+
+@contextmanager
+def ray_lanes(urls: Sequence[str]) -> Iterator[list[Lane]]:
+    """Workers of the Ray cluster at RAY_ADDRESS, or of one on this machine. Servers must be reachable from them.
+
+    Workers need aiohttp, which is all that the job function needs beside this project's own files; those are sent.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError as error:
+        raise QueueingError(f"--ray needs Ray, which cannot be imported ({error}). Run: pip install ray") from error
+    _check_cluster(os.environ.get("RAY_ADDRESS", ""))
+    code = {"py_modules": [str(Path(__file__).parent), str(Path(comfy_client.__file__))]}
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
+        # Tasks wait on servers and hardly compute: they take no CPU. One that ends with its worker may be repeated.
+        settings = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_retries": -1}
+        remote = ray.remote(**settings)(run_task)
+        yield [RayLane(url, remote) for url in urls]
+    except (RayError, ConnectionError) as error:
+        raise QueueingError(f"Ray does not work: {str(error).strip().splitlines()[0]}") from error
+    finally:
+        ray.shutdown()
+
+
+def _check_cluster(address: str) -> None:
+    """Refuse a cluster that is away, for which Ray itself would look for minutes. Names such as "auto" are Ray's."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        try:
+            socket.create_connection((parts.hostname, parts.port), timeout=10).close()
+        except OSError as error:
+            raise QueueingError(f"The Ray cluster of RAY_ADDRESS, {address}, does not answer ({error}).") from error

@@ -1,0 +1,67 @@
+"""Shows how jobs go on: bars on a terminal, one line for each result anywhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from comfy_client import Progress
+from tqdm import tqdm
+
+from .jobs import Job
+from .overrides import title_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Show:
+    """A bar for all jobs, and one for each server with the steps of the node that runs. Bars need a terminal.
+
+    Results go to stdout, a path a line; everything else goes to stderr.
+    """
+
+    def __init__(self, urls: Sequence[str], *, done: int, total: int):
+        self.failures = 0
+        self._jobs = tqdm(total=total, initial=done, unit="job", desc="jobs", disable=None, position=0)
+        self._steps = {
+            url: tqdm(
+                total=1, desc=url.partition("://")[2], disable=None, position=place, leave=False, bar_format=_STEPS
+            )
+            for place, url in enumerate(urls, start=1)
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for bar in (*self._steps.values(), self._jobs):
+            bar.close()
+
+    def progress(self, url: str, job: Job, progress: Progress) -> None:
+        """Called from the server's own thread."""
+        bar = self._steps[url]
+        bar.total, bar.n = progress.maximum, progress.value
+        bar.set_postfix_str(f"{job.label}: {title_of(job.prompt, progress.node_id)}")
+
+    def finished(self, job: Job, files: Sequence[Path]) -> None:
+        del job
+        for file in files:
+            tqdm.write(str(file), file=sys.stdout)
+        self._jobs.update()
+
+    def failed(self, job: Job, message: str) -> None:
+        self.failures += 1
+        tqdm.write(f"error: {job.label}: {message}", file=sys.stderr)
+        self._jobs.update()
+
+    def lost(self, message: str) -> None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+_STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"

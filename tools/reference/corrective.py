@@ -1,0 +1,81 @@
+"""Trains the reference model's own manifold corrective, with the node that users train theirs with.
+
+    .host/venv/bin/python -m tools.reference.corrective           writes dreamsampler_reference_corrective.safetensors
+
+What is interrupted goes on at the next call with the same numbers. The file is kept only if it is as small as the
+repository wants it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from ..pack import node, part
+from . import in_process, world
+
+CORRECTIVE = Path(__file__).with_name("dreamsampler_reference_corrective.safetensors")
+LOSSES = Path(__file__).with_name("CORRECTIVE.json")
+SEED, PICTURES, STEPS, BATCH, LEARNING_RATE, WIDTH = 40_000, 2048, 3000, 32, 1e-3, 40
+LARGEST = 3_000_000
+"""Bytes of the file."""
+CHUNK = 256
+SPAN = 200
+"""Steps of which the written loss curve holds the mean."""
+
+log = logging.getLogger("dreamsampler.reference")
+
+
+def scenes(count: int) -> list[world.Scene]:
+    """What it is trained on: clean pictures, as the paper's are natural ones."""
+    rng = Random(SEED)
+    return [world.sample_scene(rng, clean=True) for _ in range(count)]
+
+
+def trained(reference: in_process.Reference, pictures: int, **inputs: Any) -> Any:
+    """What Train Manifold Corrective makes of the reference model: the corrective, and the loss of each step."""
+    drawn = scenes(pictures)
+    images = [in_process.pictures(drawn[i : i + CHUNK]).movedim(1, -1) for i in range(0, pictures, CHUNK)]
+    values = {"model": reference.model, "vae": reference.vae, "negative": reference.conditioning([""]), **inputs}
+    output = node("corrective", "ManifoldCorrectiveTrain").execute(
+        images=images, **{name: [value] for name, value in values.items()}
+    )
+    return output.result[0], output.ui["corrective"][0]["loss"]
+
+
+def main() -> None:
+    """Train and write."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--output", type=Path, default=CORRECTIVE)
+    arguments = parser.parse_args()
+    with torch.inference_mode():
+        made, losses = trained(
+            in_process.load(), arguments.pictures, kind="residual network", steps=arguments.steps, batch_size=BATCH,
+            learning_rate=LEARNING_RATE, patch_size=world.SIZE, seed=SEED, width=WIDTH,
+        )  # fmt: skip
+    part("nodes.host").write_corrective(arguments.output, made, torch.float16)
+    arguments.output.chmod(0o644)
+    size = arguments.output.stat().st_size
+    if size > LARGEST:
+        arguments.output.unlink()
+        raise SystemExit(f"The file has {size} bytes, more than {LARGEST}: it was not kept.")
+    means = [sum(losses[i : i + SPAN]) / len(losses[i : i + SPAN]) for i in range(0, len(losses), SPAN)]
+    figures = {"bytes": size, "pictures": arguments.pictures, "steps": len(losses), "batch": BATCH}
+    figures |= {"learning_rate": LEARNING_RATE, f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
+    LOSSES.with_name(LOSSES.name if arguments.output == CORRECTIVE else arguments.output.stem + ".json").write_text(
+        json.dumps(figures, indent=2) + "\n"
+    )
+    log.info("%d bytes, loss %.4f", size, made.about.loss)
+
+
+if __name__ == "__main__":
+    main()
