@@ -54,6 +54,7 @@ class Panel {
     this.node = node;
     this.isOpen = false;
     this.box = element("div", { className: "ds-panel" }, ...children);
+    this.box.dataset.nodeType = node.comfyClass;
     this.box.style.display = "none";
     const widget = node.addDOMWidget(name, name, this.box, {
       serialize: false,

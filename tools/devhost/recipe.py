@@ -56,6 +56,7 @@ EXTRAS = {
         "pyright[nodejs]==1.1.414",  # with Node.js from the registry: no download at the first run
         "matplotlib==3.10.8",  # the newest that Python 3.10 has
         "ray==2.60.0",
+        "playwright==1.65.2",  # drives the system's Chromium; brings no browser
         "triton==3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # interpreted, without a GPU
     ),
 }

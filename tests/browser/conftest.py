@@ -1,0 +1,61 @@
+"""A real page of a real server, in Chromium and in both of ComfyUI's renderers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_page import Page
+from comfy_client import ComfyClient
+from playwright.sync_api import Browser, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("There is no Chromium to look with; on Debian, 'apt-get install chromium' brings it.")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+@pytest.fixture(params=["canvas", "nodes 2.0"])
+def renderer(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def post(address: str, value: object) -> None:
+    urllib.request.urlopen(
+        urllib.request.Request(address, json.dumps(value).encode(), {"Content-Type": "application/json"})
+    )
+
+
+@pytest.fixture
+def page(browser: Browser, client: ComfyClient, renderer: str) -> Iterator[Page]:
+    """The page of a user who has seen it before."""
+    for setting, value in (("Comfy.TutorialCompleted", True), ("Comfy.VueNodes.Enabled", renderer == "nodes 2.0")):
+        post(f"{client.url}/settings/{setting}", value)
+    post(f"{client.url}/free", {"free_memory": True})  # or what the other renderer made would not be made again
+    context = browser.new_context(
+        viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
+    )
+    made = Page(context.new_page(), client, renderer.replace(" ", "_"))
+    yield made
+    made.picture("last")
+    context.close()
+    assert not made.errors, "\n".join(made.errors)
+
+
+@pytest.fixture
+def red_square(client: ComfyClient, tmp_path: Path) -> str:
+    """A drawing in the server's input folder."""
+    body = '<rect width="96" height="96" fill="#fff"/><rect x="28" y="28" width="40" height="40" fill="#e33"/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">{body}</svg>'
+    (tmp_path / "red_square.svg").write_text(drawing)
+    return client.upload_image(tmp_path / "red_square.svg")

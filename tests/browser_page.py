@@ -1,0 +1,108 @@
+"""A page of a real server in Chromium, used as people use it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+from comfy_client import ComfyClient
+from devhost import CHECKOUT
+from playwright.sync_api import ConsoleMessage, Response
+from playwright.sync_api import Page as Tab
+
+PICTURES = CHECKOUT / "browser_output"
+"""Screenshots, for a person to look at."""
+READY = 180_000
+"""Milliseconds to wait for what takes a slow machine long."""
+NOT_OURS = re.compile("Failed to load resource|api.comfy.org|cleanup event listeners for graph")
+
+
+class Page:
+    """ComfyUI in a browser tab."""
+
+    def __init__(self, tab: Tab, client: ComfyClient, name: str):
+        self.tab, self.client, self._name = tab, client, name
+        self.errors: list[str] = []
+        tab.set_default_timeout(READY)
+        tab.goto(client.url)
+        tab.wait_for_function("() => window.app?.graph && window.app.vueAppReady && window.LiteGraph")
+        tab.wait_for_function("() => 'DSSVGOptimizer' in window.LiteGraph.registered_node_types")
+        tab.get_by_test_id("queue-button").wait_for()
+        tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        tab.on("console", self._heard)
+        tab.on("response", self._answered)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not NOT_OURS.search(message.text):
+            self.errors.append(message.text)
+
+    def _answered(self, response: Response) -> None:
+        if response.status >= 400 and "dreamsampler" in response.url:
+            self.errors.append(f"{response.status} {response.url}")
+
+    def open_template(self, name: str) -> None:
+        """As a user does, from the list of templates."""
+        self.run("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        self.tab.get_by_placeholder("Search").fill(name)
+        self.tab.get_by_test_id(f"template-workflow-{name}").click()
+        nodes = len(json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8"))["nodes"])
+        self.tab.wait_for_function("count => window.app.graph.nodes.length === count", arg=nodes)
+        self.tab.get_by_test_id("template-workflows-content").wait_for(state="hidden")
+
+    def run(self, script: str, value: Any = None) -> Any:
+        """The value of JavaScript that knows `app` and `value`."""
+        return self.tab.evaluate(f"async value => {{ const app = window.app; return await ({script}) }}", value)
+
+    def set(self, node_type: str, **widgets: Any) -> None:
+        """Widgets of all nodes of a type, as when a user changes them."""
+        change = """
+            ([type, values]) => {
+              for (const node of window.app.graph.nodes.filter((each) => each.type === type)) {
+                for (const [name, value] of Object.entries(values)) {
+                  const widget = node.widgets.find((each) => each.name === name);
+                  widget.value = value;
+                  widget.callback?.(value);
+                }
+              }
+            }
+        """
+        self.tab.evaluate(change, [node_type, widgets])
+
+    def show(self, node_type: str) -> None:
+        """Bring a node into view, its lower end too."""
+        self.run(
+            """(() => {
+                 const node = app.canvas.graph.nodes.find((each) => each.type === value);
+                 const view = app.canvas.ds;
+                 view.scale = 0.7;
+                 view.offset = [400 - node.pos[0], 1200 - node.pos[1] - node.size[1]];
+                 app.canvas.setDirty(true, true);
+               })()""",
+            node_type,
+        )
+
+    def queue(self) -> None:
+        """Press Run."""
+        self.tab.get_by_test_id("queue-button").get_by_role("button").first.click()
+
+    def picture(self, name: str) -> None:
+        """Keep what is seen."""
+        PICTURES.mkdir(exist_ok=True)
+        self.tab.screenshot(path=str(PICTURES / f"{self._name}_{name}.png"))
+
+    def drop(self, name: str, content: bytes) -> None:
+        """A file from the desktop onto the graph."""
+        script = """
+            ([name, content]) => {
+              const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+              const dropped = new DataTransfer();
+              dropped.items.add(new File([bytes], name, { type: "image/png" }));
+              const place = document.querySelector("#graph-canvas");
+              for (const type of ["dragover", "drop"]) {
+                place.dispatchEvent(new DragEvent(type, { dataTransfer: dropped, bubbles: true, cancelable: true }));
+              }
+            }
+        """
+        self.tab.evaluate(script, [name, base64.b64encode(content).decode()])
