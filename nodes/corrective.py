@@ -130,8 +130,8 @@ def _settings() -> list[io.Input]:
             options=[*HEADS, SPECTRAL],
             default="residual network",
             tooltip="spectral: how much of each frequency the model keeps, fitted at once. residual network: the "
-            "published U-Net on top of that, which is as good at every step. network: the U-Net alone, as published; "
-            "it takes very many steps.",
+            "published U-Net on top of that, as good as spectral from the first step. network: the U-Net alone, as "
+            "published; it takes very many steps.",
         ),
         io.Int.Input(
             "steps",

@@ -282,7 +282,7 @@ def _fine_settings() -> list[io.Input]:
         widgets.number(
             "first_stage",
             "Share of the steps that bridge and full bridge begin with sds, and in which lmc looks at a picture larger "
-            "than its corrective's as a whole, before it looks at patches.",
+            "than the corrective's patches as a whole, before it looks at patches of it.",
             high=1.0,
             optional=True,
         ),

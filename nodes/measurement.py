@@ -34,7 +34,7 @@ class MeasurementNode(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Says what is known of a picture: all but a hole, or a smaller, blurred or grey version of it. Connect "
-                "it to Proximal DreamSampler, which makes a picture that agrees with it."
+                "it to Proximal DreamSampler or SVG Optimizer, which make a picture that agrees with it."
             ),
             inputs=[
                 io.Image.Input(
@@ -106,7 +106,8 @@ class MeasurementNode(io.ComfyNode):
             ],
             outputs=[
                 MEASUREMENT.Output(
-                    display_name="measurement", tooltip="For the measurement input of Proximal DreamSampler."
+                    display_name="measurement",
+                    tooltip="For the measurement input of Proximal DreamSampler or SVG Optimizer.",
                 ),
                 io.Image.Output(
                     display_name="observed",

@@ -92,11 +92,11 @@ class ProximalDreamSampler(io.ComfyNode):
                     "scheduler",
                     options=host.SCHEDULERS,
                     default="normal",
-                    tooltip="The host's noise schedule, climbed for the inversion and descended for the edit.",
+                    tooltip="ComfyUI's noise schedule, climbed for the inversion and descended for the edit.",
                 ),
                 widgets.seed(
-                    "Seed of the noise; only used with eta above 0 or start_from noise. Item i of a "
-                    "batch uses seed + i."
+                    "Seed of the noise; without effect with eta 0 and start_from inversion. Item i of a batch uses "
+                    "seed + i."
                 ),
                 io.Mask.Input(
                     "mask",

@@ -1,0 +1,181 @@
+"""Every text of every node is there in every language, says the same numbers and choices, and reaches the page.
+
+The English file is made by
+
+    .host/venv/bin/python -m tools.locales
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from comfy_api.latest import io
+from comfy_client import ComfyClient
+from dreamsampler_pack import comfy_entrypoint
+
+from tools import locales
+
+LANGUAGES = ["en", "zh"]
+BARE = {"CLIP", "SVG", "VAE", "eta", "gamma", "sigma"}
+"""Names that are written alike in all languages."""
+SYNTAX = set("{}@|")
+"""What the page's translations would read as more than a letter."""
+CHINESE, NUMBER, QUOTED = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"-?\d+(?:\.\d+)?"), re.compile("「(.+?)」")
+
+Place = tuple[str, ...]
+"""The keys that lead to a text."""
+
+
+def schemas() -> list[io.Schema]:
+    async def registered() -> list[type[io.ComfyNode]]:
+        return await (await comfy_entrypoint()).get_node_list()
+
+    return [node.define_schema() for node in asyncio.run(registered())]
+
+
+def places() -> set[Place]:
+    """Where a text is wanted: the names of all nodes, inputs and outputs, and what explains them."""
+    wanted: set[Place] = set()
+    for schema in schemas():
+        parts = [("inputs", each.id) for each in schema.inputs]
+        parts += [("outputs", str(place)) for place in range(len(schema.outputs))]
+        wanted |= {(schema.node_id, key) for key in ("display_name", "description")}
+        wanted |= {(schema.node_id, *part, key) for part in parts for key in ("name", "tooltip")}
+    return wanted
+
+
+def choices() -> dict[Place, list[str]]:
+    """The words of each list, by the place of the tooltip that explains them."""
+    return {
+        (schema.node_id, "inputs", each.id, "tooltip"): [str(word) for word in each.options]
+        for schema in schemas()
+        for each in schema.inputs
+        if isinstance(each, io.Combo.Input) and each.options
+    }
+
+
+def texts(language: str) -> dict[Place, Any]:
+    """What is at every place of a language's file."""
+    return dict(flat(json.loads(locales.texts_of(language).read_text("utf-8"))))
+
+
+def flat(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield place, value
+        return
+    for key, each in value.items():
+        yield from flat(each, (*place, key))
+
+
+def has_word(word: str, text: str) -> bool:
+    """Whether a text has a word, which Chinese does not set off by blanks."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text, re.ASCII) is not None
+
+
+def names_in(chinese: dict[Place, str]) -> set[str]:
+    """What Chinese texts may quote: names of nodes, inputs and outputs."""
+    return {text for place, text in chinese.items() if place[-1] in ("name", "display_name")}
+
+
+def differences(english: dict[Place, str], chinese: dict[Place, str]) -> list[str]:
+    """What the Chinese texts do not say as the English ones do, a line each."""
+    words, known = choices(), names_in(chinese)
+    nodes = {
+        text: f"「{chinese[place]}」"
+        for place, text in english.items()
+        if place[-1] == "display_name" and place in chinese
+    }
+    found = []
+    for place in sorted(english.keys() & chinese.keys()):
+        text = chinese[place]
+        wrong = [*_letters(place, text), *_facts(english[place], text, words.get(place, []))]
+        if place[-1] in ("description", "tooltip"):
+            wrong += _nodes_left_out(english[place], text, nodes)
+        wrong += [f"quotes {name}, which there is not" for name in QUOTED.findall(text) if name not in known]
+        found += [f"{'.'.join(place)} {each}: {text}" for each in wrong]
+    return found
+
+
+def _letters(place: Place, text: str) -> list[str]:
+    bare = place[-1] == "name" and text in BARE
+    return [] if bare or CHINESE.search(text) else ["is not Chinese"]
+
+
+def _facts(original: str, text: str, words: list[str]) -> list[str]:
+    same_numbers = Counter(NUMBER.findall(original)) == Counter(NUMBER.findall(text))
+    lost = [word for word in words if has_word(word, original) and not has_word(word, text)]
+    return [*([] if same_numbers else ["has other numbers"]), *(f"leaves out the choice {word}" for word in lost)]
+
+
+def _nodes_left_out(original: str, text: str, nodes: dict[str, str]) -> list[str]:
+    return [f"does not name {there}" for name, there in nodes.items() if name in original and there not in text]
+
+
+def test_english_is_up_to_date():
+    assert locales.texts_of("en").read_text("utf-8") == locales.written(locales.english())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_has_its_text_and_nothing_else_has(language: str):
+    found = texts(language)
+    assert set(found) == places()
+    assert [place for place, text in found.items() if not (isinstance(text, str) and text.strip())] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_page_reads_texts_as_they_are(language: str):
+    assert [place for place, text in texts(language).items() if SYNTAX & set(text)] == []
+    assert [place for place in places() if any("." in key for key in place)] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_files_are_written_alike(language: str):
+    content = locales.texts_of(language).read_text("utf-8")
+    assert content == locales.written(json.loads(content))
+
+
+def test_no_language_goes_untested():
+    assert {path.parent.name for path in locales.LOCALES.glob("*/*")} == set(LANGUAGES)
+
+
+def test_chinese_says_what_english_says():
+    assert differences(texts("en"), texts("zh")) == []
+
+
+def test_bare_names_are_used():
+    assert BARE <= names_in(texts("zh"))
+
+
+@pytest.mark.parametrize(
+    "input_id, key, text",
+    [
+        ("gamma", "tooltip", "Weight of the text. 0 returns the source; 0.1 to 0.5 edits and keeps."),
+        ("seed", "name", "seed"),
+        ("steps", "tooltip", "步数，论文用 20。"),
+        ("gamma_schedule", "tooltip", "constant 从一开始就起作用。"),
+        ("vae", "tooltip", "参见「没有的节点」。"),
+        ("measurement", "tooltip", "已知信息：200 步，gamma 为 1，eta 为 1。"),
+    ],
+    ids=["English", "English name", "number", "choice", "unknown name", "node left out"],
+)
+def test_differences_are_noticed(input_id: str, key: str, text: str):
+    place = ("DSProximalDreamSampler", "inputs", input_id, key)
+    assert any(".".join(place) in line for line in differences(texts("en"), {**texts("zh"), place: text}))
+
+
+def test_server_has_all_languages(client: ComfyClient):
+    async def served() -> dict[str, Any]:
+        async with aiohttp.ClientSession() as session, session.get(f"{client.url}/i18n") as reply:
+            return await reply.json()
+
+    nodes = {language: content["nodeDefs"] for language, content in asyncio.run(served()).items()}
+    for language in LANGUAGES:
+        own = json.loads(locales.texts_of(language).read_text("utf-8"))
+        assert {node: nodes[language][node] for node in own} == own
