@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,66 @@ def test_template_is_the_prompt_that_is_tested(template: Path, client: ComfyClie
 def test_template_has_a_thumbnail(template: Path):
     with Image.open(template.with_suffix(".jpg")) as thumbnail:
         assert min(thumbnail.size) >= 256
+
+
+TITLE_BAR = 30
+"""Pixels above a node's place."""
+NOTES = ("Note", "MarkdownNote")
+
+
+def box_of(node: dict) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a node with its title bar."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE_BAR, x + width, y + height
+
+
+def insides(group: dict) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a group below its title."""
+    x, y, width, height = group["bounding"]
+    return x, y + 1.4 * group["font_size"], x + width, y + height
+
+
+def overlap(one: tuple, other: tuple) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def contains(outer: tuple, inner: tuple) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+def test_template_is_tidy(template: Path):
+    saved = json.loads(template.read_text("utf-8"))
+    boxes = {node["id"]: box_of(node) for node in saved["nodes"]}
+    groups = [group["bounding"] for group in saved["groups"]]
+    groups = [(x, y, x + width, y + height) for x, y, width, height in groups]
+    assert groups
+    assert not [(a, b) for a, b in combinations(boxes, 2) if overlap(boxes[a], boxes[b])], "nodes overlap"
+    assert not [pair for pair in combinations(groups, 2) if overlap(*pair)], "groups overlap"
+    for each in saved["nodes"]:
+        box = boxes[each["id"]]
+        around = [group["title"] for group in saved["groups"] if contains(insides(group), box)]
+        touched = [group for group in groups if overlap(group, box)]
+        assert len(touched) == len(around), f"node {each['id']} lies on a border"
+        assert len(around) == 1 or each["type"] in NOTES, f"node {each['id']} is in the groups {around}"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+def test_template_is_shown_where_it_was_saved(template: Path):
+    """Without a saved view the page fits it as it opens, which in Nodes 2.0 moves nodes out of their groups."""
+    view = json.loads(template.read_text("utf-8"))["extra"]["ds"]
+    assert view["scale"] >= 0.58  # below, Nodes 2.0 draws empty boxes
+    assert len(view["offset"]) == 2
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+def test_template_says_where_its_checkpoint_is(template: Path):
+    nodes = json.loads(template.read_text("utf-8"))["nodes"]
+    for loader in (each for each in nodes if each["type"] == "CheckpointLoaderSimple"):
+        (model,) = loader["properties"]["models"]
+        assert [model["name"]] == loader["widgets_values"]
+        assert model["url"].startswith("https://") and model["name"] in model["url"]
+        assert model["directory"] == "checkpoints"
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:

@@ -39,8 +39,13 @@ def post(address: str, value: object) -> None:
 @pytest.fixture
 def page(browser: Browser, client: ComfyClient, renderer: str) -> Iterator[Page]:
     """The page of a user who has seen it before."""
-    for setting, value in (("Comfy.TutorialCompleted", True), ("Comfy.VueNodes.Enabled", renderer == "nodes 2.0")):
-        post(f"{client.url}/settings/{setting}", value)
+    settings = {
+        "Comfy.TutorialCompleted": True,
+        "Comfy.VueNodes.Enabled": renderer == "nodes 2.0",
+        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the checkpoints of the templates are not there
+    }
+    for name, value in settings.items():
+        post(f"{client.url}/settings/{name}", value)
     post(f"{client.url}/free", {"free_memory": True})  # or what the other renderer made would not be made again
     context = browser.new_context(
         viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]

@@ -76,8 +76,11 @@ def test_file_that_is_no_workflow(text: str, sentence: str, server: ComfyServer,
     assert sentence in said("mine.json", "--server", server.url)
 
 
-def test_missing_checkpoint_is_named_with_its_folder(server: ComfyServer, said: Said):
-    assert said("edit", "--image", SAMPLE, "--server", server.url) == (
+def test_missing_checkpoint_is_named_with_its_folder(server: ComfyServer, said: Said, tmp_path: Path):
+    saved = json.loads((CHECKOUT / "workflows" / "edit.json").read_text("utf-8"))
+    del next(node for node in saved["nodes"] if node["id"] == 1)["properties"]["models"]
+    (tmp_path / "mine.json").write_text(json.dumps(saved))
+    assert said("mine.json", "--image", SAMPLE, "--server", server.url) == (
         f"{server.url}: Node 1 (Any image model): the server has no model file 'v1-5-pruned-emaonly-fp16.safetensors'. "
         "Download it into its models/checkpoints folder, or set ckpt_name to dreamsampler_reference.safetensors."
     )
