@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..svg.art_styles import Canvas
 from ..svg.document import Document
 from ..svg.jobs import SHOWN
 from ..svg.markup.parser import SVGError, parse
-from . import checks, host
+from . import checks
 from .sockets import ObjectiveSocket
 
 log = logging.getLogger("dreamsampler")
@@ -24,9 +24,9 @@ MODULE = 8
 """What sides are multiples of where no VAE asks for more."""
 
 
-def documents(value: Any) -> list[Document]:
-    """The drawings of an SVG, each with something to draw."""
-    return [_document(n, file) for n, file in enumerate(host.svg_files("svg", value), start=1)]
+def documents(files: Iterable[bytes]) -> list[Document]:
+    """The drawings in an SVG's files, each with something to draw."""
+    return [_document(n, file) for n, file in enumerate(files, start=1)]
 
 
 def _document(number: int, file: bytes) -> Document:

@@ -92,7 +92,7 @@ class Request:
 
     @cached_property
     def documents(self) -> list[Document] | None:
-        return None if self.svg is None else svg_inputs.documents(self.svg)
+        return None if self.svg is None else svg_inputs.documents(host.svg_files("svg", self.svg))
 
     @cached_property
     def pictures(self) -> Tensor | None:

@@ -71,12 +71,13 @@ class SVGToImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, svg: Any, width: int, height: int, background: str) -> io.NodeOutput:
-        documents = svg_inputs.documents(svg)
+        files = host.svg_files("svg", svg)
+        documents = svg_inputs.documents(files)
         height, width = _size(documents[0], height, width)
         drawn = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
         colours, alpha = torch.cat(drawn).movedim(1, -1).split((3, 1), dim=-1)
         alpha = _settled(alpha)
-        shown = {"images": host.svg_previews(host.svg_files("svg", svg))}
+        shown = {"images": host.svg_previews(files)}
         return io.NodeOutput(_on(BACKGROUNDS[background], colours, alpha), 1 - alpha[..., 0], ui=shown)
 
 

@@ -162,14 +162,30 @@ def _with_gradients(picture: Tensor, leaves: tuple[Tensor, ...]) -> tuple[Tensor
 
 
 @triton.jit
+def _pixels(height, width, across, SIDE: tl.constexpr):
+    """This program's square: its number, row and column of its pixels, and which of them are on the canvas."""
+    square = tl.program_id(0)
+    lane = tl.arange(0, SIDE * SIDE)
+    row, column = square // across * SIDE + lane // SIDE, square % across * SIDE + lane % SIDE
+    return square, row, column, (row < height) & (column < width)
+
+
+@triton.jit
+def _of_layer(layer, row, column, on):
+    """Which pixels a layer touches, their places in the buffer and in its picture, and which of them that paints."""
+    top, left, high, wide = tl.load(layer), tl.load(layer + 1), tl.load(layer + 2), tl.load(layer + 3)
+    inside = on & (row >= top) & (row < top + high) & (column >= left) & (column < left + wide)
+    cell = tl.load(layer + 4) + row * tl.load(layer + 5) + column
+    place = tl.load(layer + 6) + (row - top) * wide + column - left
+    return inside, cell, place, inside & (place >= 0)
+
+
+@triton.jit
 def _forward(
     canvas, result, changes, coverage, colors, paint, layers, entries, begins,
     height, width, across, cells, painted, KEEP: tl.constexpr, SIDE: tl.constexpr, FIELDS: tl.constexpr,
 ):  # fmt: skip
-    square = tl.program_id(0)
-    lane = tl.arange(0, SIDE * SIDE)
-    row, column = square // across * SIDE + lane // SIDE, square % across * SIDE + lane % SIDE
-    on = (row < height) & (column < width)
+    square, row, column, on = _pixels(height, width, across, SIDE)  # type: ignore[misc]
     pixel, size = row * width + column, height * width
     r = tl.load(canvas + pixel, mask=on, other=0.0)
     g = tl.load(canvas + size + pixel, mask=on, other=0.0)
@@ -178,13 +194,9 @@ def _forward(
     entry, end = tl.load(begins + square), tl.load(begins + square + 1)
     while entry < end:
         layer = layers + tl.load(entries + entry) * FIELDS
-        top, left, high, wide = tl.load(layer), tl.load(layer + 1), tl.load(layer + 2), tl.load(layer + 3)
-        inside = on & (row >= top) & (row < top + high) & (column >= left) & (column < left + wide)
-        cell = tl.load(layer + 4) + row * tl.load(layer + 5) + column
-        picture, color = tl.load(layer + 6), colors + 4 * tl.load(layer + 7)
+        inside, cell, place, has = _of_layer(layer, row, column, on)
+        color = colors + 4 * tl.load(layer + 7)
         alpha = tl.load(coverage + cell, mask=inside, other=0.0) * tl.load(color + 3)
-        place = picture + (row - top) * wide + column - left
-        has = inside & (place >= 0)
         to_r = tl.where(has, tl.load(paint + place, mask=has, other=0.0), tl.load(color)) - r
         to_g = tl.where(has, tl.load(paint + painted + place, mask=has, other=0.0), tl.load(color + 1)) - g
         to_b = tl.where(has, tl.load(paint + 2 * painted + place, mask=has, other=0.0), tl.load(color + 2)) - b
@@ -211,10 +223,7 @@ def _backward(
     gradient, to_canvas, to_coverage, to_entries, to_paint, changes, coverage, colors, paint, layers, entries, begins,
     height, width, across, cells, painted, SIDE: tl.constexpr, FIELDS: tl.constexpr,
 ):  # fmt: skip
-    square = tl.program_id(0)
-    lane = tl.arange(0, SIDE * SIDE)
-    row, column = square // across * SIDE + lane // SIDE, square % across * SIDE + lane % SIDE
-    on = (row < height) & (column < width)
+    square, row, column, on = _pixels(height, width, across, SIDE)  # type: ignore[misc]
     pixel, size = row * width + column, height * width
     r = tl.load(gradient + pixel, mask=on, other=0.0)
     g = tl.load(gradient + size + pixel, mask=on, other=0.0)
@@ -224,10 +233,8 @@ def _backward(
     while entry > begin:
         entry -= 1
         layer = layers + tl.load(entries + entry) * FIELDS
-        top, left, high, wide = tl.load(layer), tl.load(layer + 1), tl.load(layer + 2), tl.load(layer + 3)
-        inside = on & (row >= top) & (row < top + high) & (column >= left) & (column < left + wide)
-        cell = tl.load(layer + 4) + row * tl.load(layer + 5) + column
-        picture, opacity = tl.load(layer + 6), tl.load(colors + 4 * tl.load(layer + 7) + 3)
+        inside, cell, place, has = _of_layer(layer, row, column, on)
+        opacity = tl.load(colors + 4 * tl.load(layer + 7) + 3)
         covered = tl.load(coverage + cell, mask=inside, other=0.0)
         to_alpha = (
             r * tl.load(changes + cell, mask=inside, other=0.0)
@@ -235,8 +242,6 @@ def _backward(
             + b * tl.load(changes + 2 * cells + cell, mask=inside, other=0.0)
             + a * tl.load(changes + 3 * cells + cell, mask=inside, other=0.0)
         )
-        place = picture + (row - top) * wide + column - left
-        has = inside & (place >= 0)
         own = tl.where(has, tl.load(paint + 3 * painted + place, mask=has, other=1.0), 1.0)
         alpha = covered * opacity * own
         tl.store(to_paint + place, r * alpha, mask=has)

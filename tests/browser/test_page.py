@@ -21,6 +21,13 @@ def use_small_model(page: Page) -> None:
     page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
 
 
+def open_svg_edit(page: Page, drawing: str, steps: int) -> None:
+    page.open_template("svg_edit")
+    use_small_model(page)
+    page.set("DSLoadSVG", file=drawing)
+    page.set("DSSVGOptimizer", steps=steps, canvas_size=96)
+
+
 @pytest.fixture
 def heart(page: Page, tmp_path: Path) -> str:
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
@@ -40,10 +47,7 @@ def test_every_template_opens_from_the_list(page: Page):
 
 
 def test_a_drawing_is_edited_seen_copied_and_kept(page: Page, red_square: str):
-    page.open_template("svg_edit")
-    use_small_model(page)
-    page.set("DSLoadSVG", file=red_square)
-    page.set("DSSVGOptimizer", steps=40, canvas_size=96)
+    open_svg_edit(page, red_square, steps=40)
     page.queue()
     optimizer = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]", has=page.tab.get_by_text("Copy"))
     expect(page.tab.get_by_text("pds, step 40 of 40")).to_be_attached(timeout=180_000)
@@ -87,10 +91,7 @@ def test_the_curve_grows_while_a_picture_is_made(page: Page):
 
 
 def test_cancelling_is_a_normal_event(page: Page, red_square: str):
-    page.open_template("svg_edit")
-    use_small_model(page)
-    page.set("DSLoadSVG", file=red_square)
-    page.set("DSSVGOptimizer", steps=100_000, canvas_size=96)
+    open_svg_edit(page, red_square, steps=100_000)
     page.queue()
     expect(page.tab.get_by_text("of 100000")).to_be_attached(timeout=180_000)
     page.tab.get_by_role("button", name="Cancel current run").first.click()
@@ -133,10 +134,7 @@ def test_regions_come_and_go(page: Page):
 
 
 def test_in_a_subgraph_drawings_and_curves_are_shown_too(page: Page, red_square: str):
-    page.open_template("svg_edit")
-    use_small_model(page)
-    page.set("DSLoadSVG", file=red_square)
-    page.set("DSSVGOptimizer", steps=3, canvas_size=96)
+    open_svg_edit(page, red_square, steps=3)
     page.run("app.canvas.select(app.graph.nodes.find((node) => node.type === 'DSSVGOptimizer'))")
     page.run("app.extensionManager.command.execute('Comfy.Graph.ConvertToSubgraph')")
     page.queue()
