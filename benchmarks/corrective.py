@@ -71,7 +71,7 @@ class Bench:
             self.reference, 512, kind="spectral", steps=128, batch_size=BATCH, learning_rate=1e-3,
             patch_size=world.SIZE, seed=SEED, normalisation="none",
         )  # fmt: skip
-        shipped = host.read_corrective_file(corrective.CORRECTIVE)
+        shipped = host.CORRECTIVES.read_file(corrective.CORRECTIVE)
         self.correctives = {"lmc": shipped, "lmc, spectral": fitted}
 
     def distilled(

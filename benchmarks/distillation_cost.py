@@ -4,8 +4,9 @@
 
 The model has over 100 M random weights. The baseline of a step is one bare call of the model, batched as the method's
 is; vsd is compared with sds. Runs alternate; a ratio is the median over pairs. Memory is the peak of a process of its
-own, less what it held before the run. A KSampler's call is of 2 for each picture, so "ksampler 2" is plain sampling at
-the batch of a method that calls the model with 4.
+own, less what it held before the run, the median of three. A KSampler's call is of 2 for each picture, so "ksampler 2"
+is plain sampling at the batch of a method that calls the model with 4. Figures already in the JSON are kept; delete it
+to start over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from .cost import RESULTS, paired, parameters, random_model
 log = logging.getLogger("dreamsampler.benchmarks")
 TEXT_WIDTH, TOKENS, STEPS = 768, 77, 6
 SECOND_STAGE = {"method": "bridge", "first_stage": 0.0}
+PEAKS = ("ksampler 1", "sds", "bridge", "vsd", "nfsd", "csd", "ksampler 2", "dds", "pds")
+PROCESSES = 3
+Run = Callable[[], None]
 
 
 class Bench:
@@ -110,27 +115,39 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.peak_of:
         return print_peak(arguments.peak_of)
-    figures: dict[str, Any] = {}
+    path = arguments.output / "distillation_cost.json"
+    figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, measure in {**timed(arguments.pairs), "peak_memory_mib": peaks}.items():
+        if name not in figures:
+            figures[name] = measure()
+            log.info("%s: %s", name, figures[name])
+            path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def timed(pairs: int) -> dict[str, Callable[[], Any]]:
+    """What measures the time of each method over its baseline."""
     with torch.inference_mode():
         bench = Bench()
-        figures["parameters"] = parameters(bench.reference.model)
-        for name, batch, inputs in (
-            ("sds", 2, {"method": "sds"}), ("bridge", 2, SECOND_STAGE), ("nfsd", 3, {"method": "nfsd"}),
-            ("csd", 3, {"method": "csd"}), ("dds", 4, {"method": "dds"}), ("flowedit", 4, {"method": "flowedit"}),
-        ):  # fmt: skip
-            figures[name] = paired(partial(bench.distil, **inputs), partial(bench.bare, batch), arguments.pairs)
-            log.info("%s over a bare call of %d: %.3f", name, batch, figures[name]["ratio"])
-        figures["pds"] = paired(bench.pds, partial(bench.bare, 4), arguments.pairs)
-        log.info("pds over a bare call of 4: %.3f", figures["pds"]["ratio"])
-        figures["vsd"] = paired(
-            partial(bench.distil, method="vsd"), partial(bench.distil, method="sds"), arguments.pairs
-        )
-        log.info("vsd over sds: %.3f", figures["vsd"]["ratio"])
-    runs = ("ksampler 1", "sds", "bridge", "vsd", "nfsd", "csd", "ksampler 2", "dds", "pds")
-    figures["peak_memory_mib"] = {run: peak_memory(run) for run in runs}
-    log.info("%s", figures["peak_memory_mib"])
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "distillation_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+    batches = {"sds": 2, "nfsd": 3, "csd": 3, "dds": 4, "flowedit": 4}
+    runs: dict[str, tuple[Run, Run]] = {
+        name: (partial(bench.distil, method=name), partial(bench.bare, batch)) for name, batch in batches.items()
+    }
+    runs["bridge"] = partial(bench.distil, **SECOND_STAGE), partial(bench.bare, 2)
+    runs["pds"] = bench.pds, partial(bench.bare, 4)
+    runs["vsd"] = partial(bench.distil, method="vsd"), partial(bench.distil, method="sds")
+
+    def ratio(name: str) -> dict[str, Any]:
+        with torch.inference_mode():
+            return paired(*runs[name], pairs)
+
+    return {"parameters": lambda: parameters(bench.reference.model), **{n: partial(ratio, n) for n in runs}}
+
+
+def peaks() -> dict[str, float]:
+    """The peak of every run, the median of several processes that take turns."""
+    found = [{run: peak_memory(run) for run in PEAKS} for _ in range(PROCESSES)]
+    return {run: sorted(each[run] for each in found)[PROCESSES // 2] for run in PEAKS}
 
 
 if __name__ == "__main__":

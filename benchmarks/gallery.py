@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import node, part
-from tools.reference import corrective, host_access, in_process, world
+from tools.reference import corrective, host_access, in_process, translator, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CELL, GAP, LINE = 192, 12, 44
@@ -141,6 +141,14 @@ def posterior_edit(reference: in_process.Reference) -> None:
     _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
 
 
+def translated(reference: in_process.Reference) -> None:
+    """The thumbnail of `translate`."""
+    picture = in_process.pictures([EXAMPLES[4].scene])
+    latent, learned = reference.latent(picture), part("nodes.host").TRANSLATORS.read_file(translator.TRANSLATOR)
+    made = {"samples": learned(latent["samples"], "star")}
+    _save(thumbnail(picture[0], reference.decoded(made)[0]), "translate")
+
+
 BLURRED_AT = 0.7
 """The time at which the thumbnail of `train_corrective` shows what a corrective does."""
 
@@ -149,7 +157,7 @@ def correctives(reference: in_process.Reference) -> None:
     """The thumbnails of `lmc_edit` and `train_corrective`."""
     scene = EXAMPLES[0].scene
     picture, host = in_process.pictures([scene]), part("nodes.host")
-    latent, learned = reference.latent(picture), host.read_corrective_file(corrective.CORRECTIVE)
+    latent, learned = reference.latent(picture), host.CORRECTIVES.read_file(corrective.CORRECTIVE)
     target = reference.conditioning([world.describe(world.with_attribute(scene, "colour", "blue"))])
     made = reference.distilled(
         target, reference.conditioning([""]), latent, method="lmc", seed=0, steps=250, source_weight=0.02,
@@ -327,6 +335,7 @@ DRAWINGS = {
     "painting_to_real": painting_to_real,
     "posterior_edit": posterior_edit,
     "correctives": correctives,
+    "translated": translated,
     "restorations": restorations,
     "drawings": drawings,
 }

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import part
@@ -31,6 +31,8 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "text_to_image"
 SEED, BATCH, STEPS, REAL = 31_000, 32, 1000, 4096
+LABEL = 130
+"""Pixels for the names of rows."""
 BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
 """What NFSD calls bad pictures (Katzir et al., 2023)."""
 METHODS: dict[str, dict[str, Any]] = {
@@ -142,10 +144,15 @@ def figures(scorer: Scorer, pictures: Tensor, scenes: list[world.Scene], real: T
 
 
 def sheet(rows: dict[str, Tensor], path: Path, columns: int = 12) -> None:
-    """A picture of pictures: a row of the same captions for each method."""
-    cells = [torch.cat(list(pictures[:columns]), 2) for pictures in rows.values()]
-    array = (torch.cat(cells, 1).movedim(0, -1) * 255).round().byte().numpy()
-    Image.fromarray(array).save(path)
+    """A picture of pictures: a row of the same captions for each method, with its name before it."""
+    cells = torch.cat([torch.cat(list(pictures[:columns]), 2) for pictures in rows.values()], 1)
+    whole = Image.fromarray((cells.movedim(0, -1) * 255).round().byte().numpy())
+    named = Image.new("RGB", (LABEL + whole.width, whole.height), "white")
+    named.paste(whole, (LABEL, 0))
+    draw, font = ImageDraw.Draw(named), ImageFont.load_default(15)
+    for row, name in enumerate(rows):
+        draw.text((LABEL - 8, (row + 0.5) * world.SIZE), name, "black", font, anchor="rm")
+    named.save(path, optimize=True)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -174,7 +181,7 @@ def main() -> None:
     rng = Random(SEED + 1)
     real = in_process.pictures([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])
     true = in_process.pictures(scenes)
-    results, rows = {"real pictures": figures(scorer, true, scenes, real)}, {"real": true}
+    results, rows = {"real pictures": figures(scorer, true, scenes, real)}, {"real pictures": true}
     for name in arguments.methods:
         with torch.inference_mode():
             pictures, seconds = drawn(name, scenes, arguments.steps, studio)

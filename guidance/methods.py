@@ -121,8 +121,7 @@ def _bridge(s: Settings, _: Parts) -> Objective:
 
 
 def _full_bridge(s: Settings, _: Parts) -> Objective:
-    one_step = Stages(SDS(s.first_stage_guidance), TextBridge(s.first_stage_guidance), s.first_stage / 2)
-    return Stages(one_step, FullBridge(s.guidance_scale, s.ode_steps), s.first_stage)
+    return Stages(SDS(s.first_stage_guidance), FullBridge(s.guidance_scale, s.ode_steps), s.first_stage)
 
 
 _DDS = Settings(

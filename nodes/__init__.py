@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import host
 from .corrective import ManifoldCorrectiveLoad, ManifoldCorrectiveSave, ManifoldCorrectiveTrain
 from .descriptor import TextSourceDescriptor
 from .distillation import DistillationSampler
@@ -11,12 +12,17 @@ from .localized import MaskLocalizedGuidance
 from .measurement import MeasurementNode
 from .posterior import PosteriorLatentMatch
 from .proximal import ProximalDreamSampler
+from .renamed import RENAMED
 from .svg_optimizer import SVGOptimizer
 from .svg_to_image import SVGToImage
+from .translator import TranslatorApply
 
 
 class DreamSamplerExtension(ComfyExtension):
     """The list of nodes the host registers."""
+
+    async def on_load(self) -> None:
+        await host.register_replacements(RENAMED)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
@@ -33,4 +39,5 @@ class DreamSamplerExtension(ComfyExtension):
             SVGOptimizer,
             SVGToImage,
             TextSourceDescriptor,
+            TranslatorApply,
         ]

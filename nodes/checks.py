@@ -17,6 +17,7 @@ from ..guidance.corrective.network import Architecture
 from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.measurement import Measurement
 from ..guidance.methods import FLOW_TIME, Settings
+from ..guidance.translation.storage import Translator
 from . import host
 from .sockets import ObjectiveSocket
 
@@ -70,10 +71,39 @@ def true_negative(model: Any, name: str, value: Any) -> None:
 
 def latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
     """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds a picture where it must."""
+    samples = host.fitted_latent(model, _one_tensor(name, value))
+    _still_pictures(name, samples)
+    if samples.ndim == 5 and not host.latent_has_frames(model):
+        raise ValueError(
+            f"{name} has a frame dimension but the model works on plain pictures: encode the picture with the VAE "
+            "that belongs to the model."
+        )
+    _channels(name, samples, host.latent_channels(model), "model works")
+    if needs_content and not samples.any():
+        raise ValueError(
+            f"{name} is empty, so there is no picture to start from: connect a VAE Encode node, or set "
+            "start_from to noise."
+        )
+    return samples.float()
+
+
+def translatable(translator: Translator, value: dict) -> Tensor:
+    """The float32 tensor of the LATENT on input latent_image, which holds pictures that the translator can take."""
+    samples = _one_tensor("latent_image", value)
+    _still_pictures("latent_image", samples)
+    _channels("latent_image", samples, translator.about.channels, "translator works")
+    return samples.float()
+
+
+def _one_tensor(name: str, value: dict) -> Tensor:
     samples = value["samples"]
     if samples.is_nested:
         raise ValueError(f"{name} holds several latents (video with sound); connect the latent of one picture instead.")
-    samples = host.fitted_latent(model, samples)
+    return samples
+
+
+def _still_pictures(name: str, samples: Tensor) -> None:
+    """Latents of single pictures."""
     if samples.ndim not in (4, 5):
         raise ValueError(f"{name} has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
     if samples.ndim == 5 and samples.shape[2] != 1:
@@ -81,25 +111,17 @@ def latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_
             f"{name} is a video of {samples.shape[2]} frames, and this node edits single pictures. Cut it to one "
             "frame, or put the frames in a batch of pictures."
         )
-    if samples.ndim == 5 and not host.latent_has_frames(model):
-        raise ValueError(
-            f"{name} has a frame dimension but the model works on plain pictures: encode the picture with the VAE "
-            "that belongs to the model."
-        )
-    channels = host.latent_channels(model)
+
+
+def _channels(name: str, samples: Tensor, channels: int, works: str) -> None:
+    """As many channels as something `works` on, with finite values."""
     if samples.shape[1] != channels:
         raise ValueError(
-            f"{name} has {samples.shape[1]} channels but the model works on {channels}: encode the picture with "
+            f"{name} has {samples.shape[1]} channels but the {works} on {channels}: encode the picture with "
             "the VAE that belongs to the model."
         )
     if not torch.isfinite(samples).all():
         raise ValueError(f"{name} holds NaN or infinite values: the node before it failed, often a VAE run in fp16.")
-    if needs_content and not samples.any():
-        raise ValueError(
-            f"{name} is empty, so there is no picture to start from: connect a VAE Encode node, or set "
-            "start_from to noise."
-        )
-    return samples.float()
 
 
 def seeds(seed: int, value: dict, samples: Tensor) -> list[int]:

@@ -9,11 +9,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..guidance.corrective.network import Architecture, Head, fitting_levels
+from ..guidance.corrective.network import Architecture, Head
 from ..guidance.corrective.normalisation import STATISTICS, Statistics
 from ..guidance.corrective.spectral import Bands
 from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.corrective.training import Recipe
+from ..guidance.unet import fitting_levels
 from . import checks, host, widgets
 from .corrective_training import Job, Trained, trained
 from .sockets import CORRECTIVE
@@ -230,15 +231,15 @@ class ManifoldCorrectiveSave(io.ComfyNode):
     def validate_inputs(cls, name: str) -> bool | str:
         """A name that cannot be used is refused before anything is trained."""
         try:
-            host.new_corrective_file(name)
+            host.CORRECTIVES.new_file(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def execute(cls, corrective: ManifoldCorrective, name: str) -> io.NodeOutput:
-        path = host.new_corrective_file(name)
-        host.write_corrective(path, corrective)
+        path = host.CORRECTIVES.new_file(name)
+        host.CORRECTIVES.write(path, corrective)
         return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}."))
 
 
@@ -258,7 +259,7 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=host.corrective_names(),
+                    options=host.CORRECTIVES.names(),
                     tooltip="A file that Save Manifold Corrective wrote, of the model you use.",
                 )
             ],
@@ -274,15 +275,15 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
     def validate_inputs(cls, name: str) -> bool | str:
         """Replaces the host's check that the name is listed, which it was not when the page was loaded."""
         try:
-            host.corrective_file(name)
+            host.CORRECTIVES.file(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, name: str) -> str:
-        return hashlib.sha256(host.corrective_file(name).read_bytes()).hexdigest()
+        return hashlib.sha256(host.CORRECTIVES.file(name).read_bytes()).hexdigest()
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(host.read_corrective(name))
+        return io.NodeOutput(host.CORRECTIVES.read(name))

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ..guidance.corrective.network import Architecture, CorrectiveNetwork, initialised
 from ..guidance.corrective.spectral import Bands, SpectralCorrective
-from ..guidance.corrective.storage import About, ManifoldCorrective, with_weights
-from ..guidance.corrective.training import Pictures, Recipe, Training, fit_spectral
+from ..guidance.corrective.storage import About, ManifoldCorrective, made_of
+from ..guidance.corrective.training import Recipe, Training, fit_spectral
 from ..guidance.noise import MAX_SEED
 from ..guidance.objectives.base import NULL
+from ..guidance.pictures import Pictures
 from . import host
 
 log = logging.getLogger("dreamsampler")
@@ -133,7 +134,7 @@ class _Training:
         self._train(training, run, pictures, lambda: host.write_state(place, training.state()))
         place.unlink(missing_ok=True)
         self.losses = training.losses
-        network = with_weights(form, training.weights())
+        network = made_of(form, training.weights())
         assert isinstance(network, CorrectiveNetwork)
         return network
 

@@ -33,6 +33,7 @@ CHOSEN_BY_THE_USER = {
     ("DSSVGOptimizer", "canvas_size"),
     ("DSManifoldCorrectiveLoad", "name"),
     ("DSManifoldCorrectiveTrain", "patch_size"),
+    ("DSTranslatorApply", "translation"),
 }
 
 
@@ -117,6 +118,13 @@ def test_template_says_where_its_checkpoint_is(template: Path):
         assert [model["name"]] == loader["widgets_values"]
         assert model["url"].startswith("https://") and model["name"] in model["url"]
         assert model["directory"] == "checkpoints"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+def test_template_says_which_pack_its_nodes_are_of(template: Path):
+    """By that name the Manager finds the pack where it is not installed."""
+    nodes = [node for node in json.loads(template.read_text("utf-8"))["nodes"] if node["type"].startswith("DS")]
+    assert nodes and {node["properties"]["cnr_id"] for node in nodes} == {"comfyui-dreamsampler"}
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:

@@ -6,14 +6,16 @@ they are needed, each by one evaluation of the model under the empty text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..averaging import MovingAverage
 from ..noise import SeededNoise
 from ..objectives.base import NULL
+from ..pictures import Pictures, as_pictures
 from ..prior import Prior
 from .network import CorrectiveNetwork
 from .normalisation import Statistics, loss
@@ -21,33 +23,6 @@ from .spectral import Bands, SpectralCorrective
 
 DECAY, DECAY_EVERY = 0.9, 100_000
 T_MIN, T_MAX = 0.02, 0.98
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Latents (C, [1,] H, W) in model scale, on the model's device, from which patches of `size` cells are drawn.
-
-    `size` is (height, width), no larger than any of them.
-    """
-
-    latents: Sequence[Tensor]
-    size: tuple[int, int]
-
-    def draw(self, noise: SeededNoise) -> Tensor:
-        """A random patch of a random picture for each item: (B, C, [1,] h, w)."""
-        which, down, right = (noise.uniform().tolist() for _ in range(3))
-        return torch.stack([self._patch(*place) for place in zip(which, down, right)])
-
-    def _patch(self, which: float, down: float, right: float) -> Tensor:
-        latent, (height, width) = self.latents[int(which * len(self.latents))], self.size
-        top = int(down * (latent.shape[-2] - height + 1))
-        left = int(right * (latent.shape[-1] - width + 1))
-        return latent[..., top : top + height, left : left + width]
-
-
-def as_pictures(z: Tensor) -> Tensor:
-    """A latent (B, C, [1,] H, W) without its frame dimension: (B, C, H, W)."""
-    return z.reshape(*z.shape[:2], *z.shape[-2:])
 
 
 @torch.no_grad()
@@ -78,7 +53,7 @@ class Training:
 
     def __init__(self, network: CorrectiveNetwork, recipe: Recipe):
         self.network, self.recipe = network.requires_grad_(), recipe
-        self.average = {name: weight.detach().clone() for name, weight in self.network.state_dict().items()}
+        self.average = MovingAverage(self.network, recipe.average)
         self.losses: list[float] = []
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
 
@@ -107,26 +82,19 @@ class Training:
         self._optimizer.zero_grad()
         error.backward()
         self._optimizer.step()
-        self._follow()
+        self.average.follow(self.network, self.done)
         self.losses.append(error.item())
         return self.losses[-1]
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the weights, faster while they are young."""
-        keep = min(self.recipe.average, (1 + self.done) / (10 + self.done))
-        for name, weight in self.network.state_dict().items():
-            self.average[name].lerp_(weight, 1 - keep)
-
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights, on the CPU: what the training makes."""
-        return {name: weight.cpu().clone() for name, weight in self.average.items()}
+        return self.average.on_cpu()
 
     def state(self) -> dict[str, Tensor]:
         """All it takes to go on, as named tensors."""
         found = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
         found |= {f"weight {name}": weight.detach() for name, weight in self.network.state_dict().items()}
-        found |= {f"average {name}": weight for name, weight in self.average.items()}
+        found |= {f"average {name}": weight for name, weight in self.average.weights.items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             found |= {f"adam {index} {name}": value for name, value in moments.items()}
         return {name: tensor.contiguous() for name, tensor in found.items()}
@@ -135,7 +103,8 @@ class Training:
         """Go on where the training whose `state` it is stood."""
         self.losses = state["losses"].tolist()
         self.network.load_state_dict(_part(state, "weight "))
-        self.average = {name: value.to(self.average[name]).clone() for name, value in _part(state, "average ").items()}
+        for name, value in _part(state, "average ").items():
+            self.average.weights[name].copy_(value)
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _part(state, "adam ").items():
             index, name = key.split(" ", 1)

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..corrective.normalisation import Statistics, normalised
-from ..corrective.training import as_pictures
 from ..denoiser import guided
 from ..noise import SeededNoise
+from ..pictures import as_pictures
 from ..prior import Prior
 from .base import NULL, TARGET, Direction, Sample
 

@@ -5,53 +5,46 @@ from inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hook
 previews and cancelling work as they do for the host's samplers.
 """
 
-from .correctives import (
-    base_of,
-    corrective_file,
-    corrective_names,
-    family,
-    new_corrective_file,
-    noise_schedule,
-    read_corrective,
-    read_corrective_file,
-    read_state,
-    unfinished_training,
-    write_corrective,
-    write_state,
-)
 from .gradients import gradients, ordinary
 from .lora import lora_particles
 from .model import (
     SCHEDULERS,
+    base_of,
     distilled_guidance,
     empty_latent,
+    family,
     fitted_latent,
     latent_channels,
     latent_has_frames,
     model_path,
+    noise_schedule,
     path_of,
     schedule,
     whole_range,
 )
 from .posterior_gradient import PosteriorGradient
 from .progress import Previews, device, with_progress
+from .replacements import Replacement, register_replacements
 from .sampling import Method, Run, run_method
+from .shelf import CORRECTIVES, TRANSLATORS, translator_targets
 from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value
 from .text import blocked, show_on_node, tell_page, tokens
+from .unfinished import read_state, unfinished_training, write_state
 from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
+    "CORRECTIVES",
     "SCHEDULERS",
+    "TRANSLATORS",
     "HostAutoencoder",
     "Method",
     "PosteriorGradient",
     "Previews",
+    "Replacement",
     "Run",
     "autoencoder",
     "base_of",
     "blocked",
-    "corrective_file",
-    "corrective_names",
     "decoded",
     "device",
     "distilled_guidance",
@@ -65,13 +58,11 @@ __all__ = [
     "latent_has_frames",
     "lora_particles",
     "model_path",
-    "new_corrective_file",
     "noise_schedule",
     "ordinary",
     "path_of",
-    "read_corrective",
-    "read_corrective_file",
     "read_state",
+    "register_replacements",
     "run_method",
     "schedule",
     "show_on_node",
@@ -80,9 +71,9 @@ __all__ = [
     "svg_value",
     "tell_page",
     "tokens",
+    "translator_targets",
     "unfinished_training",
     "whole_range",
     "with_progress",
-    "write_corrective",
     "write_state",
 ]

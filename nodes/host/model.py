@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...guidance.corrective.storage import LEVELS_AT
 from ...guidance.path import FLOW, SCALED, Path
 
 SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
@@ -91,3 +93,29 @@ def latent_has_frames(model: Any) -> bool:
 def distilled_guidance(model: Any) -> bool:
     """Whether the MODEL was distilled to take its guidance scale as an input, as Flux dev was."""
     return bool(model.model.model_config.unet_config.get("guidance_embed", False))
+
+
+def family(model: Any) -> str:
+    """The kind of a MODEL, by the host's name for it."""
+    return type(model.model.model_config).__name__
+
+
+def base_of(model: Any) -> str:
+    """What identifies the weights of a MODEL, though not the type it has them in nor the LoRAs on them.
+
+    LoRAs are on matrices; what is looked at are the vectors, as bfloat16.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.model.diffusion_model.named_parameters()):
+        digest.update(f"{name} {tuple(weight.shape)} ".encode())
+        if weight.ndim == 1:
+            few = weight.detach()[:8].to("cpu", torch.bfloat16)
+            digest.update(str(few.tolist()).encode())
+    return digest.hexdigest()[:32]
+
+
+def noise_schedule(model: Any) -> tuple[str, tuple[float, ...]]:
+    """The name of a MODEL's noising path, and its noise levels at the times `LEVELS_AT`."""
+    sampling = model.get_model_object("model_sampling")
+    levels = clock_of(sampling)(torch.tensor(LEVELS_AT, dtype=torch.float64))
+    return path_of(sampling).name, tuple(levels.tolist())

@@ -11,24 +11,23 @@ from dreamsampler_pack.guidance.corrective.network import (
     Architecture,
     CorrectiveNetwork,
     Head,
-    fitting_levels,
     initialised,
-    time_code,
 )
 from dreamsampler_pack.guidance.corrective.normalisation import STATISTICS, Statistics, loss, normalised
 from dreamsampler_pack.guidance.corrective.spectral import Bands, SpectralCorrective, cosine, inverse_cosine
 from dreamsampler_pack.guidance.corrective.storage import (
-    FORMAT,
     About,
     ManifoldCorrective,
-    NotACorrective,
     decoded,
-    with_weights,
+    made_of,
 )
-from dreamsampler_pack.guidance.corrective.training import Pictures, Recipe, Training, denoised, fit_spectral
+from dreamsampler_pack.guidance.corrective.training import Recipe, Training, denoised, fit_spectral
 from dreamsampler_pack.guidance.noise import SeededNoise
 from dreamsampler_pack.guidance.path import FLOW, SCALED
+from dreamsampler_pack.guidance.pictures import Pictures
 from dreamsampler_pack.guidance.prior import Prior
+from dreamsampler_pack.guidance.stored import Unusable
+from dreamsampler_pack.guidance.unet import fitting_levels, frequency_code
 from field_oracle import Fields, field_prior, natural, picture_of, transform
 from torch import Tensor, nn
 
@@ -224,7 +223,7 @@ def test_the_network_is_the_published_one():
 
 def test_time_is_coded_by_frequencies():
     t = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
-    code = time_code(t)
+    code = frequency_code(t)
     assert code.shape == (3, 10)
     for k in range(5):
         torch.testing.assert_close(code[:, k], (torch.pi * 2**k * t).sin())
@@ -281,7 +280,7 @@ def training(recipe: Recipe, width: int = 4, head: Head = "linear", base: Spectr
 
 def errors(run: Training, fields: Fields) -> dict[float, float]:
     """How far the averaged weights are from the truth, by time."""
-    network = with_weights(run.network.architecture, run.weights())
+    network = made_of(run.network.architecture, run.weights())
     z, prior, found = drawn(64, seed=9, fields=fields), field_prior({"negative": fields}), {}
     for t in (0.3, 0.5, 0.7, 0.9):
         time = times(t, len(z))
@@ -468,13 +467,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses_what_is_no_corrective(case: str):
     (tensors, text), words = REFUSED[case]
-    with pytest.raises(NotACorrective) as refusal:
+    with pytest.raises(Unusable) as refusal:
         decoded(tensors, text)
     assert str(refusal.value).startswith(words) and str(refusal.value).endswith(".")
 
 
 def test_text_says_what_it_is():
     tensors, text = correctives()[0].encoded()
-    assert text["format"] == FORMAT and json.loads(text["about"])["family"] == "SD15"
+    assert text["format"] == "dreamsampler manifold corrective" and json.loads(text["about"])["family"] == "SD15"
     assert json.loads(text["form"]) == {"channels": 2, "width": 4, "levels": 1, "head": "linear"}
     assert isinstance(decoded(tensors, text).network, CorrectiveNetwork)

@@ -10,7 +10,7 @@ import torch
 from dreamsampler_pack.guidance.corrective.normalisation import Statistics, normalised
 from dreamsampler_pack.guidance.corrective.spectral import Bands, band_of
 from dreamsampler_pack.guidance.corrective.storage import About, ManifoldCorrective
-from dreamsampler_pack.guidance.corrective.training import Pictures, fit_spectral
+from dreamsampler_pack.guidance.corrective.training import fit_spectral
 from dreamsampler_pack.guidance.generators import Latent, Pixels
 from dreamsampler_pack.guidance.methods import METHODS, Parts, Settings, learning_rates, plan
 from dreamsampler_pack.guidance.noise import SeededNoise
@@ -19,6 +19,7 @@ from dreamsampler_pack.guidance.objectives.lmc import LMC, PATCHES, WHOLE, Patch
 from dreamsampler_pack.guidance.objectives.sds import SDS
 from dreamsampler_pack.guidance.optimize import optimise
 from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
+from dreamsampler_pack.guidance.pictures import Pictures
 from dreamsampler_pack.guidance.prior import Prior
 from field_oracle import Fields, field_prior, frequency, natural, picture_of, transform
 from torch import Tensor

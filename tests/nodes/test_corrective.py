@@ -366,7 +366,7 @@ def test_a_name_that_is_taken_gets_a_number():
         "Saved as b_3.safetensors.",
     ]
     assert same_weights(load("a/b.safetensors"), first) and same_weights(load("a/b_2.safetensors"), second)
-    found = [name for name in host.corrective_names() if name.startswith("a/")]
+    found = [name for name in host.CORRECTIVES.names() if name.startswith("a/")]
     assert found == ["a/b.safetensors", "a/b_2.safetensors", "a/b_3.safetensors"]
 
 
@@ -385,7 +385,7 @@ def test_the_list_is_what_is_there_now():
 def test_a_file_that_changes_is_read_again():
     save(network(EPS), "mine")
     first = ManifoldCorrectiveLoad.fingerprint_inputs("mine.safetensors")
-    host.write_corrective(host.corrective_file("mine.safetensors"), spectral(EPS))
+    host.CORRECTIVES.write(host.CORRECTIVES.file("mine.safetensors"), spectral(EPS))
     assert ManifoldCorrectiveLoad.fingerprint_inputs("mine.safetensors") != first
 
 
@@ -394,7 +394,7 @@ OUTSIDE = ["../mine", "/tmp/mine", "a/../../mine", "..\\mine", "../dreamsampler_
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, own_folders: Path):
-    words = "leads out of ComfyUI's folder for correctives, dreamsampler_correctives: give a name, which may have "
+    words = "leads out of ComfyUI's folder for manifold correctives, dreamsampler_correctives: give a name, which "
     for refusal in (
         ManifoldCorrectiveSave.validate_inputs(name),
         ManifoldCorrectiveLoad.validate_inputs(name + ".safetensors"),
@@ -409,15 +409,14 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, own_folders: 
 
 @pytest.mark.parametrize("name", ["", "  ", "folder/", ".safetensors"])
 def test_a_name_is_needed_to_save(name: str):
-    expected = "The corrective has no name to be saved by: give it one on input 'name'."
+    expected = "The manifold corrective has no name to be saved by: give it one on input 'name'."
     assert ManifoldCorrectiveSave.validate_inputs(name) == expected
 
 
 def test_no_file_of_a_name_is_said_with_the_folders():
     expected = (
-        "There is no corrective 'gone.safetensors' in ComfyUI's folders models/dreamsampler_correctives and "
-        "output/dreamsampler_correctives: put the file into one of them, or make one with Train and Save Manifold "
-        "Corrective."
+        "There is no manifold corrective 'gone.safetensors' in ComfyUI's folders models/dreamsampler_correctives and "
+        "output/dreamsampler_correctives: put the file into one of them, or make one with Save Manifold Corrective."
     )
     assert ManifoldCorrectiveLoad.validate_inputs("gone.safetensors") == expected
 
@@ -426,7 +425,7 @@ def broken(folder: Path, content: str) -> None:
     """A file "bad.safetensors" that is no corrective."""
     path = folder / "output" / FOLDER / "bad.safetensors"
     path.parent.mkdir(parents=True)
-    host.write_corrective(path, network(EPS))
+    host.CORRECTIVES.write(path, network(EPS))
     if content == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     elif content == "text":
@@ -471,7 +470,7 @@ def test_the_file_says_where_it_comes_from(own_folders: Path):
     save(made)
     path = own_folders / "output" / FOLDER / "mine.safetensors"
     assert load_file(path).keys() == weights(made).keys()
-    tensors, text_beside = host.correctives._read(path)
+    tensors, text_beside = host.shelf.read_tensors(path)
     told = json.loads(text_beside["about"])
     assert told["family"] == "SD15" and told["channels"] == 4 and told["path"] == "scaled" and told["steps"] == 2
     assert told["base"] == host.base_of(tiny(V)) and told["loss"] == made.about.loss and len(told["levels"]) == 5

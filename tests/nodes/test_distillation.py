@@ -339,10 +339,11 @@ def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
             assert not torch.equal(made, result(model, latent, first_stage=other, **options))
 
 
-def test_the_first_stage_of_bridge_is_sds_at_guidance_40():
+@pytest.mark.parametrize("method", ["bridge", "full bridge"])
+def test_the_first_stage_of_the_bridges_is_sds_at_guidance_40(method: str):
     model = tiny(V)
     assert torch.equal(
-        result(model, empty(V), method="bridge", first_stage=1.0),
+        result(model, empty(V), method=method, first_stage=1.0),
         result(model, empty(V), method="sds", guidance_scale=40.0),
     )
 

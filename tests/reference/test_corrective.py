@@ -19,7 +19,7 @@ def test_is_small_enough_for_the_repository():
 
 
 def test_is_of_the_shipped_checkpoint_and_closer_to_its_answers_than_the_picture():
-    reference, learned = in_process.load(), host.read_corrective_file(corrective.CORRECTIVE)
+    reference, learned = in_process.load(), host.CORRECTIVES.read_file(corrective.CORRECTIVE)
     about = learned.about
     assert (about.family, about.base) == (host.family(reference.model), host.base_of(reference.model))
     assert about.size == (world.SIZE // 8,) * 2

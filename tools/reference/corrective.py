@@ -62,7 +62,7 @@ def main() -> None:
             in_process.load(), arguments.pictures, kind="residual network", steps=arguments.steps, batch_size=BATCH,
             learning_rate=LEARNING_RATE, patch_size=world.SIZE, seed=SEED, width=WIDTH,
         )  # fmt: skip
-    part("nodes.host").write_corrective(arguments.output, made, torch.float16)
+    part("nodes.host").CORRECTIVES.write(arguments.output, made, torch.float16)
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
     if size > LARGEST:

@@ -1,0 +1,291 @@
+"""Translators inside the real host: trained on small random models of every family, kept, listed and applied."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import pytest
+import torch
+from dreamsampler_pack.guidance.translation.network import Architecture, initialised
+from dreamsampler_pack.guidance.translation.storage import About, Translator
+from dreamsampler_pack.guidance.translation.training import Recipe
+from dreamsampler_pack.nodes import host
+from dreamsampler_pack.nodes.translator import TranslatorApply
+from dreamsampler_pack.nodes.translator_training import Job, trained
+from tiny_models import (
+    EPS,
+    FAMILIES,
+    NEGATIVE,
+    QWEN,
+    SOURCE,
+    Calls,
+    Conditioning,
+    Family,
+    ask,
+    picture,
+    text,
+    tiny,
+    untouched,
+    wrapped,
+)
+from torch import Tensor
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+FOLDER = "dreamsampler_translators"
+TEXTS = {"dog": "a photo of a dog", "bear": "a photo of a bear"}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path) -> Iterator[Path]:
+    """The host's output folder, empty."""
+    before = folder_paths.get_output_directory()
+    folder_paths.set_output_directory(str(tmp_path))
+    yield tmp_path
+    folder_paths.set_output_directory(before)
+
+
+def translator(family: Family, seed: int = 0) -> Translator:
+    """A random translator for a family's latents."""
+    channels = family.shape[0]
+    network = initialised(Architecture(channels, 4, 1), list(picture(family, 4)["samples"]), torch.Generator())
+    torch.nn.init.normal_(network.last.weight, std=0.2, generator=torch.Generator().manual_seed(seed))
+    about = About(str(family), channels, "a cat", tuple(TEXTS), tuple(TEXTS.values()), "lmc", 15.0, 7)
+    return Translator(network.requires_grad_(False), about)
+
+
+def kept(made: Translator, name: str = "cats") -> str:
+    """The name under which a translator was saved."""
+    path = host.TRANSLATORS.new_file(name)
+    host.TRANSLATORS.write(path, made)
+    return path.name
+
+
+def applied(latent: dict, translation: str, strength: float = 1.0) -> Tensor:
+    """Run Apply Translator as ComfyUI runs it, in inference mode."""
+    with torch.inference_mode():
+        (output,) = TranslatorApply.execute(latent, translation, strength).args
+    return output["samples"]
+
+
+# Applying
+
+
+@every_family
+def test_returns_what_the_network_says(family: Family):
+    made, latent = translator(family), picture(family, 3)
+    name = kept(made)
+    for target in TEXTS:
+        expected = made(latent["samples"], target)
+        torch.testing.assert_close(applied(latent, f"{name}: {target}"), expected, rtol=1e-5, atol=1e-5)
+        assert expected.shape == latent["samples"].shape
+        assert (expected - latent["samples"]).std() > 0.01 * latent["samples"].std()
+
+
+def test_strength_is_how_far_it_goes():
+    name, latent = kept(translator(EPS)), picture(EPS)
+    z, all_the_way = latent["samples"], applied(latent, f"{name}: dog")
+    assert torch.equal(applied(latent, f"{name}: dog", 0.0), z)
+    torch.testing.assert_close(applied(latent, f"{name}: dog", 0.25), z + 0.25 * (all_the_way - z))
+
+
+@pytest.mark.parametrize("family", [EPS, QWEN], ids=str)
+def test_a_noise_mask_limits_the_change(family: Family):
+    name, mask = kept(translator(family)), torch.zeros(1, 64, 64)
+    mask[:, :, 32:] = 1
+    latent = picture(family, 2)
+    z, free = latent["samples"], applied(latent, f"{name}: bear")
+    made = applied({**latent, "noise_mask": mask}, f"{name}: bear")
+    assert torch.equal(made[..., :3], z[..., :3])
+    torch.testing.assert_close(made[..., 5:], free[..., 5:])
+
+
+def test_a_batch_is_its_pictures_and_what_else_is_in_a_latent_stays():
+    name, latent = kept(translator(EPS)), picture(EPS, 3, batch_index=[4, 5, 6])
+    whole = applied(latent, f"{name}: dog")
+    for i in range(3):
+        torch.testing.assert_close(applied(picture(EPS, seed=i), f"{name}: dog")[0], whole[i], rtol=1e-5, atol=1e-5)
+    with torch.inference_mode():
+        (output,) = TranslatorApply.execute(latent, f"{name}: dog", 1.0).args
+    assert output["batch_index"] == [4, 5, 6]
+
+
+# Files
+
+
+def options() -> list[str]:
+    (choice,) = (each for each in TranslatorApply.define_schema().inputs if each.id == "translation")
+    return choice.options  # type: ignore[attr-defined]
+
+
+def test_every_target_of_every_file_is_listed(own_folder: Path, caplog: pytest.LogCaptureFixture):
+    assert options() == []
+    kept(translator(EPS), "a/cats")
+    kept(translator(EPS), "birds: of prey")
+    own_folder.joinpath(FOLDER, "bad.safetensors").write_bytes(b"nothing")
+    with caplog.at_level(logging.WARNING):
+        listed = options()
+    assert listed == [f"{name}: {target}" for name in ("a/cats.safetensors", "birds: of prey.safetensors")
+                      for target in TEXTS]  # fmt: skip
+    assert "The file 'bad.safetensors' cannot be used." in caplog.text
+    assert all(TranslatorApply.validate_inputs(each) is True for each in listed)
+    assert applied(picture(EPS), listed[-1]).isfinite().all()
+
+
+REFUSED = {
+    "cats.safetensors: cat": "The translator 'cats.safetensors' has no target 'cat': choose cats.safetensors: dog or "
+    "cats.safetensors: bear on input 'translation'.",
+    "gone.safetensors: dog": "There is no translator 'gone.safetensors' in ComfyUI's folders "
+    "models/dreamsampler_translators and output/dreamsampler_translators: put the file into one of them, or make one "
+    "with tools/translator.",
+    "cats.safetensors": "'cats.safetensors' is not a file and its target, such as 'cats.safetensors: dog': choose one",
+    "": "'' is not a file and its target, such as 'cats.safetensors: dog': choose one of the list on input",
+    "../cats.safetensors: dog": "'../cats.safetensors' leads out of ComfyUI's folder for translators, "
+    "dreamsampler_translators: give a name, which may have folders before it, inside that folder.",
+    "bad.safetensors: dog": "The file 'bad.safetensors' cannot be read: it is damaged or no safetensors file.",
+    "other.safetensors: dog": "The file 'other.safetensors' cannot be used. It is no translator: choose a file that "
+    "tools/translator wrote.",
+}
+
+
+@pytest.mark.parametrize("translation", REFUSED)
+def test_what_there_is_not_is_said_before_work_starts(translation: str, own_folder: Path):
+    name = kept(translator(EPS))
+    assert name == "cats.safetensors"
+    own_folder.joinpath(FOLDER, "bad.safetensors").write_bytes(b"nothing")
+    host.shelf.write_tensors(own_folder / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
+    refusal = TranslatorApply.validate_inputs(translation)
+    assert isinstance(refusal, str) and refusal.startswith(REFUSED[translation]) and refusal.endswith(".")
+
+
+def test_a_file_that_changes_is_another_input(own_folder: Path):
+    name = kept(translator(EPS))
+    before = TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0)
+    host.TRANSLATORS.write(own_folder / FOLDER / name, translator(EPS, seed=1))
+    assert TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0) != before
+
+
+@pytest.mark.parametrize(
+    "samples, words",
+    [
+        (torch.zeros(1, 16, 8, 8), "latent_image has 16 channels but the translator works on 4: encode the picture"),
+        (torch.zeros(1, 4, 3, 8, 8), "latent_image is a video of 3 frames"),
+        (torch.zeros(1, 4, 8), "latent_image has 3 dimensions"),
+        (torch.full((1, 4, 8, 8), torch.nan), "latent_image holds NaN or infinite values"),
+    ],
+    ids=["channels", "video", "dimensions", "NaN"],
+)
+def test_latents_it_cannot_take_are_refused(samples: Tensor, words: str):
+    name = kept(translator(EPS))
+    with pytest.raises(ValueError) as refusal:
+        applied({"samples": samples}, f"{name}: dog")
+    assert str(refusal.value).startswith(words)
+
+
+# Training
+
+
+def several(*conditionings: Conditioning) -> Conditioning:
+    """One CONDITIONING with a row for each."""
+    rows = [entry for ((entry, _),) in conditionings]
+    pooled = [options["pooled_output"] for ((_, options),) in conditionings]
+    return [[torch.cat(rows), {"pooled_output": torch.cat(pooled)}]]
+
+
+def job(family: Family, model: Any = None) -> Job:
+    said = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
+    latents = list(picture(family, 8)["samples"])
+    return Job(model or tiny(family), latents, (8, 8), "a cat", TEXTS, said)
+
+
+RECIPE = Recipe(method="dds", steps=3, batch=4, learning_rate=1e-3, width=4, levels=1)
+
+
+def weights(made: Translator) -> dict[str, Tensor]:
+    return made.network.state_dict()
+
+
+def same(one: Translator, other: Translator) -> bool:
+    return all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
+
+
+@every_family
+@pytest.mark.parametrize("method", ["sds", "dds"])
+def test_is_trained_on_every_family_and_leaves_the_model_as_it_was(family: Family, method: str):
+    model, random_numbers = tiny(family), torch.get_rng_state()
+    with untouched(model.model):
+        made = trained(job(family), replace(RECIPE, method=method))
+    assert torch.equal(torch.get_rng_state(), random_numbers)
+    about = made.about
+    assert (about.family, about.channels, about.source) == (host.family(model), family.shape[0], "a cat")
+    assert (about.targets, about.texts) == (tuple(TEXTS), tuple(TEXTS.values()))
+    assert (about.method, about.guidance_scale, about.steps) == (method, 15.0, 3)
+    assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
+    assert made.network.last.weight.any()
+    assert applied(picture(family, 2), f"{kept(made)}: bear").isfinite().all()
+
+
+def test_a_step_asks_the_model_once_for_all_targets():
+    calls = Calls()
+    trained(job(EPS, calls.watch(tiny(EPS))), RECIPE)
+    assert calls.batches == [16] * 3 and calls.runs == 1  # 4 pictures, dds's four answers
+
+
+def test_each_picture_is_held_against_the_text_of_its_target():
+    """The rows that the model sees of the target texts are theirs in turn."""
+    seen: list[Tensor] = []
+
+    def listen(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        seen.append(arguments["c"]["c_crossattn"].clone())
+        return ask(apply_model, arguments)
+
+    trained(job(EPS, wrapped(tiny(EPS), listen)), replace(RECIPE, method="sds", steps=1))
+    dog, bear = text(1)[0][0][0], text(5)[0][0][0]
+    (rows,) = seen
+    told = [next(name for name, row in {"dog": dog, "bear": bear, "": NEGATIVE[0][0][0]}.items()
+                 if torch.equal(row, each)) for each in rows]  # fmt: skip
+    assert sorted(told) == [""] * 4 + ["bear"] * 2 + ["dog"] * 2
+    assert [name for name in told if name] == ["dog", "bear"] * 2
+
+
+def test_the_seed_decides_every_bit():
+    first, again, other = (trained(job(EPS), replace(RECIPE, seed=seed)) for seed in (1, 1, 2))
+    assert same(first, again) and not same(first, other)
+
+
+def test_goes_on_from_a_translator_without_changing_it():
+    first = trained(job(EPS), RECIPE)
+    copied = {name: tensor.clone() for name, tensor in weights(first).items()}
+    further = trained(job(EPS), RECIPE, start=first)
+    assert further.about.steps == 6 and not same(first, further)
+    assert all(torch.equal(tensor, copied[name]) for name, tensor in weights(first).items())
+
+
+def test_what_was_trained_when_it_is_interrupted_is_kept():
+    left = [2]
+
+    def stop(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return ask(apply_model, arguments)
+
+    made = trained(job(EPS, wrapped(tiny(EPS), stop)), RECIPE)
+    assert made.about.steps == 2 and made.network.last.weight.any()
+
+
+def test_a_gradient_that_is_not_finite_is_said():
+    def broken(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        return torch.full_like(ask(apply_model, arguments), torch.nan)
+
+    with pytest.raises(ValueError, match="became NaN or infinite at step 1: lower the learning rate or the guidance"):
+        trained(job(EPS, wrapped(tiny(EPS), broken)), RECIPE)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    with pytest.raises(ValueError, match="A batch of 5 cannot hold each of 2 targets equally often"):
+        trained(job(EPS), replace(RECIPE, batch=5))
