@@ -29,7 +29,7 @@ STEPS, GUIDANCE, BATCH, CFG = 200, 7.5, 32, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
 POSTERIORS = ("official", "as printed", "exact")
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
-DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 Work = tuple[Any, Any, Any, dict]
 """Target, source and empty CONDITIONING, and the source LATENT of a batch."""

@@ -165,7 +165,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     for name, row in results.items():
         values = " | ".join(f"{row[c]:.2f}" if c in row else "" for c in columns)
         lines.append(f"| {name} | {values} | {PUBLISHED.get(name, '')} |")
-    return "\n".join(lines) + "\n"
+    note = "Seconds a picture are as they came, beside other work; `distillation_cost` compares them in pairs."
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def main() -> None:

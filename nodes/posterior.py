@@ -19,6 +19,10 @@ POSTERIORS: tuple[Posterior, ...] = ("official", "as printed", "exact")
 PUBLISHED = Settings(guidance_scale=100.0, steps=200, optimizer="adam", weighting="uniform")
 """Guidance and times of the authors' code; steps and optimiser are ours, as it has no pictures, only 3D and SVG."""
 
+IDENTITY_WEIGHT = 2.0
+"""Keeps most of what is not edited without fewer edits that succeed, at the published guidance, on the small reference
+model (benchmarks/results/posterior_front.md). 1 is published."""
+
 
 class PosteriorLatentMatch(io.ComfyNode):
     """PDS, eq. 14, as a node."""
@@ -59,11 +63,12 @@ class PosteriorLatentMatch(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "identity_weight",
-                    default=1.0,
+                    default=IDENTITY_WEIGHT,
                     min=0.0,
                     max=1e3,
                     step=0.05,
-                    tooltip="How strongly the picture is held to its source: 1 as published, 0 not at all.",
+                    tooltip="How strongly the picture is held to its source: 1 as published, 0 not at all. 2 is for "
+                    "guidance 100; lower it with the guidance, to 0.5 at 7.5.",
                 ),
             ],
             outputs=[

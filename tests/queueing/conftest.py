@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ INVERT: Prompt = {
     "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
 }
 PICTURES = 40
+
+
+@pytest.fixture(scope="session")
+def info(server: ComfyServer) -> dict[str, Any]:
+    """What the server says about its nodes."""
+    return server.client.object_info()
 
 
 @pytest.fixture

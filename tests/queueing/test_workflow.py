@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from queueing.errors import QueueingError
 from queueing.workflow import Workflow, to_api
@@ -16,11 +15,6 @@ TEMPLATE = CHECKOUT / "workflows" / "vectorise.json"
 PICTURE, OPTIMIZER, DRAWING = 1, 2, 3
 
 Saved = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def info(server) -> dict[str, Any]:
-    return ComfyClient(server.url).object_info()
 
 
 @pytest.fixture
@@ -92,12 +86,6 @@ def test_titles_are_kept(saved: Saved, info: dict[str, Any]):
 def test_node_of_another_version_is_refused(saved: Saved, info: dict[str, Any]):
     saved["nodes"][0]["widgets_values"] += [1, 2]
     with pytest.raises(QueueingError, match=r"Node 1 \(LoadImage\) has 4 values, more than the server's node takes"):
-        to_api(saved, info)
-
-
-def test_subgraphs_are_refused_with_the_way_out(saved: Saved, info: dict[str, Any]):
-    saved["definitions"] = {"subgraphs": [{"id": "x"}]}
-    with pytest.raises(QueueingError, match=r"has subgraphs.*Export \(API\)"):
         to_api(saved, info)
 
 

@@ -6,9 +6,10 @@
     python tools/queue.py inpaint_two_texts --image 2=left.png --image 3=right.png
     python tools/queue.py edit --image pictures/ --ray --server gpu1:8188 --server gpu2:8188
 
---set changes an input of a node, which is named by its id, its class or its title. --image puts a picture into the
-node that loads one (or a drawing into Load SVG); each of several pictures, or of those in a folder, is a job of its
-own. Servers share the jobs; if one goes away, the others take over.
+--set changes an input of a node, which is named by its id, its class or its title; the id of a node in a subgraph is
+that of the subgraph's node and its own, 12:3. --image puts a picture into the node that loads one (or a drawing into
+Load SVG); each of several pictures, or of those in a folder, is a job of its own. Servers share the jobs; if one goes
+away, the others take over.
 
 Results, named after their picture, and manifest.jsonl go to --output. The same command again does only what is not yet
 done, also after Ctrl-C or a crash, and tries again what failed.

@@ -1,0 +1,168 @@
+"""Who is connected to whom in a workflow, once everything that only the front end knows is taken out.
+
+Servers run nodes that are connected to each other. They know nothing of reroutes and notes, of primitive, muted and
+bypassed nodes, and of subgraphs: a node in one has as its id the ids of the instances around it and its own, "12:3".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import QueueingError
+from .saved import INPUTS, OUTPUTS, Saved, Subgraphs, links_of, promoted_values
+
+_NOTES = ("Note", "MarkdownNote")
+_REROUTE, _PRIMITIVE = "Reroute", "PrimitiveNode"
+_PRIMITIVE_WIDGET = "value"
+_MUTED, _BYPASSED = 2, 4
+_ANY = {"", "*", "0"}
+
+Brought = tuple[Any] | None
+"""What a prompt has for an input that is connected, in a tuple: [node id, output] or a value. None for nothing."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A node that the server has to run, with the values of its inputs that do not stand in the node itself.
+
+    ``promoted`` are those that the instance of its subgraph has for its widgets, ``connected`` come by links.
+    """
+
+    node_id: str
+    node: Saved
+    promoted: dict[str, Any]
+    connected: dict[str, Any]
+
+
+class Graph:
+    """The nodes of the page."""
+
+    lineage: tuple[str, ...] = ()
+    """The subgraphs that it lies in, from the outermost."""
+
+    def __init__(self, saved: Saved, subgraphs: Subgraphs):
+        self.nodes = {str(node["id"]): node for node in saved["nodes"]}
+        self._links = links_of(saved)
+        self._instances = {
+            node_id: Instance(self, node_id, subgraphs)
+            for node_id, node in self.nodes.items()
+            if node["type"] in subgraphs
+        }
+
+    def running(self) -> Iterator[Running]:
+        """The nodes that the server has to run."""
+        for node_id, node in self.nodes.items():
+            if node["type"] in (*_NOTES, _REROUTE, _PRIMITIVE) or _mode(node) in (_MUTED, _BYPASSED):
+                continue
+            if node_id in self._instances:
+                yield from self._instances[node_id].running()
+            else:
+                arriving = {slot["name"]: self.brought(slot) for slot in node.get("inputs", [])}
+                connected = {name: brought[0] for name, brought in arriving.items() if brought}
+                yield Running(self.path(node_id), node, self.promoted(node_id), connected)
+
+    def path(self, node_id: str) -> str:
+        """A node's id in the prompt."""
+        return node_id
+
+    def promoted(self, node_id: str) -> dict[str, Any]:
+        """The values that stand outside of this graph for widgets of a node in it."""
+        return {}
+
+    def brought(self, slot: Saved, kind: str | None = None) -> Brought:
+        """What a link brings to an input, which takes ``kind`` or what itself says."""
+        if slot.get("link") is None:
+            return None
+        link = self._links[slot["link"]]
+        if link.origin == INPUTS:
+            return self._handed_in(link.output)
+        return self._sent(link.origin, link.output, slot["type"] if kind is None else kind)
+
+    def _handed_in(self, index: int) -> Brought:
+        raise LookupError(f"link from input {index} of a subgraph outside of one")
+
+    def _sent(self, node_id: str, output: int, kind: str) -> Brought:
+        """What leaves an output towards an input that takes ``kind``."""
+        node = self.nodes[node_id]
+        if node["type"] == _PRIMITIVE:
+            return (self.promoted(node_id).get(_PRIMITIVE_WIDGET, node["widgets_values"][0]),)
+        if _mode(node) == _MUTED:
+            return None
+        if _mode(node) == _BYPASSED:
+            slot = _passed_through(self._slots(node_id), output, node["outputs"][output]["type"], kind)
+            return self.brought(slot) if slot else None
+        if node["type"] == _REROUTE:
+            return self.brought(node["inputs"][0], kind)
+        if node_id in self._instances:
+            return self._instances[node_id].handed_out(output, kind)
+        return ([self.path(node_id), output],)
+
+    def _slots(self, node_id: str) -> list[Saved]:
+        """The inputs of a node."""
+        instance = self._instances.get(node_id)
+        return instance.slots() if instance else self.nodes[node_id].get("inputs", [])
+
+
+class Instance(Graph):
+    """The nodes of one instance of a subgraph, which is a node of the ``outer`` graph."""
+
+    def __init__(self, outer: Graph, node_id: str, subgraphs: Subgraphs):
+        self._outer, self._id, self._node = outer, node_id, outer.nodes[node_id]
+        definition = subgraphs[self._node["type"]]
+        self.lineage = (*outer.lineage, self._node["type"])
+        if self._node["type"] in outer.lineage:
+            raise QueueingError(
+                f"The subgraph '{definition['name']}' contains itself. Remove node {outer.path(node_id)} in ComfyUI."
+            )
+        super().__init__(definition, subgraphs)
+        self._inputs: list[Saved] = definition["inputs"]
+        self._input_values, self._widget_values = promoted_values(self._node, definition)
+
+    def path(self, node_id: str) -> str:
+        return f"{self._outer.path(self._id)}:{node_id}"
+
+    def promoted(self, node_id: str) -> dict[str, Any]:
+        return self._widget_values.get(node_id, {})
+
+    def slots(self) -> list[Saved]:
+        """The inputs of the instance. Files may leave out those that show a widget and have no link."""
+        by_name = {slot["name"]: slot for slot in self._node.get("inputs", [])}
+        return [by_name.get(each["name"], each) for each in self._inputs]
+
+    def handed_out(self, output: int, kind: str) -> Brought:
+        """What leaves an output of the subgraph."""
+        for link in self._links.values():
+            if (link.target, link.slot) == (OUTPUTS, output):
+                inside = link.origin != INPUTS
+                return self._sent(link.origin, link.output, kind) if inside else self._handed_in(link.output)
+        return None
+
+    def _handed_in(self, index: int) -> Brought:
+        """What the link to an input of the subgraph brings, or the value that the instance shows for it."""
+        slot = self.slots()[index]
+        if slot.get("link") is not None:
+            return self._outer.brought(slot)
+        values = self._input_values | self._outer.promoted(self._id)
+        return (values[slot["name"]],) if slot["name"] in values else None
+
+
+def _mode(node: Saved) -> int:
+    return node.get("mode", 0)
+
+
+def _passed_through(slots: Sequence[Saved], output: int, own: str, kind: str) -> Saved | None:
+    """The input that a bypassed node hands on for an output of its ``own`` type: in the same place or the first."""
+    opposite = slots[output : output + 1]
+    if str(kind) in _ANY:
+        return next(iter([*opposite, *slots]), None)
+    fitting = [slot for slot in slots if _fits(slot["type"], own) and _fits(slot["type"], kind)]
+    exact = [slot for slot in slots if slot["type"] == kind]
+    return next(iter([*(slot for slot in opposite if slot in fitting), *exact, *fitting]), None)
+
+
+def _fits(one: str, other: str) -> bool:
+    """Whether types, of which some are lists with commas, may be connected."""
+    ones, others = (set(str(each).lower().split(",")) for each in (one, other))
+    return bool(ones & others or (ones | others) & _ANY)
