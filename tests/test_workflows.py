@@ -33,7 +33,6 @@ CHOSEN_BY_THE_USER = {
     ("DSSVGOptimizer", "canvas_size"),
     ("DSManifoldCorrectiveLoad", "name"),
     ("DSManifoldCorrectiveTrain", "patch_size"),
-    ("DSTranslatorApply", "translation"),
 }
 
 
