@@ -108,6 +108,7 @@ def plot(points: list[Point], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, panel = plt.subplots(figsize=(8, 5.5))
+    panel.set_prop_cycle(color=[plt.get_cmap("tab20")(i) for i in range(20)])
     for method in dict.fromkeys(p.method for p in points):
         chosen = [p for p in points if p.method == method]
         panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker="o", markersize=4, label=method)
