@@ -1,0 +1,64 @@
+"""`tools/queue.py` makes of workflow files the prompts that the page itself queues for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browser_page import Page
+from comfy_client import Prompt
+from queueing.workflow import to_api
+from saved_graphs import CASES
+
+pytestmark = pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the other makes the same prompts
+INSTANCES = "app.graph.nodes.filter((node) => node.subgraph)"
+
+
+def assert_same_prompt(page: Page, *files: dict[str, Any]) -> Prompt:
+    """What the page queues for its graph, which is also what we make of the file it saves, and of these ``files``."""
+    both, info = page.run("app.graphToPrompt()"), page.client.object_info()
+    for saved in (both["workflow"], *files):
+        assert comparable(to_api(saved, info)) == comparable(both["output"])
+    return both["output"]
+
+
+def comparable(prompt: Prompt) -> dict[str, Any]:
+    """Without what newer pages tell of nodes besides their title."""
+    return {
+        node_id: (node["class_type"], node["_meta"]["title"], node["inputs"]) for node_id, node in prompt.items()
+    }
+
+
+def select(page: Page, nodes: str) -> None:
+    page.run("(app.canvas.deselectAll(), true)")
+    page.run(f"(app.canvas.selectItems({nodes}), true)")
+
+
+def command(page: Page, name: str) -> None:
+    page.run(f"app.extensionManager.command.execute('{name}')")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_graphs_of_the_other_tests(name: str, page: Page):
+    saved = CASES[name]()
+    page.run("app.loadGraphData(value)", saved)
+    assert_same_prompt(page, saved)
+
+
+def test_subgraphs_that_a_user_makes(page: Page):
+    """Two texts in a subgraph, that and the sampler in another, a copy of which is then bypassed."""
+    page.open_template("edit")
+    nodes = len(assert_same_prompt(page))
+    select(page, "app.graph.nodes.filter((node) => node.type === 'CLIPTextEncode')")
+    command(page, "Comfy.Graph.ConvertToSubgraph")
+    select(page, f"[...{INSTANCES}, ...app.graph.nodes.filter((node) => node.type === 'DSProximalDreamSampler')]")
+    command(page, "Comfy.Graph.ConvertToSubgraph")
+    prompt = assert_same_prompt(page)
+    assert len(prompt) == nodes
+    assert sorted(node_id.count(":") for node_id in prompt)[-3:] == [1, 2, 2]
+
+    page.run("(app.canvas.copyToClipboard(), app.canvas.pasteFromClipboard(), true)")
+    assert len(assert_same_prompt(page)) == nodes + 3
+    command(page, "Comfy.Canvas.ToggleSelectedNodes.Bypass")
+    assert 4 in page.run(f"{INSTANCES}.map((node) => node.mode)")
+    assert_same_prompt(page)
