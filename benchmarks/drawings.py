@@ -7,7 +7,8 @@
   measurement together (DreamSampler, eq. 21), by the measurement alone, and by Proximal DreamSampler and then tracing.
 - edit: traced drawings of the reference world, each edited in one attribute, by SDS, DDS and PDS.
 
-Rows already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over.
+Rows already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over. The
+autoencoder computes in bfloat16.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Studio:
 
     def __init__(self, steps: int, count: int):
         self.reference, self.scorer = in_process.load(), in_process.load_scorer()
+        self.reference.narrow_autoencoder()
         host_access.import_svg()
         self.steps, self.count = steps, count
         self.nothing = self.reference.conditioning([""])

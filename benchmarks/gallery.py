@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import node, part
-from tools.reference import corrective, host_access, in_process, world
+from tools.reference import corrective, host_access, in_process, translator, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CELL, GAP, LINE = 192, 12, 44
@@ -139,6 +139,14 @@ def posterior_edit(reference: in_process.Reference) -> None:
     objective = match.execute(latent, source, target, nothing, 15.0, "official", 1.0).result[0]
     made = reference.distilled(target, nothing, latent, method="bridge", seed=0, steps=400, objective=objective)
     _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
+
+
+def translated(reference: in_process.Reference) -> None:
+    """The thumbnail of `translate`."""
+    picture = in_process.pictures([EXAMPLES[4].scene])
+    latent, learned = reference.latent(picture), part("nodes.host").TRANSLATORS.read_file(translator.TRANSLATOR)
+    made = {"samples": learned(latent["samples"], "star")}
+    _save(thumbnail(picture[0], reference.decoded(made)[0]), "translate")
 
 
 BLURRED_AT = 0.7
@@ -327,6 +335,7 @@ DRAWINGS = {
     "painting_to_real": painting_to_real,
     "posterior_edit": posterior_edit,
     "correctives": correctives,
+    "translated": translated,
     "restorations": restorations,
     "drawings": drawings,
 }

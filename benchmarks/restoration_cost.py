@@ -4,7 +4,8 @@
 
 Model and autoencoder are of Stable Diffusion 1.5's kind with random weights, the autoencoder in full size.
 
-- A data step (fitted estimate and text) over one call of the model with a batch of 2, one decode and one encode.
+- A data step (fitted estimate and text) over one call of the model with a batch of 2, one decode and one encode, for
+  128 x 128 pixels: of more, the networks take a larger part.
 - Conjugate gradients for 512 x 512 pixels, as a share of a data step at that size.
 - A gradient step (DPS) over the plain forward and backward pass of denoiser and decoder.
 
@@ -121,7 +122,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    bench = Bench(32)
+    bench = Bench(16)
     figures: dict[str, Any] = {"parameters": parameters(bench.model)}
     with torch.inference_mode():
         figures["data step"] = paired(lambda: bench.restored("consistency only", 1.0), bench.evaluated, arguments.pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -48,8 +49,13 @@ class Measurement:
         return replace(self, operator=self.operator.of_item(index), y=self.y[index % len(self.y)][None])
 
     def projected(self, pictures: Tensor) -> Tensor:
-        """Pictures that explain the measurement as well as its noise allows, near the given ones (B, 3, H, W)."""
-        weight = (max(self.noise_std, QUANTISATION) / DECODED_ERROR) ** 2
+        """Pictures that explain the measurement as well as its noise allows, near the given ones (B, 3, H, W).
+
+        What decoders get wrong is smooth: the mean of a block of pixels is as far off as each of them. So where A makes
+        n numbers of N, `DECODED_ERROR` is that of each of the n.
+        """
+        numbers, seen = (math.prod(shape) for shape in (self.operator.picture_shape, self.operator.measurement_shape))
+        weight = (max(self.noise_std, QUANTISATION) / DECODED_ERROR) ** 2 * seen / numbers
         return self.operator.projected(self.y, pictures, weight).clamp(-1, 1)
 
     def distance(self, pictures: Tensor) -> Tensor:

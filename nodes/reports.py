@@ -29,7 +29,7 @@ class Curve:
 
     def note(self, step: Step) -> None:
         """Add a step."""
-        norm = step.gradient_norm.double()
+        norm = step.gradient_norm.cpu().double()
         values = (step.index, step.t.tolist(), norm.tolist(), (0.5 * norm.square()).tolist())
         for name, value in zip(MEASURES, values):
             self.whole[name].append(value)

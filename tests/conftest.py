@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton's kernels run without a GPU too; it wants to know when it is imported
 sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
 
-from comfy_client import ComfyClient, ComfyServer  # noqa: E402
+from comfy_client import ComfyClient  # noqa: E402
+from comfy_server import ComfyServer  # noqa: E402
 from devhost import Host, locate  # noqa: E402
 from pack import load_pack  # noqa: E402
 
@@ -28,6 +30,26 @@ if locate().comfyui.is_dir():  # the tests of the pure parts also run without a 
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
 load_pack()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """On models as small as the tests', threads cost more than they bring, most of all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of ComfyUI's ``output``, ``user`` and ``models`` in this process, which do not exist yet."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,17 @@ def assert_differs(actual: Tensor, other: Tensor, share: float = 0.01) -> None:
     assert ((actual - other).std() / other.std()).item() > share
 
 
+def same(first: Any, second: Any) -> bool:
+    """Deep equality of what sockets carry, tensors by value."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
 class Draws:
     """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip promises."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from comfy_client import ComfyServer
+from comfy_server import ComfyServer
 from PIL import Image
 
 Popen = subprocess.Popen[str]

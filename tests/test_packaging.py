@@ -12,10 +12,12 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_client import ComfyClient, ComfyServer
+from comfy_client import ComfyClient
+from comfy_server import ComfyServer
 from devhost import CHECKOUT, Host
 from dreamsampler_pack import comfy_entrypoint
 from PIL import Image
@@ -100,13 +102,19 @@ def archive() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def published(archive: set[str], host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyClient]:
-    """A ComfyUI whose only pack is the archive, unpacked."""
-    base = tmp_path_factory.mktemp("published")
+def unpacked(archive: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive in the folder where the registry's clients unpack it."""
+    folder = tmp_path_factory.mktemp("published") / "custom_nodes" / NAME
     for name in archive:
-        place = base / "custom_nodes" / NAME / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CHECKOUT / name, place)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(unpacked: Path, host: Host) -> Iterator[ComfyClient]:
+    """A ComfyUI whose only pack is the archive."""
+    base = unpacked.parents[1]
     with ComfyServer(host.comfyui, base / "server", arguments=["--base-directory", str(base)]) as server:
         yield server.client
 
@@ -175,3 +183,12 @@ def test_the_archive_draws_the_packs_own_icon(published: ComfyClient):
     (file,) = published.run(prompt).files(node_id="save")
     drawn = np.asarray(Image.open(BytesIO(published.fetch(file))).convert("RGB"), np.float64) / 255
     assert np.abs(drawn - render(icon.read_text("utf-8"))[..., :3]).mean() < SAME
+
+
+def test_the_archive_has_the_queue(published: ComfyClient, unpacked: Path, tmp_path: Path):
+    command = [sys.executable, unpacked / "tools" / "queue.py", "vectorise", "--set", "DSSVGOptimizer.paths=4"]
+    command += ["--image", CHECKOUT / "tools" / "assets" / "sample.png", "--server", published.url]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = [tmp_path / line for line in done.stdout.splitlines()]
+    assert ".svg" in {path.suffix for path in results} and all(path.stat().st_size for path in results)

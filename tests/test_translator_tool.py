@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import folder_paths
@@ -19,21 +18,13 @@ from tools.reference.export import CHECKPOINT
 from tools.reference.translator import scenes
 
 TARGETS = ["--target", "star=a star", "--target", "heart=a heart"]
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def reference() -> in_process.Reference:
     """Loaded once, after which the host knows the reference model's shape."""
     return in_process.load()
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path) -> Iterator[Path]:
-    """The host's output folder, empty."""
-    before = folder_paths.get_output_directory()
-    folder_paths.set_output_directory(str(tmp_path / "output"))
-    yield tmp_path
-    folder_paths.set_output_directory(before)
 
 
 @pytest.fixture
@@ -72,9 +63,9 @@ def test_makes_a_translator_that_the_node_applies(
     assert made["samples"].isfinite().all() and not torch.equal(made["samples"], latent["samples"])
 
 
-def test_goes_on_from_a_file_and_never_replaces_one(circles: Path, own_folder: Path):
+def test_goes_on_from_a_file_and_never_replaces_one(circles: Path, own_folders: Path):
     assert translator.main(told(circles, *TARGETS, *SMALL, "sds")) == 0
-    first = own_folder / "output" / "dreamsampler_translators" / "shapes.safetensors"
+    first = own_folders / "output" / "dreamsampler_translators" / "shapes.safetensors"
     assert translator.main(told(circles, *TARGETS, *SMALL, "sds", "--start", str(first))) == 0
     assert host.TRANSLATORS.read("shapes.safetensors").about.steps == 2
     assert host.TRANSLATORS.read("shapes_2.safetensors").about.steps == 4

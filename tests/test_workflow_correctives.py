@@ -1,4 +1,5 @@
-"""The workflows of LMC-SDS on a real server: a corrective trained from a folder, and pictures edited with one."""
+"""The workflows of LMC-SDS on a real server: a corrective trained from a folder, and pictures edited with one, or by a
+translator that was trained with one."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from comfy_client import ComfyClient, ComfyServer, PromptRefused, find_node
+from comfy_client import ComfyClient, PromptRefused, find_node
+from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from dreamsampler_pack.guidance.corrective.storage import decoded
 from PIL import Image
@@ -77,3 +79,15 @@ def test_a_name_that_cannot_be_saved_is_refused_before_training(name: str, clien
     prompt[find_node(prompt, "Save Manifold Corrective")]["inputs"]["name"] = name
     with pytest.raises(PromptRefused, match="leads out of ComfyUI's folder|has no name to be saved by"):
         client.run(prompt)
+
+
+def test_a_translator_makes_a_star_of_a_circle(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("circle", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
+    prompt = json.loads((PROMPTS / "translate.json").read_text("utf-8"))
+    source = client.upload_image(stored(scene, tmp_path / "circle.png"))
+    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = source
+
+    made = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
+
+    (seen,) = in_process.load_scorer().read(made)
+    assert (seen["colour"], seen["shape"], seen["background"], seen["pattern"]) == ("red", "star", "white", "plain")

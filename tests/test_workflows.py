@@ -33,6 +33,7 @@ CHOSEN_BY_THE_USER = {
     ("DSSVGOptimizer", "canvas_size"),
     ("DSManifoldCorrectiveLoad", "name"),
     ("DSManifoldCorrectiveTrain", "patch_size"),
+    ("DSTranslatorApply", "translation"),
 }
 
 

@@ -20,6 +20,7 @@ import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
+import pytest
 import torch
 from comfy.model_base import ModelType
 from dreamsampler_pack.guidance.measurement import Measurement
@@ -362,6 +363,24 @@ class Calls:
         watched.set_model_unet_function_wrapper(call)
         watched.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, begin)
         return watched
+
+
+def refused(run: Callable[..., Any], family: Family, options: dict[str, Any], words: str, good: dict[str, Any]) -> str:
+    """What a node says that refuses a picture of a family and these options, with these words and before any work.
+
+    With the options `good` instead it does the work. The option "patch" changes the MODEL.
+    """
+    calls, options = Calls(), {"latent": picture(family), **options}
+    model = calls.watch(tiny(family))
+    if "patch" in options:
+        model = options.pop("patch")(model)
+    with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
+        run(model, **options)
+    assert (calls.runs, calls.batches) == (0, [])
+    made = run(calls.watch(tiny(family)), picture(family), **good)[0]
+    assert made["samples"].isfinite().all()
+    assert calls.runs == 1 and calls.batches
+    return str(refusal.value)
 
 
 ApplyModel = Callable[..., Tensor]

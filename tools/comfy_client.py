@@ -1,9 +1,9 @@
-"""A small client of ComfyUI's HTTP API, and a private server to use it on.
+"""A small client of ComfyUI's HTTP API.
 
-    with ComfyServer(comfyui, workdir) as server:
-        server.client.upload_image(Path("photo.png"))
-        result = server.client.run(prompt, on_progress=show)
-        picture = server.client.fetch(result.files("images")[0])
+    client = ComfyClient("http://127.0.0.1:8188")
+    client.upload_image(Path("photo.png"))
+    result = client.run(prompt, on_progress=show)
+    picture = client.fetch(result.files("images")[0])
 
 Prompts are in API format: a dict of node id to ``{"class_type", "inputs", "_meta": {"title"}}``.
 """
@@ -13,32 +13,23 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Prompt = dict[str, dict[str, Any]]
 
 _REQUEST_SECONDS = 60
 _SILENCE_SECONDS = 5
 """How long to listen before asking whether the prompt is still there."""
-_LOG_TAIL_LINES = 25
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A server is on this machine or near it: a proxy set for the internet must not be asked."""
 
@@ -278,97 +269,3 @@ def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode() + content
     return body + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
-
-
-class ComfyServer:
-    """A server process of its own: a free port, its own input, output, temp and user folders under ``workdir``.
-
-    A context manager: entering waits until the server answers, leaving always ends the process. ``comfyui`` is the
-    folder of its ``main.py``; it runs on the interpreter of this process.
-    """
-
-    def __init__(self, comfyui: Path, workdir: Path, *, arguments: Sequence[str] = (), ready_seconds: float = 180):
-        self.workdir = workdir
-        self.port = _free_port()
-        self.client = ComfyClient(f"http://127.0.0.1:{self.port}")
-        self._command = [sys.executable, str(comfyui / "main.py"), *self._options(), *arguments]
-        self._ready_seconds = ready_seconds
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return self.client.url
-
-    @property
-    def log(self) -> Path:
-        """What the server printed."""
-        return self.workdir / "server.log"
-
-    def __enter__(self) -> Self:
-        for folder in self._folders().values():
-            folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            self._wait_until_ready(self._process)
-        except BaseException:  # also Ctrl-C: no server may stay behind
-            self._stop(self._process)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._process:
-            self._stop(self._process)
-
-    def wait(self) -> None:
-        """Block until the server ends by itself."""
-        if self._process:
-            self._process.wait()
-
-    def _folders(self) -> dict[str, Path]:
-        return {name: self.workdir / name for name in ("input", "output", "temp", "user")}
-
-    def _options(self) -> list[str]:
-        options = ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-api-nodes", "--disable-auto-launch"]
-        options += ["--database-url", f"sqlite:///{self.workdir / 'comfyui.db'}"]
-        for name, folder in self._folders().items():
-            options += [f"--{name}-directory", str(folder)]
-        return options if _has_cuda() else [*options, "--cpu"]
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self._ready_seconds
-        while not self.client.is_up():
-            if process.poll() is not None:
-                raise ServerFailed(f"ComfyUI ended with status {process.returncode} while starting.\n{self._tail()}")
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"ComfyUI did not answer within {self._ready_seconds:.0f} s.\n{self._tail()}")
-            time.sleep(0.2)
-
-    def _tail(self) -> str:
-        lines = self.log.read_text("utf-8", errors="replace").splitlines()
-        return "\n".join([f"The last lines of {self.log}:", *lines[-_LOG_TAIL_LINES:]])
-
-    @staticmethod
-    def _stop(process: subprocess.Popen[bytes]) -> None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _has_cuda() -> bool:
-    import torch  # only here: it takes seconds, and a client alone does not need it
-
-    return torch.cuda.is_available()

@@ -47,7 +47,8 @@ def main() -> int:
 
 def _run(host: Host, options: argparse.Namespace) -> int:
     """The demo itself, on the host's interpreter: only that one has aiohttp and Pillow, hence the late imports."""
-    from comfy_client import ComfyError, ComfyServer
+    from comfy_client import ComfyError
+    from comfy_server import ComfyServer
 
     print("Starting ComfyUI ...", flush=True)
     try:

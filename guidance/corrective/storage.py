@@ -106,4 +106,3 @@ def _about(values: dict[str, Any]) -> About:
         str(about.family), str(about.base), int(about.channels), str(about.path), levels, (height, width),
         about.statistics, int(about.steps), float(about.loss),
     )  # fmt: skip
-

@@ -35,10 +35,11 @@ def coefficients(prior: Prior, t: Tensor, posterior: Posterior) -> Coefficients:
     sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be at least `LOWEST_TIME`. Flow models take the
     alpha_bar of equal signal-to-noise ratio.
     """
-    now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (t.double(), t.double() - STEP))
+    exact = t.cpu().double()  # in this order: not every device knows float64
+    now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (exact, exact - STEP))
     beta = 1 - now / before
     if posterior == "official":
-        before = prior.path.alpha_bar(prior.sigma_at(t.double() - 2 * STEP))
+        before = prior.path.alpha_bar(prior.sigma_at(exact - 2 * STEP))
     kept = now if posterior == "as printed" else 1 - beta
     gamma = before.sqrt() * beta / (1 - now)
     delta = kept.sqrt() * (1 - before) / (1 - now)

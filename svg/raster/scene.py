@@ -233,15 +233,20 @@ class _Builder:
         return torch.tensor(values, dtype=torch.bool, device=self.like.device)
 
 
+def _exact(values: Tensor) -> Tensor:
+    """In float64, for the numbers of a file; on the CPU, as not every device knows that type."""
+    return values.detach().cpu().double()
+
+
 class _Reader:
     """Walks the document a scene was made of, in the same order, and puts in the scene's own numbers."""
 
     def __init__(self, scene: Scene):
         scale, shift = scene.placement.a, torch.tensor(scene.placement[4:], dtype=torch.float64)
-        users = (scene.points.detach().double().cpu() - shift) / scale
+        users = (_exact(scene.points) - shift) / scale
         self.points = iter(users.tolist())
-        self.colors = iter(scene.colors.detach().double().cpu().clamp(0, 1).tolist())
-        self.widths = iter((scene.widths.detach().double().cpu() / scale).tolist())
+        self.colors = iter(_exact(scene.colors).clamp(0, 1).tolist())
+        self.widths = iter((_exact(scene.widths) / scale).tolist())
         self.gradients = iter(scene.gradients)
         self.source = scene.document
 
@@ -276,9 +281,9 @@ class _Reader:
 
     def gradient(self, paint: LinearGradient | RadialGradient) -> Paint:
         tensors = next(self.gradients)
-        numbers = tensors.geometry.detach().double().tolist()
-        colors = tensors.colors.detach().double().clamp(0, 1).tolist()
-        stops = tuple(Stop(o, Color(*c), a) for o, (*c, a) in zip(tensors.offsets.detach().double().tolist(), colors))
+        numbers = _exact(tensors.geometry).tolist()
+        colors = _exact(tensors.colors).clamp(0, 1).tolist()
+        stops = tuple(Stop(o, Color(*c), a) for o, (*c, a) in zip(_exact(tensors.offsets).tolist(), colors))
         if isinstance(paint, LinearGradient):
             return dataclasses.replace(paint, start=Point(*numbers[:2]), end=Point(*numbers[2:]), stops=stops)
         centre, focus = Point(*numbers[:2]), Point(*numbers[2:4])

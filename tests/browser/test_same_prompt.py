@@ -24,9 +24,7 @@ def assert_same_prompt(page: Page, *files: dict[str, Any]) -> Prompt:
 
 def comparable(prompt: Prompt) -> dict[str, Any]:
     """Without what newer pages tell of nodes besides their title."""
-    return {
-        node_id: (node["class_type"], node["_meta"]["title"], node["inputs"]) for node_id, node in prompt.items()
-    }
+    return {node_id: (node["class_type"], node["_meta"]["title"], node["inputs"]) for node_id, node in prompt.items()}
 
 
 def select(page: Page, nodes: str) -> None:

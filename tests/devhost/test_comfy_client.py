@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from comfy_client import (
     ComfyClient,
-    ComfyServer,
     ExecutionFailed,
     Progress,
     Prompt,
@@ -17,6 +16,7 @@ from comfy_client import (
     ServerFailed,
     find_node,
 )
+from comfy_server import ComfyServer
 from devhost import Host
 from devhost.links import CHECKPOINT
 from PIL import Image

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from devhost import CHECKOUT, Host
-from devhost.links import CHECKPOINT, COMPANION, CORRECTIVE, PACK, connect
+from devhost.links import CHECKPOINT, COMPANION, CORRECTIVE, PACK, TRANSLATOR, connect
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     (reference / "host_node").mkdir(parents=True)
     (reference / CHECKPOINT).write_bytes(b"first")
     (reference / CORRECTIVE).write_bytes(b"first")
+    (reference / TRANSLATOR).write_bytes(b"first")
     return tmp_path / "checkout"
 
 
@@ -34,6 +35,7 @@ def test_the_host_in_use_sees_this_checkout(host: Host):
     assert (custom_nodes / COMPANION / "__init__.py").is_file()
     assert (host.comfyui / "models" / "checkpoints" / CHECKPOINT).is_file()
     assert (host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE).is_file()
+    assert (host.comfyui / "models" / "dreamsampler_translators" / TRANSLATOR).is_file()
 
 
 def test_links_follow_the_checkout(other: Host, checkout: Path):

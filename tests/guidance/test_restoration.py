@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from dreamsampler_pack.guidance.denoiser import Denoiser
-from dreamsampler_pack.guidance.measurement import QUANTISATION, DataConsistency, Measurement
+from dreamsampler_pack.guidance.measurement import DECODED_ERROR, QUANTISATION, DataConsistency, Measurement
 from dreamsampler_pack.guidance.noise import SeededNoise
 from dreamsampler_pack.guidance.operators import (
     Colourisation,
@@ -280,6 +280,18 @@ def test_a_noisy_measurement_is_followed_less():
         measurement = Measurement(operator, operator.forward(truth), noise_std)
         distances.append(measurement.distance(measurement.projected(guess)).item())
     assert distances[0] == distances[1] < distances[2] < distances[3] < measurement.distance(guess).item()
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_smooth_error_is_mended_as_well_in_a_small_picture_as_in_a_blurred_one(factor: int):
+    """Of a decoder's error that is the same everywhere, as much stays as of each pixel's if each were measured."""
+    size = 8 * factor
+    truth = torch.linspace(-0.5, 0.5, size, dtype=torch.float64).expand(1, 3, size, size)
+    expected = 1 / (1 + (DECODED_ERROR / NOISE_STD) ** 2)
+    for operator in (SuperResolution(size, size, factor), GaussianBlur(size, size, 7, 1.5)):
+        measurement = Measurement(operator, operator.forward(truth), NOISE_STD)
+        left = measurement.distance(measurement.projected(truth + 0.05)) / measurement.distance(truth + 0.05)
+        assert left.item() == pytest.approx(expected, rel=0.1)
 
 
 # Posteriors in closed form

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import comfy.sd
-import folder_paths
 import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
@@ -50,17 +48,7 @@ from torch import Tensor
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 FOLDER = "dreamsampler_correctives"
 PHOTOS = [photo(16, size=32)]
-
-
-@pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path) -> Iterator[Path]:
-    """The host's output and user folders, empty."""
-    before = folder_paths.get_output_directory(), folder_paths.get_user_directory()
-    folder_paths.set_output_directory(str(tmp_path / "output"))
-    folder_paths.set_user_directory(str(tmp_path / "user"))
-    yield tmp_path
-    folder_paths.set_output_directory(before[0])
-    folder_paths.set_user_directory(before[1])
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 
 def weights(corrective: ManifoldCorrective) -> dict[str, Tensor]:

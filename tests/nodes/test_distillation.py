@@ -16,7 +16,7 @@ from dreamsampler_pack.guidance.objectives.base import Direction, Objective, Sam
 from dreamsampler_pack.guidance.prior import Prior
 from dreamsampler_pack.nodes.distillation import DistillationSampler
 from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook
+from host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook, same
 from tiny_models import (
     EPS,
     FAMILIES,
@@ -52,17 +52,6 @@ def empty(family: Family, count: int = 1) -> dict[str, Any]:
 def result(*args: Any, **options: Any) -> Tensor:
     """The latents that the node returns."""
     return distil(*args, **options)[0]["samples"]
-
-
-def same(first: Any, second: Any) -> bool:
-    """Deep equality of what sockets carry, tensors by value."""
-    if isinstance(first, Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
 
 
 @every_family

@@ -13,6 +13,7 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
+from host_oracle import same
 from tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, picture, text, tiny
 from torch import Tensor
 
@@ -24,17 +25,6 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 def spread(difference: Tensor, latent: Tensor) -> float:
     """The size of a difference relative to that of the latent."""
     return (difference.std() / latent.std()).item()
-
-
-def same(first: Any, second: Any) -> bool:
-    """Deep equality of what sockets carry, tensors by value."""
-    if isinstance(first, Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
 
 
 @every_family

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 import pytest
 import torch
 from dreamsampler_pack.guidance.translation.network import Architecture, initialised
@@ -38,15 +36,7 @@ from torch import Tensor
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 FOLDER = "dreamsampler_translators"
 TEXTS = {"dog": "a photo of a dog", "bear": "a photo of a bear"}
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path) -> Iterator[Path]:
-    """The host's output folder, empty."""
-    before = folder_paths.get_output_directory()
-    folder_paths.set_output_directory(str(tmp_path))
-    yield tmp_path
-    folder_paths.set_output_directory(before)
+pytestmark = pytest.mark.usefixtures("own_folders")
 
 
 def translator(family: Family, seed: int = 0) -> Translator:
@@ -122,11 +112,11 @@ def options() -> list[str]:
     return choice.options  # type: ignore[attr-defined]
 
 
-def test_every_target_of_every_file_is_listed(own_folder: Path, caplog: pytest.LogCaptureFixture):
+def test_every_target_of_every_file_is_listed(own_folders: Path, caplog: pytest.LogCaptureFixture):
     assert options() == []
     kept(translator(EPS), "a/cats")
     kept(translator(EPS), "birds: of prey")
-    own_folder.joinpath(FOLDER, "bad.safetensors").write_bytes(b"nothing")
+    own_folders.joinpath("output", FOLDER, "bad.safetensors").write_bytes(b"nothing")
     with caplog.at_level(logging.WARNING):
         listed = options()
     assert listed == [f"{name}: {target}" for name in ("a/cats.safetensors", "birds: of prey.safetensors")
@@ -153,19 +143,19 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("translation", REFUSED)
-def test_what_there_is_not_is_said_before_work_starts(translation: str, own_folder: Path):
+def test_what_there_is_not_is_said_before_work_starts(translation: str, own_folders: Path):
     name = kept(translator(EPS))
     assert name == "cats.safetensors"
-    own_folder.joinpath(FOLDER, "bad.safetensors").write_bytes(b"nothing")
-    host.shelf.write_tensors(own_folder / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
+    own_folders.joinpath("output", FOLDER, "bad.safetensors").write_bytes(b"nothing")
+    host.shelf.write_tensors(own_folders / "output" / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
     refusal = TranslatorApply.validate_inputs(translation)
     assert isinstance(refusal, str) and refusal.startswith(REFUSED[translation]) and refusal.endswith(".")
 
 
-def test_a_file_that_changes_is_another_input(own_folder: Path):
+def test_a_file_that_changes_is_another_input(own_folders: Path):
     name = kept(translator(EPS))
     before = TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0)
-    host.TRANSLATORS.write(own_folder / FOLDER / name, translator(EPS, seed=1))
+    host.TRANSLATORS.write(own_folders / "output" / FOLDER / name, translator(EPS, seed=1))
     assert TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0) != before
 
 

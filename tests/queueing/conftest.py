@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_client import ComfyServer, Prompt
+from comfy_client import Prompt
+from comfy_server import ComfyServer
 from devhost import CHECKOUT, Host
 from PIL import Image
 from queue_runs import Popen, Start

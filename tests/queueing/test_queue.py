@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from comfy_client import ComfyServer
+from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image
 from queue_runs import Popen, Start, assert_each_inverted_once, finish, kill, manifest, times

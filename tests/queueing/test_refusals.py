@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_client import ComfyServer
+from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from queueing.command_line import main
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_client import ComfyServer, Prompt
+from comfy_client import Prompt
+from comfy_server import ComfyServer
 from PIL import Image
 from queue_runs import Start, finish, pixels
 from queueing.errors import QueueingError

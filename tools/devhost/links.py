@@ -15,6 +15,7 @@ PACK = "comfyui-dreamsampler"
 COMPANION = "dreamsampler-reference-model"
 CHECKPOINT = "dreamsampler_reference.safetensors"
 CORRECTIVE = "dreamsampler_reference_corrective.safetensors"
+TRANSLATOR = "dreamsampler_reference_translator.safetensors"
 
 
 def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECKOUT) -> None:
@@ -26,6 +27,7 @@ def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECK
         custom_nodes / COMPANION: reference / "host_node",
         host.comfyui / "models" / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
         host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE: reference / CORRECTIVE,
+        host.comfyui / "models" / "dreamsampler_translators" / TRANSLATOR: reference / TRANSLATOR,
     }
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)

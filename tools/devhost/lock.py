@@ -10,20 +10,20 @@ from typing import IO
 
 
 @contextmanager
-def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for another process that holds it, or raising OSError instead."""
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``, waiting for another process that holds it."""
     with path.open("a+b") as file:
-        _acquire(file, wait)
+        _acquire(file)
         yield  # closing the file releases the lock
 
 
-def _acquire(file: IO[bytes], wait: bool) -> None:
+def _acquire(file: IO[bytes]) -> None:
     if os.name == "nt":
         import msvcrt
 
         file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX)

@@ -27,8 +27,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devhost import enter, is_inside, locate
-
 from .errors import QueueingError
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
 SERVER = "http://127.0.0.1:8188"
 OUTPUT = Path("queue_output")
-NEEDED = {"aiohttp": "aiohttp", "PIL": "Pillow", "tqdm": "tqdm"}
+NEEDED = {"aiohttp": "aiohttp", "filelock": "filelock", "PIL": "Pillow", "tqdm": "tqdm"}
 """Packages by the module they bring. ComfyUI has them all."""
 
 _DONE, _INCOMPLETE, _REFUSED, _STOPPED = 0, 1, 2, 130
@@ -46,9 +44,8 @@ _DONE, _INCOMPLETE, _REFUSED, _STOPPED = 0, 1, 2, 130
 def main() -> int:
     options = _parse_options()
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
-    if missing and locate().python.exists() and not is_inside(locate()):
-        enter(locate())
     if missing:
+        _enter_development_host()
         print(f"error: This Python has no {', '.join(missing)}. Run the command with ComfyUI's.", file=sys.stderr)
         return _REFUSED
     try:
@@ -62,6 +59,16 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\nStopped. What is done is in {options.output}; the same command goes on from there.", file=sys.stderr)
         return _STOPPED
+
+
+def _enter_development_host() -> None:
+    """Go on in the checkout's own ComfyUI, if there is one. The registry's archive of the pack has none."""
+    if find_spec("devhost") is None:
+        return
+    from devhost import enter, is_inside, locate
+
+    if locate().python.exists() and not is_inside(locate()):
+        enter(locate())
 
 
 def _parse_options() -> argparse.Namespace:

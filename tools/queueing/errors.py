@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+FEW = 20
+"""So many names are offered where none is like the one that was given."""
+
 
 class QueueingError(Exception):
     """What was asked for cannot be done; the message is a sentence that says what to change."""
@@ -15,5 +18,5 @@ def nearest(name: str, names: Iterable[str]) -> str:
     names = sorted(set(names))
     by_lower_case = {each.lower(): each for each in names}
     close = [by_lower_case[each] for each in get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]
-    offered = close or (names if len(names) <= 12 else [])
+    offered = close or (names if len(names) <= FEW else [])
     return f" {'Nearest' if close else 'There are'}: {', '.join(offered)}." if offered else ""

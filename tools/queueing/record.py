@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from devhost.lock import exclusive
+from filelock import FileLock, Timeout
 
 from .errors import QueueingError
 from .jobs import Job
@@ -101,8 +101,8 @@ def open_record(folder: Path) -> Iterator[Record]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(exclusive(folder / LOCK, wait=False))
-        except BlockingIOError:
+            stack.enter_context(FileLock(folder / LOCK, timeout=0))
+        except Timeout:
             raise QueueingError(f"Another run writes to {folder}. Wait for it, or choose another --output.") from None
         except OSError as error:
             raise QueueingError(f"Results cannot be written to {folder} ({error.strerror}).") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ class Reference:
     model: Any
     clip: Any
     vae: Any
+
+    def narrow_autoencoder(self) -> None:
+        """Let the autoencoder compute in bfloat16 from here on, as on most GPUs: on a CPU three times as fast."""
+        network = self.vae.first_stage_model.to(memory_format=torch.channels_last)
+        network.encode, network.decode = _in_bfloat16(network.encode), _in_bfloat16(network.decode)
 
     def conditioning(self, texts: list[str]) -> Any:
         """One CONDITIONING for a batch with a text for each item."""
@@ -102,6 +108,14 @@ def load(checkpoint: Path = CHECKPOINT) -> Reference:
 
     model, clip, vae, _ = comfy.sd.load_checkpoint_guess_config(str(checkpoint), output_vae=True, output_clip=True)
     return Reference(model, clip, vae)
+
+
+def _in_bfloat16(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def narrow(given: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return function(given).float()
+
+    return narrow
 
 
 def _register_model() -> None:
