@@ -1,9 +1,15 @@
-"""What a gradient step of DPS takes of memory with Stable Diffusion 1.5 at 512 x 512 in fp16, computed without a GPU.
+"""What steps with gradients take of memory with Stable Diffusion 1.5 at 512 x 512 in fp16, computed without a GPU.
 
     .host/venv/bin/python -m benchmarks.gradient_memory     writes benchmarks/results/gradient_memory.json
 
 The host's own model and autoencoder run on tensors without data, so the peak is that of what lives at the same time,
 as a GPU's caching allocator would see it before fragmentation: weights, activations and gradients.
+
+- KSampler: an answer for each of two texts, without gradients; everything else is to be read beside it.
+- Restoration: DPS's gradient through model and decoder, with activations kept, and recomputed in the backward pass.
+- Pictures through the encoder, as SVG Optimizer and Distillation Sampler with a `vae` have them: the model answers for
+  two texts while the encoder's activations wait for the gradient.
+- vsd: a training step of the LoRA on the model's attention.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ import argparse
 import json
 import logging
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,26 +78,77 @@ def weight(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
 
 
-def peak(side: int, recomputed: bool) -> dict[str, float]:
-    """GiB of weights and of the rest at the peak of one gradient step."""
-    import comfy.ldm.models.autoencoder
+class Machine:
+    """Stable Diffusion 1.5 and its autoencoder as the pack uses them: fp16, and float32."""
 
-    checkpointed = part("nodes.host.checkpoints").checkpointed
-    with FakeTensorMode(allow_non_fake_inputs=True), ExitStack() as stack:
-        model = stable_diffusion(320, torch.float16).get_model({}, "", device="cpu")
-        vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4).requires_grad_(False)
-        model.diffusion_model.requires_grad_(False)
-        if recomputed:
-            stack.enter_context(checkpointed(model.diffusion_model))
-            stack.enter_context(checkpointed(vae))
-        living = stack.enter_context(Living(model, vae))
-        x = torch.randn(1, 4, side // 8, side // 8, requires_grad=True)
-        text, y = torch.randn(1, 77, 768, dtype=torch.float16), torch.randn(1, 3, side, side)
-        z0_hat = model.apply_model(x, torch.full((1,), 2.0), c_crossattn=text)
-        distance = (vae.decode(z0_hat) - y).flatten(1).norm(dim=1).sum()
+    def __init__(self, side: int):
+        import comfy.ldm.models.autoencoder
+
+        self.model = stable_diffusion(320, torch.float16).get_model({}, "", device="cpu")
+        self.vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4).requires_grad_(False)
+        self.model.diffusion_model.requires_grad_(False)
+        self.picture, self.latent = (1, 3, side, side), (1, 4, side // 8, side // 8)
+
+    def z0_hat(self, x: Tensor) -> Tensor:
+        """The model's clean estimates of latents (B, 4, h, w), each with a text of its own."""
+        text = torch.randn(len(x), 77, 768, dtype=torch.float16)
+        return self.model.apply_model(x, torch.full((len(x),), 2.0), c_crossattn=text)
+
+    @torch.no_grad()
+    def sampled(self) -> None:
+        """What KSampler asks in a step."""
+        self.z0_hat(torch.randn(self.latent).repeat(2, 1, 1, 1))
+
+    def kept(self) -> None:
+        """DPS's gradient."""
+        x, y = torch.randn(self.latent, requires_grad=True), torch.randn(self.picture)
+        distance = (self.vae.decode(self.z0_hat(x)) - y).flatten(1).norm(dim=1).sum()
         torch.autograd.grad(distance, x)
-        weights = weight(model.diffusion_model) + weight(vae)
-        return {"weights": weights / GIB, "step": living.peak / GIB, "total": (weights + living.peak) / GIB}
+
+    def recomputed(self) -> None:
+        """DPS's gradient where memory is short."""
+        checkpointed = part("nodes.host.checkpoints").checkpointed
+        with checkpointed(self.model.diffusion_model), checkpointed(self.vae):
+            self.kept()
+
+    def encoder(self) -> None:
+        """A distillation gradient down to pixels."""
+        pixels = torch.randn(self.picture, requires_grad=True)
+        z0 = self.vae.encode(pixels)
+        with torch.no_grad():
+            null, target = self.z0_hat(torch.cat([z0, z0])).chunk(2)
+        torch.autograd.grad(z0, pixels, null - target)
+
+    def vsd(self) -> None:
+        """A step of the LoRA's training."""
+        lora = part("nodes.host.lora")
+        rank = part("guidance.methods").METHODS["vsd"].settings.lora_rank
+        layers = lora.attention_layers(self.model.diffusion_model)
+        additions = [(layer, lora.LowRank(layer, rank, torch.Generator())) for layer in layers]
+        for layer, addition in additions:
+            layer.register_forward_hook(addition)
+        loss = (self.z0_hat(torch.randn(self.latent)) - torch.randn(self.latent)).square().mean()
+        torch.autograd.grad(loss, [matrix for _, each in additions for matrix in (each.down, each.up)])
+
+
+STEPS: dict[str, Callable[[Machine], None]] = {
+    "KSampler": Machine.sampled,
+    "restoration, kept": Machine.kept,
+    "restoration, recomputed": Machine.recomputed,
+    "pictures through the encoder": Machine.encoder,
+    "vsd": Machine.vsd,
+}
+
+
+def peak(side: int, step: Callable[[Machine], None]) -> dict[str, float]:
+    """GiB of weights and of the rest at the peak of one step."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        machine = Machine(side)
+        networks = machine.model.diffusion_model, machine.vae
+        with Living(machine.model, machine.vae) as living:
+            step(machine)
+    weights = sum(map(weight, networks))
+    return {"weights": weights / GIB, "step": living.peak / GIB, "total": (weights + living.peak) / GIB}
 
 
 def main() -> None:
@@ -105,7 +162,7 @@ def main() -> None:
     from comfy.cli_args import args
 
     args.use_pytorch_cross_attention = True  # what the host chooses on CUDA
-    figures = {name: peak(arguments.side, name == "recomputed") for name in ("kept", "recomputed")}
+    figures = {name: peak(arguments.side, step) for name, step in STEPS.items()}
     log.info("%s", json.dumps(figures, indent=1))
     (arguments.output / "gradient_memory.json").write_text(json.dumps(figures, indent=1) + "\n")
 
