@@ -7,7 +7,8 @@ as in the paper's numerical experiment, at every guidance; the scorer says wheth
 and SSIM what was kept outside the edit. Spectra: the power of the edited pictures relative to the sources', by octave
 of frequency, at guidance 5. Synthesis: pictures from nothing, by the published settings. Diversity: how unlike the
 edits of ten seeds are at guidance 30, as 1 - SSIM. Cost: seconds of a step. What is already in the JSON is kept; delete
-it to start over.
+it to start over. Everything but the cost is computed in bfloat16, as on most GPUs: edits differ from those in float32
+by 56 dB, and by 47 dB from those of another seed (sds, 40 steps).
 
 "lmc" has the shipped corrective, "lmc, spectral" one fitted here in closed form without normalisation.
 """
@@ -196,16 +197,17 @@ def main() -> None:
     others = arguments.output / "corrective_other.json"
     with torch.inference_mode():
         bench = Bench(edits(arguments.sources), arguments.steps)
+        found: Found = {"cost": kept(others, "cost", bench.cost)}
+        bench.reference.narrow_model()
+        bench.reference.narrow_autoencoder()
         settings = [(method, guidance, "full") for guidance in arguments.guidances for method in METHODS]
         points = measured_points(settings, arguments.sources, path, bench.point)
-        found: Found = {}
         for method in METHODS:
             found[f"spectrum {method}"] = kept(others, f"spectrum {method}", lambda: bench.spectrum(method))  # noqa: B023
         for name in SYNTHESIS:
             found[f"synthesis {name}"] = kept(others, f"synthesis {name}", lambda: bench.synthesis(name))  # noqa: B023
         for word, on in (("off", False), ("on", True)):
             found[f"diversity {word}"] = kept(others, f"diversity {word}", lambda: bench.diversity(on))  # noqa: B023
-        found["cost"] = kept(others, "cost", bench.cost)
     text = report(points, found)
     path.with_suffix(".md").write_text(text)
     log.info("%s", text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from random import Random
@@ -31,8 +32,6 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "text_to_image"
 SEED, BATCH, STEPS, REAL = 31_000, 32, 1000, 4096
-LABEL = 130
-"""Pixels for the names of rows."""
 BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
 """What NFSD calls bad pictures (Katzir et al., 2023)."""
 METHODS: dict[str, dict[str, Any]] = {
@@ -147,11 +146,13 @@ def sheet(rows: dict[str, Tensor], path: Path, columns: int = 12) -> None:
     """A picture of pictures: a row of the same captions for each method, with its name before it."""
     cells = torch.cat([torch.cat(list(pictures[:columns]), 2) for pictures in rows.values()], 1)
     whole = Image.fromarray((cells.movedim(0, -1) * 255).round().byte().numpy())
-    named = Image.new("RGB", (LABEL + whole.width, whole.height), "white")
-    named.paste(whole, (LABEL, 0))
-    draw, font = ImageDraw.Draw(named), ImageFont.load_default(15)
+    font = ImageFont.load_default(15)
+    margin = math.ceil(max(map(font.getlength, rows))) + 16
+    named = Image.new("RGB", (margin + whole.width, whole.height), "white")
+    named.paste(whole, (margin, 0))
+    draw = ImageDraw.Draw(named)
     for row, name in enumerate(rows):
-        draw.text((LABEL - 8, (row + 0.5) * world.SIZE), name, "black", font, anchor="rm")
+        draw.text((margin - 8, (row + 0.5) * world.SIZE), name, "black", font, anchor="rm")
     named.save(path, optimize=True)
 
 

@@ -33,6 +33,11 @@ class Reference:
         network = self.vae.first_stage_model.to(memory_format=torch.channels_last)
         network.encode, network.decode = _in_bfloat16(network.encode), _in_bfloat16(network.decode)
 
+    def narrow_model(self) -> None:
+        """Let the model compute in bfloat16, too: on a CPU 1.6 times as fast in batches of 64, and slower in small."""
+        network = self.model.model.diffusion_model
+        network.forward = _in_bfloat16(network.forward)
+
     def conditioning(self, texts: list[str]) -> Any:
         """One CONDITIONING for a batch with a text for each item."""
         encoded = [self.clip.encode_from_tokens(self.clip.tokenize(text), return_pooled=True) for text in texts]
@@ -110,10 +115,10 @@ def load(checkpoint: Path = CHECKPOINT) -> Reference:
     return Reference(model, clip, vae)
 
 
-def _in_bfloat16(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def narrow(given: Tensor) -> Tensor:
+def _in_bfloat16(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def narrow(*given: Any, **named: Any) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return function(given).float()
+            return function(*given, **named).float()
 
     return narrow
 
