@@ -9,9 +9,9 @@
 - Restoration: held-out pictures are made 4 and 8 times smaller, or blurred, with noise of 0.01.
 
 The work is done in batches of 8 pictures, which is fastest on a CPU, each of all rows before the next. What is done is
-kept in benchmarks/work/, so a run that was cut goes on where it stopped, and several may share the batches; delete the
-folder to start over. The autoencoder, which takes most of the time, computes in bfloat16: with float32 the PSNR
-outside of three rows on 8 pictures differed by 0.08 dB at most.
+kept in benchmarks/work/, and at the end, picture by picture, in the JSON. So a run that was cut goes on where it
+stopped, and several may share the batches; delete both to start over. The autoencoder, which takes most of the time,
+computes in bfloat16: with float32 the PSNR outside of three rows on 8 pictures differed by 0.08 dB at most.
 """
 
 from __future__ import annotations
@@ -349,6 +349,28 @@ def work(studio: Studio, batches: list[int], titles: list[str]) -> None:
                     log.info("%s, %s, batch %d", title, name, batch)
 
 
+def unpack(file: Path) -> None:
+    """Take over what an earlier run has published."""
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for name, done in found.items():
+        if not (path := WORK / name).exists():
+            path.write_text(json.dumps(done) + "\n")
+
+
+def pack(file: Path) -> None:
+    """Publish what is done, to four digits."""
+    found = {path.name: _rounded(json.loads(path.read_text())) for path in sorted(WORK.glob("*.json"))}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(done, separators=(',', ':'))}" for name, done in found.items())
+    file.write_text(f"{{\n{lines}\n}}\n")
+
+
+def _rounded(done: dict[str, Figures]) -> dict[str, Figures]:
+    return {
+        row: {name: [float(f"{value:.4g}") for value in values] for name, values in columns.items()}
+        for row, columns in done.items()
+    }
+
+
 def rows(title: str) -> Iterator[tuple[str, Figures]]:
     """The rows of a table, from all batches that are done."""
     for name in tasks()[title]:
@@ -373,7 +395,8 @@ def markdown(tables: dict[str, dict[str, dict[str, float]]]) -> str:
     parts = []
     for title, table in tables.items():
         columns = [column for column in next(iter(table.values())) if column != "pictures"]
-        lines = [f"| | {' | '.join(columns)} | pictures |", "|---" * (len(columns) + 2) + "|"]
+        head = " | ".join(columns).replace("|A x - y|", r"\|A x - y\|")
+        lines = [f"| | {head} | pictures |", "|---" * (len(columns) + 2) + "|"]
         for name, row in table.items():
             lines.append(f"| {name} | {' | '.join(f'{row[c]:.3f}' for c in columns)} | {row['pictures']} |")
         parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
@@ -391,10 +414,11 @@ def main() -> None:
     arguments = parser.parse_args()
     for folder in (WORK, arguments.output):
         folder.mkdir(parents=True, exist_ok=True)
+    unpack(arguments.output / "restoration.json")
     with torch.inference_mode():
         work(Studio(), arguments.batches, arguments.tables)
+    pack(arguments.output / "restoration.json")
     tables = {title: found for title in tasks() if (found := means(title))}
-    (arguments.output / "restoration.json").write_text(json.dumps(tables, indent=1) + "\n")
     (arguments.output / "restoration.md").write_text(markdown(tables))
 
 

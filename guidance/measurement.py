@@ -52,10 +52,12 @@ class Measurement:
         """Pictures that explain the measurement as well as its noise allows, near the given ones (B, 3, H, W).
 
         What decoders get wrong is smooth: the mean of a block of pixels is as far off as each of them. So where A makes
-        n numbers of N, `DECODED_ERROR` is that of each of the n.
+        n numbers of N, `DECODED_ERROR` is that of each of the n. Around a hole, where the pixels
+        themselves are known, they are kept to the last bit unless there is noise.
         """
         numbers, seen = (math.prod(shape) for shape in (self.operator.picture_shape, self.operator.measurement_shape))
-        weight = (max(self.noise_std, QUANTISATION) / DECODED_ERROR) ** 2 * seen / numbers
+        least = QUANTISATION if self.operator.hole is None else 0.0
+        weight = (max(self.noise_std, least) / DECODED_ERROR) ** 2 * seen / numbers
         return self.operator.projected(self.y, pictures, weight).clamp(-1, 1)
 
     def distance(self, pictures: Tensor) -> Tensor:
@@ -77,6 +79,10 @@ class DataConsistency:
     iterations: int = 10
     tolerance: float = 1e-4
     dps_weight: float = 1.0
+
+    def of_item(self, index: int) -> DataConsistency:
+        """The same for one item of a batch."""
+        return replace(self, measurement=self.measurement.of_item(index))
 
     def explaining(self, z0_hat: Tensor) -> Tensor:
         """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9)."""

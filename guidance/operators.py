@@ -144,12 +144,13 @@ class Inpainting(LinearOperator):
         return (known * y + weight * x0) / (known.square() + weight)
 
     def projected(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
-        """What is seen, exactly, and in the hole `x0`, brought to the level of what surrounds it.
+        """What is seen, exactly with `weight` 0, and in the hole `x0`, brought to the level of what surrounds it.
 
         Where the hole's border is soft both are mixed.
         """
         hole = 1 - self._known.like(x0)
-        return y + hole * (x0 + membrane(y - x0, hole.ceil()))
+        exact = y + hole * (x0 + membrane(y - x0, hole.ceil()))
+        return torch.lerp(exact, x0, weight / (1 + weight))
 
     def of_item(self, index: int) -> Inpainting:
         return Inpainting(self.hole[index % len(self.hole)][None])

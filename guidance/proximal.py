@@ -137,7 +137,7 @@ def measured_edit(
     region: Tensor | float = 1.0,
     data_steps: DataSteps = DataSteps(),
     explaining: Callable[[Tensor], Tensor] | None = None,
-    gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]] | None = None,
 ) -> Iterator[ProximalStep]:
     """Sample down from `x`, held to a measurement and, in `region`, pulled towards the text (Algorithm 4).
 
@@ -145,8 +145,8 @@ def measured_edit(
     explains the measurement, by alpha_bar, and the result towards the text by gamma_t in `region` (broadcasts over x, 1
     where the text acts). A gradient step is DDIM's, without the text, less alpha_bar's root times the gradient of the
     distance to the measurement: `gradient` maps x and sigma to the estimate without the text and that gradient with
-    respect to the variance-preserving state. Without `explaining` its part is left out; without `gradient` those steps
-    are data-consistency steps without the text.
+    respect to the variance-preserving state. Without `explaining` its part is left out; without `gradient`, or where it
+    gives None for the gradient, those steps are data-consistency steps without the text.
 
     The paper's gamma is 1 and its share of fresh noise `eta` sqrt(alpha_bar), with eta = 1. Otherwise as
     `proximal_edit`.
@@ -161,12 +161,9 @@ def measured_edit(
         if (index, steps) in data_steps:
             z0_null, z0_target = denoise(x, sigma, ("negative", "positive"))
             z_bar = proximal_point(known(z0_null, alpha_bar), z0_target, region * settings.weight(alpha_bar))
-        elif gradient is not None:
-            z0_null, pull = gradient(x, sigma)
-            z_bar = z0_null
         else:
-            (z0_null,) = denoise(x, sigma, ("negative",))
-            z_bar = known(z0_null, alpha_bar)
+            z0_null, pull = (*denoise(x, sigma, ("negative",)), None) if gradient is None else gradient(x, sigma)
+            z_bar = known(z0_null, alpha_bar) if pull is None else z0_null
         eps_hat = path.eps_hat(x, settings.seen(z0_null, z_bar), sigma)
         x = ddim_step(path, z_bar, _mixed(eps_hat, settings.eta * alpha_bar.sqrt(), noise), sigma_next)
         if pull is not None:

@@ -10,7 +10,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const DRAWINGS = ["DSSVGOptimizer", "DSLoadSVG", "DSSVGToImage"];
-const CURVES = ["DSDistillationSampler", "DSSVGOptimizer"];
+const CURVES = ["DSDistillationSampler", "DSSVGOptimizer", "DSManifoldCorrectiveTrain"];
 const REGIONS = "DSMaskLocalizedGuidance";
 const CURVE_EVENT = "dreamsampler.curve";
 const CLOSEST = 32;
@@ -41,6 +41,13 @@ const STYLE = `
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
+  return made;
+}
+
+/** A button with what it does as its tooltip and as its name for those who cannot see it. */
+function button(label, title, onclick) {
+  const made = element("button", { type: "button", textContent: label, title, onclick });
+  made.setAttribute("aria-label", title);
   return made;
 }
 
@@ -89,6 +96,12 @@ function nodeThatRuns(id) {
   return graph?.getNodeById(path.at(-1));
 }
 
+/** A node by the key of its outputs: the id it runs under, or in a subgraph that one's own id and the node's in it. */
+function nodeOfOutputs(key) {
+  const [subgraph, id] = key.split(":");
+  return (app.rootGraph ?? app.graph)?.subgraphs?.get(subgraph)?.getNodeById(id) ?? nodeThatRuns(key);
+}
+
 // Drawings
 
 /** Shows SVG files: crisp at any size, one at a time, to be copied and kept. */
@@ -103,21 +116,17 @@ class DrawingView {
     this.bar = element(
       "div",
       { className: "ds-bar" },
-      this.button("‹", "Previous drawing", () => this.choose(this.chosen - 1)),
-      this.button("›", "Next drawing", () => this.choose(this.chosen + 1)),
+      button("‹", "Previous drawing", () => this.choose(this.chosen - 1)),
+      button("›", "Next drawing", () => this.choose(this.chosen + 1)),
       this.caption,
-      this.button("−", "Smaller", () => this.scale(this.zoom / 1.5)),
-      this.button("+", "Larger (or Ctrl and the wheel)", () => this.scale(this.zoom * 1.5)),
-      this.button("Copy", "Copy the SVG", () => this.copy()),
-      this.button("Save", "Download the SVG", () => this.download()),
+      button("−", "Smaller", () => this.scale(this.zoom / 1.5)),
+      button("+", "Larger (or Ctrl and the wheel)", () => this.scale(this.zoom * 1.5)),
+      button("Copy", "Copy the SVG", () => this.copy()),
+      button("Save", "Download the SVG", () => this.download()),
     );
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.stage.addEventListener("dblclick", () => this.scale(1));
     this.panel = new Panel(node, "dreamsampler_drawing", 220, this.bar, this.stage);
-  }
-
-  button(label, title, onclick) {
-    return element("button", { type: "button", textContent: label, title, onclick });
   }
 
   /** `files` are as the host names them: filename, subfolder and type. */
@@ -131,15 +140,25 @@ class DrawingView {
     if (!this.files.length) return;
     this.chosen = (number + this.files.length) % this.files.length;
     const file = this.files[this.chosen];
+    const request = (this.request = {});
     const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type });
     const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
-    if (!answer.ok) return this.say(`${file.filename} is not there any more: queue the node again.`);
-    this.text = await answer.text();
+    const text = answer.ok ? await answer.text() : undefined;
+    if (request !== this.request) return; // another drawing was chosen since, or the node is gone
+    if (text === undefined) return this.say(`${file.filename} is not there any more: queue the node again.`);
+    this.text = text;
     URL.revokeObjectURL(this.picture.src);
     // In an <img> no script of a file runs, and nothing is fetched for it.
-    this.picture.src = URL.createObjectURL(new Blob([this.text], { type: "image/svg+xml" }));
+    this.picture.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+    this.picture.alt = `The drawing ${file.filename}`;
     const which = this.files.length > 1 ? `${this.chosen + 1} of ${this.files.length}, ` : "";
     this.say(`${which}${(this.text.length / 1024).toFixed(1)} kB`);
+  }
+
+  /** Lets go of what the page holds for a node that is taken away. */
+  close() {
+    this.request = undefined;
+    URL.revokeObjectURL(this.picture.src);
   }
 
   say(text) {
@@ -250,21 +269,23 @@ function showChosenFile(node) {
 // Curves
 
 const PLOTS = [
-  ["loss", "objective", true],
-  ["gradient_norm", "|G|", true],
-  ["t", "t", false],
+  ["loss", "objective", true, "Objective"],
+  ["gradient_norm", "|G|", true, "Norm of the gradient"],
+  ["t", "t", false, "Noise level"],
+  ["training_loss", "loss", true, "Loss"],
 ];
 
-/** Plots what each step did, a line for each picture of the batch. */
+/** Plots what each step did, a line for each picture of the batch; a curve has some of the plots. */
 class CurveView {
   constructor(node) {
-    this.plots = PLOTS.map(([key, label, logarithmic]) => {
+    this.plots = PLOTS.map(([key, label, logarithmic, name]) => {
       const lines = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       lines.setAttribute("viewBox", "0 0 1 1");
       lines.setAttribute("preserveAspectRatio", "none");
       const last = element("span");
       const plot = element("div", { className: "ds-plot" }, lines, element("span", { textContent: label }), last);
-      return { key, logarithmic, lines, last, plot };
+      plot.setAttribute("role", "img");
+      return { key, logarithmic, name, lines, last, plot };
     });
     this.caption = element("span");
     const plots = element("div", { className: "ds-plots" }, ...this.plots.map(({ plot }) => plot));
@@ -275,15 +296,14 @@ class CurveView {
   /** A whole curve: lists with one entry for each step; `steps` says how many there will be. */
   show(curve, steps) {
     this.curve = structuredClone(curve);
-    this.steps = steps ?? curve.step.length;
+    this.steps = steps ?? (curve.step.at(-1) ?? -1) + 1;
     this.draw();
   }
 
   /** More of the curve that is shown, or the beginning of another. */
   grow(part, steps) {
-    if (!this.curve || part.step[0] <= (this.curve.step.at(-1) ?? -1)) return this.show(part, steps);
-    this.steps = steps;
-    for (const key of ["step", ...PLOTS.map(([name]) => name)]) this.curve[key].push(...part[key]);
+    if (steps !== this.steps || part.step[0] <= (this.curve.step.at(-1) ?? -1)) return this.show(part, steps);
+    for (const key of ["step", ...PLOTS.map(([name]) => name)]) this.curve[key]?.push(...part[key]);
     this.draw();
   }
 
@@ -293,17 +313,22 @@ class CurveView {
     this.caption.textContent = `${curve.method}, step ${(curve.step.at(-1) ?? -1) + 1} of ${steps}`;
     for (const plot of this.plots) {
       const values = curve[plot.key];
+      plot.plot.style.display = values ? "" : "none";
+      if (!values) continue;
       plot.lines.replaceChildren(...polylines(curve.step, values, steps, plot.logarithmic));
       const last = values.at(-1) ?? [];
       plot.last.textContent = last.length ? (last.reduce((a, b) => a + b) / last.length).toPrecision(3) : "";
+      plot.plot.setAttribute("aria-label", `${plot.name} of each step, ${plot.last.textContent} at the last`);
     }
   }
 }
 
 function polylines(steps, values, total, logarithmic) {
   const scaled = values.map((each) => each.map((value) => (logarithmic ? Math.log(Math.max(value, 1e-30)) : value)));
-  const all = scaled.flat().filter(Number.isFinite);
-  const [low, high] = [Math.min(...all), Math.max(...all)];
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of scaled.flat().filter(Number.isFinite)) {
+    [low, high] = [Math.min(low, value), Math.max(high, value)];
+  }
   const height = (value) => (high > low ? 0.95 - (0.9 * (value - low)) / (high - low) : 0.5);
   return (scaled[0] ?? []).map((_, item) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
@@ -345,8 +370,8 @@ function addRegionButtons(node, most) {
   const bar = element(
     "div",
     { className: "ds-bar" },
-    element("button", { type: "button", textContent: "+ region", title: `Up to ${most}`, onclick: add }),
-    element("button", { type: "button", textContent: "− region", title: "Takes away the last one", onclick: remove }),
+    button("+ region", `Add a region, up to ${most}`, add),
+    button("− region", "Take away the last region", remove),
   );
   new Panel(node, "dreamsampler_regions", 26, bar).open();
   for (let row = rows(); row > 1; row -= 1) remove();
@@ -383,12 +408,17 @@ app.registerExtension({
       showOutput(this, output);
       return onExecuted?.call(this, output);
     };
+    const onRemoved = node.onRemoved;
+    node.onRemoved = function () {
+      drawing?.close();
+      return onRemoved?.call(this);
+    };
   },
 
   /** Outputs of an earlier run, shown again when its workflow is. */
   onNodeOutputsUpdated(outputs) {
     for (const [id, output] of Object.entries(outputs ?? {})) {
-      const node = nodeThatRuns(id);
+      const node = nodeOfOutputs(id);
       if (views.has(node)) showOutput(node, output);
     }
   },

@@ -139,6 +139,7 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
     if value is None:
         return None
+    _something_to_change(value.reshape(1, -1))
     return _fitted_mask(value, samples, "latent_image", "cells")
 
 
@@ -146,12 +147,17 @@ def hole(value: Tensor | None, pictures: Tensor) -> Tensor | None:
     """A MASK as a hole (B or 1, 1, H, W) in [0, 1] in `pictures` (B, 3, H, W), with something to fill in it."""
     if value is None:
         return None
-    if not value.reshape(-1, *value.shape[-2:]).flatten(1).any(dim=1).all():
-        raise ValueError(
-            "The mask has no pixels to change: paint the hole in it, or invert it if you painted what to keep."
-        )
+    _something_to_change(value.reshape(-1, value.shape[-2] * value.shape[-1]))
     masks = _fitted_mask(value, pictures, "image", "pixels")
     return F.interpolate(masks, pictures.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def _something_to_change(masks: Tensor) -> None:
+    """In each row; what is NaN is told elsewhere."""
+    if (masks <= 0).all(dim=1).any():
+        raise ValueError(
+            "The mask has no pixels to change: paint what to change in it, or invert it if you painted what to keep."
+        )
 
 
 def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
@@ -252,6 +258,7 @@ def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: A
     _conditionings(model, chosen)
     autoencoder(model, vae)
     _times(chosen, settings)
+    _not_negative(settings)
     if "corrective" in chosen.method.needs:
         _corrective(model, chosen, settings)
     steps(settings.steps)
@@ -260,6 +267,15 @@ def distillation(model: Any, chosen: ObjectiveSocket, settings: Settings, vae: A
             raise ValueError(
                 f"{name} is {getattr(settings, name)}: set it to 1 or more, or to -1 for the method's own."
             )
+
+
+def _not_negative(settings: Settings) -> None:
+    """-1 alone is no number; a value between it and 0 would climb instead of descend."""
+    rates, scales = ("learning_rate", "lora_learning_rate"), ("guidance_scale", "source_guidance_scale")
+    for name in (*rates, *scales, "eta", "first_stage"):
+        value = getattr(settings, name)
+        if value is not None and value < 0:
+            raise ValueError(f"{name} is {value:g}: set it to 0 or more, or to -1 for the method's own.")
 
 
 def _conditionings(model: Any, chosen: ObjectiveSocket) -> None:
@@ -331,9 +347,10 @@ def corrective_training(model: Any, negative: Any, vae: Any, images: list[Tensor
         finite("The image", image)
         height, width = image.shape[1:3]
         if min(height, width) < patch_size:
+            possible = min(height, width) // factor * factor
             raise ValueError(
                 f"A picture on input 'images' is {width}x{height} pixels, which is smaller than patch_size, "
-                f"{patch_size}: leave it out, or lower patch_size to {min(height, width) // factor * factor}."
+                f"{patch_size}: leave it out" + (f", or lower patch_size to {possible}." if possible else ".")
             )
     return patch_size // factor
 

@@ -16,7 +16,7 @@ from ..guidance.corrective.storage import ManifoldCorrective
 from ..guidance.corrective.training import Recipe
 from ..guidance.unet import fitting_levels
 from . import checks, host, widgets
-from .corrective_training import Job, Trained, trained
+from .corrective_training import Job, Trained, progress, trained
 from .sockets import CORRECTIVE
 
 log = logging.getLogger("dreamsampler")
@@ -54,14 +54,36 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
     def execute(cls, images: list[Tensor], corrective: list[Any] | None = None, **values: Any) -> io.NodeOutput:
         given = {name: value[0] for name, value in values.items()}  # a list of one each, as images may be a list
         job = _job(images=images, corrective=corrective[0] if corrective else None, **given)
-        made = trained(job, cls._tell)
-        cls._tell(_summary(made))
-        return io.NodeOutput(made.corrective, ui={"corrective": [{"loss": made.losses}], "text": [_summary(made)]})
+        warning = _few_pictures(len(job.latents))
+        cls._tell(warning)
+        made = trained(job, lambda text: cls._tell(text, warning))
+        cls._tell(_summary(made), warning)
+        told = {"loss": made.losses, "pictures_per_second": made.rate}
+        curves = [made.curve] if made.losses else []
+        text = _lines(_summary(made), warning)
+        return io.NodeOutput(made.corrective, ui={"corrective": [told], "distillation": curves, "text": [text]})
 
     @classmethod
-    def _tell(cls, text: str) -> None:
-        if cls.hidden and cls.hidden.unique_id:
-            host.show_on_node(cls.hidden.unique_id, text)
+    def _tell(cls, *texts: str) -> None:
+        """Show texts on the node instead of what is shown there."""
+        if _lines(*texts) and cls.hidden and cls.hidden.unique_id:
+            host.show_on_node(cls.hidden.unique_id, _lines(*texts))
+
+
+def _lines(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
+
+
+def _few_pictures(count: int) -> str:
+    """What is to be said, and is logged, of a training on few pictures; empty for enough."""
+    if count >= checks.FEW_PICTURES:
+        return ""
+    warning = (
+        f"{count} pictures are few, and what is learned may hold for them alone. Connect {checks.FEW_PICTURES} or "
+        "more, the more the better."
+    )
+    log.warning("Train Manifold Corrective: %s", warning)
+    return warning
 
 
 def _job(
@@ -89,14 +111,7 @@ def _job(
         form = Architecture(channels, width, fitting_levels(side, levels), HEADS[kind])
     if corrective is not None:
         form = checks.trained_further(model, corrective, fit=kind == SPECTRAL)
-    count = sum(map(len, images))
-    if count < checks.FEW_PICTURES:
-        log.warning(
-            "Train Manifold Corrective: %d pictures are few, and what is learned may hold for them alone. Connect %d "
-            "or more, the more the better.",
-            count,
-            checks.FEW_PICTURES,
-        )
+        normalisation = corrective.about.statistics  # those its weights were trained for
     # Picture by picture, as a VAE of videos takes a batch for one.
     latents = [vae.encode(picture[None])[0] for image in images for picture in checks.picture(image)]
     recipe = Recipe(steps, batch_size, learning_rate, seed, normalisation)
@@ -108,7 +123,7 @@ def _summary(made: Trained) -> str:
     size = f"{about.size[1]}x{about.size[0]} cells"
     if made.corrective.kind == "spectral":
         return f"Spectral corrective of {about.family}, {size}."
-    return f"Corrective of {about.family}, {size}: {about.steps} steps, loss {about.loss:.4f}."
+    return f"Corrective of {about.family}, {size}: {about.steps} steps, {progress(made.losses, made.rate)}."
 
 
 def _connections() -> list[io.Input]:
@@ -196,8 +211,8 @@ def _settings() -> list[io.Input]:
         CORRECTIVE.Input(
             "corrective",
             optional=True,
-            tooltip="A network to train further, by as many steps again, instead of a new one. Its width and levels "
-            "stay.",
+            tooltip="A network to train further, by as many steps again, instead of a new one. Its width, levels and "
+            "normalisation stay.",
         ),
     ]
 
@@ -228,10 +243,11 @@ class ManifoldCorrectiveSave(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str) -> bool | str:
-        """A name that cannot be used is refused before anything is trained."""
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """A name that cannot be used is refused before anything is trained; None is linked, and not yet known."""
         try:
-            host.CORRECTIVES.new_file(name)
+            if name is not None:
+                host.CORRECTIVES.new_file(name)
         except ValueError as error:
             return str(error)
         return True
@@ -272,17 +288,24 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str) -> bool | str:
-        """Replaces the host's check that the name is listed, which it was not when the page was loaded."""
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """Replaces the host's check that the name is listed, which it was not when the page was loaded.
+
+        None is linked, and not yet known.
+        """
         try:
-            host.CORRECTIVES.file(name)
+            if name is not None:
+                host.CORRECTIVES.file(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, name: str) -> str:
-        return hashlib.sha256(host.CORRECTIVES.file(name).read_bytes()).hexdigest()
+    def fingerprint_inputs(cls, name: str | None) -> str:
+        """What changes when the file does; a linked name, None, may be that of any file."""
+        names = host.CORRECTIVES.names() if name is None else [name]
+        content = (host.CORRECTIVES.file(each).read_bytes() for each in names)
+        return " ".join(hashlib.sha256(each).hexdigest() for each in content)
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:

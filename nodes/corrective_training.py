@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from ..guidance.corrective.training import Recipe, Training, fit_spectral
 from ..guidance.noise import MAX_SEED
 from ..guidance.objectives.base import NULL
 from ..guidance.pictures import Pictures
-from . import host
+from . import host, reports
 
 log = logging.getLogger("dreamsampler")
 
@@ -31,6 +30,8 @@ ENOUGH = 256
 """Pictures for each time of a spectral corrective at most: its gains no longer change visibly."""
 SMOOTH = 100
 """Steps over which a loss is averaged to be told."""
+POINTS = 500
+"""What a curve holds at most: the mean loss of as many equal parts of the training."""
 Tell = Callable[[str], None]
 
 
@@ -53,20 +54,50 @@ class Job:
     def key(self) -> str:
         """A name for all that decides how the training goes, besides its length."""
         settings = {**asdict(self.recipe), "steps": None, "size": self.size, **asdict(self.form)}
-        digest = hashlib.sha256(json.dumps([host.base_of(self.model), settings]).encode())
-        said = [entry[0] for entry in self.negative]
-        begun = [] if self.start is None else list(self.start.network.state_dict().values())
-        for tensor in (*said, *self.latents, *begun):
-            digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-        return digest.hexdigest()[:24]
+        begun = None if self.start is None else self.start.network.state_dict()
+        return host.fingerprint(host.model_fingerprint(self.model), self.negative, settings, self.latents, begun)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A corrective and the loss of each of its steps; a spectral one has none."""
+    """A corrective with the loss of each of its steps and their curve, both empty for a spectral one.
+
+    `rate` is how many pictures a second it learned from, None where no step was left to do.
+    """
 
     corrective: ManifoldCorrective
     losses: list[float]
+    curve: dict[str, Any]
+    rate: float | None
+
+
+class LossCurve:
+    """The loss of a training of some `steps`; the page is told while it grows, as it is of `reports.Curve`.
+
+    `whole` has lists with one entry for each part of the training: its last step, and in a list its mean loss.
+    """
+
+    def __init__(self, steps: int):
+        self.whole: dict[str, Any] = {"method": "training", "step": [], "training_loss": []}
+        self._steps, self._span = steps, math.ceil(steps / POINTS)
+        self._told, self._when = 0, -math.inf
+
+    def follow(self, losses: list[float]) -> None:
+        """Add what is new in the losses of all steps so far."""
+        ended = len(losses) >= self._steps
+        for first in range(len(self.whole["step"]) * self._span, len(losses), self._span):
+            part = losses[first : first + self._span]
+            if len(part) == self._span or ended:
+                self.whole["step"].append(first + len(part) - 1)
+                self.whole["training_loss"].append([sum(part) / len(part)])
+        if ended or time.monotonic() - self._when >= reports.BETWEEN:
+            self._tell()
+
+    def _tell(self) -> None:
+        part = {name: self.whole[name][self._told :] for name in ("step", "training_loss")}
+        if part["step"]:
+            host.tell_page(reports.EVENT, {"curve": {**part, "method": self.whole["method"]}, "steps": self._steps})
+        self._told, self._when = len(self.whole["step"]), time.monotonic()
 
 
 def trained(job: Job, tell: Tell) -> Trained:
@@ -96,16 +127,18 @@ def trained(job: Job, tell: Tell) -> Trained:
         loss=_recent(run.losses),
     )
     assert run.network is not None
-    return Trained(ManifoldCorrective(run.network, about), run.losses)
+    return Trained(ManifoldCorrective(run.network, about), run.losses, run.curve.whole, run.rate)
 
 
 class _Training:
-    """The method that is run in the host's sampling; leaves `network` and `losses`."""
+    """The method that is run in the host's sampling; leaves `network`, and of one that learns the rest."""
 
     def __init__(self, job: Job, tell: Tell):
         self.job, self.tell = job, tell
         self.network: CorrectiveNetwork | SpectralCorrective | None = None
         self.losses: list[float] = []
+        self.curve = LossCurve(job.recipe.steps)
+        self.rate: float | None = None
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with host.gradients():
@@ -150,15 +183,19 @@ class _Training:
 
     def _train(self, training: Training, run: host.Run, pictures: Pictures, keep: Callable[[], None]) -> None:
         """Train to the end; what is interrupted, by the user or by anything else, is kept."""
-        walk, steps, written = training.steps(run.prior, pictures), self.job.recipe.steps, time.monotonic()
-        told = written
+        walk, steps, before = training.steps(run.prior, pictures), self.job.recipe.steps, training.done
+        self.curve = LossCurve(max(steps, before))
+        self.curve.follow(training.losses)
+        began = told = written = time.monotonic()
         try:
-            for _ in host.with_progress(range(training.done, steps)):
+            for _ in host.with_progress(range(before, steps)):
                 next(walk)
+                self.curve.follow(training.losses)
                 now = time.monotonic()
+                self.rate = (training.done - before) * self.job.recipe.batch / max(now - began, 1e-9)
                 if now - told > 1:
                     told = now
-                    self.tell(f"Step {training.done} of {steps}, loss {_recent(training.losses):.4f}")
+                    self.tell(f"Step {training.done} of {steps}, {progress(training.losses, self.rate)}.")
                 if now - written > AUTOSAVE:
                     written = now
                     keep()
@@ -170,6 +207,11 @@ class _Training:
         except BaseException:
             keep()
             raise
+
+
+def progress(losses: list[float], rate: float | None) -> str:
+    """How a training goes, or went, in words."""
+    return f"loss {_recent(losses):.4f}" + ("" if rate is None else f", {rate:.1f} pictures a second")
 
 
 def _recent(losses: list[float]) -> float:

@@ -191,7 +191,11 @@ def _main_inputs() -> list[io.Input]:
             tooltip="The gradient: bridge, vsd, csd, nfsd, sds and lmc make or change pictures; dds, flowedit and "
             "dvrf edit; full bridge is slow and exact. See the node's help for what each needs.",
         ),
-        widgets.whole("steps", "Steps of the optimiser, each one call of the model.", high=100_000),
+        widgets.whole(
+            "steps",
+            "Steps of the optimiser, each one call of the model; of vsd three, of full bridge many.",
+            high=100_000,
+        ),
         widgets.number("learning_rate", "Size of a step.", high=1e6, step=0.001),
         widgets.number(
             "guidance_scale", "Weight of the text in the gradient; bridge: of target minus source.", high=1e4
@@ -243,10 +247,17 @@ def _fine_settings() -> list[io.Input]:
         widgets.choice(
             "start_from",
             ["latent", "noise"],
-            "Where to begin: at latent_image, or at noise. The method's own is latent_image unless it is empty.",
+            "Where to begin: at latent_image, or at noise. The method's own is latent_image; if that is empty, sds, "
+            "nfsd, csd, vsd and the bridges begin at noise.",
             optional=True,
         ),
-        widgets.choice("optimizer", list(OPTIMIZERS), "How the gradient moves the picture.", optional=True),
+        widgets.choice(
+            "optimizer",
+            list(OPTIMIZERS),
+            "How the gradient moves the picture. adamw also lets it fade, by a hundredth of learning_rate a step, "
+            "which darkens pixels: with a vae choose adam.",
+            optional=True,
+        ),
         widgets.choice(
             "learning_rate_schedule",
             [*LEARNING_RATES, FLOW_TIME],

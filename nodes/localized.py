@@ -49,9 +49,9 @@ class MaskLocalizedGuidance(io.ComfyNode):
                     min=0.0,
                     max=512.0,
                     step=1.0,
-                    tooltip="How soft the masks' edges become, in pixels to each side; masks of the picture's size are "
-                    "assumed. 8 is one cell of the latent, the least it can show; 0 leaves the masks as they are; 16 "
-                    "to 64 blends wider.",
+                    tooltip="How soft the masks' edges become, in pixels of the largest mask to each side: pixels of "
+                    "the picture if it has its size. 8 is one cell of the latent, the least it can show; 0 leaves the "
+                    "masks as they are; 16 to 64 blends wider.",
                 ),
                 *(part for number in range(2, REGIONS + 1) for part in _region(number)),
             ],
@@ -86,7 +86,7 @@ class MaskLocalizedGuidance(io.ComfyNode):
         texts = (conditioning_1, conditioning_2, conditioning_3, conditioning_4)
         connected = _connected(masks, texts)
         size = _common_size(base, connected)
-        regions = [(resized(feathered(mask, feather), size), text) for mask, text in connected.values()]
+        regions = [(feathered(resized(mask, size), feather), text) for mask, text in connected.values()]
         union = covered([mask for mask, _ in regions]).clamp(max=1)
         return io.NodeOutput(localized(base, regions), union)
 

@@ -128,6 +128,7 @@ class ProximalDreamSampler(io.ComfyNode):
                     tooltip="The decoded picture; with a measurement brought into agreement with it. Needs a vae.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -187,6 +188,8 @@ class ProximalDreamSampler(io.ComfyNode):
         )
         outputs = [{**latent_image, "samples": latent} for latent in latents]
         picture = _picture(vae, latents[0], measurement if projection else None)
+        if method.notes and cls.hidden and cls.hidden.unique_id:
+            host.show_on_node(cls.hidden.unique_id, "\n".join(method.notes))
         return io.NodeOutput(*outputs, picture, ui={"text": list(method.notes)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -100,6 +100,7 @@ class Restoration:
             measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
             data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight)
             gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
+            fit = host.data_fit(data, self.notes)
             walk = measured_edit(
                 run.prior.denoise,
                 run.prior.path,
@@ -109,7 +110,7 @@ class Restoration:
                 noise=noise,
                 region=self._region(run, hole),
                 data_steps=self.data_steps,
-                explaining=None if self.consistency == "dps only" else data.explaining,
+                explaining=_unless(lambda: gradient.possible, fit) if self.consistency == "dps only" else fit,
                 gradient=None if self.consistency == "consistency only" else gradient,
             )
             return _last_state(run, walk, self.start_from), start
@@ -137,11 +138,22 @@ class Restoration:
         return x if hole is None else with_noise_in(hole, x, noise.like(x), path, sigma)
 
 
+def _unless(possible: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The fit for estimates that something else holds to the measurement as long as that is possible."""
+    return lambda z0_hat: z0_hat if possible() else fit(z0_hat)
+
+
 def _last_state(run: host.Run, walk: Iterator[ProximalStep], start_from: StartFrom) -> Tensor:
     """Where a walk down ends, shown step by step after those of the way up, if there was one."""
-    x = run.latent
-    for done, step in enumerate(walk, start=0 if start_from == "noise" else run.levels):
-        run.progress(done, step.z_bar, step.x)
+    x, before = run.latent, 0 if start_from == "noise" else run.levels
+    for done, step in enumerate(walk):
+        if not step.x.isfinite().all():
+            raise ValueError(
+                f"The picture became NaN or infinite at step {done + 1} of {run.levels} (sigma = "
+                f"{run.sigmas[done].item():.4g}). Load the model in a wider type (bf16 or fp32 instead of fp16), or "
+                "lower gamma, and with a measurement dps_weight."
+            )
+        run.progress(before + done, step.z_bar, step.x)
         x = step.x
     return x
 

@@ -47,6 +47,6 @@ def broken(name: str, steps: int, error: NonFiniteGradient) -> ValueError:
     times = ", ".join(f"{t:.3f}" for t in error.t.tolist())
     return ValueError(
         f"The gradient of '{name}' became NaN or infinite at step {error.index + 1} of {steps} (t = {times}). The "
-        "preview shows the last good picture. Lower learning_rate or guidance_scale, or load the model in a wider type "
-        "(bf16 or fp32 instead of fp16)."
+        "preview, if previews are on, shows the last good picture. Lower learning_rate or guidance_scale, or load the "
+        "model in a wider type (bf16 or fp32 instead of fp16)."
     )

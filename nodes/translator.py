@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from typing import Any
 
 import torch
@@ -59,8 +60,13 @@ class TranslatorApply(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, translation: str) -> bool | str:
-        """Replaces the host's check that the choice is listed, which it was not when the page was loaded."""
+    def validate_inputs(cls, translation: str | None) -> bool | str:
+        """Replaces the host's check that the choice is listed, which it was not when the page was loaded.
+
+        The host says None where another node is to make the choice.
+        """
+        if translation is None:
+            return True
         try:
             _chosen(translation)
         except ValueError as error:
@@ -68,7 +74,10 @@ class TranslatorApply(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, translation: str, **_: Any) -> str:
+    def fingerprint_inputs(cls, translation: str | None, **_: Any) -> str | float:
+        """The file's digest; where another node makes the choice, what is unequal to itself, so that it runs again."""
+        if translation is None:
+            return math.nan
         name, _target = _parted(translation)
         return hashlib.sha256(host.TRANSLATORS.file(name).read_bytes()).hexdigest()
 

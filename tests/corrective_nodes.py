@@ -62,10 +62,11 @@ def train(
     levels: int = 2,
     normalisation: str = "as printed",
     corrective: ManifoldCorrective | None = None,
+    node: type[ManifoldCorrectiveTrain] = ManifoldCorrectiveTrain,
 ) -> tuple[ManifoldCorrective, dict[str, Any]]:
     """Run Train Manifold Corrective as ComfyUI runs it, in inference mode, its inputs lists."""
     with torch.inference_mode():
-        output = ManifoldCorrectiveTrain.execute(
+        output = node.execute(
             model=[model or tiny(family)],
             negative=[negative],
             vae=[vae or vae_of(family)],

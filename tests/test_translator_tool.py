@@ -10,6 +10,7 @@ import torch
 from dreamsampler_pack.nodes import host
 from dreamsampler_pack.nodes.translator import TranslatorApply
 from PIL import Image
+from tiny_models import FLUX, FLUX_DISTILLED, tiny
 
 from tools import translator
 from tools.reference import in_process, world
@@ -104,3 +105,12 @@ def test_what_cannot_be_trained_is_said(circles: Path, tmp_path: Path, capsys: p
         f"error: There is no file {tmp_path / 'gone.safetensors'}: name the model's checkpoint."
     )
     assert not Path(folder_paths.get_output_directory()).exists()
+
+
+def test_a_model_with_guidance_distilled_into_it_is_refused_as_nodes_refuse_it(reference: in_process.Reference):
+    words = "This model has guidance distilled into it (guidance 3.5 on input 'negative'), so it has no true negative"
+    with pytest.raises(ValueError) as refusal:
+        translator.told(tiny(FLUX_DISTILLED), reference.clip, "a circle", ["a star"])
+    assert str(refusal.value).startswith(words)
+    texts = translator.told(tiny(FLUX), reference.clip, "a circle", ["a star", "a heart"])
+    assert {name: len(cond) for name, ((cond, _),) in texts.items()} == {"positive": 2, "source": 1, "negative": 1}

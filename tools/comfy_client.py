@@ -11,6 +11,7 @@ Prompts are in API format: a dict of node id to ``{"class_type", "inputs", "_met
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
 import urllib.error
@@ -101,10 +102,11 @@ def find_node(prompt: Prompt, title: str) -> str:
 
 
 class ComfyClient:
-    """Talks to one running server."""
+    """Talks to one running server. Its ``url`` is without the user and password that it was made with."""
 
-    def __init__(self, url: str):
-        self.url = url
+    def __init__(self, address: str):
+        """``address`` is http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT for what stands before the server."""
+        self.url, self._headers = _without_password(address)
 
     def object_info(self, node_type: str | None = None) -> dict[str, Any]:
         """The interface of every node type by name, or of the named one alone (empty if unknown)."""
@@ -174,7 +176,10 @@ class ComfyClient:
         """Listen before queueing, so that no event is lost. The server sends a prompt's events to its client's id,
         so a client that comes back with the same one hears them again."""
         address = f"{self.url}/ws?clientId={prompt_id}"
-        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as events:
+        async with (
+            aiohttp.ClientSession(headers=self._headers) as session,
+            session.ws_connect(address, max_msg_size=0) as events,
+        ):
             if not self._is_known(prompt_id):
                 self._queue(prompt, prompt_id)
             while not self._has_ended(prompt_id):
@@ -206,6 +211,8 @@ class ComfyClient:
 
     def _request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
         request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
+        for name, value in self._headers.items():
+            request.add_unredirected_header(name, value)  # no other server may learn a password
         with _OPENER.open(request, timeout=_REQUEST_SECONDS) as response:
             return response.read()
 
@@ -258,6 +265,16 @@ def _refusal(reply: dict[str, Any], prompt: Prompt) -> str:
 def _name(prompt: Prompt, node_id: str) -> str:
     node = prompt[node_id]
     return node.get("_meta", {}).get("title") or node["class_type"]
+
+
+def _without_password(address: str) -> tuple[str, dict[str, str]]:
+    """The address of a server alone, and the headers by which it knows the user."""
+    parts = urllib.parse.urlsplit(address)
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if parts.username is None:
+        return url, {}
+    who = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
+    return url, {"Authorization": f"Basic {base64.b64encode(':'.join(who).encode()).decode()}"}
 
 
 def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:

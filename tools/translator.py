@@ -77,6 +77,14 @@ def conditioning(clip: Any, texts: list[str]) -> Any:
     return [[torch.cat([cond for cond, _ in said]), options]]
 
 
+def told(model: Any, clip: Any, source: str, targets: list[str]) -> dict[str, Any]:
+    """What the model is told, as a job has it. Raises ValueError for a model that has no true negative."""
+    texts = {"positive": targets, "source": [source], "negative": [""]}
+    conditionings = {name: conditioning(clip, each) for name, each in texts.items()}
+    part("nodes.checks").true_negative(model, "negative", conditionings["negative"])
+    return conditionings
+
+
 def check(arguments: argparse.Namespace) -> None:
     """What can be said before anything is loaded. Raises ValueError."""
     methods = part("guidance.methods").METHODS
@@ -103,10 +111,9 @@ def job(arguments: argparse.Namespace) -> Any:
         raise ValueError(f"{arguments.checkpoint.name} has no text encoder or no VAE: name a checkpoint with both.")
     if corrective is not None:
         part("nodes.checks").corrective_of(model, corrective)
+    conditionings = told(model, clip, arguments.source, list(texts.values()))
     latents = [vae.encode(image)[0] for image in images]
     cells = arguments.size * latents[0].shape[-1] // images[0].shape[2]
-    said = {"positive": list(texts.values()), "source": [arguments.source], "negative": [""]}
-    conditionings = {name: conditioning(clip, each) for name, each in said.items()}
     return part("nodes.translator_training").Job(
         model, latents, (cells, cells), arguments.source, texts, conditionings, corrective
     )

@@ -23,7 +23,9 @@ Where the paper is silent, or speaks of pixels:
   "agnostic to the global image statistics" says, and "none" is the paper's first form, without eq. 10. What a
   corrective was trained with, it is used with. A price of eq. 10 that the paper does not name: z0_hat also has the
   contrast of what the model made up, b_hat's is raised to it, and so the gradient of a natural picture is on average
-  not 0, as it is without, but a little contrast less: `(E std(z0_hat) / std(b_hat) - 1) (b_hat - mean(b_hat))`.
+  not 0, as it is without, but some contrast less: `(E std(z0_hat) / std(b_hat) - 1) (b_hat - mean(b_hat))`. In Gaussian
+  fields with a natural spectrum that is 1%, 14% and 35% of b_hat's contrast at t = 0.3, 0.5 and 0.7, and the gradient
+  of a blurred picture, which without eq. 10 sharpens it in every band, takes from the coarse ones.
 - The loss is the mean over cells instead of their sum, which Adam does not notice.
 - An exponential moving average of the weights, not in the paper, makes up for runs far below 750,000 steps.
 - Every step draws its random numbers from the seed and its own number, so that a run goes on exactly where it stopped.

@@ -15,13 +15,20 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Bands:
-    """The form of a spectral corrective: `bands` of frequencies besides the mean, at `knots` times, linear between."""
+    """The form of a spectral corrective: `bands` of frequencies besides the mean, at `knots` times, linear between.
+
+    Raises ValueError for fewer than two knots, and for times that do not rise within [0, 1].
+    """
 
     channels: int
     bands: int = 12
     knots: int = 16
     t_min: float = 0.02
     t_max: float = 0.98
+
+    def __post_init__(self):
+        if self.knots < 2 or not 0 <= self.t_min < self.t_max <= 1:
+            raise ValueError(f"{self.knots} knots from {self.t_min} to {self.t_max}: give 2 or more, rising in [0, 1].")
 
     @property
     def times(self) -> Tensor:

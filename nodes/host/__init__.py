@@ -5,6 +5,7 @@ from inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hook
 previews and cancelling work as they do for the host's samplers.
 """
 
+from .fingerprint import fingerprint, model_fingerprint
 from .gradients import gradients, ordinary
 from .lora import lora_particles
 from .model import (
@@ -22,8 +23,8 @@ from .model import (
     schedule,
     whole_range,
 )
-from .posterior_gradient import PosteriorGradient
-from .progress import Previews, device, with_progress
+from .posterior_gradient import PosteriorGradient, data_fit
+from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Method, Run, run_method
 from .shelf import CORRECTIVES, TRANSLATORS, translator_targets
@@ -45,11 +46,13 @@ __all__ = [
     "autoencoder",
     "base_of",
     "blocked",
+    "data_fit",
     "decoded",
     "device",
     "distilled_guidance",
     "empty_latent",
     "family",
+    "fingerprint",
     "fitted_latent",
     "gradients",
     "input_svg",
@@ -57,6 +60,7 @@ __all__ = [
     "latent_channels",
     "latent_has_frames",
     "lora_particles",
+    "model_fingerprint",
     "model_path",
     "noise_schedule",
     "ordinary",

@@ -1,13 +1,10 @@
-"""The gradient of DPS on the host's model and VAE, by smaller paths where memory is short."""
+"""How estimates are held to a measurement on the host's model and VAE, by smaller ways where memory is short."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
-import comfy.model_management
 import torch
 from torch import Tensor
 
@@ -16,44 +13,45 @@ from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
 from .gradients import gradients, ordinary_weights
 from .sampling import Run
+from .short_memory import Ways
 from .vae import HostAutoencoder
-
-log = logging.getLogger("dreamsampler")
 
 
 class PosteriorGradient:
     """Maps a state (B, ...) and its noise level to the estimate under a named conditioning and DPS's gradient.
 
     Out of memory, it recomputes blocks in the backward pass instead of keeping them, then goes picture by picture, then
-    goes without the gradient, and stays so. `notes` is where it tells the user.
+    goes without the gradient, None, and stays so. `notes` is where it tells the user.
     """
 
     def __init__(
         self, run: Run, autoencoder: HostAutoencoder, consistency: DataConsistency, name: str, notes: list[str]
     ):
         self._run, self._autoencoder, self._consistency, self._name = run, autoencoder, consistency, name
-        self._notes = notes
-        self._ways = self._all_ways()
-        self._way = next(self._ways)[1]
+        self._ways: Ways[tuple[Tensor, Tensor | None]] = Ways(
+            [
+                ("", self._kept),
+                (
+                    "Out of memory: gradient steps now keep less and compute it twice, which is slower.",
+                    self._recomputed,
+                ),
+                ("Out of memory: gradient steps now go picture by picture.", self._item_by_item),
+                (
+                    "Out of memory: gradient steps are left out from now on, and estimates are fitted to the "
+                    "measurement instead (consistency only).",
+                    self._without,
+                ),
+            ],
+            notes,
+        )
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        try:
-            return self._way(x, sigma)
-        except comfy.model_management.OOM_EXCEPTION:
-            following = next(self._ways, None)
-            if following is None:
-                raise
-            note, self._way = following
-        log.warning(note)
-        self._notes.append(note)
-        comfy.model_management.soft_empty_cache()
-        return self(x, sigma)
+    def __call__(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self._ways(x, sigma)
 
-    def _all_ways(self) -> Iterator[tuple[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]]:
-        yield "", self._kept
-        yield "Out of memory: gradient steps now keep less and compute it twice, which is slower.", self._recomputed
-        yield "Out of memory: gradient steps now go picture by picture.", self._item_by_item
-        yield "Out of memory: gradient steps are left out from now on (consistency only).", self._without
+    @property
+    def possible(self) -> bool:
+        """Whether there is memory for it, as far as is known."""
+        return self._ways.left > 0
 
     def _kept(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return self._gradient(self._run.denoiser, self._consistency, x, sigma)
@@ -80,13 +78,12 @@ class PosteriorGradient:
         return torch.cat(z0_hats), torch.cat(pulls)
 
     def _of_item(self, index: int, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        measurement = self._consistency.measurement.of_item(index)
-        consistency = replace(self._consistency, measurement=measurement)
+        consistency = self._consistency.of_item(index)
         return self._gradient(self._run.denoiser.of_item(index), consistency, x[index : index + 1], sigma)
 
-    def _without(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def _without(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
         (z0_hat,) = self._run.denoiser(x, sigma, (self._name,))
-        return z0_hat, torch.zeros_like(x)
+        return z0_hat, None
 
     def _gradient(
         self, denoiser: HostDenoiser, consistency: DataConsistency, x: Tensor, sigma: Tensor
@@ -99,3 +96,14 @@ class PosteriorGradient:
         network = denoiser.model.diffusion_model
         with gradients(), mutation_allowed(), ordinary_weights(network):
             return consistency.posterior_gradient(predict, self._run.prior.path, x, sigma)
+
+
+def data_fit(consistency: DataConsistency, notes: list[str]) -> Callable[[Tensor], Tensor]:
+    """What makes of estimates (B, ...) the latents that explain the measurement; out of memory, one after the other."""
+
+    def item_by_item(z0_hats: Tensor) -> Tensor:
+        items = enumerate(z0_hats.split(1))
+        return torch.cat([consistency.of_item(i).explaining(z0_hat) for i, z0_hat in items])
+
+    note = "Out of memory: estimates are now fitted to the measurement picture by picture."
+    return Ways([("", consistency.explaining), (note, item_by_item)], notes)

@@ -64,6 +64,9 @@ def run_method(
     `samples` (B, C, H, W) or (B, C, 1, H, W) is a LATENT's tensor; `mask` (B or 1, 1, ..., H, W) may have any
     resolution; `evaluations` is how many steps the method reports, None if it shows its progress itself.
     """
+    if samples.ndim == 5:
+        for name, conditioning in conditionings.items():
+            _one_mask_for_all(name, conditioning)
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
     sampler = _MethodSampler(method, evaluations or 0)
@@ -78,6 +81,16 @@ def run_method(
         seed=seed,
     )
     return sampler.outputs
+
+
+def _one_mask_for_all(name: str, conditioning: Any) -> None:
+    """On latents with frames the host takes the masks of a conditioning for those of frames, not of pictures."""
+    if any(len(values["mask"]) > 1 for _, values in conditioning if getattr(values.get("mask"), "ndim", 0) == 3):
+        raise ValueError(
+            f"The conditioning on input '{name}' has a mask for each picture of the batch, which models whose latents "
+            "have frames (Qwen-Image, Wan) take for the frames of a video. Give it one mask for all pictures, or queue "
+            "the pictures one by one."
+        )
 
 
 class _MethodSampler(comfy.samplers.Sampler):

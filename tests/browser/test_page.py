@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from browser_page import Page
+from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image
 from playwright.sync_api import expect
@@ -90,6 +92,29 @@ def test_the_curve_grows_while_a_picture_is_made(page: Page):
     page.picture("curve")
 
 
+def test_the_loss_of_a_corrective_is_drawn_while_it_is_trained(page: Page, server: ComfyServer):
+    rng, folder = Random(5), server.workdir / "input" / "few"
+    folder.mkdir(exist_ok=True)
+    for number in range(3):
+        picture = world.render(world.sample_scene(rng, clean=True))
+        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{number}.png")
+    page.open_template("train_corrective")
+    use_small_model(page)
+    page.set("LoadImageDataSetFromFolder", folder="few")
+    settings = {"kind": "network", "steps": 60, "batch_size": 2, "patch_size": 96, "width": 4}
+    page.set("DSManifoldCorrectiveTrain", **settings, seed=Random().getrandbits(32))
+    page.queue()
+    panel = page.tab.locator(".ds-panel[data-node-type=DSManifoldCorrectiveTrain]")
+    expect(panel.locator(".ds-bar span")).to_contain_text("of 60", timeout=180_000)
+    expect(panel.locator(".ds-bar span")).to_contain_text("training, step 60 of 60", timeout=180_000)
+    page.show("DSManifoldCorrectiveTrain")
+    drawn = panel.locator(".ds-plot:visible")
+    expect(drawn).to_have_count(1)
+    expect(drawn).to_contain_text("loss")
+    assert len((drawn.locator("polyline").get_attribute("points") or "").split()) == 60
+    page.picture("training")
+
+
 def test_cancelling_is_a_normal_event(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=100_000)
     page.queue()
@@ -139,7 +164,41 @@ def test_in_a_subgraph_drawings_and_curves_are_shown_too(page: Page, red_square:
     page.run("app.extensionManager.command.execute('Comfy.Graph.ConvertToSubgraph')")
     page.queue()
     page.tab.wait_for_function("() => Object.values(window.app.nodeOutputs).some((each) => each.distillation)")
-    page.run("((node) => app.canvas.openSubgraph(node.subgraph, node))(app.graph.nodes.find((each) => each.subgraph))")
-    page.show("DSSVGOptimizer")
-    expect(page.tab.get_by_text("pds, step 3 of 3")).to_be_visible()
+    curve = page.tab.get_by_text("pds, step 3 of 3")
+
+    def look() -> None:
+        page.tab.wait_for_function("() => window.app.rootGraph.nodes.some((each) => each.subgraph)")
+        instance = "app.rootGraph.nodes.find((each) => each.subgraph)"
+        page.run(f"((node) => app.canvas.openSubgraph(node.subgraph, node))({instance})")
+        page.show("DSSVGOptimizer")
+        expect(curve).to_be_visible()
+
+    look()
     page.picture("subgraph")
+    # In another tab of the page, and back: the page then tells of outputs by the ids that nodes ran under.
+    page.run("((window.kept = structuredClone(app.nodeOutputs)), true)")
+    page.run("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    page.tab.wait_for_function("() => !window.app.rootGraph.nodes.some((each) => each.subgraph)")
+    expect(curve).to_have_count(0)
+    page.run("app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
+    look()
+    # As when a job is loaded from the queue: by the ids of subgraphs.
+    assert page.run("Object.keys(window.kept).some((key) => app.rootGraph.subgraphs.has(key.split(':')[0]))")
+    page.run("app.loadGraphData(JSON.parse(JSON.stringify(app.rootGraph.serialize())))")
+    expect(curve).to_have_count(0)
+    page.run("((app.nodeOutputs = window.kept), true)")
+    look()
+
+
+@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the help is the same in both
+def test_the_help_of_a_node_shows_its_picture(page: Page):
+    page.open_template("edit")
+    page.show("DSProximalDreamSampler")
+    sampler = "app.graph.nodes.filter((node) => node.type === 'DSProximalDreamSampler')"
+    page.run(f"(app.canvas.selectItems({sampler}), true)")
+    page.tab.get_by_test_id("info-button").click()
+    picture = page.tab.locator(".node-help-content img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.picture("help")
+    page.errors[:] = [error for error in page.errors if not error.endswith("/en.md")]  # a page for each language

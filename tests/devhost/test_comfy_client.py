@@ -64,6 +64,12 @@ def test_unknown_node_type_is_refused_by_name(client: ComfyClient):
         client.run(prompt)
 
 
+def test_prompt_without_outputs_is_refused_with_the_hosts_sentence(client: ComfyClient):
+    del (prompt := _copy_picture("any.png"))["2"]
+    with pytest.raises(PromptRefused, match="^ComfyUI refused the prompt: Prompt has no outputs$"):
+        client.run(prompt)
+
+
 def test_failing_node_is_reported_with_its_own_message(client: ComfyClient, tmp_path: Path):
     (tmp_path / "broken.png").write_text("not a picture")
     prompt = _copy_picture(client.upload_image(tmp_path / "broken.png"))

@@ -204,6 +204,28 @@ def test_normalisation_lowers_contrast_by_as_much_as_the_model_makes_up():
     assert ((mean - expected) / spread).square().mean().sqrt().item() == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("statistics", STATISTICS)
+@pytest.mark.parametrize("t, made_up", [(0.3, 0.013), (0.5, 0.136), (0.7, 0.354)])
+def test_what_normalisation_takes_from_a_natural_picture_is_known(t: float, made_up: float, statistics: Statistics):
+    """Over noise: a share of the contrast that the blur leaves, by how much the model's answer has more; or nothing."""
+    fields, count = natural(), 512
+    prior = field_prior({"negative": fields})
+    z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(t, count)
+    made, b_hat = denoised(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
+    gradient = normalised(b_hat.expand_as(made), made, statistics) - made
+
+    a, b = (level(prior.sigma_at(time[:1])[:, None, None, None]) for level in (prior.path.a, prior.path.b))
+    noise_kept = (fields.gain(a, b) * b / a).square().mean()
+    expected = (1 + noise_kept / b_hat.var(correction=0)).sqrt().item() - 1
+    contrast = b_hat - b_hat.mean()
+    found = ((gradient.mean(0) * contrast).sum() / contrast.square().sum()).item()
+    print(f"t = {t}, {statistics}: {found:.3f} of {expected:.3f}")
+    assert expected == pytest.approx(made_up, abs=1e-3)
+    assert found == pytest.approx(0 if statistics == "none" else expected, abs=0.01)
+    brightness = gradient.mean((1, 2, 3)).abs().max()
+    assert brightness < 1e-12 if statistics == "full" else brightness > 1e-3
+
+
 # The network
 
 
@@ -434,6 +456,12 @@ def with_about(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, {**text, "about": json.dumps({**json.loads(text["about"]), **changes})}
 
 
+def with_times(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A spectral one at other times."""
+    tensors, text = correctives()[1].encoded()
+    return tensors, {**text, "form": json.dumps({**json.loads(text["form"]), **changes})}
+
+
 def without(key: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors, text = correctives()[0].encoded()
     return {name: tensor for name, tensor in tensors.items() if name != key}, text
@@ -456,6 +484,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a large form": (with_text(form=json.dumps({"channels": 2, "width": 1024, "levels": 8})), MISFIT),
     "an unknown head": (with_text(form=json.dumps({"channels": 2, "width": 4, "levels": 1, "head": "x"})), DAMAGED),
     "an unknown form": (with_text(form=json.dumps({"channels": 2, "depth": 3})), DAMAGED),
+    "times of a wrong type": (with_times(t_min="a"), DAMAGED),
+    "no times": (with_times(t_max=None), DAMAGED),
+    "times that are not finite": (with_times(t_min=float("nan")), DAMAGED),
+    "times without end": (with_times(t_max=float("inf")), DAMAGED),
+    "times that do not rise": (with_times(t_min=0.5, t_max=0.5), DAMAGED),
+    "times that fall": (with_times(t_min=0.98, t_max=0.02), DAMAGED),
+    "a single time": (with_times(knots=1), DAMAGED),
     "other statistics": (with_about(statistics="median"), DAMAGED),
     "no size": (with_about(size=[0, 4]), DAMAGED),
     "other channels": (with_about(channels=4), "Its description contradicts itself: the file is damaged."),

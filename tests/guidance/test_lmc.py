@@ -114,28 +114,47 @@ def recognisable() -> Fields:
     return Fields(picture_of(variance.sqrt() * noise), 1.5 * variance[None])
 
 
-@pytest.mark.parametrize("t", [0.3, 0.5, 0.7])
-def test_the_gradient_sharpens_a_blurred_picture_where_that_of_sds_blurs_it(t: float):
-    """In every band of frequencies, by sign: towards more of the picture's own detail, or towards less."""
+def added_to_blurred(t: float, *all_statistics: Statistics) -> list[list[float]]:
+    """How much of its own detail a step adds to a blurred picture, by band: of LMC with each statistics, and of SDS."""
     fields, count, bands = recognisable(), 400, 8
     prior = field_prior({"negative": fields, "positive": fields})
     natural_ones = fields.sample(1024, torch.Generator().manual_seed(1))
     *_, corrective = fit_spectral(
         Bands(1, bands, 5), prior, Pictures(list(natural_ones), (16, 16)), count=512, batch=256, seed=1
     )
-    truth = transform(natural_ones[:count])
+    truth, band = transform(natural_ones[:count]), band_of(16, 16, bands)
     blurred = picture_of((1 - 0.4 * frequency(16)) * truth)
     noise, times = SeededNoise(range(count)), torch.full((count,), t, dtype=torch.float64)
     at = Sample(blurred, noise.like(blurred), times, prior.sigma_at(times), 0.0)
 
-    def moved(step: Tensor) -> list[float]:
-        """How much of the picture's own detail a step adds, by band."""
-        added, band = (transform(step) * truth).mean(0)[0], band_of(16, 16, bands)
-        return [added[band == k].sum().item() for k in range(1, bands + 1)]
+    def share(step: Tensor) -> list[float]:
+        added, there = (transform(step) * truth).mean(0)[0], truth.square().mean(0)[0]
+        return [(added[band == k].sum() / there[band == k].sum()).item() for k in range(1, bands + 1)]
 
-    ours, theirs = (moved(-objective(prior, at).gradient) for objective in (LMC(corrective, "none", 1.0), SDS(0.0)))
-    print(f"t = {t}: LMC", [f"{x:.2f}" for x in ours], "SDS", [f"{x:.2f}" for x in theirs])
+    objectives = [*(LMC(corrective, each, 1.0) for each in all_statistics), SDS(0.0)]
+    shares = [share(-objective(prior, at).gradient) for objective in objectives]
+    for name, found in zip((*all_statistics, "SDS"), shares):
+        print(f"t = {t}, {name}:", [f"{each:.3f}" for each in found])
+    return shares
+
+
+TIMES = pytest.mark.parametrize("t", [0.3, 0.5, 0.7])
+
+
+@TIMES
+def test_without_normalisation_the_gradient_sharpens_a_blurred_picture_where_that_of_sds_blurs_it(t: float):
+    """In every band of frequencies, by sign: towards more of the picture's own detail, or towards less."""
+    ours, theirs = added_to_blurred(t, "none")
     assert min(ours) > 0 > max(theirs)
+
+
+@TIMES
+def test_with_normalisation_it_takes_contrast_away_and_least_of_the_detail(t: float):
+    """Not by sign: what is coarse loses; but what is fine loses less or gains, and so is more of the picture."""
+    printed, full, _ = added_to_blurred(t, "as printed", "full")
+    assert printed == pytest.approx(full, abs=1e-10)  # they differ in brightness alone
+    assert max(printed[:3]) < -0.01
+    assert printed[-1] > max(0, *printed[:3])
 
 
 # Patches

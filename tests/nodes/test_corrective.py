@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.model_management
 import comfy.sd
+import execution
 import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io
-from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+from comfy_extras.nodes_freelunch import FreeU
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
 from corrective_nodes import about, network, spectral, train, vae_of
 from dreamsampler_pack.guidance.corrective.network import CorrectiveNetwork
 from dreamsampler_pack.guidance.corrective.spectral import SpectralCorrective
 from dreamsampler_pack.guidance.corrective.storage import ManifoldCorrective
-from dreamsampler_pack.nodes import host
+from dreamsampler_pack.nodes import corrective_training, host, reports
 from dreamsampler_pack.nodes.corrective import (
     ManifoldCorrectiveLoad,
     ManifoldCorrectiveSave,
     ManifoldCorrectiveTrain,
 )
-from host_oracle import progress_hook, tiny_lora
+from host_oracle import HOST_NODES, progress_hook, tiny_lora
 from safetensors.torch import load_file, save_file
 from tiny_models import (
     EPS,
     FAMILIES,
     FLUX_DISTILLED,
+    NEGATIVE,
     QWEN,
     SD3,
     Calls,
+    Conditioning,
     Family,
     V,
     ask,
@@ -80,10 +89,13 @@ def test_trains_and_leaves_everything_as_it_was(family: Family, kind: str):
     loss = made.about.loss
     assert made.about == about(family, steps=steps, loss=loss, size=(4, 4))
     assert len(told["corrective"][0]["loss"]) == steps
+    rate = told["corrective"][0]["pictures_per_second"]
     if kind != "spectral":
         assert loss == pytest.approx(sum(told["corrective"][0]["loss"]) / 3)
-        assert told["text"] == [f"Corrective of {made.about.family}, 4x4 cells: 3 steps, loss {loss:.4f}."]
+        words = f"3 steps, loss {loss:.4f}, {rate:.1f} pictures a second."
+        assert told["text"] == [f"Corrective of {made.about.family}, 4x4 cells: {words}"]
     else:
+        assert rate is None and not told["distillation"]
         assert told["text"] == [f"Spectral corrective of {made.about.family}, 4x4 cells."]
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
     z = torch.randn(1, family.shape[0], 9, 7, generator=torch.Generator().manual_seed(0))
@@ -128,15 +140,83 @@ def test_patches_are_cut_from_larger_pictures():
     assert isinstance(made.network, CorrectiveNetwork) and made.network.architecture.levels == 1
 
 
-def test_few_pictures_are_warned_of_with_their_number(caplog: pytest.LogCaptureFixture):
+FEW = "15 pictures are few, and what is learned may hold for them alone. Connect 16 or more, the more the better."
+
+
+@pytest.mark.parametrize("kind", ["network", "spectral"])
+def test_few_pictures_are_warned_of_with_their_number(kind: str, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
-        train(EPS, [photo(16, size=32)])
-        assert not caplog.records
-        train(EPS, [photo(8, size=32), photo(7, seed=20, size=32)])
-    assert caplog.messages == [
-        "Train Manifold Corrective: 15 pictures are few, and what is learned may hold for them alone. Connect 16 or "
-        "more, the more the better."
-    ]
+        _, told = train(EPS, [photo(16, size=32)], kind=kind)
+        assert not caplog.records and "few" not in told["text"][0]
+        _, told = train(EPS, [photo(8, size=32), photo(7, seed=20, size=32)], kind=kind)
+    assert caplog.messages == [f"Train Manifold Corrective: {FEW}"]
+    assert told["text"][0].startswith(("Corrective of", "Spectral")) and told["text"][0].endswith(f".\n{FEW}")
+
+
+def slowed(seconds: float) -> Any:
+    """A model that takes its time."""
+
+    def wait(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        time.sleep(seconds)
+        return ask(apply_model, arguments)
+
+    return wrapped(tiny(EPS), wait)
+
+
+class OnPage(ManifoldCorrectiveTrain):
+    """The node as the host runs it, which then knows the place that it has on the page."""
+
+    hidden = SimpleNamespace(unique_id="7")  # type: ignore[assignment]
+
+
+def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypatch: pytest.MonkeyPatch):
+    shown: list[tuple[str, str]] = []
+    monkeypatch.setattr(host, "show_on_node", lambda node, text: shown.append((node, text)))
+    train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4, node=OnPage)
+    first, *during, last = (text for _, text in shown)
+    assert {node for node, _ in shown} == {"7"} and first == FEW
+    assert during and all(text.startswith("Step ") and text.endswith(f" pictures a second.\n{FEW}") for text in during)
+    assert last.startswith("Corrective of") and last.endswith(f" pictures a second.\n{FEW}")
+    shown.clear()
+    train(EPS, kind="spectral", node=OnPage)
+    assert shown == [("7", "Spectral corrective of SD15, 4x4 cells.")]
+
+
+def test_tells_how_many_pictures_a_second_it_learns_from():
+    """What was learned before an interruption does not count."""
+    model, began = slowed(0.05), time.monotonic()
+    _, told = train(EPS, model=model, steps=6, batch_size=4)
+    slowest = 6 * 4 / (time.monotonic() - began)
+    assert slowest <= told["corrective"][0]["pictures_per_second"] <= 4 / 0.05
+    with progress_hook(cancel_after(5)), pytest.raises(InterruptProcessingException):
+        train(EPS, model=model, steps=6, seed=1, batch_size=4)
+    _, told = train(EPS, model=model, steps=6, seed=1, batch_size=4)
+    assert told["corrective"][0]["pictures_per_second"] <= 4 / 0.05
+
+
+def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch):
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(host, "tell_page", lambda event, data: sent.append({"event": event, **data}))
+    monkeypatch.setattr(corrective_training, "POINTS", 3)
+    monkeypatch.setattr(reports, "BETWEEN", 0.0)
+    _, told = train(EPS, steps=8)
+    losses, (curve,) = told["corrective"][0]["loss"], told["distillation"]
+    means = [sum(part) / len(part) for part in (losses[:3], losses[3:6], losses[6:])]
+    assert curve["step"] == [2, 5, 7] and curve["method"] == "training"
+    assert curve["training_loss"] == [[pytest.approx(mean)] for mean in means]
+    assert [part["curve"]["step"] for part in sent] == [[2], [5], [7]]
+    assert [part["curve"]["training_loss"] for part in sent] == [[each] for each in curve["training_loss"]]
+    assert {(part["event"], part["steps"]) for part in sent} == {(reports.EVENT, 8)}
+
+
+def test_the_curve_of_a_resumed_training_is_whole():
+    _, told = train(EPS, steps=6)
+    calls = interrupted(4, steps=6)
+    assert train(EPS, model=calls.watch(tiny(EPS)), steps=6)[1]["distillation"] == told["distillation"]
+    calls = interrupted(4, steps=6)
+    _, fewer = train(EPS, model=calls.watch(tiny(EPS)), steps=2)
+    assert fewer["distillation"][0]["step"] == [0, 1, 2, 3]
+    assert fewer["corrective"][0]["pictures_per_second"] is None and "second" not in fewer["text"][0]
 
 
 def test_shows_progress_at_every_step():
@@ -156,15 +236,20 @@ def cancel_after(steps: int) -> Any:
     return listen
 
 
+def interrupted(after: int, family: Family = EPS, model: Any = None, **options: Any) -> Calls:
+    """Counts the calls of the trainings that follow one of the same MODEL, which was cancelled after some steps."""
+    with progress_hook(cancel_after(after)), pytest.raises(InterruptProcessingException):
+        train(family, model=Calls().watch(model or tiny(family)), **options)
+    return Calls()
+
+
 def test_what_was_trained_when_the_user_cancels_is_kept_and_goes_on(own_folders: Path):
     whole, told = train(EPS, steps=6)
-    with progress_hook(cancel_after(4)), pytest.raises(InterruptProcessingException):
-        train(EPS, steps=6)
+    calls = interrupted(4, steps=6)
     assert len(unfinished(own_folders)) == 1
-    calls = Calls()
     resumed, again = train(EPS, model=calls.watch(tiny(EPS)), steps=6)
     assert len(calls.batches) == 2
-    assert same_weights(resumed, whole) and again["corrective"] == told["corrective"]
+    assert same_weights(resumed, whole) and again["corrective"][0]["loss"] == told["corrective"][0]["loss"]
     assert resumed.about == whole.about
     assert not unfinished(own_folders)
 
@@ -176,9 +261,7 @@ def test_a_residual_network_is_fitted_first_and_only_once(own_folders: Path):
     assert isinstance(whole.network, CorrectiveNetwork) and whole.network.base is not None
     fitted, _ = train(EPS, kind="spectral", steps=18)
     assert torch.equal(whole.network.base.gain, weights(fitted)["gain"])
-    with progress_hook(cancel_after(17)), pytest.raises(InterruptProcessingException):
-        train(EPS, kind="residual network", steps=18)
-    calls = Calls()
+    calls = interrupted(17, kind="residual network", steps=18)
     resumed, _ = train(EPS, model=calls.watch(tiny(EPS)), kind="residual network", steps=18)
     assert len(calls.batches) == 1 and same_weights(resumed, whole)
     further, _ = train(EPS, corrective=resumed, steps=1)
@@ -186,45 +269,124 @@ def test_a_residual_network_is_fitted_first_and_only_once(own_folders: Path):
 
 
 def test_a_training_that_fails_is_kept_as_well(own_folders: Path):
-    left = [3]
+    asked: list[int] = []
 
-    def fail(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
-        left[0] -= 1
-        if left[0] < 0:
+    def fail_once(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        asked.append(len(asked))
+        if len(asked) == 4:
             raise RuntimeError("the model fails")
         return ask(apply_model, arguments)
 
     with pytest.raises(RuntimeError, match="the model fails"):
-        train(EPS, model=wrapped(tiny(EPS), fail), steps=6)
-    calls = Calls()
-    resumed, _ = train(EPS, model=calls.watch(tiny(EPS)), steps=6)
-    assert len(calls.batches) == 3
+        train(EPS, model=wrapped(tiny(EPS), fail_once), steps=6)
+    resumed, _ = train(EPS, model=wrapped(tiny(EPS), fail_once), steps=6)
+    assert len(asked) == 4 + 3
     assert same_weights(resumed, train(EPS, steps=6)[0])
 
 
 def test_a_cancelled_training_can_be_finished_early(own_folders: Path):
-    with progress_hook(cancel_after(4)), pytest.raises(InterruptProcessingException):
-        train(EPS, steps=9)
-    calls = Calls()
+    calls = interrupted(4, steps=9)
     made, _ = train(EPS, model=calls.watch(tiny(EPS)), steps=3)
     assert not calls.batches and made.about.steps == 4
 
 
-@pytest.mark.parametrize(
-    "other", [{"seed": 6}, {"width": 8}, {"negative": text(9)}, {"images": [photo(16, seed=3, size=32)]}],
-    ids=lambda other: next(iter(other)),
-)  # fmt: skip
-def test_another_training_begins_anew(other: dict[str, Any]):
-    with progress_hook(cancel_after(2)), pytest.raises(InterruptProcessingException):
-        train(EPS, steps=3)
-    calls = Calls()
-    train(EPS, model=calls.watch(tiny(EPS)), **{"steps": 3, **other})
+def pooled(seed: int) -> Conditioning:
+    """The usual empty text with another pooled one."""
+    ((tokens, values),) = NEGATIVE
+    return [[tokens, {**values, "pooled_output": text(seed)[0][1]["pooled_output"]}]]
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 6},
+    "width": {"width": 8},
+    "normalisation": {"normalisation": "none"},
+    "text": {"negative": text(9)},
+    "pooled text": {"negative": pooled(9)},
+    "pictures": {"images": [photo(16, seed=3, size=32)]},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_training_begins_anew(other: str):
+    calls = interrupted(2, steps=3)
+    train(EPS, model=calls.watch(tiny(EPS)), **{"steps": 3, **OTHERS[other]})
     assert len(calls.batches) == 3
 
 
+def with_lora(strength: float) -> Any:
+    """The model with a LoRA, loaded anew as after a restart."""
+    return comfy.sd.load_lora_for_models(tiny(EPS), None, tiny_lora(), strength, 0.0)[0]
+
+
+def shifted(shift: float) -> Any:
+    return ModelSamplingSD3().patch(tiny(SD3), shift)[0]
+
+
+def discrete(sampling: str, *, zsnr: bool = False) -> Any:
+    return ModelSamplingDiscrete().patch(tiny(EPS), sampling, zsnr)[0]
+
+
+def freed(b1: float) -> Any:
+    """A model with a patch around its weights, whose numbers only the patch knows."""
+    return FreeU().patch(tiny(EPS), b1, 1.2, 0.9, 0.2)[0]
+
+
+MODELS: dict[str, tuple[Family, Any, Any]] = {
+    "LoRA": (EPS, lambda: with_lora(1.0), lambda: tiny(EPS)),
+    "LoRA's strength": (EPS, lambda: with_lora(1.0), lambda: with_lora(0.5)),
+    "noise schedule": (SD3, lambda: shifted(3.5), lambda: shifted(9.0)),
+    "schedule of the checkpoint": (SD3, lambda: tiny(SD3), lambda: shifted(9.0)),
+    "zero terminal SNR": (EPS, lambda: discrete("eps"), lambda: discrete("eps", zsnr=True)),
+    "parametrisation": (EPS, lambda: discrete("eps"), lambda: discrete("v_prediction")),
+    "FreeU": (EPS, lambda: freed(1.1), lambda: tiny(EPS)),
+    "FreeU's numbers": (EPS, lambda: freed(1.1), lambda: freed(1.3)),
+}
+
+
+@pytest.mark.parametrize("change", MODELS)
+def test_a_model_that_was_changed_begins_anew_and_the_same_goes_on(change: str):
+    family, before, after = MODELS[change]
+    calls = interrupted(2, family, before(), steps=3)
+    train(family, model=calls.watch(after()), steps=3)
+    assert len(calls.batches) == 3
+    train(family, model=calls.watch(before()), steps=3)
+    assert len(calls.batches) == 3 + 1
+
+
+RESTARTED = """
+import sys
+sys.path[:0] = {paths!r}
+import conftest, torch
+import test_corrective as cases
+torch.set_num_threads(1)
+print("names", *cases.names())
+"""
+
+
+def names() -> list[str]:
+    """What trainings are known by: models that were changed, and values."""
+    changed = map(host.model_fingerprint, (with_lora(1.0), shifted(9.0), freed(1.1)))
+    return [*changed, host.fingerprint(NEGATIVE, {"a": (0.5, None), "b": torch.float16})]
+
+
+def test_what_a_training_is_known_by_is_the_same_after_a_restart():
+    tests = Path(__file__).resolve().parents[1]
+    script = RESTARTED.format(paths=[str(tests), str(tests / "nodes")])
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in told.splitlines() if line.startswith("names"))
+    assert line.split()[1:] == names()
+
+
+def test_values_that_differ_have_other_names():
+    values = [1, 1.0, True, "1", [1], [[1]], {"a": 1}, {"b": 1}, {}, None, torch.ones(1), torch.ones(1, 1), [1, 1]]
+    assert len(set(map(host.fingerprint, values))) == len(values)
+    large = torch.zeros(3 * 2**20)
+    assert host.fingerprint(large) != host.fingerprint(large + 1)
+    assert host.fingerprint({"a": 1, "b": 2}) == host.fingerprint({"b": 2, "a": 1})
+
+
 def test_a_damaged_state_is_not_gone_on_from(own_folders: Path):
-    with progress_hook(cancel_after(2)), pytest.raises(InterruptProcessingException):
-        train(EPS, steps=3)
+    interrupted(2, steps=3)
     unfinished(own_folders)[0].write_bytes(b"not a state")
     assert same_weights(train(EPS, steps=3)[0], train(EPS, steps=3)[0])
 
@@ -237,6 +399,13 @@ def test_a_network_is_trained_further():
     assert further.network.architecture == first.network.architecture
     changed = max((tensor - weights(first)[name]).abs().max().item() for name, tensor in weights(further).items())
     assert 0 < changed < 0.01
+
+
+def test_a_network_that_is_trained_further_keeps_its_normalisation():
+    first, _ = train(EPS, steps=1, normalisation="none")
+    others, same = (train(EPS, steps=2, corrective=first, normalisation=each)[0] for each in ("full", "none"))
+    assert others.about.statistics == "none"
+    assert same_weights(others, same) and others.about == same.about
 
 
 def test_a_loss_that_breaks_says_what_to_do():
@@ -255,6 +424,11 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"images": [*PHOTOS, photo(1, size=28)]},
         "A picture on input 'images' is 28x28 pixels, which is smaller than patch_size, 32: leave it out, or lower "
         "patch_size to 24.",
+    ),
+    "pictures smaller than a latent cell": (
+        EPS,
+        {"images": [photo(16, size=6)]},
+        "A picture on input 'images' is 6x6 pixels, which is smaller than patch_size, 32: leave it out.",
     ),
     "patch between cells": (
         EPS,
@@ -407,6 +581,51 @@ def test_no_file_of_a_name_is_said_with_the_folders():
         "output/dreamsampler_correctives: put the file into one of them, or make one with Save Manifold Corrective."
     )
     assert ManifoldCorrectiveLoad.validate_inputs("gone.safetensors") == expected
+
+
+class Made(io.ComfyNode):
+    """A node of another pack that makes the inputs of ours."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        name, choice = io.String.Output(display_name="name"), io.Custom("COMBO").Output(display_name="choice")
+        return io.Schema(node_id="Made", inputs=[], outputs=[name, choice])
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput("mine", "gone.safetensors")
+
+
+def linked(monkeypatch: pytest.MonkeyPatch) -> tuple[bool, Any]:
+    """Whether the host takes a prompt in which the names to load and to save are linked, and what it complains of."""
+    own = {"Made": Made, "DSManifoldCorrectiveLoad": ManifoldCorrectiveLoad}
+    for node, kind in {**own, "DSManifoldCorrectiveSave": ManifoldCorrectiveSave}.items():
+        monkeypatch.setitem(HOST_NODES, node, kind)
+    prompt = {
+        "1": {"class_type": "Made", "inputs": {}},
+        "2": {"class_type": "DSManifoldCorrectiveLoad", "inputs": {"name": ["1", 1]}},
+        "3": {"class_type": "DSManifoldCorrectiveSave", "inputs": {"corrective": ["2", 0], "name": ["1", 0]}},
+    }
+    good, _, _, complaints = asyncio.run(execution.validate_prompt("a prompt", prompt, None))
+    return good, complaints
+
+
+def test_names_may_be_linked_and_are_then_checked_when_they_are_known(monkeypatch: pytest.MonkeyPatch):
+    assert linked(monkeypatch) == (True, {})
+    with pytest.raises(ValueError) as refusal:
+        save(network(EPS), " ")
+    assert str(refusal.value) == ManifoldCorrectiveSave.validate_inputs(" ")
+    with pytest.raises(ValueError) as refusal:
+        load("gone.safetensors")
+    assert str(refusal.value) == ManifoldCorrectiveLoad.validate_inputs("gone.safetensors")
+
+
+def test_a_file_whose_name_is_linked_is_read_again_when_it_changes():
+    save(network(EPS), "mine")
+    first = ManifoldCorrectiveLoad.fingerprint_inputs(None)
+    assert ManifoldCorrectiveLoad.fingerprint_inputs(None) == first
+    host.CORRECTIVES.write(host.CORRECTIVES.file("mine.safetensors"), spectral(EPS))
+    assert ManifoldCorrectiveLoad.fingerprint_inputs(None) != first
 
 
 def broken(folder: Path, content: str) -> None:

@@ -118,6 +118,9 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "times that cross": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
     "t_min above its own t_max": (EPS, {"method": "flowedit", "t_min": 0.7}, "t_min is 0.7 and t_max 0.66"),
+    "a rate that climbs": (EPS, {"learning_rate": -0.5}, "learning_rate is -0.5: set it to 0 or more, or to -1"),
+    "a scale below 0": (EPS, {"guidance_scale": -0.1}, "guidance_scale is -0.1: set it to 0 or more, or to -1"),
+    "a LoRA's rate that climbs": (EPS, {"method": "vsd", "lora_learning_rate": -0.5}, "lora_learning_rate is -0.5"),
     "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5 and t_max 0.98.*both between 0 and 1"),
     "t_max above 1": (EPS, {"t_max": 1.5}, "t_max 1.5.*both between 0 and 1"),
     "flow time at random times": (
@@ -195,9 +198,10 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
             "reference_latent",
             "source_latent",
             "t_min",
-            "learning_rate_schedule",
+            "guidance_scale",
+            "learning_rate",
             "ode_steps",
-            "lora_rank",
+            "lora_",
         )
     )
 

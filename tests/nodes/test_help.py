@@ -12,6 +12,10 @@ from dreamsampler_pack import comfy_entrypoint
 from dreamsampler_pack.guidance.methods import METHODS
 
 PAGES = Path(__file__).resolve().parents[2] / "js" / "docs"
+PICTURE = re.compile(r"!\[([^\]]+)\]\(([^)]+)\)")
+LARGEST_PICTURE, LARGEST_PICTURES = 30_000, 400_000
+"""Bytes of one picture, and of all together: the archive carries them."""
+SOURCE = re.compile(r"^## (Papers?|Source|Paper and format)$", re.MULTILINE)
 
 
 def nodes() -> list[type[io.ComfyNode]]:
@@ -45,6 +49,50 @@ def test_help_page_names_every_input_and_output(node: type[io.ComfyNode]):
 
 def test_no_help_page_is_left_over():
     assert {page.stem for page in PAGES.glob("*.md")} == {node.define_schema().node_id for node in nodes()}
+
+
+def tables(page: str) -> list[list[str]]:
+    """The lines of each table of a page; a row that stands apart from its table is one of its own."""
+    found = re.findall(r"(?:^\|.*\n?)+", page, re.MULTILINE)
+    return [table.splitlines() for table in found]
+
+
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+@EVERY_NODE
+def test_tables_of_the_help_are_whole(node: type[io.ComfyNode]):
+    page = (PAGES / f"{node.define_schema().node_id}.md").read_text("utf-8")
+    for table in tables(page):
+        assert len(table) > 2 and re.fullmatch(r"\|(-+\|)+", table[1]), f"Not a table, or a part of one: {table[0]}"
+        for row in table:
+            assert row.endswith("|") and len(cells(row)) == len(cells(table[0])), row
+
+
+@EVERY_NODE
+def test_help_page_has_all_that_is_asked_of_it(node: type[io.ComfyNode]):
+    """A picture, each input with its safe range, what to change when something is wrong, and where it is from."""
+    schema = node.define_schema()
+    page = (PAGES / f"{schema.node_id}.md").read_text("utf-8")
+    found = tables(page)
+    rows = [row for table in found if cells(table[0])[0] == "input" for row in table[2:]]
+    explained = re.findall(r"\w+", " ".join(cells(row)[0] for row in rows))
+    assert {part.id for part in schema.inputs} <= set(explained)
+    assert all(cells(table[0])[2].endswith("safe range") for table in found if cells(table[0])[0] == "input")
+    assert "| what you see | what to change |\n" in page
+    assert SOURCE.search(page)
+    for alt, place in PICTURE.findall(page):
+        # The page takes such an address as one beside the help page, in /extensions/<the pack>/docs/.
+        assert alt and re.fullmatch(r"pictures/\w+\.(jpg|svg)", place) and (PAGES / place).is_file(), place
+    assert PICTURE.search(page)
+
+
+def test_pictures_of_the_help_are_small_and_used():
+    shown = {place for page in PAGES.glob("*.md") for _, place in PICTURE.findall(page.read_text("utf-8"))}
+    sizes = {f"pictures/{path.name}": path.stat().st_size for path in (PAGES / "pictures").iterdir()}
+    assert set(sizes) == shown
+    assert max(sizes.values()) <= LARGEST_PICTURE and sum(sizes.values()) <= LARGEST_PICTURES
 
 
 def test_help_tells_the_settings_the_methods_have():

@@ -29,6 +29,7 @@ from tiny_models import (
     EPS,
     FAMILIES,
     NEGATIVE,
+    QWEN,
     SD3,
     Calls,
     Conditioning,
@@ -256,10 +257,12 @@ def test_feather_softens_edges_inside_the_picture_alone():
     assert_differs(predicted(conditioning), predicted(composed(BASE, (LEFT, CAT))))
 
 
-def test_feather_is_in_pixels_of_each_mask():
+def test_feather_is_in_pixels_of_the_largest_mask():
     _, fine = localized(BASE, (left_half(256), CAT), feather=64)
     _, coarse = localized(BASE, (left_half(64), CAT), feather=16)
-    _, beside_a_finer = localized(BASE, (left_half(64), CAT), (torch.zeros(1, 256, 256), DOG), feather=16)
+    finer = torch.zeros(1, 256, 256)
+    finer[:, -1, -1] = 0.01
+    _, beside_a_finer = localized(BASE, (left_half(64), CAT), (finer, DOG), feather=64)
     assert_same(cells(coarse), cells(fine), 0.02)
     assert_same(cells(beside_a_finer), cells(fine), 0.02)
     _, narrower = localized(BASE, (left_half(64), CAT), feather=4)
@@ -556,6 +559,14 @@ def test_refuses_what_does_not_fit(name: str):
         MaskLocalizedGuidance.execute(**{
             "base": BASE, "mask_1": LEFT, "conditioning_1": CAT, "feather": 0.0, **inputs
         })  # fmt: skip
+
+
+@pytest.mark.parametrize("runner", [edited, distilled("sds")], ids=["Proximal DreamSampler", "Distillation Sampler"])
+def test_masks_for_each_picture_are_refused_where_the_host_takes_them_for_frames(runner: Callable[..., Tensor]):
+    each, one = (composed(BASE, (soft(1, count=count), CAT)) for count in (2, 1))
+    assert runner(tiny(QWEN), picture(QWEN, 2), one).isfinite().all()
+    with pytest.raises(ValueError, match="input 'positive' has a mask for each picture.* one mask for all pictures"):
+        runner(tiny(QWEN), picture(QWEN, 2), each)
 
 
 def test_a_base_need_not_reach_where_regions_do():

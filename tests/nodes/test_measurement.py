@@ -280,7 +280,8 @@ def test_a_mask_is_of_no_matter_to_other_operators(operator: str, mask: Tensor):
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no mask": ({"operator": "inpaint"}, "'inpaint' needs to know where the hole is: connect a mask to input 'mask'"),
-    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint the hole in it, or invert"),
+    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint what to change in it, or"),
+    "negative mask": ({"mask": -torch.ones(1, 64, 64)}, "mask has no pixels to change"),
     "one empty mask of two": (
         {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},
         "mask has no pixels to change",

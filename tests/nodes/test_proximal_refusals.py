@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "mask shape": (EPS, masked(1, 64, 128), "mask is 128x64 pixels, but latent_image is 8x8 cells.*Crop or resize"),
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*Crop or resize"),
     "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 pictures: connect one mask"),
+    "empty mask": (EPS, {"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint what to change"),
     "mask NaN": (EPS, {"mask": torch.full((1, 8, 8), float("nan"))}, "mask holds NaN"),
     "noise mask batch": (
         EPS,

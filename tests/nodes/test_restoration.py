@@ -53,6 +53,7 @@ from tiny_models import (
     tiny_controlnet,
     tiny_vae,
     untouched,
+    wrapped,
 )
 from torch import Tensor
 from torch.nn import functional as F
@@ -414,6 +415,21 @@ def test_progress_counts_every_step(family: Family, kind: str):
             options: dict[str, Any] = {"start_from": start_from, "consistency": "consistency only"}
             restore(tiny(family), tiny_vae(kind), picture(family), hole(), **options)
     assert seen == [(i + 1, 6) for i in range(6)] + [(i + 1, 3) for i in range(3)]
+
+
+@every_path
+def test_a_picture_that_breaks_stops_the_run_and_is_named(family: Family, kind: str):
+    broken = float("nan")
+
+    def answer(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+        made = ask(apply_model, arguments)
+        return made * broken if arguments["input"].requires_grad else made
+
+    model, options = wrapped(tiny(family), answer), {"start_from": "noise", "data_until": 0.4, "data_every": 1}
+    with pytest.raises(ValueError, match=r"became NaN or infinite at step 3 of 3 \(sigma = .*\).* lower gamma"):
+        restore(model, tiny_vae(kind), picture(family), hole(), **options)
+    broken = 1.0
+    assert restore(model, tiny_vae(kind), picture(family), hole(), **options).samples.isfinite().all()
 
 
 # The image

@@ -384,15 +384,51 @@ def test_then_the_gradient_goes_picture_by_picture(family: Family, kind: str):
 
 
 @few_kinds
-def test_then_there_is_no_gradient(family: Family, kind: str, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("consistency", ["both", "dps only"])
+def test_then_estimates_are_fitted_instead(
+    family: Family, kind: str, consistency: str, caplog: pytest.LogCaptureFixture
+):
     model, vae, short = tiny(family), tiny_vae(kind), Short(no_gradient_fits)
     caplog.set_level(logging.WARNING, "dreamsampler")
     with untouched(model.model, network(vae)):
-        restored = along(short.of(model), kind, family, 2)
-    assert_same(restored.samples, undisturbed(kind, family, 2, 0.0))
+        restored = along(short.of(model), kind, family, 2, consistency=consistency)
+    fitted = along(model, kind, family, 2, consistency="consistency only").samples
+    assert_same(restored.samples, fitted)
+    assert_differs(fitted, undisturbed(kind, family, 2, 0.0), 0.003)
     assert short.asked == [(2, True)] * 2 + [(1, True)] + [(2, False)] * 2
     assert [words in note for words, note in zip((RECOMPUTED, ONE_BY_ONE, LEFT_OUT), restored.notes)] == [True] * 3
     assert [record.message for record in caplog.records if record.name == "dreamsampler"] == restored.notes
+
+
+with_a_decoder = pytest.mark.parametrize(("family", "kind"), [(EPS, "kl"), (QWEN, "wan")], ids=str)
+"""TAESD's is no module of its own."""
+
+
+@with_a_decoder
+def test_where_gradients_do_alone_data_steps_are_fitted_only_after_the_gradient_is_left_out(family: Family, kind: str):
+    options = {**ALONG, "data_every": 2, "data_until": 1.0, "consistency": "dps only"}
+    model, vae, source, measurement = tiny(family), tiny_vae(kind), picture(family, 2), holes(2)
+    with decoding_fails(vae, lambda count, gradient, times: True) as asked:
+        restore(model, vae, source, measurement, **options)
+    *steps, _image = asked
+    assert steps == [(2, True)]
+    with decoding_fails(vae, no_gradient_fits) as asked:
+        restored = restore(model, vae, source, measurement, **{**options, "steps": 8})
+    *steps, _image = asked
+    assert len(restored.notes) == 3 and steps == [(2, True)] * 2 + [(1, True)] + [(2, False)] * 3
+
+
+@with_a_decoder
+def test_a_fit_that_has_no_memory_for_the_batch_goes_picture_by_picture(family: Family, kind: str):
+    model, vae = tiny(family), tiny_vae(kind)
+    options = {"consistency": "consistency only"}
+    free = along(model, kind, family, 3, **options)
+    with untouched(model.model, network(vae)), decoding_fails(vae, lambda count, *_: count == 1) as asked:
+        restored = along(model, kind, family, 3, **options)
+    assert_same(restored.samples, free.samples, 2e-3)
+    assert asked[:7] == [(3, False)] + [(1, False)] * 6
+    (note,) = restored.notes
+    assert note == "Out of memory: estimates are now fitted to the measurement picture by picture."
 
 
 @pytest.mark.parametrize(("family", "kind"), [KINDS[0], KINDS[2]], ids=str)
@@ -428,7 +464,7 @@ def decoding_fails(vae: comfy.sd.VAE, fits: Callable[[int, bool, int], bool]) ->
         handle.remove()
 
 
-@pytest.mark.parametrize(("family", "kind"), [(EPS, "kl"), (QWEN, "wan")], ids=str)
+@with_a_decoder
 @pytest.mark.parametrize(
     ("fits", "notes"), [(first_gradient_fails, 1), (single_gradients_fit, 2), (no_gradient_fits, 3)], ids=str
 )
@@ -436,7 +472,8 @@ def test_a_decoder_that_does_not_fit_takes_the_same_ways(family: Family, kind: s
     model, vae = tiny(family), tiny_vae(kind)
     with untouched(model.model, network(vae)), decoding_fails(vae, fits) as asked:
         restored = along(model, kind, family, 2)
-    assert_same(restored.samples, undisturbed(kind, family, 2, 1.0 if notes < 3 else 0.0), 2e-3)
+    fitted = along(model, kind, family, 2, consistency="consistency only").samples
+    assert_same(restored.samples, undisturbed(kind, family, 2) if notes < 3 else fitted, 2e-3)
     assert len(restored.notes) == notes and (2, True) in asked
 
 

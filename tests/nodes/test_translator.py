@@ -152,6 +152,14 @@ def test_what_there_is_not_is_said_before_work_starts(translation: str, own_fold
     assert isinstance(refusal, str) and refusal.startswith(REFUSED[translation]) and refusal.endswith(".")
 
 
+def test_a_choice_that_another_node_makes_is_checked_when_it_runs():
+    assert TranslatorApply.validate_inputs(None) is True
+    changed = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
+    assert changed != changed
+    with pytest.raises(ValueError, match="There is no translator 'gone.safetensors'"):
+        applied(picture(EPS), "gone.safetensors: dog")
+
+
 def test_a_file_that_changes_is_another_input(own_folders: Path):
     name = kept(translator(EPS))
     before = TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0)

@@ -185,6 +185,27 @@ def test_two_runs_do_not_share_a_folder(server: ComfyServer, start: Start, inver
     assert said == f"error: Another run writes to {results}. Wait for it, or choose another --output.\n"
 
 
+def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path):
+    arguments = (invert, "--image", pictures / "p00.png", pictures / "p01.png", "--server", server.url)
+    finish(start(*arguments))
+    (results / "p01_inverted.png").unlink()
+    code, named, said = finish(start(*arguments))
+    assert (code, named) == (0, [str(results / "p01_inverted.png")]), said
+    assert said == "1 of 2 jobs were done before.\n"
+
+
+def test_names_that_the_output_cannot_show_are_done_all_the_same(
+    server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path, tmp_path: Path
+):
+    cat = tmp_path / "猫.png"
+    shutil.copy(pictures / "p00.png", cat)
+    arguments = (invert, "--image", cat, "--server", server.url)
+    code, named, said = finish(start(*arguments, PYTHONIOENCODING="ascii"))
+    assert code == 0, said
+    assert named == [f"{results}/\\u732b_inverted.png"]
+    assert (results / "猫_inverted.png").is_file()
+
+
 def test_killed_server_leaves_its_jobs_to_the_other(
     server: ComfyServer, second: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path
 ):

@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
+from gateway import gateway
 from queueing.command_line import main
 
 SAMPLE = str(CHECKOUT / "tools" / "assets" / "sample.png")
 CHECKPOINT = ["--set", "1.ckpt_name=dreamsampler_reference.safetensors"]
 REFERENCE = ["edit", "--image", SAMPLE, *CHECKPOINT]
+NODES = (
+    "There are: 1 (Any image model), 2 (Source picture), 3 (VAE Encode), 4 (Target prompt), 5 (Empty text), "
+    "6 (Proximal DreamSampler), 7 (VAE Decode), 8 (Edited picture)."
+)
 Said = Callable[..., str]
 
 
@@ -39,8 +44,10 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("99.gamma=1", "The workflow has no node '99'."),
-        ("ProximalDreamSampler.gamma=1", "no node 'ProximalDreamSampler'. Nearest: Proximal DreamSampler, DSProximal"),
+        ("99.gamma=1", f"The workflow has no node '99'. {NODES}"),
+        ("Foo.x=1", f"The workflow has no node 'Foo'. {NODES}"),
+        ("ProximalDreamSampler.gamma=1", "no node 'ProximalDreamSampler'. Nearest: 6 (Proximal DreamSampler)."),
+        ("CLIPTextEncod.text=1", "no node 'CLIPTextEncod'. Nearest: 4 (Target prompt), 5 (Empty text), "),
         ("DSProximalDreamSampler.gama=1", "Proximal DreamSampler has no input 'gama'. Nearest: gamma."),
         ("6.gamma=-1", "gamma goes from 0.0 to 100.0, and -1.0 is outside."),
         ("6.gamma=nan", "gamma takes a number, and 'nan' is none."),
@@ -63,6 +70,27 @@ def test_server_that_is_away(said: Said):
         "http://127.0.0.1:9 does not answer ([Errno 111] Connection refused). "
         "Start ComfyUI, or name its address with --server."
     )
+
+
+@pytest.mark.parametrize("address", ["gpu..1", "gpu:one", "gpu:99999", "http://[::1", "ftp://gpu", "http://", ""])
+def test_address_that_is_none(address: str, said: Said):
+    assert said(*REFERENCE, "--server", address) == (
+        f"'{address}' is no address of a server. --server takes HOST:PORT, such as 127.0.0.1:8188."
+    )
+
+
+def test_server_behind_a_gateway_is_away(said: Said):
+    with gateway(status=502) as port:
+        told = said(*REFERENCE, "--server", f"127.0.0.1:{port}")
+    assert told.startswith(f"http://127.0.0.1:{port} answers '502 Bad Gateway'. Start ComfyUI, ")
+
+
+def test_node_that_is_not_among_many(server: ComfyServer, said: Said, tmp_path: Path):
+    node = {"class_type": "LoadImage", "inputs": {"image": "any.png"}}
+    (tmp_path / "mine.json").write_text(json.dumps({str(number): node for number in range(1, 31)}))
+    told = said("mine.json", "--set", "99.image=a.png", "--server", server.url)
+    assert "There are: 1 (LoadImage), 2 (LoadImage), " in told
+    assert told.endswith(", 20 (LoadImage) and 10 more.")
 
 
 def test_unknown_template(server: ComfyServer, said: Said):
@@ -97,6 +125,30 @@ def test_missing_checkpoint_is_named_with_its_address_where_the_workflow_has_it(
     assert "Download it from https://models.test/v1-5 into" in told
 
 
+@pytest.mark.parametrize(
+    ("template", "node_type", "value", "sentence"),
+    [
+        (
+            *("lmc_edit", "DSManifoldCorrectiveLoad", "mine.safetensors"),
+            "Node 3 (The model's corrective): the server has no corrective 'mine.safetensors'. Make one with the "
+            "template train_corrective, or set name to dreamsampler_reference_corrective.safetensors.",
+        ),
+        (
+            *("translate", "DSTranslatorApply", "mine.safetensors: star"),
+            "Node 4 (What to make of it): the server has no translator 'mine.safetensors: star'. Train one with "
+            "tools/translator.py, or set translation to dreamsampler_reference_translator.safetensors: ",
+        ),
+    ],
+)
+def test_missing_file_that_nobody_has_for_download(
+    template: str, node_type: str, value: str, sentence: str, server: ComfyServer, said: Said, tmp_path: Path
+):
+    saved = json.loads((CHECKOUT / "workflows" / f"{template}.json").read_text("utf-8"))
+    next(node for node in saved["nodes"] if node["type"] == node_type)["widgets_values"][0] = value
+    (tmp_path / "mine.json").write_text(json.dumps(saved))
+    assert sentence in said("mine.json", "--image", SAMPLE, *CHECKPOINT, "--server", server.url)
+
+
 def test_unknown_node(server: ComfyServer, said: Said, tmp_path: Path):
     prompt = {"1": {"class_type": "DSProximalSampler", "inputs": {}}}
     (tmp_path / "mine.json").write_text(json.dumps(prompt))
@@ -114,6 +166,7 @@ def test_unknown_node(server: ComfyServer, said: Said, tmp_path: Path):
         (".", "cut.png is not a picture that can be read"),
         ("empty", "The folder empty has no picture in it."),
         ("nowhere=cut.png", "The workflow has no node 'nowhere'."),
+        (f"{'x' * 300}.png", "File name too long"),
         (f"6={SAMPLE}", "--image: node 6 (Proximal DreamSampler) loads no picture."),
     ],
 )

@@ -8,11 +8,12 @@
 
 --set changes an input of a node, which is named by its id, its class or its title; the id of a node in a subgraph is
 that of the subgraph's node and its own, 12:3. --image puts a picture into the node that loads one (or a drawing into
-Load SVG); each of several pictures, or of those in a folder, is a job of its own. Servers share the jobs; if one goes
-away, the others take over.
+Load SVG); each of several pictures, or of those in a folder, is a job of its own. A picture that is there twice, under
+whatever name, is done once. Servers share the jobs; if one goes away, the others take over. One that wants a password
+is named as USER:PASSWORD@HOST:PORT, with %40 for an @ in either.
 
 Results, named after their picture, and manifest.jsonl go to --output. The same command again does only what is not yet
-done, also after Ctrl-C or a crash, and tries again what failed.
+done, also after Ctrl-C or a crash, and tries again what failed. A result that was deleted is made again.
 
 Exit status: 0 all is done, 1 some is not, 2 nothing could be started, 130 Ctrl-C.
 """
@@ -20,6 +21,7 @@ Exit status: 0 all is done, 1 some is not, 2 nothing could be started, 130 Ctrl-
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -42,6 +44,8 @@ _DONE, _INCOMPLETE, _REFUSED, _STOPPED = 0, 1, 2, 130
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that it cannot show must not end the run
     options = _parse_options()
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
@@ -93,7 +97,11 @@ def _queue(options: argparse.Namespace) -> int:
 
     _check_output(options)
     servers = reachable([address(text) for text in options.server or [SERVER]])
-    jobs = _plan(options, servers)
+    try:
+        jobs = _plan(options, servers)
+    except OSError as error:
+        what = f"{error.filename} cannot be read ({error.strerror})"
+        raise QueueingError(f"{what}. Change that, or name another.") from error
     with open_record(options.output) as record:
         record.claim(jobs, options.workflow)
         left = [job for job in jobs if not record.is_done(job)]
@@ -110,6 +118,8 @@ def _check_output(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace, servers: dict[str, dict]) -> list[Job]:
     """Every job, refused if any server could not run it."""
+    from comfy_client import ComfyClient
+
     from .jobs import plan
     from .overrides import check, with_settings
     from .workflow import find
@@ -118,24 +128,24 @@ def _plan(options: argparse.Namespace, servers: dict[str, dict]) -> list[Job]:
     info = next(iter(servers.values()))
     prompt = with_settings(workflow.prompt(info), options.set, info)
     jobs = plan(prompt, options.image, info, workflow.name)
-    for url, its_info in servers.items():
+    for each, its_info in servers.items():
         uploads = [picture.upload_name for picture in jobs[0].pictures]
         try:
             check(jobs[0].prompt, its_info, workflow.downloads, uploads)
         except QueueingError as error:
-            raise QueueingError(f"{url}: {error}") from error
+            raise QueueingError(f"{ComfyClient(each).url}: {error}") from error
     return jobs
 
 
-def _run(jobs: Sequence[Job], total: int, record: Record, urls: Sequence[str], options: argparse.Namespace) -> int:
+def _run(jobs: Sequence[Job], total: int, record: Record, addresses: Sequence[str], options: argparse.Namespace) -> int:
     """Run the jobs, here or on Ray, and say what is missing in the end."""
     from .lanes import ray_lanes, thread_lanes
     from .show import Show
     from .spread import Spread
 
     with ExitStack() as stack:
-        show = stack.enter_context(Show([] if options.ray else urls, done=total - len(jobs), total=total))
-        lanes = stack.enter_context(ray_lanes(urls) if options.ray else thread_lanes(urls, show.progress))
+        show = stack.enter_context(Show([] if options.ray else addresses, done=total - len(jobs), total=total))
+        lanes = stack.enter_context(ray_lanes(addresses) if options.ray else thread_lanes(addresses, show.progress))
         left_over = Spread(lanes, record, show).run(jobs)
     if left_over:
         print(f"error: No server is left, and {left_over} of {total} jobs are not done.", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import comfy_client
-from comfy_client import Progress
+from comfy_client import ComfyClient, Progress
 
 from .errors import QueueingError
 from .jobs import Job
@@ -25,39 +25,51 @@ ProgressOf = Callable[[str, Job, Progress], None]
 """Is told of a step on a server: its address, the job and how far a node is."""
 
 
-class ThreadLane:
+class ToServer:
+    """What both ways have of their server: it is known by its ``url``, and reached by an address with a password."""
+
+    def __init__(self, address: str):
+        self._address = address
+        self._client = ComfyClient(address)
+        self.url = self._client.url
+
+    def cancel(self, task: Task) -> None:
+        self._client.cancel(task.prompt_id)
+
+
+class ThreadLane(ToServer):
     """Runs tasks in a thread of this process."""
 
-    def __init__(self, url: str, threads: ThreadPoolExecutor, on_progress: ProgressOf):
-        self.url = url
+    def __init__(self, address: str, threads: ThreadPoolExecutor, on_progress: ProgressOf):
+        super().__init__(address)
         self._threads = threads
         self._on_progress = on_progress
 
     def submit(self, job: Job, task: Task) -> Future[Outcome]:
-        return self._threads.submit(run_task, self.url, task, partial(self._on_progress, self.url, job))
+        return self._threads.submit(run_task, self._address, task, partial(self._on_progress, self.url, job))
 
 
-class RayLane:
+class RayLane(ToServer):
     """Runs tasks on a Ray cluster, which chooses the machine."""
 
-    def __init__(self, url: str, remote: Any):
-        self.url = url
+    def __init__(self, address: str, remote: Any):
+        super().__init__(address)
         self._remote = remote
 
     def submit(self, job: Job, task: Task) -> Future[Outcome]:
         del job
-        return self._remote.remote(self.url, task).future()
+        return self._remote.remote(self._address, task).future()
 
 
 @contextmanager
-def thread_lanes(urls: Sequence[str], on_progress: ProgressOf) -> Iterator[list[Lane]]:
+def thread_lanes(addresses: Sequence[str], on_progress: ProgressOf) -> Iterator[list[Lane]]:
     """A thread for each server."""
-    with ThreadPoolExecutor(len(urls)) as threads:
-        yield [ThreadLane(url, threads, on_progress) for url in urls]
+    with ThreadPoolExecutor(len(addresses)) as threads:
+        yield [ThreadLane(address, threads, on_progress) for address in addresses]
 
 
 @contextmanager
-def ray_lanes(urls: Sequence[str]) -> Iterator[list[Lane]]:
+def ray_lanes(addresses: Sequence[str]) -> Iterator[list[Lane]]:
     """Workers of the Ray cluster at RAY_ADDRESS, or of one on this machine. Servers must be reachable from them.
 
     Workers need aiohttp, which is all that the job function needs beside this project's own files; those are sent.
@@ -75,7 +87,7 @@ def ray_lanes(urls: Sequence[str]) -> Iterator[list[Lane]]:
         # Tasks wait on servers and hardly compute: they take no CPU. One that ends with its worker may be repeated.
         settings = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_retries": -1}
         remote = ray.remote(**settings)(run_task)
-        yield [RayLane(url, remote) for url in urls]
+        yield [RayLane(address, remote) for address in addresses]
     except (RayError, ConnectionError) as error:
         raise QueueingError(f"Ray does not work: {str(error).strip().splitlines()[0]}") from error
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from comfy_client import Prompt
 
 from .definitions import Input, ObjectInfo, inputs_of, is_link
-from .errors import QueueingError, nearest
+from .errors import FEW, QueueingError, like, nearest
 
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 _MODEL_FOLDERS = {
@@ -19,6 +19,13 @@ _MODEL_FOLDERS = {
     "clip_name": "text_encoders",
     "control_net_name": "controlnet",
 }
+
+
+_MADE_HERE = {
+    "DSManifoldCorrectiveLoad": ("corrective", "Make one with the template train_corrective"),
+    "DSTranslatorApply": ("translator", "Train one with tools/translator.py"),
+}
+"""What these nodes load, which nobody has for download, and how to get it."""
 
 
 def title_of(prompt: Prompt, node_id: str) -> str:
@@ -37,9 +44,19 @@ def select(prompt: Prompt, name: str) -> str:
             f"'{name}' means {len(found)} nodes: {_listed(prompt, found)}. Take the id or title of one."
         )
     if not found:
-        names = [*prompt, *(node["class_type"] for node in prompt.values()), *(title_of(prompt, n) for n in prompt)]
-        raise QueueingError(f"The workflow has no node '{name}'.{nearest(name, names)}")
+        raise QueueingError(f"The workflow has no node '{name}'.{_offered(prompt, name)}")
     return found[0]
+
+
+def _offered(prompt: Prompt, name: str) -> str:
+    """A sentence, with a space before it, that offers the nodes most like ``name``, or the first if none is."""
+    names = {node_id: (title_of(prompt, node_id), node["class_type"]) for node_id, node in prompt.items()}
+    close = like(name, (each for pair in names.values() for each in pair))
+    near = list(dict.fromkeys(node_id for each in close for node_id in prompt if each in names[node_id]))
+    if near:
+        return f" Nearest: {_listed(prompt, near)}."
+    more = f" and {len(prompt) - FEW} more" if len(prompt) > FEW else ""
+    return f" There are: {_listed(prompt, [*prompt][:FEW])}{more}."
 
 
 def _listed(prompt: Prompt, node_ids: Sequence[str]) -> str:
@@ -134,7 +151,7 @@ def check(prompt: Prompt, info: ObjectInfo, downloads: dict[str, str], uploads: 
         try:
             each.check(value)
         except QueueingError as error:
-            problem = _missing(each, value, downloads) or str(error)
+            problem = _missing(prompt[node_id]["class_type"], each, value, downloads) or str(error)
             raise QueueingError(f"Node {_listed(prompt, [node_id])}: {problem}") from error
 
 
@@ -147,14 +164,19 @@ def _values(prompt: Prompt, info: ObjectInfo) -> Iterator[tuple[str, Input, obje
                 yield node_id, inputs[name], value
 
 
-def _missing(taker: Input, value: object, downloads: dict[str, str]) -> str | None:
+def _missing(node_type: str, taker: Input, value: object, downloads: dict[str, str]) -> str | None:
     """A sentence if the value is the name of a file that the server does not have."""
     if taker.takes_picture:
         return f"the server has no picture '{value}'. Give one with --image."
-    if taker.kind != "COMBO" or not str(value).endswith(_MODEL_SUFFIXES):
+    if taker.kind != "COMBO" or not (node_type in _MADE_HERE or str(value).endswith(_MODEL_SUFFIXES)):
         return None
-    source = f" from {downloads[str(value)]}" if str(value) in downloads else ""
-    folder = _MODEL_FOLDERS.get(taker.name)
-    where = f"its models/{folder} folder" if folder else "its models folder"
+    what, how = _MADE_HERE.get(node_type) or ("model file", _download(taker, str(value), downloads))
     others = f", or set {taker.name} to {' or '.join(map(str, taker.choices[:5]))}" if taker.choices else ""
-    return f"the server has no model file '{value}'. Download it{source} into {where}{others}."
+    return f"the server has no {what} '{value}'. {how}{others}."
+
+
+def _download(taker: Input, name: str, downloads: dict[str, str]) -> str:
+    """What to do about a model file that the server does not have."""
+    source = f" from {downloads[name]}" if name in downloads else ""
+    folder = _MODEL_FOLDERS.get(taker.name)
+    return f"Download it{source} into {f'its models/{folder} folder' if folder else 'its models folder'}"

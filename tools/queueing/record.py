@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -25,6 +26,9 @@ from .work import Result
 MANIFEST = "manifest.jsonl"
 LOCK = ".manifest.lock"
 
+_NAME_BYTES, _FILE_BYTES = 200, 240
+"""Most file systems take 255 bytes for a file's name, and an unfinished file has some around it."""
+
 QUEUED, DONE, FAILED, CANCELLED = "queued", "done", "failed", "cancelled"
 
 
@@ -38,7 +42,8 @@ class Record:
             self._entries.setdefault(entry["job"], {}).update(entry)
 
     def is_done(self, job: Job) -> bool:
-        return self._state(job) == DONE
+        """Whether the job was done and its results are still there."""
+        return self._state(job) == DONE and all(file.is_file() for file in self.files(job))
 
     def queued_at(self, job: Job) -> tuple[str, str] | None:
         """The server and prompt id of a job that an earlier run queued and did not see the end of."""
@@ -51,14 +56,14 @@ class Record:
 
     def claim(self, jobs: Sequence[Job], workflow: str) -> None:
         """Give each new job a name that no other job's results have or had in this folder."""
-        taken = {entry.get("name") for entry in self._entries.values()}
+        taken = {_folded(entry["name"]) for entry in self._entries.values() if "name" in entry}
         for path in self.folder.iterdir():  # also files of other origin, with all that may be the name in theirs
-            taken |= {path.name[: mark.start()] for mark in re.finditer("_", path.name)}
+            taken |= {_folded(path.name[: mark.start()]) for mark in re.finditer("_", path.name)}
         lines = []
         for job in jobs:
-            if "name" not in self._entries.get(job.key, {}):
+            if not (self.is_done(job) or self._has_name(job)):
                 name = _free_name(job.label, taken)
-                taken.add(name)
+                taken.add(_folded(name))
                 pictures = [str(picture.path) for picture in job.pictures]
                 lines.append({"job": job.key, "name": name, "workflow": workflow, "pictures": pictures})
         self._append(lines)
@@ -79,6 +84,11 @@ class Record:
             _write(self.folder / name, result.content)
         self._add(job, state=DONE, files=names)
         return self.files(job)
+
+    def _has_name(self, job: Job) -> bool:
+        """Whether the job has a name that files can have."""
+        name = self._entries.get(job.key, {}).get("name")
+        return name is not None and name == _cut(name, _NAME_BYTES)
 
     def _state(self, job: Job) -> str | None:
         return self._entries.get(job.key, {}).get("state")
@@ -128,19 +138,42 @@ def _remove_unfinished_line(manifest: Path) -> None:
         os.truncate(manifest, content.rfind(b"\n") + 1)
 
 
-def _free_name(label: str, taken: Collection[str | None]) -> str:
-    return label if label not in taken else next(n for i in count(2) if (n := f"{label}_{i}") not in taken)
+def _free_name(label: str, taken: Collection[str]) -> str:
+    """The label, or the first that is free of label_2, label_3 and so on, cut where it would be too long for a file."""
+    return next(name for name in _numbered(label, "", _NAME_BYTES) if _folded(name) not in taken)
 
 
 def _file_names(name: str, results: Sequence[Result]) -> list[str]:
     """The job's name and the kind of result, numbered if there are several of a kind: cat_edited.png."""
-    names: list[str] = []
+    names: dict[str, str] = {}
     for result in results:
-        stem, number = f"{name}_{result.kind}", 1
-        while (file := f"{stem}{'' if number == 1 else f'_{number}'}{result.suffix}") in names:
-            number += 1
-        names.append(file)
-    return names
+        candidates = _numbered(f"{name}_{result.kind}", result.suffix, _FILE_BYTES)
+        file = next(each for each in candidates if _folded(each) not in names)
+        names[_folded(file)] = file
+    return [*names.values()]
+
+
+def _numbered(stem: str, suffix: str, most: int) -> Iterator[str]:
+    """Names for a file, of so many bytes at most: stem.png, stem_2.png and so on."""
+    for number in count(1):
+        end = suffix if number == 1 else f"_{number}{suffix}"
+        yield _cut(stem, most - _bytes(end)) + end
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, or the longest beginning of it that so many bytes hold."""
+    while text and _bytes(text) > most:
+        text = text[:-1]
+    return text
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))  # a name may have bytes in it that are no characters
+
+
+def _folded(name: str) -> str:
+    """What names have in common that are one on some disks, which tell neither case nor ways to write an accent."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from comfy_client import Progress
+from comfy_client import ComfyClient, Progress, Prompt
 from tqdm import tqdm
 
 from .jobs import Job
@@ -24,8 +24,9 @@ class Show:
     Results go to stdout, a path a line; everything else goes to stderr.
     """
 
-    def __init__(self, urls: Sequence[str], *, done: int, total: int):
+    def __init__(self, addresses: Sequence[str], *, done: int, total: int):
         self.failures = 0
+        urls = [ComfyClient(address).url for address in addresses]
         self._jobs = tqdm(total=total, initial=done, unit="job", desc="jobs", disable=None, position=0)
         self._steps = {
             url: tqdm(
@@ -47,7 +48,7 @@ class Show:
         """Called from the server's own thread."""
         bar = self._steps[url]
         bar.total, bar.n = progress.maximum, progress.value
-        bar.set_postfix_str(f"{job.label}: {title_of(job.prompt, progress.node_id)}")
+        bar.set_postfix_str(f"{job.label}: {_title(job.prompt, progress.node_id)}")
 
     def finished(self, job: Job, files: Sequence[Path]) -> None:
         del job
@@ -62,6 +63,12 @@ class Show:
 
     def lost(self, message: str) -> None:
         tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def _title(prompt: Prompt, node_id: str) -> str:
+    """Of a node that runs. One that a node of the prompt expanded into has that one's id before its first point."""
+    known = node_id if node_id in prompt else str(node_id).partition(".")[0]
+    return title_of(prompt, known) if known in prompt else str(node_id)
 
 
 _STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"

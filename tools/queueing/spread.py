@@ -6,6 +6,7 @@ carry tasks to servers and outcomes back.
 
 from __future__ import annotations
 
+import http.client
 import uuid
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -13,8 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
-
-from comfy_client import ComfyClient
 
 from .jobs import Job
 from .record import Record
@@ -31,6 +30,8 @@ class Lane(Protocol):
     def url(self) -> str: ...
 
     def submit(self, job: Job, task: Task) -> Future[Outcome]: ...
+
+    def cancel(self, task: Task) -> None: ...
 
 
 class Audience(Protocol):
@@ -124,8 +125,8 @@ class Spread:
     def _cancel(self) -> None:
         """End what runs on the servers, and wait until it has ended. What just came to its own end is kept."""
         for lane, _, task in self._running.values():
-            with suppress(OSError):  # that server is away, and so is the job
-                ComfyClient(lane.url).cancel(task.prompt_id)
+            with suppress(OSError, http.client.HTTPException):  # that server is away, and so is the job
+                lane.cancel(task)
         for future in wait(self._running).done:
             _, job, _ = self._running.pop(future)
             if isinstance(outcome := future.result(), Done):

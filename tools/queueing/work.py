@@ -20,6 +20,8 @@ _CONNECTION_ERRORS = (
     *(ServerFailed, OSError, aiohttp.ClientError, http.client.HTTPException),
     json.JSONDecodeError,  # the answer of something in between
 )
+_GATEWAY_ERRORS = {502, 503, 504, *range(520, 528), 530}
+"""What a proxy answers, Cloudflare's too, for a server behind it that is away."""
 _COUNTER = re.compile(r"_\d{5,}_?$")
 """What the host adds to a result's name, counted by each server for itself."""
 
@@ -64,26 +66,31 @@ class ServerLost:
 Outcome = Done | Failed | ServerLost
 
 
-def run_task(url: str, task: Task, on_progress: Callable[[Progress], None] | None = None) -> Outcome:
-    """Run one task on the server at ``url``. What goes wrong there is an outcome, not an exception.
+def run_task(address: str, task: Task, on_progress: Callable[[Progress], None] | None = None) -> Outcome:
+    """Run one task on the server at ``address``. Whatever goes wrong is an outcome, not an exception.
 
     Running it again is safe: a prompt that the server already has is not queued twice, only its results are fetched.
     """
-    client = ComfyClient(url)
+    client = ComfyClient(address)
     problem = ""
     for pause in _PAUSES:
         time.sleep(pause)
         try:
             return Done(tuple(_run(client, task, on_progress)))
         except urllib.error.HTTPError as error:
-            return Failed(f"{url} answered '{error.code} {error.reason}' to {error.url}.")
+            answer = f"answered '{error.code} {error.reason}' to {error.url}."
+            if error.code not in _GATEWAY_ERRORS:
+                return Failed(f"{client.url} {answer}")
+            problem = f"it {answer}"
         except _CONNECTION_ERRORS as error:
             problem = str(error) or type(error).__name__
         except ComfyError as error:
             return Failed(str(error))
+        except Exception as error:  # what nobody foresaw in one job must not end the others
+            return Failed(f"It ended in an unexpected error ({type(error).__name__}: {error}).")
         if not client.is_up():
-            return ServerLost(f"{url} is away: {problem}")
-    return ServerLost(f"{url} breaks off its connections: {problem}")
+            return ServerLost(f"{client.url} is away: {problem}")
+    return ServerLost(f"{client.url} breaks off its connections: {problem}")
 
 
 def _run(client: ComfyClient, task: Task, on_progress: Callable[[Progress], None] | None) -> Iterator[Result]:

@@ -39,14 +39,14 @@ def scenes(count: int) -> list[world.Scene]:
 
 
 def trained(reference: in_process.Reference, pictures: int, **inputs: Any) -> Any:
-    """What Train Manifold Corrective makes of the reference model: the corrective, and the loss of each step."""
+    """What Train Manifold Corrective makes of the reference model: the corrective, and what it tells of itself."""
     drawn = scenes(pictures)
     images = [in_process.pictures(drawn[i : i + CHUNK]).movedim(1, -1) for i in range(0, pictures, CHUNK)]
     values = {"model": reference.model, "vae": reference.vae, "negative": reference.conditioning([""]), **inputs}
     output = node("corrective", "ManifoldCorrectiveTrain").execute(
         images=images, **{name: [value] for name, value in values.items()}
     )
-    return output.result[0], output.ui["corrective"][0]["loss"]
+    return output.result[0], output.ui["corrective"][0]
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=CORRECTIVE)
     arguments = parser.parse_args()
     with torch.inference_mode():
-        made, losses = trained(
+        made, told = trained(
             in_process.load(), arguments.pictures, kind="residual network", steps=arguments.steps, batch_size=BATCH,
             learning_rate=LEARNING_RATE, patch_size=world.SIZE, seed=SEED, width=WIDTH,
         )  # fmt: skip
@@ -68,9 +68,11 @@ def main() -> None:
     if size > LARGEST:
         arguments.output.unlink()
         raise SystemExit(f"The file has {size} bytes, more than {LARGEST}: it was not kept.")
+    losses, rate = told["loss"], told["pictures_per_second"]
     means = [sum(losses[i : i + SPAN]) / len(losses[i : i + SPAN]) for i in range(0, len(losses), SPAN)]
     figures = {"bytes": size, "pictures": arguments.pictures, "steps": len(losses), "batch": BATCH}
-    figures |= {"learning_rate": LEARNING_RATE, f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
+    figures |= {"learning_rate": LEARNING_RATE, "pictures per second": rate and round(rate, 1)}
+    figures |= {f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
     LOSSES.with_name(LOSSES.name if arguments.output == CORRECTIVE else arguments.output.stem + ".json").write_text(
         json.dumps(figures, indent=2) + "\n"
     )

@@ -1,0 +1,49 @@
+"""Which files of a folder are pictures, and which of them count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from queueing.pictures import gather
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two different pictures."""
+    for number, name in enumerate(("a.png", "b.JPG")):
+        Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(tmp_path / name)
+    return tmp_path
+
+
+def names(*paths: Path) -> list[str]:
+    return [picture.path.name for picture in gather(paths, drawings=False)]
+
+
+def test_what_lies_beside_pictures_is_left_out(folder: Path):
+    for name in ("notes.pdf", "data.h5", "clip.mpg", "page.ps", "track.fit", "._a.png", ".hidden.jpg"):
+        (folder / name).write_bytes(b"\0\5\26\7")
+    (folder / "more.png").mkdir()
+    assert names(folder) == ["a.png", "b.JPG"]
+
+
+def test_drawings_beside_hidden_files(tmp_path: Path):
+    (tmp_path / "a.svg").write_text("<svg/>")
+    (tmp_path / "._a.svg").write_bytes(b"\0\5\26\7")
+    assert [drawing.path.name for drawing in gather([tmp_path], drawings=True)] == ["a.svg"]
+
+
+def test_same_picture_under_other_names_is_named(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "c.png").write_bytes((folder / "a.png").read_bytes())
+    assert names(folder) == ["a.png", "b.JPG"]
+    assert capsys.readouterr().err == f"warning: The same picture counts once: {folder}/c.png is {folder}/a.png.\n"
+    for number in range(9):
+        (folder / f"d{number}.png").write_bytes((folder / "a.png").read_bytes())
+    names(folder)
+    assert capsys.readouterr().err.endswith(f"{folder}/d1.png is {folder}/a.png and 7 more.\n")
+
+
+def test_same_file_twice_is_not_worth_a_word(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert names(folder, folder / "a.png") == ["a.png", "b.JPG"]
+    assert capsys.readouterr().err == ""
