@@ -114,7 +114,7 @@ class Machine:
     def encoder(self) -> None:
         """A distillation gradient down to pixels."""
         pixels = torch.randn(self.picture, requires_grad=True)
-        z0 = self.vae.encode(pixels)
+        z0: Any = self.vae.encode(pixels)
         with torch.no_grad():
             null, target = self.z0_hat(torch.cat([z0, z0])).chunk(2)
         torch.autograd.grad(z0, pixels, null - target)

@@ -59,11 +59,14 @@ class Beginning:
         grown = not self.documents and grows(self.style, self.tracing)
         return self.tracing.steps * (len(group_sizes(self.count, self.tracing.groups)) if grown else 1)
 
-    def drawings(self, generators: Sequence[torch.Generator], show: host.Previews) -> Sequence[Drawing]:
-        """One drawing for each random generator."""
+    def drawings(
+        self, generators: Sequence[torch.Generator], show: host.Previews, hold: Callable[[Sequence[Drawing]], None]
+    ) -> Sequence[Drawing]:
+        """One drawing for each random generator; `hold` is given those that there are so far."""
         drawings: Sequence[Drawing] = []
         if self.documents or self.targets is None:
             drawings = [self._first(n, generator) for n, generator in enumerate(generators)]
+            hold(drawings)
         if self.targets is None:
             return drawings
         with host.gradients():
@@ -73,6 +76,7 @@ class Beginning:
             fits = tracer.fitted(drawings) if drawings else tracer.traced(self.style, self.count, generators)
             for fit in fits:
                 drawings = fit.drawings
+                hold(drawings)
                 show(fit.index + 1, fit.pictures[0])
         return drawings
 

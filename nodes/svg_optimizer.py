@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from comfy_api.latest import io
@@ -10,6 +13,8 @@ from comfy_api.latest import io
 from ..guidance.methods import NOISE_POLICIES
 from ..guidance.schedules import TIME_SCHEDULES
 from ..svg.art_styles import ART_STYLES
+from ..svg.document import Document
+from ..svg.drawing import Drawing
 from ..svg.jobs import SETTINGS
 from ..svg.markup.writer import write
 from ..svg.tracing import ANYWHERE, PLACES, Tracing
@@ -17,6 +22,8 @@ from . import host, widgets
 from .sockets import MEASUREMENT, OBJECTIVE
 from .svg_request import FIT_STEPS, Request
 from .widgets import UNSET
+
+log = logging.getLogger("dreamsampler")
 
 LAZY = ("model", "vae", "positive", "negative", "measurement", "objective", "source")
 """Inputs that are of no use without steps of distillation."""
@@ -53,23 +60,46 @@ class SVGOptimizer(io.ComfyNode):
         ask = Request(**inputs)
         show = host.Previews(ask.beginning.steps + ask.steps)
         distillation = ask.distillation(show) if ask.steps else None
-        drawings = ask.beginning.drawings(ask.generators, show)
-        if distillation is not None:
-            host.run_method(
-                dataclasses.replace(distillation, drawings=drawings),
-                model=ask.model,
-                conditionings=distillation.chosen.conditionings,
-                samples=ask.samples,
-                sigmas=host.whole_range(ask.model),
-                evaluations=None,
-                seed=ask.seed,
-            )
+        with _kept_when_cancelled(show) as hold:
+            drawings = ask.beginning.drawings(ask.generators, show, hold)
+            if distillation is not None:
+                host.run_method(
+                    dataclasses.replace(distillation, drawings=drawings),
+                    model=ask.model,
+                    conditionings=distillation.chosen.conditionings,
+                    samples=ask.samples,
+                    sigmas=host.whole_range(ask.model),
+                    evaluations=None,
+                    seed=ask.seed,
+                )
         documents = [drawing.document() for drawing in drawings]
-        files = [write(document).encode() for document in documents]
+        files = _written(documents)
         curve = {} if distillation is None else {"distillation": [distillation.curve.whole]}
         return io.NodeOutput(
             host.svg_value(files), ask.images(documents), ui={"images": host.svg_previews(files), **curve}
         )
+
+
+def _written(documents: Iterable[Document]) -> list[bytes]:
+    return [write(document).encode() for document in documents]
+
+
+@contextmanager
+def _kept_when_cancelled(show: host.Previews) -> Iterator[Callable[[Sequence[Drawing]], None]]:
+    """Gives a function to be told the drawings so far: if the user cancels, they are shown, and kept for a while."""
+    so_far: list[Drawing] = []
+
+    def hold(drawings: Sequence[Drawing]) -> None:
+        so_far[:] = drawings
+
+    try:
+        yield hold
+    except host.Cancelled:
+        show.show_last()
+        shown = host.svg_previews(_written(drawing.document() for drawing in so_far))
+        for each in shown:
+            log.info("SVG Optimizer was cancelled. The drawing so far is %s in the temporary folder.", each["filename"])
+        raise
 
 
 def _main_inputs() -> list[io.Input]:

@@ -103,13 +103,13 @@ def _size(document: Document, height: int, width: int) -> tuple[int, int]:
     if not (height or width):
         raise ValueError("width and height are both 0: set one of them to the pixels that the picture should have.")
     across, down = _proportions(document)
-    size = (height or round(width * down / across) or 1, width or round(height * across / down) or 1)
-    if max(size) > LARGEST_SIDE:
+    wanted = height or width * (down / across), width or height * (across / down)
+    if max(wanted) > LARGEST_SIDE + 0.5:
         raise ValueError(
-            f"In the proportions of the drawing, {across:g} to {down:g}, the picture would be {size[1]}x{size[0]} "
-            f"pixels, and a side has {LARGEST_SIDE} at most: set both width and height."
+            f"In the proportions of the drawing, {across:g} to {down:g}, the picture would be {wanted[1]:.0f}x"
+            f"{wanted[0]:.0f} pixels, and a side has {LARGEST_SIDE} at most: set both width and height."
         )
-    return size
+    return round(wanted[0]) or 1, round(wanted[1]) or 1
 
 
 def _proportions(document: Document) -> tuple[float, float]:

@@ -14,6 +14,8 @@ SMALLEST_SIDE = 1e-6
 LARGEST_SIDE = 1e9
 LONGEST_VIEW_BOX = 300
 """Characters."""
+LONGEST_ASPECT_RATIO = 100
+"""Characters; it is read anew each time it is used."""
 
 _VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([NUMBER] * 4) + r"\s*")
 _ASPECT_RATIO = re.compile(r"\s*(?:defer\s+)?(none|x(Min|Mid|Max)Y(Min|Mid|Max))(?:\s+(meet|slice))?\s*")
@@ -34,7 +36,7 @@ def drawable(box: ViewBox | Box) -> bool:
 
 def fitted(view_box: ViewBox, room: Box, aspect_ratio: str) -> Matrix:
     """The map of a drawable view box into a room, as `preserveAspectRatio` has it."""
-    match = _ASPECT_RATIO.fullmatch(aspect_ratio)
+    match = _ASPECT_RATIO.fullmatch(aspect_ratio) if len(aspect_ratio) <= LONGEST_ASPECT_RATIO else None
     align, x, y, meet = match.groups() if match else ("", "Mid", "Mid", "meet")
     across, down = room.width / view_box.width, room.height / view_box.height
     if align != "none":

@@ -49,6 +49,11 @@ DOCUMENTS = {
         '<circle cx="40" cy="50" r="30" transform="skewX(20)" stroke="blue" stroke-width="5" fill="none" '
         'stroke-dasharray="10 4 2" stroke-dashoffset="3" stroke-linecap="round"/>'
     ),
+    "dots": svg(
+        '<path d="M10 30H90" stroke="red" stroke-width="8" stroke-linecap="round" stroke-dasharray="0 12"/>'
+        '<path d="M10 60H90V90H10Z" fill="none" stroke="blue" stroke-width="8" stroke-linecap="square" '
+        'stroke-dasharray="0 13"/>'
+    ),
     "dashes around a corner": svg(
         '<rect x="10" y="10" width="77" height="66" stroke="blue" stroke-width="8" fill="none" '
         'stroke-dasharray="30 13"/>'

@@ -37,6 +37,7 @@ __all__ = [
     "CORRECTIVES",
     "SCHEDULERS",
     "TRANSLATORS",
+    "Cancelled",
     "HostAutoencoder",
     "Method",
     "PosteriorGradient",

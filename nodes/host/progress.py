@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 Item = TypeVar("Item")
+Cancelled = comfy.model_management.InterruptProcessingException
+"""What the host raises where the user cancelled."""
 BETWEEN = 0.5
 """Seconds between previews at least: they cost a copy from the device and an encoded picture."""
 LARGEST = 512
@@ -24,17 +26,26 @@ class Previews:
 
     def __init__(self, total: int):
         self._bar, self._shown = comfy.utils.ProgressBar(total), -BETWEEN
+        self._last: tuple[int, Tensor] | None = None
 
     def __call__(self, done: int, picture: Tensor) -> None:
         """Say that steps are done, and show a picture (3, H, W) in [0, 1] unless one was just shown.
 
         Raises the host's own exception if the user has cancelled.
         """
+        self._last = done, picture.detach()
         comfy.model_management.throw_exception_if_processing_interrupted()
-        preview = None
         if time.monotonic() - self._shown >= BETWEEN:
-            preview, self._shown = ("PNG", _image(picture), LARGEST), time.monotonic()
-        self._bar.update_absolute(done, preview=preview)
+            self.show_last()
+        else:
+            self._bar.update_absolute(done)
+
+    def show_last(self) -> None:
+        """Show the picture of the last step, if there was one."""
+        if self._last is not None:
+            done, picture = self._last
+            self._shown = time.monotonic()
+            self._bar.update_absolute(done, preview=("PNG", _image(picture), LARGEST))
 
 
 def with_progress(items: Sequence[Item]) -> Iterator[Item]:

@@ -100,6 +100,8 @@ def _even(cubic: Cubic) -> bool:
     start, _, _, end = cubic
     x, y = end.x - start.x, end.y - start.y
     way = math.hypot(x, y)
+    if not way:  # back where it began, unless it never left
+        return cubic[1] == cubic[2] == start
     legs = [(q.x - p.x, q.y - p.y) for p, q in zip(cubic, cubic[1:])]
     return all(dx * x + dy * y >= way * max(SHORTEST_LEG * way, STEEPEST_LEG * math.hypot(dx, dy)) for dx, dy in legs)
 
@@ -126,7 +128,7 @@ def _phase(lengths: Sequence[float], offset: float) -> tuple[int, float]:
     """The number in the pattern with which it starts, and how much of that is left."""
     left = offset % sum(lengths)
     for number, size in enumerate(lengths):
-        if left < size:
+        if left < size or left == size == 0:
             return number, size - left
         left -= size
     return 0, lengths[0]

@@ -7,15 +7,17 @@ from typing import Literal, NamedTuple
 
 from .xml import Element, SVGError
 
-MOST_EFFORT = 800_000
+MOST_EFFORT = 1_200_000
 """In a unit of roughly a microsecond on a slow core."""
 
 Kind = Literal[
     "drawn elements",
     "control points",
     "dashes",
+    "lengths of dashes",
     "curves with dashes",
     "declarations of style",
+    "painted gradients",
     "gradient stops",
     "characters of transforms",
     "control points compared with boxes",
@@ -29,12 +31,14 @@ class _Cost(NamedTuple):
 
 _COSTS: dict[Kind, _Cost] = {
     "drawn elements": _Cost(40, "Draw fewer of them, or use them less often"),
-    "control points": _Cost(4, "Simplify its paths, or use them less often"),
+    "control points": _Cost(3.5, "Simplify its paths, or use them less often"),
     "dashes": _Cost(100, "Lengthen stroke-dasharray, or leave it out"),
+    "lengths of dashes": _Cost(5, "Shorten stroke-dasharray, or leave it out"),
     "curves with dashes": _Cost(40, "Leave stroke-dasharray out"),
     "declarations of style": _Cost(2, "Shorten its styles, or give its elements fewer classes"),
+    "painted gradients": _Cost(80, "Use fewer gradients"),
     "gradient stops": _Cost(10, "Simplify its gradients"),
-    "characters of transforms": _Cost(0.5, "Shorten its transforms"),
+    "characters of transforms": _Cost(0.7, "Shorten its transforms"),
     "control points compared with boxes": _Cost(1.5, "Clip and nest fewer of them, or use fewer gradients"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 from ..cubics import Box
@@ -15,7 +16,9 @@ from .report import Report
 from .styles import Cascade, Viewport, read_length, read_share
 from .xml import Element, SVGError
 
-GRADIENTS = ("linearGradient", "radialGradient")
+_PLACES = {"linearGradient": ("x1", "y1", "x2", "y2"), "radialGradient": ("cx", "cy", "r", "fx", "fy", "fr")}
+_COMMON = ("gradientUnits", "gradientTransform", "spreadMethod")
+GRADIENTS = tuple(_PLACES)
 LONGEST_CHAIN = 10
 MOST_STOPS = 1000
 
@@ -25,16 +28,12 @@ Find = Callable[[Element], Element | None]
 
 @dataclass(frozen=True)
 class _Definition:
-    """A gradient element together with those it takes attributes and stops from, nearest first."""
+    """A gradient element with what it has, itself or from those it takes attributes and stops from."""
 
-    elements: tuple[Element, ...]
+    element: Element
+    attributes: dict[str, str]
     stops: tuple[Stop, ...]
-
     transform: Matrix
-
-    def get(self, name: str, tag: str | None = None) -> str | None:
-        """The nearest value of an attribute, only of elements `tag` if given."""
-        return _nearest(self.elements, name, tag)
 
 
 class Gradients:
@@ -50,7 +49,7 @@ class Gradients:
     def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
         """The gradient as a shape with the box `box` has it, in the shape's own units; None if it paints nothing."""
         definition = self._definition(element)
-        units = definition.get("gradientUnits") or "objectBoundingBox"
+        units = definition.attributes.get("gradientUnits") or "objectBoundingBox"
         of_box = units != "userSpaceOnUse"
         if not definition.stops or (of_box and (box is None or not (box.width and box.height))):
             return None
@@ -62,50 +61,47 @@ class Gradients:
         return self._radial(definition, transform, viewport)
 
     def _linear(self, definition: _Definition, transform: Matrix, viewport: Viewport) -> LinearGradient:
-        def length(name: str, whole: float, default: str) -> float:
-            return self._length(definition, name, "linearGradient", whole, default)
-
+        length = partial(self._length, definition)
         start = Point(length("x1", viewport.width, "0%"), length("y1", viewport.height, "0%"))
         end = Point(length("x2", viewport.width, "100%"), length("y2", viewport.height, "0%"))
         return LinearGradient(start, end, definition.stops, transform, self._spread(definition))
 
     def _radial(self, definition: _Definition, transform: Matrix, viewport: Viewport) -> RadialGradient:
-        def length(name: str, whole: float, default: str) -> float:
-            return self._length(definition, name, "radialGradient", whole, default)
-
+        length = partial(self._length, definition)
         if length("fr", viewport.diagonal, "0%"):
-            self._report.add("The inner radius 'fr' of a gradient is ignored", definition.elements[0])
+            self._report.add("The inner radius 'fr' of a gradient is ignored", definition.element)
         cx, cy = length("cx", viewport.width, "50%"), length("cy", viewport.height, "50%")
         focus = Point(length("fx", viewport.width, str(cx)), length("fy", viewport.height, str(cy)))
         radius = length("r", viewport.diagonal, "50%")
         return RadialGradient(Point(cx, cy), radius, focus, definition.stops, transform, self._spread(definition))
 
-    def _length(self, definition: _Definition, name: str, tag: str, whole: float, default: str) -> float:
-        text = definition.get(name, tag) or default
+    def _length(self, definition: _Definition, name: str, whole: float, default: str) -> float:
+        text = definition.attributes.get(name) or default
         value = read_length(text, whole)
         if value is None:
-            self._report.add(f"The gradient's {name} '{text[:40]}' is no length", definition.elements[0])
+            self._report.add(f"The gradient's {name} '{text[:40]}' is no length", definition.element)
             value = read_length(default, whole) or 0.0
         return value
 
-    def _transform(self, chain: tuple[Element, ...]) -> Matrix:
-        text = _nearest(chain, "gradientTransform") or ""
-        self._effort.spend("characters of transforms", len(text), chain[0])
+    def _transform(self, element: Element, text: str) -> Matrix:
+        self._effort.spend("characters of transforms", len(text), element)
         try:
             return read_transform(text)
         except ValueError as error:
-            self._report.add(f"A gradientTransform is ignored because {error}", chain[0])
+            self._report.add(f"A gradientTransform is ignored because {error}", element)
             return IDENTITY
 
     def _spread(self, definition: _Definition) -> Spread:
-        text = definition.get("spreadMethod")
+        text = definition.attributes.get("spreadMethod")
         return next((spread for spread in get_args(Spread) if spread == text), "pad")
 
     def _definition(self, element: Element) -> _Definition:
         if element not in self._definitions:
             chain = self._chain(element)
             stops = next((found for holder in chain if (found := self._stops(holder))), ())
-            self._definitions[element] = _Definition(chain, stops, self._transform(chain))
+            attributes = _attributes(chain)
+            transform = self._transform(element, attributes.get("gradientTransform", ""))
+            self._definitions[element] = _Definition(element, attributes, stops, transform)
         return self._definitions[element]
 
     def _chain(self, element: Element) -> tuple[Element, ...]:
@@ -155,9 +151,10 @@ class Gradients:
         return self._colors[element]
 
 
-def _nearest(chain: tuple[Element, ...], name: str, tag: str | None = None) -> str | None:
-    """The nearest value of an attribute, only of elements `tag` if given."""
+def _attributes(chain: tuple[Element, ...]) -> dict[str, str]:
+    """The nearest value of each attribute; those that say where a gradient lies are of its own kind only."""
+    found: dict[str, str] = {}
     for element in chain:
-        if name in element.attributes and tag in (None, element.tag):
-            return element.attributes[name]
-    return None
+        names = _COMMON if element.tag != chain[0].tag else (*_COMMON, *_PLACES[element.tag])
+        found = {**{name: element.attributes[name] for name in names if name in element.attributes}, **found}
+    return found

@@ -5,6 +5,7 @@ Reader and writer share it, so that what was written is read as the same values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,10 @@ from ..transforms import apply, compose, determinant, invertible, polar, similar
 Drawing = Shape | Group
 Gradient = LinearGradient | RadialGradient
 
+SMALLEST = 1e-9
+"""Gradients that change all of their colours within less, in their own units, do so at once."""
+SAME_PLACE = 1e-7
+"""Places that are this near, relative to their coordinates, are one in single precision."""
 EXACT = 1e-12
 """What arithmetic may leave of a difference; far less than files round away."""
 
@@ -42,9 +47,10 @@ def flat_color(gradient: Gradient) -> tuple[Color, float] | None:
     """The colour and opacity of a gradient that is the same everywhere; None if it is not."""
     stops = gradient.stops
     if isinstance(gradient, LinearGradient):
-        vanishes = gradient.start == gradient.end
+        farthest = max(map(abs, (*gradient.start, *gradient.end)))
+        vanishes = math.dist(gradient.start, gradient.end) <= max(SMALLEST, SAME_PLACE * farthest)
     else:
-        vanishes = gradient.radius <= 0
+        vanishes = gradient.radius <= SMALLEST
     return (stops[-1].color, stops[-1].opacity) if len(stops) == 1 or vanishes else None
 
 

@@ -79,7 +79,7 @@ class Outlines:
     def move(self, to: Point) -> None:
         """Begin a contour; one that holds nothing but its beginning is not drawn."""
         self.finish()
-        self.spend(1)
+        self.spend(2)  # takes as long as two points do
         _check(to)
         self.start = self.current = to
 

@@ -10,7 +10,21 @@ from functools import cached_property, partial
 from typing import TypeVar, get_args
 
 from ..cubics import Box, bounds
-from ..document import BLACK, IDENTITY, Cap, Color, Contour, Fill, FillRule, Join, Matrix, Paint, Shape, Stroke
+from ..document import (
+    BLACK,
+    IDENTITY,
+    Cap,
+    Color,
+    Contour,
+    Fill,
+    FillRule,
+    Join,
+    LinearGradient,
+    Matrix,
+    Paint,
+    Shape,
+    Stroke,
+)
 from ..transforms import apply_to, linear_part, similarity
 from . import basic_shapes
 from .colors import read_color
@@ -21,7 +35,7 @@ from .normal_form import visible_paint
 from .outlines import FARTHEST, Outlines, TooManyPoints, is_dot
 from .path_data import draw_path
 from .report import Report
-from .styles import DEFAULT_FONT_SIZE, Cascade, Viewport, read_length, read_share
+from .styles import Cascade, Viewport, font_size, read_length, read_share
 from .xml import Element, SVGError
 
 _AXES = {
@@ -58,8 +72,7 @@ class _Subject:
 
     @property
     def font_size(self) -> float:
-        size = read_length(self.style.get("font-size", ""), DEFAULT_FONT_SIZE)
-        return DEFAULT_FONT_SIZE if size is None else size
+        return font_size(self.style)
 
     @cached_property
     def box(self) -> Box | None:
@@ -166,6 +179,11 @@ class Painter:
             return None
         paint, opacity = found
         scale = similarity(subject.transform)
+        if scale is not None and width * scale > FARTHEST:
+            raise SVGError(
+                f"The stroke of {subject.element.where()} is wider than {FARTHEST:g} after its transforms: correct "
+                "them, or its stroke-width."
+            )
         return Stroke(
             paint,
             opacity * self._share(subject, "stroke-opacity"),
@@ -182,7 +200,7 @@ class Painter:
         if limit is None or limit < 1:
             self._report.add("A stroke-miterlimit that is no number from 1 is ignored", subject.element)
             return 4.0
-        return limit
+        return min(limit, FARTHEST)
 
     def _paint(self, subject: _Subject, name: str, default: str) -> tuple[Paint, float] | None:
         """What a property paints with, in user units, and the opacity of that; None if it paints nothing."""
@@ -193,12 +211,16 @@ class Painter:
         element = self.referred(text)
         if element is not None and element.tag in GRADIENTS:
             self._effort.spend("control points compared with boxes", points_of(subject.contours), subject.element)
+            self._effort.spend("painted gradients", 1, subject.element)
             gradient = self._gradients.read(element, subject.box, subject.viewport)
             found = visible_paint(gradient, subject.transform) if gradient else None
             if gradient and not found:
                 self._report.add(
                     f"A {name} with a gradient whose transform flattens it is not painted", subject.element
                 )
+            if found and not _reachable(found[0]):
+                self._report.add(f"A {name} with a gradient beyond {FARTHEST:g} is not painted", subject.element)
+                found = None
         else:
             what = f"with a <{element.tag[:40]}>" if element else "that refers to nothing in the document"
             self._report.add(f"A {name} {what} is not painted", subject.element)
@@ -221,7 +243,7 @@ class Painter:
             return None
         whole = subject.viewport.diagonal
         words = re.split(r"[\s,]+", text)
-        self._effort.spend("dashes", len(words) // 20, subject.element)
+        self._effort.spend("lengths of dashes", len(words), subject.element)
         size = subject.font_size
         lengths = [read_length(word, whole, size) for word in words]
         known = [length for length in lengths if length is not None]
@@ -246,6 +268,9 @@ class Painter:
         if value is None:
             self._report.add(f"A {name} that is no length is ignored", subject.element)
             return float(default)
+        if abs(value) > FARTHEST:
+            self._report.add(f"A {name} beyond {FARTHEST:g} is ignored", subject.element)
+            return float(default)
         return value
 
     def _share(self, subject: _Subject, name: str) -> float:
@@ -261,6 +286,15 @@ class Painter:
         if found is None:
             self._report.add(f"The {name} '{text[:40]}' is not known; '{default}' is drawn", subject.element)
         return found or default
+
+
+def _reachable(paint: Paint) -> bool:
+    """Whether a paint lies where it can be computed with."""
+    if isinstance(paint, Color):
+        return True
+    places = (paint.start, paint.end) if isinstance(paint, LinearGradient) else (paint.centre, paint.focus)
+    size = 0.0 if isinstance(paint, LinearGradient) else paint.radius
+    return all(abs(value) <= FARTHEST for value in (*places[0], *places[1], size, *paint.transform))
 
 
 def points_of(contours: Iterable[Contour]) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..cubics import Box
 from ..document import IDENTITY, Document, Group, Matrix, ViewBox
-from ..transforms import compose, invertible, read_transform
+from ..transforms import compose, determinant, invertible, read_transform
 from ..viewports import covers, drawable, encloses, fitted, read_view_box
 from .effort import Effort
 from .normal_form import Drawing, grouped
@@ -29,6 +29,8 @@ NOT_DRAWN = ANIMATIONS | frozenset(
     "radialGradient script stop style title view".split()
 )
 """Elements that are not drawn where they stand."""
+RENDERED = frozenset("text image video audio iframe canvas".split())
+"""Elements that other viewers draw and this one names."""
 IGNORED_PROPERTIES = {
     "mask": ("none",),
     "filter": ("none",),
@@ -59,7 +61,7 @@ def parse(text: str | bytes) -> Parsed:
 
     Raises SVGError, a ValueError, for a file that is no SVG, holds nothing that can be drawn, or goes beyond the
     limits: 20 MB, 50,000 elements, 100 of them inside each other, 10,000 CSS rules, coordinates to 1e9. Altogether
-    there may be 20,000 drawn elements or 200,000 control points or 8,000 dashes, or fewer of each together.
+    there may be 30,000 drawn elements or 340,000 control points or 12,000 dashes, or fewer of each together.
     """
     root = read_xml(text)
     if root.tag != "svg":
@@ -108,7 +110,9 @@ class _Reader:
 
     def _survey(self, element: Element, sheet: StyleSheet) -> None:
         """What counts wherever it stands: style sheets, and what is never carried out."""
-        if element.tag == "style":
+        if element.tag == "style" and element.attributes.get("type", "").strip().lower() not in ("", "text/css"):
+            self._report.add("A style sheet of another type than text/css is ignored", element)
+        elif element.tag == "style":
             if element.attributes.get("media", "all") in ("all", "screen", ""):
                 sheet.read(element, self._effort, lambda what: self._report.add(what, element))
             else:
@@ -190,6 +194,8 @@ class _Reader:
         if not all(abs(value) <= LARGEST_TRANSFORM for value in transform):
             raise SVGError(f"The transforms around {element.where()} multiply to a number beyond 1e12: correct them.")
         if not invertible(transform):
+            if determinant(transform):
+                self._report.add("What a transform makes almost flat is not drawn", element)
             return []
         size = scope.size if element.tag in ("svg", "symbol") else None
         inner = scope._replace(transform=transform, style=style, size=size, depth=scope.depth + 1)
@@ -220,8 +226,11 @@ class _Reader:
 
     def _switch(self, element: Element, scope: _Scope) -> list[Drawing]:
         if element not in self._chosen:
-            suitable = (child for child in element.children if child.tag in self._handlers and _suits(child))
-            self._chosen[element] = next(suitable, None)
+            suitable = [child for child in element.children if _suits(child)]
+            # Children after a <foreignObject> are for viewers that know none.
+            drawn = (child for child in suitable if child.tag in self._handlers or child.tag in RENDERED)
+            foreign = (child for child in suitable if child.tag == "foreignObject")
+            self._chosen[element] = next(drawn, None) or next(foreign, None)
         child = self._chosen[element]
         return self._drawn(child, scope) if child else []
 
@@ -309,7 +318,10 @@ class _Reader:
         if target is None:
             return True
         if target not in self._rooms:
-            self._rooms[target] = _room(target)
+            plain = not {*self._cascade.own(target)} and all(
+                {*self._cascade.own(child)} <= {"fill"} for child in target.children
+            )
+            self._rooms[target] = _room(target) if plain else None
         room = self._rooms[target]
         return room is None or self._cuts(element, room, scope.transform, children)
 

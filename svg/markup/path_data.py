@@ -31,7 +31,7 @@ class _Stop(Exception):
     """The data makes no sense from here on."""
 
 
-def read_path(data: str, most_points: int = 200_000) -> Path:
+def read_path(data: str, most_points: int = 340_000) -> Path:
     """The contours of path data, up to the first error in it.
 
     Raises SVGError for coordinates beyond 1e9 and for more than `most_points` control points.

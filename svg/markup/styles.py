@@ -25,14 +25,19 @@ OWN = frozenset(
 )
 PROPERTIES = INHERITED | OWN
 """What of CSS is looked at; the rest does not change vector drawings, or is reported by the reader of shapes."""
-SHAPE_PROPERTIES = frozenset("d x y cx cy r rx ry background background-color".split())
+SHAPE_PROPERTIES = frozenset(
+    "d x y cx cy r rx ry background background-color rotate scale translate transform-box".split()
+)
 """Properties that browsers heed in CSS and this reader does not."""
+
+_LENGTHS = frozenset(("stroke-width", "stroke-dashoffset"))
 
 Say = Callable[[str], None]
 """Takes a sentence without its full stop that names what is not represented."""
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
+_SIDE = re.compile(r"(?:^|;)\s*(width|height)\s*:", re.IGNORECASE)
 _BRACE = re.compile("[{}]")
 _LENGTH = re.compile(NUMBER + r"(%|[a-zA-Z]*)")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
@@ -200,6 +205,8 @@ class Cascade:
         found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if _fits(name, value, report)}
         style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._effort)
         self._effort.spend("declarations of style", style.count(";") + sum(map(len, rules)), element)
+        if element.tag == "rect" and (side := _SIDE.search(style)):
+            report(f"The CSS property '{side[1].lower()}' is ignored")
         for declarations in (*rules, read_declarations(style, _STYLE_ATTRIBUTE, 0, report)):
             for name, declaration in declarations.items():
                 _keep_stronger(found, name, declaration)
@@ -218,7 +225,26 @@ def inherit(parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
             style.pop(name, None)
         else:
             style[name] = value
+    return _absolute(style, parent, own)
+
+
+def _absolute(style: dict[str, str], parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """An element's properties with those lengths in pixels that depend on its own font size, as heirs get them."""
+    if "font-size" in own and style.get("font-size") == own["font-size"]:
+        around = font_size(parent)
+        size = read_length(own["font-size"], around, around)
+        style["font-size"] = str(around if size is None else size)
+    for name in _LENGTHS & own.keys():
+        text = style.get(name, "")
+        if text.lower().endswith(("em", "ex")) and (length := read_length(text, 0.0, font_size(style))) is not None:
+            style[name] = str(length)
     return style
+
+
+def font_size(style: dict[str, str]) -> float:
+    """In user units."""
+    size = read_length(style.get("font-size", ""), DEFAULT_FONT_SIZE)
+    return DEFAULT_FONT_SIZE if size is None else size
 
 
 class Viewport(NamedTuple):

@@ -14,6 +14,9 @@ TOLERANCE = 0.0025
 MOST = 4096
 """Edges of one curve or span. A curve wants more, to keep the tolerance, from some 50,000 pixels on."""
 
+MOST_OF_ALL = 8_000_000
+"""Edges of all curves together, some 4 GB of them."""
+
 FEW = 256
 """Where only a canvas counts, curves of more edges are divided into spans."""
 
@@ -41,14 +44,22 @@ def flatten(cubics: Tensor, tolerance: float = TOLERANCE, finest_turn: Tensor | 
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
 
 
-def flatten_within(cubics: Tensor, canvas: tuple[int, int]) -> Flattened:
-    """Closed outlines (S, 4, 2) in edges as `flatten` gives them, but coarse where a canvas (height, width) hides it.
+def flatten_within(cubics: Tensor, window: Tensor, finest_turn: Tensor | None = None) -> Flattened:
+    """Cubics (S, 4, 2) in edges as `flatten` gives them, but coarse where they lie outside a window (S or 1, 2, 2).
 
-    Curves of any size come to few edges: those that the canvas shows, and some at every scale on the way there.
+    That is the least and the greatest coordinates of what is shown. Curves of any size come to few edges: those that
+    the window shows, and some at every scale on the way there. What closed outlines cover in it is the same. Raises
+    ValueError for more edges than memory is likely to hold.
     """
     index = torch.arange(len(cubics), device=cubics.device)
-    found = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, canvas)
+    seen = _Seen(window.detach().expand(len(cubics), 2, 2), finest_turn)
+    found = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, seen)
     curve, begin, length, count = (torch.cat(values) for values in zip(*found))
+    if (edges := int(count.sum())) > MOST_OF_ALL:
+        raise ValueError(
+            f"The curves of the drawing come to {edges:,} edges on this canvas, and {MOST_OF_ALL:,} can be drawn: "
+            "simplify the drawing, or draw it smaller."
+        )
     span, nth = enumerated(count)
     share = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, span)[:, None]
     t = torch.addcmul(begin.index_select(0, span)[:, None], length.index_select(0, span)[:, None], share)
@@ -100,17 +111,37 @@ Spans = tuple[Tensor, Tensor, Tensor, Tensor]
 """Curve, begin and length in the curve's parameter, and number of edges of spans; each (N,)."""
 
 
-def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, canvas: tuple[int, int]) -> Iterator[Spans]:
+class _Seen(NamedTuple):
+    """Of all curves, the window (S, 2, 2) they are seen in and the angle (S,) that an edge may stand for."""
+
+    window: Tensor
+    finest_turn: Tensor | None
+
+    def hides(self, parts: Tensor, curve: Tensor) -> Tensor:
+        """Whether parts (N, 4, 2) of curves (N,) lie outside, (N,)."""
+        return beyond(parts, self.window.index_select(0, curve))
+
+    def turns(self, parts: Tensor, curve: Tensor, length: float) -> Tensor:
+        """Edges (N,) that parts of one length need for their turn: no more for all of a curve than it may have."""
+        if self.finest_turn is None:
+            return curve.new_ones(len(curve))
+        turns = (_turn(parts) / self.finest_turn.index_select(0, curve)).ceil()
+        return turns.nan_to_num(1).clamp(1, max(MOST * length, 1)).long()
+
+
+def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, seen: _Seen) -> Iterator[Spans]:
     """The spans of one length that begin at `begin` (N,) on cubics (N, 4, 2), or what these are divided into."""
     parts = _part(cubics, begin, length)
-    count = _count(parts, TOLERANCE, None).masked_fill(_beyond_a_border(parts, *canvas), 1)
+    hidden = seen.hides(parts, curve)
+    count = _count(parts, TOLERANCE, None).masked_fill(hidden, 1)
     divided = (count > FEW) & (length > SHORTEST) & parts.isfinite().all(2).all(1)
+    count = count.maximum(seen.turns(parts, curve, length).masked_fill(hidden, 1))
     yield curve[~divided], begin[~divided], begin.new_full((int((~divided).sum()),), length), count[~divided]
     if divided.any():
         shift = torch.arange(SPANS, device=begin.device) * (length / SPANS)
         begin = (begin[divided, None] + shift).flatten()
         cubics, curve = (values[divided].repeat_interleave(SPANS, 0) for values in (cubics, curve))
-        yield from _spans(cubics, curve, begin, length / SPANS, canvas)
+        yield from _spans(cubics, curve, begin, length / SPANS, seen)
 
 
 def _part(cubics: Tensor, begin: Tensor, length: float) -> Tensor:
@@ -121,10 +152,11 @@ def _part(cubics: Tensor, begin: Tensor, length: float) -> Tensor:
     return torch.stack((first, first + leg, last - into, last), 1)
 
 
-def _beyond_a_border(cubics: Tensor, height: int, width: int) -> Tensor:
-    """Whether curves (N, 4, 2) lie wholly above, below, left or right of the canvas, (N,).
+def beyond(points: Tensor, window: Tensor) -> Tensor:
+    """Whether points (N, P, 2) all lie above, below, left or right of their windows (N, 2, 2), (N,).
 
-    Left of it a fill depends on how far down a curve goes, as its chord does, and elsewhere on nothing.
+    A line between two of them leaves that side no more than a curve in their hull does, and so passes what the window
+    shows on the same side.
     """
-    low, high = cubics.amin(1), cubics.amax(1)
-    return ((high < 0) | (low > cubics.new_tensor([width, height]))).any(1)
+    low, high = window.unbind(1)
+    return ((points.amax(1) < low) | (points.amin(1) > high)).any(1)

@@ -73,8 +73,9 @@ def scene_edges(scene: Scene) -> list[Edges]:
     """Edges of all layers of a scene, in as much detail as its canvas shows."""
     layout = scene.layout
     cubics = scene.points[layout.curves]
-    filled = flatten_within(cubics.index_select(0, layout.filled), (scene.height, scene.width))
-    strokes, stroke = outlines(cubics.index_select(0, layout.stroked), scene.widths, layout.plan)
+    canvas = cubics.new_tensor([[0, 0], [scene.width, scene.height]])
+    filled = flatten_within(cubics.index_select(0, layout.filled), canvas[None])
+    strokes, stroke = outlines(cubics.index_select(0, layout.stroked), scene.widths, layout.plan, canvas)
     return [
         (filled.edges, layout.filled_layer.index_select(0, filled.curve)),
         (scene.points[layout.closing], layout.closing_layer),

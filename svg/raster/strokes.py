@@ -12,10 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .flattening import MOST, TOLERANCE, bernstein_derivative, cross, enumerated, flatten
+from .flattening import MOST, TOLERANCE, bernstein_derivative, beyond, cross, enumerated, flatten_within
 
 TINY = 1e-6
 """Shorter vectors, in pixels, have no direction."""
+
+MOST_OF_SECTORS = 2**20
+"""Edges of all round joins, and of all round caps at one end: each has fewer where very many of them are huge."""
+
+SMOOTH = 0.02
+"""Where a contour turns by so little that the bodies, at the stroke's border, part by fewer pixels, it goes on."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +46,39 @@ class StrokePlan:
     pen: Tensor
 
 
-def outlines(cubics: Tensor, width: Tensor, plan: StrokePlan) -> tuple[Tensor, Tensor]:
-    """Edges (E, 2, 2) of the outlines of curves (S, 4, 2) in pixels, and the stroke (E,) of each; `width` is (K,)."""
-    pen = plan.pen.index_select(0, plan.stroke)
-    cubics = cubics @ torch.linalg.inv(pen).mT
+def outlines(cubics: Tensor, width: Tensor, plan: StrokePlan, canvas: Tensor) -> tuple[Tensor, Tensor]:
+    """Edges (E, 2, 2) of the outlines of curves (S, 4, 2) in pixels, and the stroke (E,) of each; `width` is (K,).
+
+    They are coarse where the canvas, from `canvas[0]` to `canvas[1]` (2, 2), does not show them.
+    """
+    back = torch.linalg.inv(plan.pen)
+    cubics = cubics @ back.index_select(0, plan.stroke).mT
     half = width / 2
-    parts = [*_bodies(cubics, half, plan), *_joins(cubics, half, plan), *_caps(cubics, half, plan)]
+    window = _windows(canvas, back, half.detach())
+    parts = [
+        *_bodies(cubics, half, plan, window),
+        *_joins(cubics, half, plan, window),
+        *_caps(cubics, half, plan, window),
+    ]
     edges, stroke = torch.cat([edges for edges, _ in parts]), torch.cat([stroke for _, stroke in parts])
     return edges @ plan.pen.index_select(0, stroke).mT, stroke
+
+
+def _windows(canvas: Tensor, back: Tensor, half: Tensor) -> Tensor:
+    """Boxes (K, 2, 2) around what `back` (K, 2, 2) makes of the canvas; a line beyond them has no stroke on it."""
+    columns, rows = canvas.unbind(1)
+    corners = torch.cartesian_prod(columns, rows) @ back.mT
+    low, high = corners.amin(1) - half[:, None], corners.amax(1) + half[:, None]
+    return torch.stack((low, high), 1)
 
 
 Part = tuple[Tensor, Tensor]
 """Edges (E, 2, 2) and the stroke (E,) they belong to."""
 
 
-def _bodies(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
-    flat = flatten(cubics, finest_turn=_finest_turn(half.detach().index_select(0, plan.stroke)))
+def _bodies(cubics: Tensor, half: Tensor, plan: StrokePlan, window: Tensor) -> Iterator[Part]:
+    finest_turn = _finest_turn(half.detach()).index_select(0, plan.stroke)
+    flat = flatten_within(cubics, window.index_select(0, plan.stroke), finest_turn)
     derivative = bernstein_derivative(flat.t) @ cubics.index_select(0, flat.curve)
     chord = (flat.edges[:, 1] - flat.edges[:, 0])[:, None].expand_as(derivative)
     stroke = plan.stroke.index_select(0, flat.curve)
@@ -96,8 +119,9 @@ def _end_normal(cubics: Tensor, *, at_end: bool) -> Tensor:
     return _normal(direction, torch.zeros_like(direction))
 
 
-def _joins(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
-    """What lies outside the bodies where a contour turns: a triangle, a quadrilateral or a sector."""
+def _joins(cubics: Tensor, half: Tensor, plan: StrokePlan, window: Tensor) -> Iterator[Part]:
+    """What lies outside the bodies where a contour turns, a triangle, a quadrilateral or a sector, and what of them is
+    taken off on the inner side."""
     into, out = cubics.index_select(0, plan.joins[:, 0]), cubics.index_select(0, plan.joins[:, 1])
     stroke = plan.stroke.index_select(0, plan.joins[:, 0])
     n0, n1 = _end_normal(into, at_end=True), _end_normal(out, at_end=False)
@@ -114,11 +138,16 @@ def _joins(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
     bevel = ~round_ & ~miter
     yield _polygons([centre, centre + h * first, centre + h * last], stroke, bevel)
     yield _polygons([centre, centre + h * first, centre + h * tip, centre + h * last], stroke, miter)
-    angle = -torch.atan2(sine.abs(), dot)
-    yield from _sectors(centre, first, angle, h, stroke, round_)
+    # Not abs(), which has no derivative at 0, and 0 - sine as that is never -0, which would turn the other way.
+    angle = -torch.atan2(torch.where(sine > 0, sine, 0 - sine), dot)
+    yield from _sectors(centre, first, angle, h, stroke, round_, window)
+    # Where bodies hardly overlap, the fold takes what they have twice for rounding, and a change of it for a change of
+    # the picture. Taken off once, it stays covered once however the contour turns.
+    smooth = (dot > 0) & (h[:, 0] * sine.abs() < SMOOTH)
+    yield _polygons([centre, centre - h * last, centre - h * first], stroke, smooth)
 
 
-def _caps(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
+def _caps(cubics: Tensor, half: Tensor, plan: StrokePlan, window: Tensor) -> Iterator[Part]:
     """What lies beyond the ends of open contours: half a disc or half a square."""
     for chosen, at_end in ((plan.starts, False), (plan.ends, True)):
         curves, stroke = cubics.index_select(0, chosen), plan.stroke.index_select(0, chosen)
@@ -129,7 +158,7 @@ def _caps(cubics: Tensor, half: Tensor, plan: StrokePlan) -> Iterator[Part]:
         corners = [at + h * v for v in (side, side + beyond, beyond - side, -side)]
         yield _polygons(corners, stroke, plan.square_cap.index_select(0, stroke))
         turn = side.new_full((len(side),), -torch.pi)
-        yield from _sectors(at, side, turn, h, stroke, plan.round_cap.index_select(0, stroke))
+        yield from _sectors(at, side, turn, h, stroke, plan.round_cap.index_select(0, stroke), window)
 
 
 def _polygons(corners: list[Tensor], stroke: Tensor, chosen: Tensor) -> Part:
@@ -140,12 +169,16 @@ def _polygons(corners: list[Tensor], stroke: Tensor, chosen: Tensor) -> Part:
     return edges.flatten(0, 1), stroke.index_select(0, here).repeat_interleave(len(corners))
 
 
-def _sectors(centre: Tensor, first: Tensor, angle: Tensor, h: Tensor, stroke: Tensor, chosen: Tensor) -> Iterator[Part]:
+def _sectors(
+    centre: Tensor, first: Tensor, angle: Tensor, h: Tensor, stroke: Tensor, chosen: Tensor, window: Tensor
+) -> Iterator[Part]:
     """Sectors of discs of radius h (N, 1) from the direction `first` (N, 2) on, by `angle` (N,) radians."""
     here = chosen.nonzero().squeeze(1)
     centre, first, angle, h, stroke = (v.index_select(0, here) for v in (centre, first, angle, h, stroke))
-    # What is not finite makes no edges to speak of, and what is huge no more than a curve may have.
-    count = (angle.detach().abs() / _finest_turn(h.detach()[:, 0])).ceil().nan_to_num(1).clamp(1, MOST).long()
+    # What is not finite or not seen makes no edges to speak of, and what is huge no more than a curve may have.
+    count = (angle.detach().abs() / _finest_turn(h.detach()[:, 0])).ceil().nan_to_num(1)
+    count = count.masked_fill(beyond(centre.detach()[:, None], window.index_select(0, stroke)), 1)
+    count = count.clamp(1, max(MOST_OF_SECTORS // max(len(here), 1), 1)).clamp(max=MOST).long()
     one, nth = enumerated(count)
     share = torch.stack((nth, nth + 1), 1).to(h) / count.index_select(0, one)[:, None]
     turned = _rotated(first.index_select(0, one)[:, None], angle.index_select(0, one)[:, None] * share)

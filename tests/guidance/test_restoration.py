@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,14 +83,21 @@ class Prior:
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         return [self.posterior_mean(x, sigma)] * len(names)
 
-    def wiener(self, measurement: Measurement) -> Tensor:
-        """E[x | y] = m + S A^T (A S A^T + s^2)^-1 (y - A m) (1, 3, SIDE, SIDE)."""
-        operator, y = measurement.operator, measurement.y
-        basis = torch.eye(len(self.mean), dtype=torch.float64).reshape(-1, 3, SIDE, SIDE)
-        a = operator.forward(basis).flatten(1).T
-        inner = a @ self.covariance @ a.T + measurement.noise_std**2 * torch.eye(len(a), dtype=torch.float64)
-        lifted = torch.linalg.solve(inner, y.flatten() - a @ self.mean)
+    def wiener(self, measurement: Measurement, noise: Tensor | None = None) -> Tensor:
+        """E[x | y] = m + S A^T (A S A^T + noise)^-1 (y - A m) (1, 3, SIDE, SIDE).
+
+        `noise` is the covariance of the measurement's, else that of its `noise_std`.
+        """
+        a, y = matrix(measurement.operator), measurement.y
+        noise = measurement.noise_std**2 * torch.eye(len(a), dtype=torch.float64) if noise is None else noise
+        lifted = torch.linalg.solve(a @ self.covariance @ a.T + noise, y.flatten() - a @ self.mean)
         return (self.mean + self.covariance @ a.T @ lifted).reshape(1, 3, SIDE, SIDE)
+
+
+def matrix(operator: LinearOperator) -> Tensor:
+    """A itself."""
+    basis = torch.eye(3 * SIDE**2, dtype=torch.float64).reshape(-1, 3, SIDE, SIDE)
+    return operator.forward(basis).flatten(1).T
 
 
 def centre_hole(side: int = SIDE) -> Tensor:
@@ -273,6 +280,15 @@ def test_a_projected_picture_explains_its_measurement(name: str):
         assert torch.equal(measurement.projected(guess)[known], truth[known])
 
 
+@pytest.mark.parametrize("noise_std", [0.0, DECODED_ERROR / 2, DECODED_ERROR, 1.0])
+def test_known_pixels_are_kept_as_far_as_their_noise_allows(noise_std: float):
+    truth, guess = (0.5 * Prior.smooth().sample(2)).split(1)
+    known = (centre_hole() == 0).expand_as(truth)
+    found = Measurement(OPERATORS["inpaint"], known * truth, noise_std).projected(guess)
+    share = noise_std**2 / (noise_std**2 + DECODED_ERROR**2)
+    torch.testing.assert_close(found[known], torch.lerp(truth, guess, share)[known])
+
+
 def test_a_noisy_measurement_is_followed_less():
     operator, truth, guess = OPERATORS["super-resolution"], *Prior.smooth().sample(2).split(1)
     distances = []
@@ -297,17 +313,95 @@ def test_a_smooth_error_is_mended_as_well_in_a_small_picture_as_in_a_blurred_one
 # Posteriors in closed form
 
 
-NEAR = {"nothing": 0.15, "gradient": 0.2, "data consistency": 0.32}
-"""Algorithm 4 samples no exact posterior: how near it comes, as a share of how far the prior's mean is."""
+def restored(
+    prior: Prior, x: Tensor, sigmas: Tensor, noise: SeededNoise, eta: float = 1.0, **parts: Callable | None
+) -> Tensor:
+    """Where a walk from `x` without text ends, with the parts of Algorithm 4 that are given."""
+    settings = ProximalSettings(gamma=0.0, eta=eta)
+    *_, last = measured_edit(prior, prior.path, x, sigmas, settings=settings, noise=noise, **parts)
+    return last.x
+
+
+class Silent(SeededNoise):
+    """Noise that is its own mean."""
+
+    def like(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+@PATHS
+@pytest.mark.parametrize("name", OPERATORS)
+def test_data_consistency_on_one_level_rests_at_a_wiener_solution(name: str, path: Path, eta: float):
+    """The noise it believes in is b^2 / a^2 (1 - c) / alpha_bar (A A^T + lambda), with c^2 = 1 - eta^2 alpha_bar.
+
+    At rest (1 - c) (x - a z0) = a alpha_bar (x(y) - z0), where x - a z0 = b^2 / a S^-1 (z0 - m) by the prior and
+    x(y) - z0 = A^T (A A^T + lambda)^-1 (y - A z0) by the fit.
+    """
+    prior, sigma = Prior.smooth(path), torch.tensor(0.2, dtype=torch.float64)
+    measurement, weight = observed(OPERATORS[name], prior.sample(1)), 1e-3
+    a, b, alpha_bar = path.a(sigma), path.b(sigma), path.alpha_bar(sigma)
+    operator = matrix(measurement.operator)
+    eye = torch.eye(len(operator), dtype=torch.float64)
+    still = 1 - (1 - eta**2 * alpha_bar).sqrt()
+    noise = (b / a) ** 2 * still / alpha_bar * (operator @ operator.T + weight * eye)
+    wiener = prior.wiener(measurement, noise)
+    lifted = operator.T @ torch.linalg.solve(noise, measurement.y.flatten() - operator @ wiener.flatten())
+    x = a * wiener + b**2 / a * lifted.reshape(wiener.shape)
+    data = DataConsistency(measurement, Plain(), weight=weight, iterations=2000, tolerance=1e-12)
+    reached = restored(prior, x, sigma.repeat(2), noise=Silent([0]), eta=eta, explaining=data.explaining)
+    torch.testing.assert_close(prior.posterior_mean(x, sigma), wiener, rtol=0, atol=1e-9)
+    torch.testing.assert_close(reached, x, rtol=0, atol=1e-9)
+
+
+def propagated(prior: Prior, measurement: Measurement, weight: float, sigmas: Tensor) -> Tensor:
+    """The mean of data-consistency walks with eta 1: every step is affine, and fresh noise has the mean 0."""
+    path, a = prior.path, matrix(measurement.operator)
+    explain = torch.linalg.inv(a.T @ a + weight * torch.eye(a.shape[1], dtype=torch.float64))
+    x = torch.zeros_like(prior.mean)
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+        alpha_bar, z0 = path.alpha_bar(sigma), prior.posterior_mean(x[None], sigma)[0]
+        z_bar = (1 - alpha_bar) * z0 + alpha_bar * explain @ (a.T @ measurement.y.flatten() + weight * z0)
+        eps_hat = (x - path.a(sigma) * z0) / path.b(sigma)
+        x = path.a(sigma_next) * z_bar + path.b(sigma_next) * (1 - alpha_bar).sqrt() * eps_hat
+    return x
+
+
+@PATHS
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_mean_over_seeds_of_data_consistency_is_the_propagated_one(name: str, path: Path):
+    prior, count, weight = Prior.smooth(path), 32, 0.1
+    measurement = observed(OPERATORS[name], prior.sample(1))
+    sigmas = levels(30) if path is SCALED else matched(levels(30))
+    noise = SeededNoise(range(count))
+    data = DataConsistency(measurement, Plain(), weight=weight, iterations=100, tolerance=1e-10)
+    x = noise.like(prior.sample(count)) * path.scale(sigmas[0])
+    x = restored(prior, x, sigmas, noise=noise, explaining=data.explaining)
+    errors = (x.flatten(1) - propagated(prior, measurement, weight, sigmas)) @ prior.vectors
+    scores = errors.mean(0) / (errors.std(0) / count**0.5)
+    assert scores.abs().max() < 5 and scores.square().mean() < 1.5
+
+
+KNOWN_BIAS = {
+    "inpaint": {"nothing": 0.037, "gradient": 0.036, "data consistency": 0.046},
+    "super-resolution": {"nothing": 0.005, "gradient": 0.006, "data consistency": 0.058},
+    "gaussian blur": {"nothing": 0.018, "gradient": 0.033, "data consistency": 0.039},
+    "motion blur": {"nothing": 0.040, "gradient": 0.053, "data consistency": 0.090},
+    "colourisation": {"nothing": 0.014, "gradient": 0.014, "data consistency": 0.046},
+}
+"""How far Algorithm 4's mean is from the Wiener solution in 60 steps, from 256 seeds or more, other than the test's.
+
+It samples no exact posterior; `benchmarks.wiener` shows what the bias comes from and how it goes with the steps.
+"""
 
 
 @pytest.mark.parametrize(
     ("without", "path"),
-    [*((without, SCALED) for without in NEAR), ("nothing", FLOW)],
+    [*((without, SCALED) for without in KNOWN_BIAS["inpaint"]), ("nothing", FLOW)],
     ids=lambda v: getattr(v, "name", v),
 )
 @pytest.mark.parametrize("name", OPERATORS)
-def test_the_mean_over_seeds_is_near_the_wiener_solution(name: str, without: str, path: Path):
+def test_the_mean_over_seeds_is_as_near_the_wiener_solution_as_known(name: str, without: str, path: Path):
     prior, count = Prior.smooth(path), 64
     measurement = observed(OPERATORS[name], prior.sample(1))
     wiener = prior.wiener(measurement)
@@ -318,21 +412,18 @@ def test_the_mean_over_seeds_is_near_the_wiener_solution(name: str, without: str
     def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return data.posterior_gradient(lambda state: prior.posterior_mean(state, sigma), path, x, sigma)
 
-    x = noise.like(wiener.expand(count, -1, -1, -1)) * path.scale(sigmas[0])
-    *_, last = measured_edit(
+    x = restored(
         prior,
-        path,
-        x,
+        noise.like(wiener.expand(count, -1, -1, -1)) * path.scale(sigmas[0]),
         sigmas,
-        settings=ProximalSettings(gamma=0.0, eta=1.0),
         noise=noise,
         explaining=None if without == "data consistency" else data.explaining,
         gradient=None if without == "gradient" else gradient,
     )
-    error = (last.x.mean(0) - wiener).square().mean().sqrt().item()
-    standard_error = (last.x.var(0).mean() / count).sqrt().item()
+    error = (x.mean(0) - wiener).square().mean().sqrt().item()
+    standard_error = (x.var(0).mean() / count).sqrt().item()
     distance = (wiener.flatten() - prior.mean).square().mean().sqrt().item()
     print(
         f"{name}, {path.name}, without {without}: {error:.4f}, standard error {standard_error:.4f}, of {distance:.4f}"
     )
-    assert error < NEAR[without] * distance + 2 * standard_error
+    assert error < KNOWN_BIAS[name][without] + 3 * standard_error

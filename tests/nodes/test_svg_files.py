@@ -302,6 +302,11 @@ def test_a_drawing_of_other_proportions_is_fitted_in_and_centred():
     torch.testing.assert_close(image[0, ..., 2], covered)
 
 
+def test_sizes_of_any_number_have_proportions():
+    huge = svg('<rect width="1" height="1"/>', 'viewBox="0 0 1 1" width="1e308" height="1e308"')
+    assert drawn(huge, width=16)[0].shape == (1, 16, 16, 3)
+
+
 def test_a_batch_has_the_size_of_its_first_drawing():
     image, mask = drawn(SQUARE, WIDE, SOFT)
     assert image.shape == (3, 64, 64, 3)
@@ -365,6 +370,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no shapes": (value(svg("")), {}, "Drawing 1 on input 'svg' cannot be used. The document holds nothing"),
     "no canvas": (value("<svg><path d='M0 0h9v9z'/></svg>"), {}, "Drawing 1 .* how large its canvas is: give <svg>"),
     "no size": (value(SQUARE), {"width": 0}, "width and height are both 0: set one of them"),
+    "endless": (
+        value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 1 1" width="1e308" height="1e-308"')),
+        {"width": 0, "height": 512},
+        "proportions of the drawing, 1e.308 to 1e-308, the picture would be infx512 pixels.*16384 at most: set both",
+    ),
     "long": (
         value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 100 1"')),
         {"width": 0, "height": 512},

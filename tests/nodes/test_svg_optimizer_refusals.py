@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -254,7 +255,7 @@ def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
 
     def stop(done: int, *_: Any, **__: Any) -> None:
         seen.append(done)
-        if done == at:
+        if len(seen) == at:
             comfy.model_management.interrupt_current_processing(ends == "cancelled")
             if ends == "broken":
                 raise ZeroDivisionError
@@ -263,15 +264,16 @@ def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
     with untouched(model.model, vae.first_stage_model):
         with progress_hook(stop), pytest.raises(error):
             vectorise(V, image=photo(), steps=4)
-    assert seen == list(range(1, at + (2 if ends == "cancelled" else 1)))
+    assert seen[:at] == list(range(1, at + 1))
+    assert len(seen) == (at + 1 if ends == "cancelled" else at)
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
     assert model.model.current_patcher is None or not model.model.current_patcher.forced_hooks
     again = vectorise(V, image=photo(), steps=4)
     assert again.texts == whole.texts and torch.equal(again.image, whole.image)
 
 
-@pytest.mark.parametrize("inputs, at", [({"image": photo()}, 3), ({"svg": value(SHAPES)}, 3)], ids=["traced", "edited"])
-def test_a_cancelled_run_keeps_what_it_has_so_far(inputs: dict[str, Any], at: int):
+@pytest.mark.parametrize("inputs", [{"image": photo()}, {"svg": value(SHAPES)}], ids=["traced", "edited"])
+def test_a_cancelled_run_keeps_what_it_has_so_far(inputs: dict[str, Any], at: int = 3):
     """The picture on the node, and the drawing as a file in the temporary folder."""
     folder = Path(folder_paths.get_temp_directory())
     before = {*folder.glob("DreamSampler*.svg")}
@@ -280,13 +282,13 @@ def test_a_cancelled_run_keeps_what_it_has_so_far(inputs: dict[str, Any], at: in
     def cancel(done: int, _: int, preview: Any, **__: Any) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         shown.append((done, preview))
-        if done == at:
+        if len(shown) == at:
             comfy.model_management.interrupt_current_processing(True)
 
     with progress_hook(cancel), pytest.raises(comfy.model_management.InterruptProcessingException):
         vectorise(V, **inputs, steps=6)
     (done, (_, picture, _)) = shown[-1]
-    assert done == at + 1
+    assert done in (at, at + 1)
     (kept,) = {*folder.glob("DreamSampler*.svg")} - before
     seen = torch.from_numpy(np.asarray(picture) / 255).float()
     assert (drawn(kept.read_text(), width=seen.shape[1], height=seen.shape[0])[0][0] - seen).abs().mean() < 0.05

@@ -9,6 +9,7 @@ from dreamsampler_pack.svg.raster.flattening import FEW, MOST, TOLERANCE, Flatte
 from torch import Tensor
 
 SIZE = 24
+WINDOW = torch.tensor([[[0, 0], [SIZE, SIZE]]], dtype=torch.float64)
 
 
 def outlines(count: int, size: float, seed: int) -> Tensor:
@@ -33,7 +34,7 @@ def pictures(flat: Flattened, count: int) -> Tensor:
 @pytest.mark.parametrize("size", [60, 3000, 30000])
 def test_a_canvas_shows_the_same_of_coarser_outlines(seed: int, size: float):
     cubics = outlines(6, size, seed)
-    fine, coarse = flatten(cubics), flatten_within(cubics, (SIZE, SIZE))
+    fine, coarse = flatten(cubics), flatten_within(cubics, WINDOW)
     off = (pictures(fine, 6) - pictures(coarse, 6)).abs()
     assert off.max() < 4 * TOLERANCE
     assert len(coarse.edges) <= len(fine.edges)
@@ -41,16 +42,30 @@ def test_a_canvas_shows_the_same_of_coarser_outlines(seed: int, size: float):
 
 def test_a_canvas_needs_few_edges_of_curves_of_any_size():
     for size in (1e5, 1e7, 1e9, 1e12):
-        assert len(flatten_within(outlines(6, size, 0), (SIZE, SIZE)).edges) < 18 * FEW
-        assert len(flatten_within(outlines(6, size, 0).float(), (SIZE, SIZE)).edges) < 18 * FEW
+        assert len(flatten_within(outlines(6, size, 0), WINDOW).edges) < 18 * FEW
+        assert len(flatten_within(outlines(6, size, 0).float(), WINDOW).edges) < 18 * FEW
+
+
+def test_more_edges_than_memory_holds_are_refused():
+    with pytest.raises(ValueError, match=r"come to [\d,]+ edges on this canvas, and 8,000,000 can be drawn: simplify"):
+        flatten_within(outlines(6, 1e6, 0).repeat(400, 1, 1), WINDOW * 1e5)
+
+
+def test_each_curve_may_have_a_window_of_its_own():
+    cubics = outlines(1, 3000, 0)[:2]
+    low, high = cubics.amin(1), cubics.amax(1)
+    seen = torch.stack((torch.stack((high[0] + 1, high[0] + 2)), torch.stack((low[1], high[1]))))
+    flat = flatten_within(cubics, seen)
+    assert (flat.curve == 0).sum() == 1
+    assert (flat.curve == 1).sum() >= FEW
 
 
 def test_curves_beyond_precision_are_not_divided_for_ever():
-    assert len(flatten_within(outlines(6, 1e25, 0).float(), (SIZE, SIZE)).edges) < 18 * 2 * MOST
+    assert len(flatten_within(outlines(6, 1e25, 0).float(), WINDOW).edges) < 18 * 2 * MOST
 
 
 def test_edges_join_exactly():
-    for flat in (flatten(outlines(4, 3e4, 0).float()), flatten_within(outlines(4, 3e6, 0).float(), (SIZE, SIZE))):
+    for flat in (flatten(outlines(4, 3e4, 0).float()), flatten_within(outlines(4, 3e6, 0).float(), WINDOW)):
         for curve in range(12):
             t, edges = flat.t[flat.curve == curve], flat.edges[flat.curve == curve]
             order = t[:, 0].argsort()
@@ -73,6 +88,6 @@ def test_curves_without_a_size_have_few_edges_and_leave_others_alone(broken: flo
     cubics = outlines(2, 60, 0).float()
     alone = flatten(cubics[3:])
     cubics[0, 2, 1] = broken
-    for flat in (flatten(cubics), flatten_within(cubics, (SIZE, SIZE))):
+    for flat in (flatten(cubics), flatten_within(cubics, WINDOW)):
         assert len(flat.edges[flat.curve == 0]) <= MOST
         assert torch.equal(flat.edges[flat.curve >= 3], alone.edges)

@@ -261,7 +261,19 @@ def test_stops_rise_and_are_coloured_by_their_own_surroundings():
 def test_gradients_that_are_the_same_everywhere_are_colours():
     assert gradient('<linearGradient id="a"><stop stop-color="red"/></linearGradient>') == Color(1, 0, 0)
     assert gradient(f'<linearGradient id="a" x2="0">{STOPS}</linearGradient>') == Color(0, 0, 1)
-    assert gradient(f'<radialGradient id="a" r="0">{STOPS}</radialGradient>') == Color(0, 0, 1)
+    for radius in ("0", "1e-300", "1e-10"):
+        assert gradient(f'<radialGradient id="a" r="{radius}">{STOPS}</radialGradient>') == Color(0, 0, 1)
+    for ends in ('x2="1e-300"', 'x1=".5" x2=".50000001"'):
+        assert gradient(f'<linearGradient id="a" {ends}>{STOPS}</linearGradient>') == Color(0, 0, 1)
+
+
+def test_a_switch_draws_what_is_for_viewers_without_foreign_objects():
+    assert ends(shape('<switch><foreignObject/><path d="M0 0h1v1"/></switch>')) == [[(0, 0), (1, 0), (1, 1)]]
+
+
+def test_a_miter_limit_stays_a_number():
+    stroke = shape('<path d="M0 0h1v1" stroke="red" stroke-miterlimit="1e300"/>').stroke
+    assert stroke is not None and stroke.miter_limit == 1e9
 
 
 def test_dashes_are_contours_of_a_stroke_of_their_own():
@@ -283,6 +295,17 @@ def test_dashes_meet_where_a_closed_contour_begins():
         (pytest.approx((10, 9)), pytest.approx((0, 10))),
     ]
     assert shape(rect.format("50")).contours[0].closed
+
+
+@pytest.mark.parametrize("closing", ["", "Z"])
+def test_a_row_of_dots_begins_with_one(closing):
+    dotted = f'<path d="M10 50H90V90H10{closing}" stroke-linecap="round" stroke="red" stroke-dasharray="0 12"/>'
+    (_, dots) = document(dotted).children
+    assert isinstance(dots, Shape)
+    assert [part[0] for part in ends(dots)][:2] == [(10, 50), (pytest.approx(22), 50)]
+    (_, later) = document(dotted.replace("array", 'offset="-3" stroke-dasharray')).children
+    assert isinstance(later, Shape)
+    assert ends(later)[0][0] == (pytest.approx(13), 50)
 
 
 def test_dash_lengths_follow_curves():
@@ -356,6 +379,25 @@ def test_symbols_are_fitted_into_their_room():
             '<path d="M0 0h1v1" stroke="red" stroke-linejoin="arcs"/>',
             "The stroke-linejoin 'arcs' is not known; 'miter'",
         ),
+        ('<rect width="5" height="5" style="fill:red; WIDTH:9px"/>', "The CSS property 'width' is ignored"),
+        ('<path d="M0 0h1v1" style="rotate:5deg"/>', "The CSS property 'rotate' is ignored"),
+        ('<path d="M0 0h1v1" style="transform-box:fill-box"/>', "The CSS property 'transform-box' is ignored"),
+        ('<style type="text/foo">rect{fill:red}</style>', "A style sheet of another type than text/css is ignored"),
+        ('<g transform="scale(1 1e-7)"><path d="M0 0h1v1"/></g>', "What a transform makes almost flat is not drawn"),
+        ("<switch><foreignObject/><text>Label</text></switch>", "<text> is not drawn: <text> in line 1."),
+        ('<switch><image requiredFeatures="x"/><path d="M0 0h1v1"/></switch>', "<image> is not drawn"),
+        ("<switch><desc/><foreignObject/></switch>", "<foreignObject> is not drawn"),
+        ('<path d="M0 0h1v1" stroke="red" stroke-width="1e300"/>', "A stroke-width beyond 1e+09 is ignored"),
+        (
+            f'<radialGradient id="a" gradientUnits="userSpaceOnUse" r="1e20">{STOPS}</radialGradient>'
+            '<path d="M0 0h1v1" fill="url(#a)"/>',
+            "A fill with a gradient beyond 1e+09 is not painted",
+        ),
+        (
+            f'<linearGradient id="a" gradientUnits="userSpaceOnUse" x2="1e300">{STOPS}</linearGradient>'
+            '<path d="M0 0h1v1" fill="url(#a)"/>',
+            "A fill with a gradient beyond 1e+09 is not painted",
+        ),
         ('<svg width="5" height="5"><path d="M0 0h9v9"/></svg>', "What sticks out of a nested <svg> is not cut off"),
     ],
 )
@@ -370,6 +412,28 @@ def test_a_clip_path_that_cuts_nothing_off_is_no_loss():
     assert len(document(clip.format(100)).children) == 1
     assert len(document(clip.format(50)).children) == 1
     assert warning(clip.format(40)) == "The property clip-path is ignored: <g> in line 1."
+
+
+def test_a_clip_path_with_a_style_sheet_may_cut_more_off():
+    clip = f'{CLIP}<g clip-path="url(#c)"><path d="M0 0h50v50"/></g>'
+    assert len(document(f"<style>path{{fill:red}}</style>{clip}").children) == 1
+    styled = f"<style>clipPath rect{{fill:red}} #r{{transform:scale(.1)}}</style>{clip}".replace(
+        "<rect", '<rect id="r"'
+    )
+    assert "The property clip-path is ignored: <g> in line 1." in parse(svg(styled)).warnings
+
+
+def test_lengths_of_font_sizes_are_of_the_element_that_has_them():
+    found = shape(
+        '<g font-size="10"><g font-size="2em" stroke-width=".5em"><g font-size="150%"><g font-size="1em">'
+        '<path d="M0 0h1v1" stroke="red"/></g></g></g></g>'
+    )
+    assert found.stroke is not None and found.stroke.width == 10
+    found = shape(
+        '<g font-size="10"><g font-size="2em"><g font-size="150%"><path d="M0 0h1v1" stroke="red" '
+        'stroke-width="1em"/></g></g></g>'
+    )
+    assert found.stroke is not None and found.stroke.width == 30
 
 
 def test_preserve_aspect_ratio_is_named_where_it_matters():
@@ -392,6 +456,10 @@ def test_preserve_aspect_ratio_is_named_where_it_matters():
         (svg(RECT, 'width="0" height="5"'), "width is '0', so nothing can be seen"),
         (svg('<path d="M0 0L1e300 5"/>'), "A point lies at .* beyond"),
         (svg('<path d="M0 0L9e8 5" transform="scale(9)"/>'), "lies beyond 1e.09 after its transforms"),
+        (
+            svg('<path d="M0 0h1" stroke="red" stroke-width="1e9" transform="scale(2)"/>'),
+            "wider than 1e.09 after its transforms",
+        ),
         (svg('<g transform="scale(1e200)"><g transform="scale(1e200)"><path d="M0 0h1v1"/></g></g>'), "transforms"),
         (svg(f'<g id="g">{RECT}</g>' + "<g>" * 99 + '<use href="#g"/>' + "</g>" * 99), "levels deep|inside each other"),
     ],
@@ -443,9 +511,11 @@ LARGE = r"The drawing is too large: up to <[^<>]+> in line 1 it has [^.]+\. "
 ELEMENTS = LARGE + r"Draw fewer of them, or use them less often\."
 POINTS = LARGE + r"Simplify its paths, or use them less often\."
 DASHES = LARGE + r"Lengthen stroke-dasharray, or leave it out\."
+LENGTHS = LARGE + r"Shorten stroke-dasharray, or leave it out\."
 CURVES = LARGE + r"Leave stroke-dasharray out\."
 STYLES = LARGE + r"Shorten its styles, or give its elements fewer classes\."
 TRANSFORMS = LARGE + r"Shorten its transforms\."
+PAINTED = LARGE + r"Use fewer gradients\."
 BOXES = LARGE + r"Clip and nest fewer of them, or use fewer gradients\."
 RULES = r"more than 10000 rules, the most that can be read, up to <style> in line 1: leave out"
 LAST = r"<path> in line 1 cannot be drawn\. A point lies at \(3.33333e.299, 1.66667\), beyond 1e.09: correct it"
@@ -484,10 +554,18 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
         ),
         LAST,
     ),
-    "gradients of gradients": (lambda: svg(gradients(20_000, "a{}")), ELEMENTS),
+    "gradients of gradients": (lambda: svg(gradients(20_000, "a{}")), PAINTED),
     "gradients with the same stops": (
         lambda: far(f'<linearGradient id="b">{"<stop/>" * 1000}</linearGradient>{gradients(3000, "b")}'),
         LAST,
+    ),
+    "gradients of long chains": (
+        lambda: far(
+            "".join(f'<radialGradient id="a{i}" href="#a{i + 1}"/>' for i in range(9))
+            + f'<radialGradient id="a9">{STOPS}</radialGradient>'
+            + path('fill="url(#a0)" stroke="url(#a0)"') * 20_000
+        ),
+        PAINTED,
     ),
     "too many stops": (
         lambda: svg(f'<linearGradient id="a">{"<stop/>" * 1001}</linearGradient>' + path('fill="url(#a)"')),
@@ -501,9 +579,24 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
         lambda: svg(f'<path d="M0 0{"c9 0 -9 0 3 0" * 20_000}" stroke="red" stroke-dasharray="99"/>'),
         CURVES,
     ),
+    "dashes about loops": (
+        lambda: svg(f'<path d="M0 0{"C1e3 0 -1e3 .001 1 1" * 40_000}" stroke="red" stroke-dasharray="5 1e9"/>'),
+        CURVES,
+    ),
     "lengths of dashes": (
         lambda: far(f'<g stroke="red" stroke-dasharray="{"9 " * 490}">{path("") * 9000}</g>'),
-        DASHES,
+        LENGTHS,
+    ),
+    "few lengths of dashes": (
+        lambda: svg(f'<g stroke="red" stroke-dasharray="{"0 " * 19}">{path("") * 17_000}</g>'),
+        LENGTHS,
+    ),
+    "blanks of symbols": (
+        lambda: svg(
+            f'<symbol id="s" viewBox="0 0 9 9" preserveAspectRatio="{" " * 9900}">{RECT}</symbol>'
+            + '<use href="#s" width="9" height="9"/>' * 24_000
+        ),
+        ELEMENTS,
     ),
     "rules": (lambda: styled("".join(f".a{i}{{fill:red}}" for i in range(1_000_000))), RULES),
     "selectors": (lambda: styled(f"{'.a,' * 6_000_000}.b{{fill:red}}"), RULES),
@@ -553,6 +646,14 @@ def test_an_icon_sheet_is_read_in_time():
     with within(5.0):
         shapes = list(parse(sheet).document.shapes())
     assert sum(len(contour.points) for found in shapes for contour in found.contours) == 108_000
+
+
+@pytest.mark.timeout(60)
+def test_a_traced_photo_is_read():
+    """5000 paths, and 225,000 control points: what vtracer makes of a million pixels."""
+    curves = "C123.45 67.89 124.5 66.25 125.75 65.5" * 15
+    traced = svg(f'<path d="M0 0{curves}Z" fill="#123456" transform="translate(314,159)"/>' * 5000)
+    assert sum(1 for _ in parse(traced).document.shapes()) == 5000
 
 
 SEEDS = [text.encode() for text in DOCUMENTS.values()]

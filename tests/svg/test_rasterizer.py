@@ -24,10 +24,12 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
+from dreamsampler_pack.svg.markup.parser import parse
 from dreamsampler_pack.svg.raster.compositing import over
 from dreamsampler_pack.svg.raster.coverage import tiles
 from dreamsampler_pack.svg.raster.rasterizer import rasterize, scene_edges
 from dreamsampler_pack.svg.raster.scene import scene
+from svg_oracle import svg
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -82,6 +84,51 @@ def test_gradients_through_groups_and_pens():
         (Shape((square(2.2, 2.3, 6.1, 6.4),), Fill(RED)), Shape((square(4.2, 4.3, 8.1, 8.4),), None, pen)), 0.6
     )
     assert gradients_are_exact(Document(ViewBox(0, 0, 10, 10), (group,)), 10)
+
+
+SMOOTH = {
+    "circle": '<circle cx="20.31" cy="18.73" r="9.17"/>',
+    "ellipse": '<ellipse cx="20.31" cy="18.73" rx="14.3" ry="9.17"/>',
+    "rounded rect": '<rect x="6.31" y="7.73" width="27.3" height="24.6" rx="9.2"/>',
+    "collinear lines": '<path d="M5.2 9.3L20.1 18.7L35 28.1"/>',
+    "hardly a corner": '<path d="M5.2 9.3L20.1 18.7L35 28.115"/>',
+    "smooth S": '<path d="M5.2 9.3C10 2 15 30 20.1 20.7S30 5 35 20.1"/>',
+}
+"""Outlines whose curves go on as the one before ends, or nearly so."""
+
+
+def stroked(name: str, width: float, join: str) -> Document:
+    attributes = f'fill="none" stroke="#fff" stroke-width="{width}" stroke-linejoin="{join}"'
+    return parse(svg(f"<g {attributes}>{SMOOTH[name]}</g>", 'viewBox="0 0 40 40"')).document
+
+
+@pytest.mark.parametrize("join", ["miter", "round", "bevel"])
+@pytest.mark.parametrize("width", [1, 3, 8])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_of_strokes_that_go_on_smoothly(name: str, width: float, join: str):
+    assert gradients_are_exact(stroked(name, width, join), 40)
+
+
+@pytest.mark.parametrize("join", ["miter", "round", "bevel"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_of_smooth_strokes_hold_in_single_precision(name: str, join: str):
+    weight = torch.rand(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for like in (torch.empty(0), DOUBLE):
+        made = scene(stroked(name, 8, join), 40, 40, like)
+        points, *others = leaves(made)
+        (rasterize([with_leaves(made, points, *others)])[0, 3] * weight.to(like)).sum().backward()
+        assert points.grad is not None
+        found.append(points.grad.double())
+    assert torch.dist(*found) < 1e-3 * found[1].norm()
+
+
+def test_a_stroke_that_turns_back_is_round_on_its_far_side():
+    for back in ("M5 20H30H8", "M30 20H5H28", "M20 5V30V8", "M20 30V5V28"):
+        pen = 'fill="none" stroke="#fff" stroke-width="8" stroke-linejoin="round"'
+        made = parse(svg(f'<path d="{back}" {pen}/>', 'viewBox="0 0 40 40"')).document
+        covered = rasterize([scene(made, 40, 40, DOUBLE)])[0, 3].sum().item()
+        assert covered == pytest.approx(25 * 8 + torch.pi * 4**2 / 2, abs=0.05)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -224,6 +271,36 @@ def test_a_scene_becomes_its_document_again():
 def test_layers_outside_the_canvas_and_empty_drawings():
     assert not drawn(Shape((square(20, 20, 30, 30),), Fill(RED))).any()
     assert not drawn(Shape((), Fill(RED))).any()
+
+
+def edges_of(body: str) -> int:
+    made = scene(parse(svg(body, 'viewBox="0 0 40 40"')).document, 40, 40)
+    return sum(len(edges) for edges, _ in scene_edges(made))
+
+
+def test_strokes_need_few_edges_outside_the_canvas():
+    for pen in ("", 'stroke-width="300"', 'transform="scale(1 .1)"'):
+        far = f'<path d="M0 0{"c1e8 9 -1e8 9 1 50" * 40}" fill="none" stroke="red" {pen}/>'
+        assert edges_of(far) < 40 * 1000
+
+
+def test_round_joins_and_caps_need_few_edges_where_they_are_not_seen_or_many():
+    pen = 'fill="none" stroke="red" stroke-linejoin="round" stroke-linecap="round"'
+    assert edges_of(f'<path d="M500 500{"h9v9" * 50}" {pen} stroke-width="400"/>') < 1000
+    assert edges_of(f'<path d="M0 0{"h9v9" * 5000}" {pen} stroke-width="1e8"/>') < 2_000_000
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_canvas_shows_the_same_of_strokes_that_leave_it(name: str):
+    """As a part of a larger canvas; one with a skewed pen, too."""
+    pen = 'fill="none" stroke="#fff" stroke-width="4" stroke-linejoin="round" stroke-linecap="round"'
+    place = "translate(-900 -700) rotate(9) scale(60 45)"
+    document = parse(svg(f'<g transform="{place}" {pen}>{SMOOTH[name]}</g>', 'viewBox="0 0 40 40"')).document
+    small = rasterize([scene(document, 40, 40, DOUBLE)])[0, 3]
+    wide = dataclasses.replace(document, view_box=ViewBox(-2000, -2000, 4040, 4040))
+    large = rasterize([scene(wide, 4040, 4040, DOUBLE)])[0, 3, 2000:2040, 2000:2040]
+    assert small.max() > 0
+    assert (small - large).abs().max() < 0.01
 
 
 @pytest.mark.parametrize("width", [1e9, math.inf, math.nan])
