@@ -226,8 +226,8 @@ def _fine_settings() -> list[io.Input]:
         widgets.choice(
             "noise_policy",
             NOISE_POLICIES,
-            "Noise put in: fresh draws at every step, one fixed draw, or the estimated noise of the step before, which "
-            "needs a low guidance_scale.",
+            "Noise put in: fresh draws at every step, one fixed draw, the estimated noise of the step before, which "
+            "needs a low guidance_scale, or the noise that inverting the picture finds.",
             optional=True,
         ),
         widgets.number("t_min", "Lowest noise level visited: 0 is clean.", high=1.0, optional=True),
