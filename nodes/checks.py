@@ -139,7 +139,6 @@ def mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
     if value is None:
         return None
-    _something_to_change(value.reshape(1, -1))
     return _fitted_mask(value, samples, "latent_image", "cells")
 
 
@@ -147,14 +146,14 @@ def hole(value: Tensor | None, pictures: Tensor) -> Tensor | None:
     """A MASK as a hole (B or 1, 1, H, W) in [0, 1] in `pictures` (B, 3, H, W), with something to fill in it."""
     if value is None:
         return None
-    _something_to_change(value.reshape(-1, value.shape[-2] * value.shape[-1]))
+    something_to_change(value)
     masks = _fitted_mask(value, pictures, "image", "pixels")
     return F.interpolate(masks, pictures.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def _something_to_change(masks: Tensor) -> None:
-    """In each row; what is NaN is told elsewhere."""
-    if (masks <= 0).all(dim=1).any():
+def something_to_change(value: Tensor) -> None:
+    """A MASK with pixels above 0 for each picture; what is NaN is told elsewhere."""
+    if (value.reshape(-1, value.shape[-2] * value.shape[-1]) <= 0).all(dim=1).any():
         raise ValueError(
             "The mask has no pixels to change: paint what to change in it, or invert it if you painted what to keep."
         )

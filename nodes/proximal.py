@@ -161,6 +161,8 @@ class ProximalDreamSampler(io.ComfyNode):
             checks.conditioning(name, value)
             checks.true_negative(model, name, value)
         samples = checks.latent(model, latent_image, needs_content=start_from != "noise")
+        if mask is not None:
+            checks.something_to_change(mask.reshape(1, -1, mask.shape[-1]))  # in one of the pictures is enough
         region = checks.mask(latent_image.get("noise_mask") if mask is None else mask, samples)
         seeds = checks.seeds(seed, latent_image, samples)
         host.model_path(model)

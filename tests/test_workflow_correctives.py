@@ -56,20 +56,20 @@ def test_a_corrective_is_trained_from_a_folder_and_kept(client: ComfyClient, ser
         stored(world.sample_scene(rng, clean=True), folder / f"{number}.png")
     prompt = json.loads((PROMPTS / "train_corrective.json").read_text("utf-8"))
     prompt[find_node(prompt, "Train Manifold Corrective")]["inputs"] |= {"steps": 20, "batch_size": 4, "width": 8}
+    prompt[find_node(prompt, "Save Manifold Corrective")]["inputs"]["name"] = "of a folder"
 
     result = client.run(prompt)
 
     trained = find_node(prompt, "Train Manifold Corrective")
     (shown,) = result.outputs[trained]["corrective"]
     assert len(shown["loss"]) == 20
-    with safe_open(
-        str(server.workdir / "output" / "dreamsampler_correctives" / "corrective.safetensors"), "pt"
-    ) as file:
+    kept = server.workdir / "output" / "dreamsampler_correctives" / "of a folder.safetensors"
+    with safe_open(str(kept), "pt") as file:
         made = decoded({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
     assert made.about.family == "ReferenceModel" and made.about.size == (12, 12) and made.about.steps == 20
-    assert "corrective.safetensors" in client.object_info("DSManifoldCorrectiveLoad")["DSManifoldCorrectiveLoad"][
-        "input"
-    ]["required"]["name"][1].get("options", [])
+    assert kept.name in client.object_info("DSManifoldCorrectiveLoad")["DSManifoldCorrectiveLoad"]["input"]["required"][
+        "name"
+    ][1].get("options", [])
 
 
 @pytest.mark.parametrize("name", ["../outside", ""])

@@ -42,7 +42,7 @@ def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: s
 def test_soft_values_give_results_in_between(family: Family):
     model, source = tiny(family), picture(family)
     moved = [
-        (edit(model, source, mask=torch.full((1, 8, 8), value))[0]["samples"] - source["samples"]).std().item()
+        (edit(model, {**source, "noise_mask": torch.full((1, 1, 8, 8), value)})[0]["samples"] - source["samples"]).std()
         for value in (0.0, 0.25, 0.5, 1.0)
     ]
     assert moved[0] < 1e-5 and all(less < 0.9 * more for less, more in zip(moved, moved[1:]))

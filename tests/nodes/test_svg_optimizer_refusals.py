@@ -198,9 +198,9 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
     with pytest.raises(ValueError) as failure:
         vectorise(V, **inputs, model=wrapped(tiny(V), broken_from(step)), steps=4, t_min=0.5, t_max=0.50001)
     assert str(failure.value) == (
-        f"The gradient of '{name}' became NaN or infinite at step {step} of 4 (t = 0.500). The preview shows the last "
-        "good picture. Lower learning_rate or guidance_scale, or load the model in a wider type (bf16 or fp32 instead "
-        "of fp16)."
+        f"The gradient of '{name}' became NaN or infinite at step {step} of 4 (t = 0.500). The preview, if previews "
+        "are on, shows the last good picture. Lower learning_rate or guidance_scale, or load the model in a wider type "
+        "(bf16 or fp32 instead of fp16)."
     )
 
 

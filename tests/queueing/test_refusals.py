@@ -131,7 +131,7 @@ def test_missing_checkpoint_is_named_with_its_address_where_the_workflow_has_it(
         (
             *("lmc_edit", "DSManifoldCorrectiveLoad", "mine.safetensors"),
             "Node 3 (The model's corrective): the server has no corrective 'mine.safetensors'. Make one with the "
-            "template train_corrective, or set name to dreamsampler_reference_corrective.safetensors.",
+            "template train_corrective, or set name to ",
         ),
         (
             *("translate", "DSTranslatorApply", "mine.safetensors: star"),
