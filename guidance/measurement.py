@@ -52,8 +52,8 @@ class Measurement:
         """Pictures that explain the measurement as well as its noise allows, near the given ones (B, 3, H, W).
 
         What decoders get wrong is smooth: the mean of a block of pixels is as far off as each of them. So where A makes
-        n numbers of N, `DECODED_ERROR` is that of each of the n. Around a hole, where the pixels
-        themselves are known, they are kept to the last bit unless there is noise.
+        n numbers of N, `DECODED_ERROR` is that of each of the n. Around a hole, where the pixels themselves are known,
+        they are kept to the last bit unless there is noise.
         """
         numbers, seen = (math.prod(shape) for shape in (self.operator.picture_shape, self.operator.measurement_shape))
         least = QUANTISATION if self.operator.hole is None else 0.0

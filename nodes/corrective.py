@@ -66,8 +66,7 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
     @classmethod
     def _tell(cls, *texts: str) -> None:
         """Show texts on the node instead of what is shown there."""
-        if _lines(*texts) and cls.hidden and cls.hidden.unique_id:
-            host.show_on_node(cls.hidden.unique_id, _lines(*texts))
+        host.show_on_node(cls.hidden, _lines(*texts))
 
 
 def _lines(*texts: str) -> str:

@@ -89,8 +89,7 @@ class TextSourceDescriptor(io.ComfyNode):
         for note in notes:
             log.warning("Text-Source Descriptor: %s", note)
         shown = "\n\n".join([f"Target: {texts.target}", f"Source: {texts.source}", *notes])
-        if cls.hidden and cls.hidden.unique_id:
-            host.show_on_node(cls.hidden.unique_id, shown)
+        host.show_on_node(cls.hidden, shown)
         conditionings = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (texts.target, texts.source))
         return io.NodeOutput(*conditionings, texts.target, texts.source, ui=ui.PreviewText(shown))
 

@@ -67,8 +67,7 @@ class LoadSVG(io.ComfyNode):
         for warning in parsed.warnings:
             log.warning("Load SVG: %s: %s", file, warning)
         shown = _description(parsed)
-        if cls.hidden and cls.hidden.unique_id:
-            host.show_on_node(cls.hidden.unique_id, shown)
+        host.show_on_node(cls.hidden, shown)
         return io.NodeOutput(host.svg_value([content]), ui=ui.PreviewText(shown))
 
 

@@ -190,8 +190,7 @@ class ProximalDreamSampler(io.ComfyNode):
         )
         outputs = [{**latent_image, "samples": latent} for latent in latents]
         picture = _picture(vae, latents[0], measurement if projection else None)
-        if method.notes and cls.hidden and cls.hidden.unique_id:
-            host.show_on_node(cls.hidden.unique_id, "\n".join(method.notes))
+        host.show_on_node(cls.hidden, "\n".join(method.notes))
         return io.NodeOutput(*outputs, picture, ui={"text": list(method.notes)})
 
 

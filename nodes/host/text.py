@@ -9,11 +9,16 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
 
-def show_on_node(node_id: str, text: str) -> None:
-    """Show a text on a node itself, which the host's page does for progress but not for a text preview."""
+def show_on_node(hidden: Any, text: str) -> None:
+    """Show a text on a node itself, which the host's page does for progress but not for a text preview.
+
+    `hidden` is what the host tells a node besides its inputs: None outside a server, where nothing is shown.
+    """
+    if not (text and hidden and hidden.unique_id):
+        return
     from server import PromptServer  # not importable outside a server; inside one it is there
 
-    PromptServer.instance.send_progress_text(text, node_id)
+    PromptServer.instance.send_progress_text(text, hidden.unique_id)
 
 
 def tell_page(event: str, data: dict[str, Any]) -> None:

@@ -171,7 +171,8 @@ class OnPage(ManifoldCorrectiveTrain):
 
 def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypatch: pytest.MonkeyPatch):
     shown: list[tuple[str, str]] = []
-    monkeypatch.setattr(host, "show_on_node", lambda node, text: shown.append((node, text)))
+    page = SimpleNamespace(send_progress_text=lambda text, node: shown.append((node, text)))
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=page)))
     train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4, node=OnPage)
     first, *during, last = (text for _, text in shown)
     assert {node for node, _ in shown} == {"7"} and first == FEW
