@@ -1,16 +1,22 @@
-"""Draws the README's pictures and the templates' thumbnails with the reference model.
+"""Draws the README's pictures and the templates' thumbnails: what the templates make with the reference model.
 
-.host/venv/bin/python -m benchmarks.gallery         writes docs/*.png and workflows/*.jpg
+    .host/venv/bin/python -m benchmarks.gallery [edits] [restorations] [drawings] [others]
+                                                        writes docs/*.png and workflows/*.jpg
 
-The README shows sources and their edits by Proximal DreamSampler, each with the text that made it, and damaged pictures
-with what it restores of them. A thumbnail shows what a template begins with on its left and what it makes on its right.
+Every picture is made by a template on a real server, with what every user chooses: pictures, texts, and sizes fit for
+the model's 96 pixels. The README's sheets show what went in above and what came out below; settings changed for them
+are named in its captions. A thumbnail shows what a template begins with on its left and what it makes, as it is, on its
+right.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,336 +25,281 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import node, part
-from tools.reference import corrective, host_access, in_process, translator, world
+from tools.reference import corrective, host_access, in_process, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.append(str(CHECKOUT / "tools"))
+
+from comfy_client import ComfyClient, Prompt, find_node  # noqa: E402
+from comfy_server import ComfyServer  # noqa: E402
+from devhost import locate  # noqa: E402
+
+PROMPTS = CHECKOUT / "tests" / "workflows"
+"""The templates in API form, with the reference checkpoint."""
+WORK = Path(__file__).with_name("work") / "gallery"
 CELL, GAP, LINE = 192, 12, 44
-STEPS, GAMMA = 100, 0.5
+RESAMPLING = {True: Image.Resampling.NEAREST, False: Image.Resampling.LANCZOS}
 
 
 @dataclass(frozen=True)
-class Example:
-    """A source and the text to edit it by."""
+class Shot:
+    """A template and what is chosen in it: values by "TITLE.INPUT"; pictures and drawings (SVG) are uploaded.
 
-    shape: str
-    colour: str
-    background: str
-    pattern: str
-    text: str
+    `before` is what is shown beside the result: a picture, or the title of the node whose picture it is. `settings` are
+    like `chosen`, but other than the template's own.
+    """
 
-    @property
-    def scene(self) -> world.Scene:
-        """The object in the middle of the picture."""
-        return world.Scene(
-            (world.Thing(self.shape, self.colour, 48, 48, 30, 0.1),), self.background, self.pattern, None, "picture", 7
-        )
+    label: str
+    template: str
+    before: Image.Image | str | None
+    chosen: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-EXAMPLES = (
-    Example("heart", "red", "white", "dotted", "a blue heart"),
-    Example("star", "yellow", "blue", "striped", "a white star"),
-    Example("triangle", "yellow", "purple", "plain", "a dotted purple background"),
-    Example("cross", "green", "white", "plain", "a striped white background"),
-    Example("circle", "blue", "yellow", "checkered", "a black circle"),
-    Example("square", "purple", "green", "striped", "a plain green background"),
-)
+class Studio:
+    """A server that runs templates."""
+
+    def __init__(self, client: ComfyClient):
+        self.client = client
+
+    def made(self, shot: Shot) -> tuple[Image.Image | None, Image.Image]:
+        """What a template begins with and what it makes of that."""
+        prompt: Prompt = json.loads((PROMPTS / f"{shot.template}.json").read_text("utf-8"))
+        for number, (place, value) in enumerate({**shot.chosen, **shot.settings}.items()):
+            title, name = place.split(".")
+            prompt[find_node(prompt, title)]["inputs"][name] = self.known(f"{shot.template}_{number}", value)
+        shown = isinstance(shot.before, str)
+        if shown:
+            inputs = {"images": [find_node(prompt, shot.before), 0], "filename_prefix": "before"}
+            prompt["before"] = {"class_type": "SaveImage", "inputs": inputs}
+        files = [file for file in self.client.run(prompt, timeout=None).files() if file.kind == "output"]
+        pictures = {file.filename.startswith("before"): picture(self.client.fetch(file)) for file in files}
+        print(shot.label or shot.template, flush=True)
+        return pictures[True] if shown else shot.before, pictures[False]
+
+    def known(self, name: str, value: Any) -> Any:
+        """A value as prompts have it: of what is a file, the name that the server gave it."""
+        if isinstance(value, Image.Image):
+            file = BytesIO()
+            value.save(file, "PNG")
+            return self.client.upload(f"{name}.png", file.getvalue())
+        return self.client.upload(f"{name}.svg", value) if isinstance(value, bytes) else value
 
 
-def edited(reference: in_process.Reference, pictures: Tensor, texts: list[str]) -> Tensor:
-    """All pictures in one batch, each by its own text."""
-    positive, negative = reference.conditioning(texts), reference.conditioning([""])
-    latent = reference.latent(pictures)
-    return reference.decoded(reference.edited(positive, negative, latent, steps=STEPS, gamma=GAMMA))
+def picture(content: bytes) -> Image.Image:
+    """What a file shows; drawings at the size of a cell."""
+    if not content.lstrip().startswith(b"<"):
+        return Image.open(BytesIO(content))
+    return to_image(in_process.drawn(part("nodes.host").svg_value([content]), CELL)[0])
 
 
-def to_image(picture: Tensor) -> Image.Image:
-    """A (3, H, W) picture in [0, 1] at the size of a cell."""
-    array = (picture.movedim(0, -1) * 255).round().byte().numpy()
-    return Image.fromarray(array).resize((CELL, CELL), Image.Resampling.LANCZOS)
+def to_image(values: Tensor) -> Image.Image:
+    """A (3, H, W) picture in [0, 1]."""
+    return Image.fromarray((values.movedim(0, -1) * 255).round().byte().numpy())
 
 
-def sheet(sources: Sequence[Image.Image], edits: Sequence[Image.Image], texts: Sequence[str]) -> Image.Image:
-    """Sources above, edits below, texts underneath."""
-    canvas = Image.new("RGB", (len(texts) * (CELL + GAP) - GAP, 2 * CELL + GAP + LINE), "white")
+def rendered(scene: world.Scene) -> Image.Image:
+    return to_image(in_process.pictures([scene])[0])
+
+
+def cell(image: Image.Image) -> Image.Image:
+    """A picture at the size of a cell, what is transparent grey; of much smaller ones every pixel is seen."""
+    under = Image.new("RGBA", image.size, "#808080")
+    under.alpha_composite(image.convert("RGBA"))
+    return under.convert("RGB").resize((CELL, CELL), RESAMPLING[image.width < CELL // 4])
+
+
+def sheet(pairs: Sequence[tuple[Image.Image, Image.Image]], labels: Sequence[str]) -> Image.Image:
+    """What went in above, what came out below, labels underneath."""
+    canvas = Image.new("RGB", (len(labels) * (CELL + GAP) - GAP, 2 * CELL + GAP + LINE), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    for i, text in enumerate(texts):
+    for i, ((before, after), label) in enumerate(zip(pairs, labels)):
         x = i * (CELL + GAP)
-        canvas.paste(sources[i], (x, 0))
-        canvas.paste(edits[i], (x, CELL + GAP))
-        draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), text, fill="black", font=font, anchor="mm")
+        canvas.paste(cell(before), (x, 0))
+        canvas.paste(cell(after), (x, CELL + GAP))
+        draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), label, fill="black", font=font, anchor="mm")
     return canvas
 
 
-def thumbnail(source: Tensor, edit: Tensor) -> Image.Image:
-    """The left half of a source beside the right half of its edit, in one square."""
-    return halves(to_image(source), to_image(edit))
+def save_thumbnail(template: str, before: Image.Image | None, after: Image.Image) -> None:
+    """The left half of what a template begins with, if anything, beside the right half of what it makes."""
+    canvas = cell(after)
+    if before:
+        canvas.paste(cell(before).crop((0, 0, CELL // 2, CELL)), (0, 0))
+    canvas = canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
+    canvas.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
 
 
-def halves(left: Image.Image, right: Image.Image) -> Image.Image:
-    """The left half of a cell beside the right half of another, in one square."""
-    canvas = left.copy()
-    canvas.paste(right.crop((CELL // 2, 0, CELL, CELL)), (CELL // 2, 0))
-    return canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
+# What is shown
 
 
-def distilled(reference: in_process.Reference, text: str, preset: str, latent: dict, **inputs: Any) -> Tensor:
-    """What Text-Source Descriptor and Bridge make of a latent: (1, 3, H, W)."""
-    descriptor = node("descriptor", "TextSourceDescriptor")
-    target, source, *_ = descriptor.execute(reference.clip, text, preset).result
-    nothing = reference.conditioning([""])
-    return reference.decoded(
-        reference.distilled(target, nothing, latent, source=source, method="bridge", seed=0, **inputs)
-    )
+def alone(
+    shape: str, colour: str, background: str, pattern: str, *, angle: float = 0.1, style: str = "picture"
+) -> world.Scene:
+    """An object in the middle of the picture."""
+    return world.Scene((world.Thing(shape, colour, 48, 48, 30, angle),), background, pattern, None, style, 7)
 
 
-def edits(reference: in_process.Reference) -> None:
-    """The README's picture and the thumbnail of `edit`."""
-    texts = [e.text for e in EXAMPLES]
-    sources = in_process.pictures([e.scene for e in EXAMPLES])
-    made = edited(reference, sources, texts)
-    (CHECKOUT / "docs").mkdir(exist_ok=True)
-    sheet([*map(to_image, sources)], [*map(to_image, made)], [f"“{text}”" for text in texts]).save(
-        CHECKOUT / "docs" / "edits.png", optimize=True
-    )
-    _save(thumbnail(sources[0], made[0]), "edit")
+HEART = alone("heart", "red", "white", "dotted")
+STAR = alone("star", "yellow", "blue", "striped")
+CROSS = alone("cross", "green", "white", "plain")
+CIRCLE = alone("circle", "blue", "yellow", "checkered")
+EDITS = {
+    "a blue heart": HEART,
+    "a white star": STAR,
+    "a dotted purple background": alone("triangle", "yellow", "purple", "plain"),
+    "a striped white background": CROSS,
+    "a black circle": CIRCLE,
+    "a plain green background": alone("square", "purple", "green", "striped"),
+}
 
 
-def text_to_image(reference: in_process.Reference) -> None:
-    """The thumbnail of `distil_text_to_image`, which begins with nothing to show."""
-    empty = {"samples": torch.zeros(1, 4, world.SIZE // 8, world.SIZE // 8)}
-    made = distilled(reference, world.describe(EXAMPLES[0].scene), "sds artifacts", empty, first_stage=0.9)
-    _save(to_image(made[0]).resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS), "distil_text_to_image")
+def edit(text: str, scene: world.Scene, **settings: float) -> Shot:
+    """A picture edited by text."""
+    source, sampler = rendered(scene), {f"Proximal DreamSampler.{name}": value for name, value in settings.items()}
+    return Shot(f"“{text}”", "edit", source, {"Source picture.image": source, "Target prompt.text": text}, sampler)
 
 
-def painting_to_real(reference: in_process.Reference) -> None:
-    """The thumbnail of `painting_to_real`."""
-    scene = EXAMPLES[4].scene
-    painting = in_process.pictures([replace(scene, style="painting")])
-    made = distilled(reference, world.describe(scene), "painting", reference.latent(painting), steps=75)
-    _save(thumbnail(painting[0], made[0]), "painting_to_real")
-
-
-def posterior_edit(reference: in_process.Reference) -> None:
-    """The thumbnail of `posterior_edit`."""
-    scene = EXAMPLES[0].scene
-    picture = in_process.pictures([scene])
-    latent = reference.latent(picture)
-    texts = [world.describe(s) for s in (scene, world.with_attribute(scene, "colour", "blue"))]
-    source, target, nothing = (reference.conditioning([text]) for text in (*texts, ""))
-    match = node("posterior", "PosteriorLatentMatch")
-    objective = match.execute(latent, source, target, nothing, 15.0, "official", 1.0).result[0]
-    made = reference.distilled(target, nothing, latent, method="bridge", seed=0, steps=400, objective=objective)
-    _save(thumbnail(picture[0], reference.decoded(made)[0]), "posterior_edit")
-
-
-def translated(reference: in_process.Reference) -> None:
-    """The thumbnail of `translate`."""
-    picture = in_process.pictures([EXAMPLES[4].scene])
-    latent, learned = reference.latent(picture), part("nodes.host").TRANSLATORS.read_file(translator.TRANSLATOR)
-    made = {"samples": learned(latent["samples"], "star")}
-    _save(thumbnail(picture[0], reference.decoded(made)[0]), "translate")
-
-
-BLURRED_AT = 0.7
-"""The time at which the thumbnail of `train_corrective` shows what a corrective does."""
-
-
-def correctives(reference: in_process.Reference) -> None:
-    """The thumbnails of `lmc_edit` and `train_corrective`."""
-    scene = EXAMPLES[0].scene
-    picture, host = in_process.pictures([scene]), part("nodes.host")
-    latent, learned = reference.latent(picture), host.CORRECTIVES.read_file(corrective.CORRECTIVE)
-    target = reference.conditioning([world.describe(world.with_attribute(scene, "colour", "blue"))])
-    made = reference.distilled(
-        target, reference.conditioning([""]), latent, method="lmc", seed=0, steps=250, source_weight=0.02,
-        corrective=learned,
-    )  # fmt: skip
-    _save(thumbnail(picture[0], reference.decoded(made)[0]), "lmc_edit")
-    scaling = reference.model.get_model_object("latent_format")
-    blurred = learned(scaling.process_in(latent["samples"]), torch.tensor([BLURRED_AT]))
-    shown = reference.decoded({"samples": scaling.process_out(blurred)})
-    _save(thumbnail(picture[0], shown[0]), "train_corrective")
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What happens to the picture of an example, the text to restore it by and the template that does it, if any.
-
-    `holes` are boxes (left, top, right, bottom) in pixels; with two, each gets a text of `texts`.
-    """
-
-    name: str
-    scene: world.Scene
-    operator: str
-    texts: tuple[str, ...]
-    template: str | None = None
-    holes: tuple[tuple[int, int, int, int], ...] = ()
-    inputs: tuple[tuple[str, Any], ...] = ()
-
-    def masks(self) -> list[Tensor]:
-        """A MASK for each hole."""
-        masks = []
-        for left, top, right, bottom in self.holes:
-            mask = torch.zeros(1, world.SIZE, world.SIZE)
-            mask[:, top:bottom, left:right] = 1
-            masks.append(mask)
-        return masks
+def edits() -> list[Shot]:
+    """Pictures edited by text."""
+    return [edit(text, scene, steps=100, gamma=0.5) for text, scene in EDITS.items()]
 
 
 PAIR = world.Scene(
     (world.Thing("star", "yellow", 26, 48, 19, 0.1), world.Thing("square", "white", 70, 48, 17, 0.1)),
     "purple", "plain", None, "picture", 7,
 )  # fmt: skip
+Box = tuple[int, int, int, int]
+HOLE: Box = (14, 14, 82, 82)
+TWO_HOLES: tuple[Box, Box] = (4, 24, 47, 72), (49, 24, 92, 72)
 TWO_TEXTS = (
     "a red star and an orange square on a plain purple background",
     "a black star and a green square on a plain purple background",
 )
 """The model draws two objects where a text names two; of each text only what falls into its hole is seen."""
-DAMAGES = (
-    Damage("a hole", EXAMPLES[0].scene, "inpaint", ("a blue heart on a dotted white background",), "inpaint",
-           ((14, 14, 82, 82),)),
-    Damage("two holes", PAIR, "inpaint", TWO_TEXTS, "inpaint_two_texts",
-           ((4, 24, 47, 72), (49, 24, 92, 72))),
-    Damage("4 times smaller", EXAMPLES[1].scene, "super-resolution", (world.describe(EXAMPLES[1].scene),),
-           "super_resolve"),
-    Damage("blurred", EXAMPLES[3].scene, "gaussian blur", (world.describe(EXAMPLES[3].scene),), "deblur"),
-    Damage("shaken", EXAMPLES[4].scene, "motion blur", (world.describe(EXAMPLES[4].scene),),
-           inputs=(("angle", 30.0),)),
-)  # fmt: skip
 
 
-FILLING = {"steps": 200, "gamma": 2.0, "start_from": "inversion", "consistency": "both", "data_every": 1}
-RESTORING = {"steps": 100, "gamma": 1.0, "start_from": "noise", "consistency": "consistency only"}
-"""As in the templates."""
+def with_holes(scene: world.Scene, *holes: Box) -> Image.Image:
+    """A picture as the mask editor saves it, transparent in the holes (left, top, right, bottom)."""
+    image, alpha = rendered(scene), Image.new("L", (world.SIZE, world.SIZE), 255)
+    for hole in holes:
+        alpha.paste(0, hole)
+    image.putalpha(alpha)
+    return image
 
 
-def restored(reference: in_process.Reference, damage: Damage) -> tuple[Tensor, Tensor]:
-    """What is observed of a damaged picture and what the template for it makes of that: (1, 3, H, W)."""
-    picture, masks = in_process.pictures([damage.scene]), damage.masks()
-    texts, hole = reference.conditioning([damage.texts[0]]), masks[0] if masks else None
-    if len(masks) > 1:
-        base, second = reference.conditioning([""]), reference.conditioning([damage.texts[1]])
-        localize = node("localized", "MaskLocalizedGuidance").execute
-        texts, hole = localize(base, masks[0], texts, 0.0, mask_2=masks[1], conditioning_2=second).result
-    given = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **dict(damage.inputs)}
-    measure = node("measurement", "MeasurementNode").execute
-    measurement, observed = measure(
-        picture.movedim(1, -1), damage.operator, simulate=not masks, mask=hole, **given
-    ).result
-    settings = FILLING if masks else RESTORING
-    sampler, latent = node("proximal", "ProximalDreamSampler"), reference.latent(observed.movedim(-1, 1))
-    *_, image = sampler.execute(
-        reference.model, texts, reference.conditioning([""]), latent, gamma_schedule="alpha_bar", eta=1.0,
-        renoise="unconditional", scheduler="normal", seed=0, vae=reference.vae, measurement=measurement, **settings,
-    ).result  # fmt: skip
-    return observed.movedim(-1, 1), image.movedim(-1, 1)
+def damaged(scene: world.Scene, operator: str, **settings: float) -> Image.Image:
+    """A picture that was made smaller, or blurred, and is noisy, as Measurement simulates it."""
+    known = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **settings}
+    truth = in_process.pictures([scene]).movedim(1, -1)
+    measurement, _ = node("measurement", "MeasurementNode").execute(truth, operator, simulate=True, **known).result
+    return to_image(((measurement.y[0] + 1) / 2).clamp(0, 1))
 
 
-def restorations(reference: in_process.Reference) -> None:
-    """The README's picture of restorations and the thumbnails of their templates."""
-    pairs = [restored(reference, damage) for damage in DAMAGES]
-    for damage, (observed, image) in zip(DAMAGES, pairs):
-        if damage.template:
-            _save(thumbnail(observed[0], image[0]), damage.template)
-    before, after = (torch.cat(column) for column in zip(*pairs))
-    names = [damage.name for damage in DAMAGES]
-    sheet([*map(to_image, before)], [*map(to_image, after)], names).save(
-        CHECKOUT / "docs" / "restorations.png", optimize=True
-    )
+def restorations() -> list[Shot]:
+    """Holes filled by text, and damaged pictures restored."""
+    hole, both = with_holes(HEART, HOLE), with_holes(PAIR, *TWO_HOLES)
+    small, blurred = damaged(STAR, "super-resolution"), damaged(CROSS, "gaussian blur")
+    shaken = damaged(CIRCLE, "motion blur", angle=30.0)
+    shows, motion = "What the picture shows.text", {"Measurement.operator": "motion blur", "Measurement.angle": 30.0}
+    return [
+        Shot("a hole", "inpaint", hole, {
+            "Picture with a hole.image": hole, "Text for the hole.text": "a blue heart on a dotted white background",
+        }),
+        Shot("two holes", "inpaint_two_texts", both, {
+            "Picture with the first hole.image": with_holes(PAIR, TWO_HOLES[0]),
+            "The same with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
+            "First text.text": TWO_TEXTS[0], "Second text.text": TWO_TEXTS[1], "Mask Localized Guidance.feather": 2.0,
+        }),
+        Shot("4 times smaller", "super_resolve", small, {"Small picture.image": small, shows: world.describe(STAR)}),
+        Shot("blurred", "deblur", blurred, {"Blurred picture.image": blurred, shows: world.describe(CROSS)}),
+        Shot("shaken", "deblur", shaken, {"Blurred picture.image": shaken, shows: world.describe(CIRCLE)}, motion),
+    ]  # fmt: skip
 
 
 SAMPLED = ("a red heart on a plain white background", "a yellow star on a plain blue background")
-BLURRED = world.Scene((world.Thing("cross", "green", 48, 48, 30, 0.1),), "white", "plain", None, "picture", 7)
 RED_SQUARE = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">
   <rect width="96" height="96" fill="#f4f4f4"/><rect x="24" y="24" width="48" height="48" fill="#d22"/>
 </svg>"""
 
 
-class Vectors:
-    """SVG Optimizer with the reference model."""
-
-    def __init__(self, reference: in_process.Reference):
-        host_access.import_svg()
-        self.reference, self.nothing = reference, reference.conditioning([""])
-
-    def optimised(self, text: str = "", **inputs: Any) -> Tensor:
-        """The drawing as a picture (1, 3, CELL, CELL)."""
-        svg, _ = self.reference.vectorised(self.reference.conditioning([text]), **inputs)
-        return in_process.drawn(svg, CELL)
-
-    def from_text(self, text: str) -> tuple[Tensor, Tensor]:
-        """A sampled picture and the drawing that was traced from it and refined by the text."""
-        empty = {"samples": torch.zeros(1, 4, world.SIZE // 8, world.SIZE // 8)}
-        positive = self.reference.conditioning([text])
-        sampled = self.reference.ksampled(positive, self.nothing, empty, steps=25, cfg=4.0, seed=2)
-        picture = self.reference.decoded(sampled)
-        return picture, self.optimised(text, image=picture.movedim(1, -1), steps=200, guidance_scale=30.0, paths=24)
-
-    def traced(self) -> tuple[Tensor, Tensor]:
-        picture = in_process.pictures([EXAMPLES[4].scene])
-        return picture, self.optimised(image=picture.movedim(1, -1), steps=0)
-
-    def edited(self) -> tuple[Tensor, Tensor]:
-        svg = part("nodes.host").svg_value([RED_SQUARE])
-        texts = [f"a {colour} square on a plain white background" for colour in ("red", "blue")]
-        source = self.reference.conditioning([texts[0]])
-        return in_process.drawn(svg, CELL), self.optimised(
-            texts[1], svg=svg, source=source, steps=400, guidance_scale=7.5
-        )
-
-    def restored(self) -> tuple[Tensor, Tensor]:
-        measure = node("measurement", "MeasurementNode").execute
-        truth = in_process.pictures([BLURRED]).movedim(1, -1)
-        settings = {"scale": 4, "kernel_size": 31, "sigma": 5.0, "noise_std": 0.0, "simulate": True, "seed": 0}
-        measurement, observed = measure(truth, "gaussian blur", **settings).result
-        drawing = self.optimised(
-            world.describe(BLURRED), measurement=measurement, paths=16, steps=100, guidance_scale=7.5
-        )
-        return observed.movedim(-1, 1), drawing
+def drawings() -> list[Shot]:
+    """Vector drawings: from text, traced, edited and restored."""
+    blurred = damaged(CROSS, "gaussian blur", kernel_size=31, sigma=5.0, noise_std=0.0)
+    texts = [f"a {colour} square on a plain white background" for colour in ("red", "blue")]
+    from_text = [
+        Shot(f"text to SVG{' ' * n}", "text_to_svg", "VAE Decode", {"What to draw, and its style.text": text})
+        for n, text in enumerate(SAMPLED)
+    ]
+    return [
+        *from_text,
+        Shot("picture to SVG", "vectorise", rendered(CIRCLE), {"Picture.image": rendered(CIRCLE)}),
+        Shot("“a blue square”", "svg_edit", picture(RED_SQUARE), {
+            "Drawing to edit.file": RED_SQUARE, "What it shows.text": texts[0], "What it should show.text": texts[1],
+        }),
+        Shot("blurred, to SVG", "restore_svg", blurred, {
+            "Blurred picture.image": blurred, "What it shows, and its style.text": world.describe(CROSS),
+        }),
+    ]  # fmt: skip
 
 
-def drawings(reference: in_process.Reference) -> None:
-    """The README's picture of vector drawings and the thumbnails of their templates."""
-    vectors = Vectors(reference)
-    pairs = {
-        "text to SVG": vectors.from_text(SAMPLED[0]),
-        "text to SVG ": vectors.from_text(SAMPLED[1]),
-        "picture to SVG": vectors.traced(),
-        "“a blue square”": vectors.edited(),
-        "blurred, to SVG": vectors.restored(),
-    }
-    templates = ("text_to_svg", None, "vectorise", "svg_edit", "restore_svg")
-    before, after = ([to_image(pair[n][0]) for pair in pairs.values()] for n in range(2))
-    sheet(before, after, list(pairs)).save(CHECKOUT / "docs" / "drawings.png", optimize=True)
-    for left, right, template in zip(before, after, templates):
-        if template:
-            _save(halves(left, right), template)
+def others() -> list[Shot]:
+    """Templates that the README does not show as they are."""
+    heart, blue = rendered(HEART), world.describe(world.with_attribute(HEART, "colour", "blue"))
+    painting, circle = rendered(replace(CIRCLE, style="painting")), rendered(CIRCLE)
+    texts = {"Source picture.image": heart, "Target prompt.text": blue}
+    return [
+        edit("a blue heart", HEART),
+        Shot("", "distil_text_to_image", None, {"Text-Source Descriptor.text": world.describe(HEART)}),
+        Shot("", "painting_to_real", painting, {
+            "Source picture.image": painting, "Text-Source Descriptor.text": world.describe(CIRCLE),
+        }),
+        Shot("", "posterior_edit", heart, {**texts, "Source prompt.text": world.describe(HEART)}),
+        Shot("", "lmc_edit", heart, texts),
+        Shot("", "translate", circle, {"Source picture.image": circle}),
+    ]  # fmt: skip
 
 
-def _save(picture: Image.Image, template: str) -> None:
-    picture.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
+SHEETS: dict[str, Callable[[], list[Shot]]] = {"edits": edits, "restorations": restorations, "drawings": drawings}
+NO_SHEET = "others"
+
+BLURRED_AT = 0.7
+"""The time at which the thumbnail of `train_corrective` shows what a corrective does."""
 
 
-DRAWINGS = {
-    "edits": edits,
-    "text_to_image": text_to_image,
-    "painting_to_real": painting_to_real,
-    "posterior_edit": posterior_edit,
-    "correctives": correctives,
-    "translated": translated,
-    "restorations": restorations,
-    "drawings": drawings,
-}
+def trained_corrective() -> tuple[Image.Image, Image.Image]:
+    """A picture, and what the reference model's corrective takes for the model's answer to it."""
+    reference, learned = in_process.load(), part("nodes.host").CORRECTIVES.read_file(corrective.CORRECTIVE)
+    scaling = reference.model.get_model_object("latent_format")
+    clean = scaling.process_in(reference.latent(in_process.pictures([HEART]))["samples"])
+    b_hat = scaling.process_out(learned(clean, torch.tensor([BLURRED_AT])))
+    return rendered(HEART), to_image(reference.decoded({"samples": b_hat})[0].clamp(0, 1))
+
+
+def draw(studio: Studio, name: str) -> None:
+    """A sheet, and the thumbnails of templates as they are; of one that stands in it twice, the first is taken."""
+    shots = SHEETS[name]() if name in SHEETS else others()
+    pairs = [studio.made(shot) for shot in shots]
+    for shot, pair in reversed([*zip(shots, pairs)]):
+        if not shot.settings:
+            save_thumbnail(shot.template, *pair)
+    if name in SHEETS:
+        shown = [(before, after) for before, after in pairs if before]
+        sheet(shown, [shot.label for shot in shots]).save(CHECKOUT / "docs" / f"{name}.png", optimize=True)
+    else:
+        save_thumbnail("train_corrective", *trained_corrective())
 
 
 def main() -> None:
     """Draw all, or those named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("drawings", nargs="*", default=list(DRAWINGS), help=f"some of {', '.join(DRAWINGS)}")
-    with torch.inference_mode():
-        reference = in_process.load()
-        for name in parser.parse_args().drawings:
-            DRAWINGS[name](reference)
+    parser.add_argument("names", nargs="*", default=[*SHEETS, NO_SHEET], help=f"some of {', '.join(SHEETS)}, others")
+    names = parser.parse_args().names
+    host_access.import_comfy()
+    host_access.import_svg()
+    with torch.inference_mode(), ComfyServer(locate().comfyui, WORK) as server:
+        for name in names:
+            draw(Studio(server.client), name)
 
 
 if __name__ == "__main__":

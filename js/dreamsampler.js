@@ -8,6 +8,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { say } from "./words.js";
 
 const DRAWINGS = ["DSSVGOptimizer", "DSLoadSVG", "DSSVGToImage"];
 const CURVES = ["DSDistillationSampler", "DSSVGOptimizer", "DSManifoldCorrectiveTrain"];
@@ -116,13 +117,13 @@ class DrawingView {
     this.bar = element(
       "div",
       { className: "ds-bar" },
-      button("‹", "Previous drawing", () => this.choose(this.chosen - 1)),
-      button("›", "Next drawing", () => this.choose(this.chosen + 1)),
+      button("‹", say("previous"), () => this.choose(this.chosen - 1)),
+      button("›", say("next"), () => this.choose(this.chosen + 1)),
       this.caption,
-      button("−", "Smaller", () => this.scale(this.zoom / 1.5)),
-      button("+", "Larger (or Ctrl and the wheel)", () => this.scale(this.zoom * 1.5)),
-      button("Copy", "Copy the SVG", () => this.copy()),
-      button("Save", "Download the SVG", () => this.download()),
+      button("−", say("smaller"), () => this.scale(this.zoom / 1.5)),
+      button("+", say("larger"), () => this.scale(this.zoom * 1.5)),
+      button(say("copy"), say("copyTip"), () => this.copy()),
+      button(say("save"), say("saveTip"), () => this.download()),
     );
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.stage.addEventListener("dblclick", () => this.scale(1));
@@ -145,14 +146,14 @@ class DrawingView {
     const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
     const text = answer.ok ? await answer.text() : undefined;
     if (request !== this.request) return; // another drawing was chosen since, or the node is gone
-    if (text === undefined) return this.say(`${file.filename} is not there any more: queue the node again.`);
+    if (text === undefined) return this.tell(say("gone", { file: file.filename }));
     this.text = text;
     URL.revokeObjectURL(this.picture.src);
     // In an <img> no script of a file runs, and nothing is fetched for it.
     this.picture.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-    this.picture.alt = `The drawing ${file.filename}`;
-    const which = this.files.length > 1 ? `${this.chosen + 1} of ${this.files.length}, ` : "";
-    this.say(`${which}${(this.text.length / 1024).toFixed(1)} kB`);
+    this.picture.alt = say("drawing", { file: file.filename });
+    const told = { number: this.chosen + 1, count: this.files.length, size: (text.length / 1024).toFixed(1) };
+    this.tell(say(told.count > 1 ? "which" : "size", told));
   }
 
   /** Lets go of what the page holds for a node that is taken away. */
@@ -161,7 +162,7 @@ class DrawingView {
     URL.revokeObjectURL(this.picture.src);
   }
 
-  say(text) {
+  tell(text) {
     this.caption.textContent = text;
     this.caption.title = text;
   }
@@ -193,7 +194,7 @@ class DrawingView {
     } catch {
       copyByHand(this.text); // pages that are not on localhost or https have no clipboard
     }
-    this.say("Copied");
+    this.tell(say("copied"));
   }
 
   download() {
@@ -268,22 +269,23 @@ function showChosenFile(node) {
 
 // Curves
 
+/** Of each plot: its key in a curve, what it is called on the plot and to those who cannot see it, and its scale. */
 const PLOTS = [
-  ["loss", "objective", true, "Objective"],
-  ["gradient_norm", "|G|", true, "Norm of the gradient"],
-  ["t", "t", false, "Noise level"],
-  ["training_loss", "loss", true, "Loss"],
+  ["loss", () => say("objective"), "objectiveName", true],
+  ["gradient_norm", () => "|G|", "gradientName", true],
+  ["t", () => "t", "timeName", false],
+  ["training_loss", () => say("loss"), "lossName", true],
 ];
 
 /** Plots what each step did, a line for each picture of the batch; a curve has some of the plots. */
 class CurveView {
   constructor(node) {
-    this.plots = PLOTS.map(([key, label, logarithmic, name]) => {
+    this.plots = PLOTS.map(([key, label, name, logarithmic]) => {
       const lines = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       lines.setAttribute("viewBox", "0 0 1 1");
       lines.setAttribute("preserveAspectRatio", "none");
       const last = element("span");
-      const plot = element("div", { className: "ds-plot" }, lines, element("span", { textContent: label }), last);
+      const plot = element("div", { className: "ds-plot" }, lines, element("span", { textContent: label() }), last);
       plot.setAttribute("role", "img");
       return { key, logarithmic, name, lines, last, plot };
     });
@@ -310,7 +312,7 @@ class CurveView {
   draw() {
     const { curve, steps } = this;
     this.panel.open();
-    this.caption.textContent = `${curve.method}, step ${(curve.step.at(-1) ?? -1) + 1} of ${steps}`;
+    this.caption.textContent = say("step", { method: curve.method, step: (curve.step.at(-1) ?? -1) + 1, steps });
     for (const plot of this.plots) {
       const values = curve[plot.key];
       plot.plot.style.display = values ? "" : "none";
@@ -318,7 +320,8 @@ class CurveView {
       plot.lines.replaceChildren(...polylines(curve.step, values, steps, plot.logarithmic));
       const last = values.at(-1) ?? [];
       plot.last.textContent = last.length ? (last.reduce((a, b) => a + b) / last.length).toPrecision(3) : "";
-      plot.plot.setAttribute("aria-label", `${plot.name} of each step, ${plot.last.textContent} at the last`);
+      const told = { name: say(plot.name), last: plot.last.textContent };
+      plot.plot.setAttribute("aria-label", say("curve", told));
     }
   }
 }
@@ -370,8 +373,8 @@ function addRegionButtons(node, most) {
   const bar = element(
     "div",
     { className: "ds-bar" },
-    button("+ region", `Add a region, up to ${most}`, add),
-    button("− region", "Take away the last region", remove),
+    button(say("addRegion"), say("addRegionTip", { most }), add),
+    button(say("removeRegion"), say("removeRegionTip"), remove),
   );
   new Panel(node, "dreamsampler_regions", 26, bar).open();
   for (let row = rows(); row > 1; row -= 1) remove();

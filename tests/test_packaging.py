@@ -168,6 +168,7 @@ def test_the_archive_has_what_the_page_shows(published: ComfyClient):
     for language in names("locales", "*"):
         texts = json.loads((CHECKOUT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
         assert texts.items() <= translations[language]["nodeDefs"].items(), language
+    assert "dreamsampler" in translations["zh"]  # what the page's script says
 
 
 def test_the_archive_draws_the_packs_own_icon(published: ComfyClient):

@@ -37,9 +37,15 @@ def post(address: str, value: object) -> None:
 
 
 @pytest.fixture
-def page(browser: Browser, client: ComfyClient, renderer: str) -> Iterator[Page]:
+def language() -> str:
+    return "en"
+
+
+@pytest.fixture
+def page(browser: Browser, client: ComfyClient, renderer: str, language: str) -> Iterator[Page]:
     """The page of a user who has seen it before."""
     settings = {
+        "Comfy.Locale": language,
         "Comfy.TutorialCompleted": True,
         "Comfy.VueNodes.Enabled": renderer == "nodes 2.0",
         "Comfy.Workflow.ShowMissingModelsWarning": False,  # the checkpoints of the templates are not there

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from comfy_api.latest import io
 from comfy_client import ComfyClient
+from devhost import CHECKOUT
 from dreamsampler_pack import comfy_entrypoint
 
 from tools import locales
@@ -27,6 +28,8 @@ BARE = {"CLIP", "SVG", "VAE", "eta", "gamma", "sigma"}
 """Names that are written alike in all languages."""
 SYNTAX = set("{}@|")
 """What the page's translations would read as more than a letter."""
+VALUE = re.compile(r"{\w+}")
+"""The place of a value in a text of the page."""
 CHINESE, NUMBER, QUOTED = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"-?\d+(?:\.\d+)?"), re.compile("「(.+?)」")
 
 Place = tuple[str, ...]
@@ -147,6 +150,26 @@ def test_no_language_goes_untested():
 
 def test_chinese_says_what_english_says():
     assert differences(texts("en"), texts("zh")) == []
+
+
+def page_words() -> dict[str, str]:
+    """What the script of the page says in English, by key."""
+    table = (CHECKOUT / "js" / "words.js").read_text("utf-8").partition("const ENGLISH = {")[2].partition("};")[0]
+    return dict(re.findall(r'^  (\w+): "(.*)",$', table, re.MULTILINE))
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
+def test_the_page_speaks_every_language(language: str):
+    english = page_words()
+    assert len(english) > 20
+    content = (locales.LOCALES / language / "main.json").read_text("utf-8")
+    assert content == locales.written(json.loads(content))
+    words = json.loads(content)["dreamsampler"]
+    assert words.keys() == english.keys()
+    for key, text in english.items():
+        assert Counter(VALUE.findall(words[key])) == Counter(VALUE.findall(text)), key
+        assert not set("@|") & set(words[key]), key
+        assert CHINESE.search(words[key]) or text == "{size} kB", key
 
 
 def test_bare_names_are_used():

@@ -22,7 +22,11 @@ from . import in_process, world
 
 CORRECTIVE = Path(__file__).with_name("dreamsampler_reference_corrective.safetensors")
 LOSSES = Path(__file__).with_name("CORRECTIVE.json")
-SEED, PICTURES, STEPS, BATCH, LEARNING_RATE, WIDTH = 40_000, 2048, 3000, 32, 1e-3, 40
+SEED, PICTURES = 40_000, 2048
+RECIPE: dict[str, Any] = {
+    "kind": "residual network", "steps": 3000, "batch_size": 32, "learning_rate": 1e-3, "patch_size": world.SIZE,
+    "seed": SEED, "width": 40,
+}  # fmt: skip
 LARGEST = 3_000_000
 """Bytes of the file."""
 CHUNK = 256
@@ -54,14 +58,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=PICTURES)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, default=RECIPE["steps"])
     parser.add_argument("--output", type=Path, default=CORRECTIVE)
     arguments = parser.parse_args()
     with torch.inference_mode():
-        made, told = trained(
-            in_process.load(), arguments.pictures, kind="residual network", steps=arguments.steps, batch_size=BATCH,
-            learning_rate=LEARNING_RATE, patch_size=world.SIZE, seed=SEED, width=WIDTH,
-        )  # fmt: skip
+        made, told = trained(in_process.load(), arguments.pictures, **RECIPE | {"steps": arguments.steps})
     part("nodes.host").CORRECTIVES.write(arguments.output, made, torch.float16)
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
@@ -70,8 +71,8 @@ def main() -> None:
         raise SystemExit(f"The file has {size} bytes, more than {LARGEST}: it was not kept.")
     losses, rate = told["loss"], told["pictures_per_second"]
     means = [sum(losses[i : i + SPAN]) / len(losses[i : i + SPAN]) for i in range(0, len(losses), SPAN)]
-    figures = {"bytes": size, "pictures": arguments.pictures, "steps": len(losses), "batch": BATCH}
-    figures |= {"learning_rate": LEARNING_RATE, "pictures per second": rate and round(rate, 1)}
+    figures = {"bytes": size, "pictures": arguments.pictures, "steps": len(losses), "batch": RECIPE["batch_size"]}
+    figures |= {"learning_rate": RECIPE["learning_rate"], "pictures per second": rate and round(rate, 1)}
     figures |= {f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
     LOSSES.with_name(LOSSES.name if arguments.output == CORRECTIVE else arguments.output.stem + ".json").write_text(
         json.dumps(figures, indent=2) + "\n"

@@ -1,0 +1,40 @@
+/**
+ * What the pack says on the page. These are its English texts by key; those of other languages are in
+ * locales/<language>/main.json, which the host reads.
+ */
+
+const ENGLISH = {
+  previous: "Previous drawing",
+  next: "Next drawing",
+  smaller: "Smaller",
+  larger: "Larger (or Ctrl and the wheel)",
+  copy: "Copy",
+  copyTip: "Copy the SVG",
+  copied: "Copied",
+  save: "Save",
+  saveTip: "Download the SVG",
+  drawing: "The drawing {file}",
+  gone: "{file} is not there any more: queue the node again.",
+  size: "{size} kB",
+  which: "{number} of {count}, {size} kB",
+  step: "{method}, step {step} of {steps}",
+  objective: "objective",
+  loss: "loss",
+  objectiveName: "Objective",
+  gradientName: "Norm of the gradient",
+  timeName: "Noise level",
+  lossName: "Loss",
+  curve: "{name} of each step, {last} at the last",
+  addRegion: "+ region",
+  addRegionTip: "Add a region, up to {most}",
+  removeRegion: "− region",
+  removeRegionTip: "Take away the last region",
+};
+
+/** A text in the user's language, or in English where the host has it in no other; `values` fill its {names}. */
+export function say(key, values = {}) {
+  const page = document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties;
+  const known = `dreamsampler.${key}`;
+  if (page?.$te?.(known)) return page.$t(known, values);
+  return ENGLISH[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
