@@ -110,6 +110,8 @@ class _Reader:
 
     def _survey(self, element: Element, sheet: StyleSheet) -> None:
         """What counts wherever it stands: style sheets, and what is never carried out."""
+        if element.sheets:
+            self._report.add("Style sheets outside the document are not fetched", element)
         if element.tag == "style" and element.attributes.get("type", "").strip().lower() not in ("", "text/css"):
             self._report.add("A style sheet of another type than text/css is ignored", element)
         elif element.tag == "style":
@@ -180,6 +182,9 @@ class _Reader:
         """What an element and all inside it draw."""
         self._count(element, scope)
         if element.tag in NOT_DRAWN or ":" in element.tag:
+            return []
+        if not _suits(element):
+            self._report.add("What is for another language than English, or needs extensions, is not drawn", element)
             return []
         style = inherit(scope.style, self._cascade.own(element))
         if style.get("display") == "none":
@@ -345,7 +350,7 @@ def _points(drawings: Iterable[Drawing]) -> int:
 
 
 def _suits(element: Element) -> bool:
-    """Whether <switch> may choose the element: it needs no extensions, and is in English or in no language."""
+    """Whether the element may be drawn: it needs no extensions, and is for English or for all languages."""
     language = element.attributes.get("systemLanguage")
     english = language is None or any(part.strip().lower().startswith("en") for part in language.split(","))
     return english and not element.attributes.get("requiredExtensions", "").strip()

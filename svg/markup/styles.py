@@ -30,6 +30,9 @@ SHAPE_PROPERTIES = frozenset(
 )
 """Properties that browsers heed in CSS and this reader does not."""
 
+SIDES = frozenset(("width", "height"))
+"""Of these only rectangles change; of an <svg> web pages set them, too, for the room that it takes there."""
+
 _LENGTHS = frozenset(("stroke-width", "stroke-dashoffset"))
 
 Say = Callable[[str], None]
@@ -37,7 +40,6 @@ Say = Callable[[str], None]
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
-_SIDE = re.compile(r"(?:^|;)\s*(width|height)\s*:", re.IGNORECASE)
 _BRACE = re.compile("[{}]")
 _LENGTH = re.compile(NUMBER + r"(%|[a-zA-Z]*)")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
@@ -69,7 +71,7 @@ def read_declarations(text: str, specificity: int, place: int, report: Say) -> D
         name = name.strip().lower()
         if name in SHAPE_PROPERTIES:
             report(f"The CSS property '{name}' is ignored")
-        if not colon or name not in PROPERTIES:
+        if not colon or name not in PROPERTIES | SIDES:
             continue
         value, important = _without_importance(value)
         if _fits(name, value, report):
@@ -205,11 +207,13 @@ class Cascade:
         found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if _fits(name, value, report)}
         style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._effort)
         self._effort.spend("declarations of style", style.count(";") + sum(map(len, rules)), element)
-        if element.tag == "rect" and (side := _SIDE.search(style)):
-            report(f"The CSS property '{side[1].lower()}' is ignored")
         for declarations in (*rules, read_declarations(style, _STYLE_ATTRIBUTE, 0, report)):
             for name, declaration in declarations.items():
                 _keep_stronger(found, name, declaration)
+        for name in sorted(SIDES & found.keys()):
+            del found[name]
+            if element.tag == "rect":
+                report(f"The CSS property '{name}' is ignored")
         return {name: declaration.value for name, declaration in found.items()}
 
 

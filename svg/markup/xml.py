@@ -31,7 +31,7 @@ class Element:
 
     `tag` is a plain name for SVG and for elements without a namespace, "prefix:name" for those of other namespaces.
     Attributes without a prefix keep their name, those of XLink become "xlink:name", others are left out. `text` is all
-    of the text directly inside; `line` counts from 1.
+    of the text directly inside; `line` counts from 1. `sheets` is how many style sheets elsewhere are named before it.
     """
 
     tag: str
@@ -40,6 +40,7 @@ class Element:
     parent: Element | None = None
     children: list[Element] = field(default_factory=list)
     text: str = ""
+    sheets: int = 0
 
     @cached_property
     def size(self) -> int:
@@ -94,12 +95,13 @@ class _Tree:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.ProcessingInstructionHandler = self._instruction
         self._root: Element | None = None
         self._open: list[tuple[Element, _Namespaces, list[str]]] = []
         """Elements that have not ended, with what their namespaces replaced, and the text in them."""
         self._namespaces: _Namespaces = {}
         """Those in force; one for the whole document, as copies for each element would grow with their product."""
-        self._count = 0
+        self._count = self._sheets = 0
 
     def read(self, data: bytes) -> Element:
         try:
@@ -125,6 +127,9 @@ class _Tree:
                 "SVG, in Illustrator without 'Preserve Illustrator Editing Capabilities'."
             )
 
+    def _instruction(self, target: str, data: str) -> None:
+        self._sheets += target == "xml-stylesheet" and self._root is None
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
         if self._count > MOST_ELEMENTS:
@@ -149,6 +154,7 @@ class _Tree:
         )
         if parent is None:
             self._root = element
+            element.sheets = self._sheets
         else:
             parent.children.append(element)
         self._open.append((element, replaced, []))

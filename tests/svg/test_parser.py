@@ -380,6 +380,15 @@ def test_symbols_are_fitted_into_their_room():
             "The stroke-linejoin 'arcs' is not known; 'miter'",
         ),
         ('<rect width="5" height="5" style="fill:red; WIDTH:9px"/>', "The CSS property 'width' is ignored"),
+        ('<style>.a{height:1em}</style><rect class="a" width="5" height="5"/>', "The CSS property 'height' is ignored"),
+        (
+            '<path d="M0 0h1v1" systemLanguage="de,fr"/>',
+            "What is for another language than English, or needs extensions,",
+        ),
+        (
+            '<g requiredExtensions="http://a.b"><path d="M0 0h1v1"/></g>',
+            "or needs extensions, is not drawn: <g> in line 1",
+        ),
         ('<path d="M0 0h1v1" style="rotate:5deg"/>', "The CSS property 'rotate' is ignored"),
         ('<path d="M0 0h1v1" style="transform-box:fill-box"/>', "The CSS property 'transform-box' is ignored"),
         ('<style type="text/foo">rect{fill:red}</style>', "A style sheet of another type than text/css is ignored"),
@@ -403,6 +412,22 @@ def test_symbols_are_fitted_into_their_room():
 )
 def test_what_is_not_represented_is_named(body, message):
     assert message in warning(body + RECT)
+
+
+def test_sheets_elsewhere_are_named():
+    named = '<?xml version="1.0"?>\n<?xml-stylesheet type="text/css" href="a.css"?>' + svg(RECT)
+    assert parse(named).warnings == ("Style sheets outside the document are not fetched: <svg> in line 2.",)
+    assert parse(named.replace("xml-stylesheet", "xpacket")).warnings == ()
+
+
+def test_what_is_for_english_readers_is_drawn():
+    body = '<path d="M0 0h1v1" systemLanguage="de, en-GB"/><path d="M0 0h2v2" systemLanguage="fr"/>'
+    (only,) = parse(svg(body)).document.children
+    assert isinstance(only, Shape) and ends(only) == [[(0, 0), (1, 0), (1, 1)]]
+
+
+def test_css_sizes_of_the_outermost_element_are_the_pages():
+    assert parse(svg(f"<style>svg{{width:1em;height:1em}}</style>{RECT}")).warnings == ()
 
 
 def test_a_clip_path_that_cuts_nothing_off_is_no_loss():
