@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -32,12 +33,19 @@ PATIENCE = 120.0
 
 def sample(name: str, count: int) -> dict[str, str]:
     """Some drawings of a set as files, by name: the same ones each time. Skips the test if the set is out of reach."""
-    drawings = _drawings(name)
-    return {chosen: drawings[chosen] for chosen in random.Random(0).sample(sorted(drawings), count)}
+    every = drawings(name)
+    return {chosen: every[chosen] for chosen in random.Random(0).sample(sorted(every), count)}
+
+
+def squared(source: str) -> str:
+    """The icon on a square canvas, whose size in pixels needs no rounding."""
+    x, y, *sides = map(float, re.findall(r'viewBox="([^"]*)"', source)[0].split())
+    return re.sub(r'viewBox="[^"]*"', f'viewBox="{x} {y} {max(sides)} {max(sides)}"', source, count=1)
 
 
 @cache
-def _drawings(name: str) -> dict[str, str]:
+def drawings(name: str) -> dict[str, str]:
+    """All drawings of a set as files, by name. Skips the test if the set is out of reach."""
     with tarfile.open(_package(SETS[name])) as archive:
         file = archive.extractfile("package/icons.json")
         assert file is not None

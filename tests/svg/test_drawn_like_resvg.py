@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from dreamsampler_pack.svg.markup.parser import parse
 from dreamsampler_pack.svg.raster.rasterizer import rasterize
 from dreamsampler_pack.svg.raster.scene import scene
-from icon_sets import SETS, sample
+from icon_sets import SETS, sample, squared
 from svg_oracle import DOCUMENTS, render
 
 SIZE = 128
@@ -36,9 +34,3 @@ def test_icons(name: str):
     for icon, source in sample(name, OF_EACH_SET).items():
         if not parse(source).warnings:
             assert difference(squared(source)) <= LIMIT, icon
-
-
-def squared(source: str) -> str:
-    """The icon on a square canvas, whose size in pixels needs no rounding."""
-    x, y, *sides = map(float, re.findall(r'viewBox="([^"]*)"', source)[0].split())
-    return re.sub(r'viewBox="[^"]*"', f'viewBox="{x} {y} {max(sides)} {max(sides)}"', source, count=1)
