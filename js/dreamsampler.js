@@ -251,6 +251,8 @@ function locatorOf(node) {
 function showChosenFile(node) {
   const widget = node.widgets?.find((each) => each.name === "file");
   if (!widget) return;
+  // The host would show the file once more, as soon as it has loaded it as a picture, which may be at any time.
+  Object.defineProperty(node, "imgs", { configurable: true, get() {}, set() {} });
   const show = () => {
     if (!widget.value) return;
     const [, subfolder, filename] = /^(?:(.*)\/)?([^/]+)$/.exec(widget.value) ?? [];

@@ -4,6 +4,9 @@ An edge is clipped to the canvas and cut where it crosses pixel borders. Each cu
 its signed height to the pixel on the right; a running sum along each row then is the winding number, averaged over
 every pixel. Moving an edge changes that average by what the edge sweeps, so the derivative is an integral over the same
 cuts and needs no running sum.
+
+The mean winding number, brought to [0, 1], is a pixel's coverage unless edges that lie in one pixel overlap: where a
+contour is drawn twice, its edges are covered twice and so wider, by up to half a pixel.
 """
 
 from __future__ import annotations

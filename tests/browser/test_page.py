@@ -77,6 +77,28 @@ def test_a_drawing_is_edited_seen_copied_and_kept(page: Page, red_square: str):
     assert before and after and after["width"] > 1.3 * before["width"]
 
 
+SVG_TEMPLATES: dict[str, dict] = {
+    "text_to_svg": {"steps": 2, "fit_steps": 2, "paths": 8, "canvas_size": 96},
+    "restore_svg": {"steps": 2, "fit_steps": 2, "paths": 8, "canvas_size": 96},
+    "vectorise": {"fit_steps": 2, "paths": 8},
+}
+
+
+@pytest.mark.parametrize("template", SVG_TEMPLATES)
+def test_the_drawing_of_a_template_is_seen(template: str, page: Page, heart: str):
+    page.open_template(template)
+    use_small_model(page)
+    page.set("LoadImage", image=heart)
+    page.set("EmptyLatentImage", width=96, height=96)
+    page.set("DSSVGOptimizer", **SVG_TEMPLATES[template])
+    page.queue()
+    drawn = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer] img[src^=blob]")
+    drawn.wait_for(state="attached")
+    assert drawn.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.show("DSSVGOptimizer")
+    page.picture(template)
+
+
 def test_the_curve_grows_while_a_picture_is_made(page: Page):
     page.open_template("distil_text_to_image")
     use_small_model(page)
