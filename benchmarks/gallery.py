@@ -246,7 +246,7 @@ def drawings() -> list[Shot]:
 def others() -> list[Shot]:
     """Templates that the README does not show as they are."""
     heart, blue = rendered(HEART), world.describe(world.with_attribute(HEART, "colour", "blue"))
-    painting, circle = rendered(replace(CIRCLE, style="painting")), rendered(CIRCLE)
+    painting, circle = rendered(replace(CIRCLE, style="painting")), rendered(alone("circle", "red", "white", "dotted"))
     texts = {"Source picture.image": heart, "Target prompt.text": blue}
     return [
         edit("a blue heart", HEART),
