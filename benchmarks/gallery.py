@@ -68,14 +68,13 @@ class Studio:
         for number, (place, value) in enumerate({**shot.chosen, **shot.settings}.items()):
             title, name = place.split(".")
             prompt[find_node(prompt, title)]["inputs"][name] = self.known(f"{shot.template}_{number}", value)
-        shown = isinstance(shot.before, str)
-        if shown:
+        if isinstance(shot.before, str):
             inputs = {"images": [find_node(prompt, shot.before), 0], "filename_prefix": "before"}
             prompt["before"] = {"class_type": "SaveImage", "inputs": inputs}
         files = [file for file in self.client.run(prompt, timeout=None).files() if file.kind == "output"]
         pictures = {file.filename.startswith("before"): picture(self.client.fetch(file)) for file in files}
         print(shot.label or shot.template, flush=True)
-        return pictures[True] if shown else shot.before, pictures[False]
+        return pictures[True] if isinstance(shot.before, str) else shot.before, pictures[False]
 
     def known(self, name: str, value: Any) -> Any:
         """A value as prompts have it: of what is a file, the name that the server gave it."""
