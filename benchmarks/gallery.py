@@ -242,10 +242,14 @@ def drawings() -> list[Shot]:
     ]  # fmt: skip
 
 
+SMALL_CIRCLE = world.Scene((world.Thing("circle", "orange", 48, 48, 24, 0.0),), "green", "dotted", None, "picture", 7)
+HEARTS = "dreamsampler_reference_translator.safetensors: heart"
+
+
 def others() -> list[Shot]:
     """Templates that the README does not show as they are."""
     heart, blue = rendered(HEART), world.describe(world.with_attribute(HEART, "colour", "blue"))
-    painting, circle = rendered(replace(CIRCLE, style="painting")), rendered(alone("circle", "red", "white", "dotted"))
+    painting, small = rendered(replace(CIRCLE, style="painting")), rendered(SMALL_CIRCLE)
     texts = {"Source picture.image": heart, "Target prompt.text": blue}
     return [
         edit("a blue heart", HEART),
@@ -255,7 +259,7 @@ def others() -> list[Shot]:
         }),
         Shot("", "posterior_edit", heart, {**texts, "Source prompt.text": world.describe(HEART)}),
         Shot("", "lmc_edit", heart, texts),
-        Shot("", "translate", circle, {"Source picture.image": circle}),
+        Shot("", "translate", small, {"Source picture.image": small, "What to make of it.translation": HEARTS}),
     ]  # fmt: skip
 
 
