@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.pack import node, part
-from tools.reference import corrective, host_access, in_process, world
+from tools.reference import corrective, host_access, in_process, translator, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.append(str(CHECKOUT / "tools"))
@@ -38,7 +38,6 @@ PROMPTS = CHECKOUT / "tests" / "workflows"
 """The templates in API form, with the reference checkpoint."""
 WORK = Path(__file__).with_name("work") / "gallery"
 CELL, GAP, LINE = 192, 12, 44
-RESAMPLING = {True: Image.Resampling.NEAREST, False: Image.Resampling.LANCZOS}
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,8 @@ def cell(image: Image.Image) -> Image.Image:
     """A picture at the size of a cell, what is transparent grey; of much smaller ones every pixel is seen."""
     under = Image.new("RGBA", image.size, "#808080")
     under.alpha_composite(image.convert("RGBA"))
-    return under.convert("RGB").resize((CELL, CELL), RESAMPLING[image.width < CELL // 4])
+    small = image.width < CELL // 4
+    return under.convert("RGB").resize((CELL, CELL), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS)
 
 
 def sheet(pairs: Sequence[tuple[Image.Image, Image.Image]], labels: Sequence[str]) -> Image.Image:
@@ -132,11 +132,9 @@ def save_thumbnail(template: str, before: Image.Image | None, after: Image.Image
 # What is shown
 
 
-def alone(
-    shape: str, colour: str, background: str, pattern: str, *, angle: float = 0.1, style: str = "picture"
-) -> world.Scene:
+def alone(shape: str, colour: str, background: str, pattern: str, radius: int = 30) -> world.Scene:
     """An object in the middle of the picture."""
-    return world.Scene((world.Thing(shape, colour, 48, 48, 30, angle),), background, pattern, None, style, 7)
+    return world.Scene((world.Thing(shape, colour, 48, 48, radius, 0.1),), background, pattern, None, "picture", 7)
 
 
 HEART = alone("heart", "red", "white", "dotted")
@@ -242,8 +240,8 @@ def drawings() -> list[Shot]:
     ]  # fmt: skip
 
 
-SMALL_CIRCLE = world.Scene((world.Thing("circle", "orange", 48, 48, 24, 0.0),), "green", "dotted", None, "picture", 7)
-HEARTS = "dreamsampler_reference_translator.safetensors: heart"
+SMALL_CIRCLE = alone("circle", "orange", "green", "dotted", radius=24)
+HEARTS = f"{translator.TRANSLATOR.name}: heart"
 
 
 def others() -> list[Shot]:
@@ -287,7 +285,7 @@ def draw(studio: Studio, name: str) -> None:
         if not shot.settings:
             save_thumbnail(shot.template, *pair)
     if name in SHEETS:
-        shown = [(before, after) for before, after in pairs if before]
+        shown = [(before, after) for before, after in pairs if before]  # which all templates in sheets have
         sheet(shown, [shot.label for shot in shots]).save(CHECKOUT / "docs" / f"{name}.png", optimize=True)
     else:
         save_thumbnail("train_corrective", *trained_corrective())
