@@ -46,6 +46,7 @@ class Drawing:
         self._made = made = scene(document, height, width, like)
         self.points, self.colors = self._leaf("points", made.points), self._leaf("color", made.colors)
         self.widths = self._leaf("width", made.widths)
+        self.opacities = self._leaf("color", made.opacities)
         self._geometries = [self._leaf("points", paint.geometry * made.placement.a) for paint in made.gradients]
         self._stops = [self._leaf("color", paint.colors) for paint in made.gradients]
         self.paper = self._leaf("background", made.colors.new_tensor(paper))
@@ -60,7 +61,7 @@ class Drawing:
         groups = {
             "points": [self.points, *self._geometries],
             "width": [self.widths],
-            "color": [self.colors, *self._stops],
+            "color": [self.colors, self.opacities, *self._stops],
             "background": [self.paper],
         }
         found = {name: [leaf for leaf in leaves if leaf.numel()] for name, leaves in groups.items()}
@@ -77,7 +78,8 @@ class Drawing:
             dataclasses.replace(paint, geometry=geometry / made.placement.a, colors=stops)
             for paint, geometry, stops in zip(made.gradients, self._geometries, self._stops)
         )
-        return dataclasses.replace(made, points=points, colors=self.colors, widths=self.widths, gradients=gradients)
+        leaves = {"colors": self.colors, "widths": self.widths, "opacities": self.opacities}
+        return dataclasses.replace(made, points=points, gradients=gradients, **leaves)
 
     def document(self) -> Document:
         """The drawing as it is now."""
@@ -92,7 +94,7 @@ class Drawing:
 
     def constrain(self) -> None:
         """Bring colours into [0, 1] and widths above 0."""
-        clamp_colors(self.colors, self.paper, *self._stops)
+        clamp_colors(self.colors, self.opacities, self.paper, *self._stops)
         with torch.no_grad():
             self.widths.clamp_(min=THINNEST)
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# On models as small as the tests', threads cost more than they bring, most of all where tests run side by side.
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and by the servers
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton's kernels run without a GPU too; it wants to know when it is imported
 sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
@@ -30,15 +31,6 @@ if locate().comfyui.is_dir():  # the tests of the pure parts also run without a 
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
 load_pack()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """On models as small as the tests', threads cost more than they bring, most of all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -64,13 +64,15 @@ def square(left: float, top: float, right: float, bottom: float) -> Contour:
 
 
 def leaves(made: Scene) -> tuple[Tensor, ...]:
-    gradients = [tensor for gradient in made.gradients for tensor in (gradient.geometry, gradient.colors)]
-    return tuple(t.detach().clone().requires_grad_() for t in (made.points, made.colors, made.widths, *gradients))
+    gradients = [t for gradient in made.gradients for t in (gradient.geometry, gradient.offsets, gradient.colors)]
+    numbers = made.points, made.colors, made.widths, made.opacities, *gradients
+    return tuple(t.detach().clone().requires_grad_() for t in numbers)
 
 
-def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, *rest: Tensor) -> Scene:
+def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, opacities: Tensor, *rest: Tensor) -> Scene:
     paints = tuple(
-        dataclasses.replace(gradient, geometry=geometry, colors=stops)
-        for gradient, geometry, stops in zip(made.gradients, rest[::2], rest[1::2])
+        dataclasses.replace(gradient, geometry=geometry, offsets=offsets, colors=stops)
+        for gradient, geometry, offsets, stops in zip(made.gradients, rest[::3], rest[1::3], rest[2::3])
     )
-    return dataclasses.replace(made, points=points, colors=colors, widths=widths, gradients=paints)
+    leaves = {"colors": colors, "widths": widths, "opacities": opacities}
+    return dataclasses.replace(made, points=points, gradients=paints, **leaves)

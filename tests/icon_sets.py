@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -65,7 +66,10 @@ def _package(package: str) -> Path:
     archive = folder / f"{package.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
     if not archive.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _download(package, folder)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # tests side by side want the same archive
+            _download(package, Path(unfinished))
+            for made in Path(unfinished).glob(archive.name):
+                made.replace(archive)
     if not archive.is_file():
         pytest.skip(f"npm did not leave {archive.name} in {folder}.")
     return archive

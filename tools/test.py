@@ -3,6 +3,7 @@
     python tools/test.py                       all of it
     python tools/test.py tests/svg -x          with arguments for pytest
     python tools/test.py --only-pytest tests/svg
+    python tools/test.py -n 0 --pdb           in one process, which a debugger needs
 
 The first run sets up a development host of its own (a few minutes); nothing else needs to be installed.
 """
@@ -19,6 +20,8 @@ from devhost import CHECKOUT, HostError, ensure
 
 NO_NETWORK = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
 """Pyright would ask the network, at every run, whether there is a newer one."""
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Files are run whole, as their tests share servers and models, and in order: the slowest, the page's, come first."""
 
 
 def main() -> int:
@@ -31,7 +34,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     checks = {} if options.only_pytest else _static_checks(python)
-    checks["pytest"] = ["--import-mode=importlib", *pytest_arguments]
+    checks["pytest"] = ["--import-mode=importlib", *SIDE_BY_SIDE, *pytest_arguments]
     failed = [name for name, arguments in checks.items() if not _passes(python, name, arguments)]
     return 1 if failed else 0
 

@@ -53,20 +53,20 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
     painted = [picture for scene, start in zip(scenes, starts) for picture in _pictures(scene, boxes, start)]
     orders = [_shifted(scene.layout.order, start) for scene, start in zip(scenes, starts)]
 
-    def draw(canvas: Tensor, order: Order) -> Tensor:
+    def draw(canvas: Tensor, order: Order, opacities: Tensor) -> Tensor:
         run: list[int] = []
         for entry in order:
             if isinstance(entry, int):
                 run.append(entry)
                 continue
             canvas, run = over(canvas, run, coverage, boxes, colors, painted), []
-            opacity, inner = entry
-            group = draw(torch.zeros_like(canvas), inner) * opacity
+            number, inner = entry
+            group = draw(torch.zeros_like(canvas), inner, opacities) * opacities[number]
             canvas = canvas * (1 - group[3]) + group
         return over(canvas, run, coverage, boxes, colors, painted)
 
     blank = [_blank(scenes[n], background, n) for n in range(len(scenes))]
-    return torch.stack([draw(canvas, order) for canvas, order in zip(blank, orders)])
+    return torch.stack([draw(canvas, order, scene.opacities) for canvas, order, scene in zip(blank, orders, scenes)])
 
 
 def scene_edges(scene: Scene) -> list[Edges]:

@@ -31,8 +31,8 @@ from ..viewports import fitted
 from .paint import GradientPaint
 from .strokes import StrokePlan
 
-Order = tuple["int | tuple[float, Order]", ...]
-"""Layers from the lowest up; a group is (opacity, its own order)."""
+Order = tuple["int | tuple[int, Order]", ...]
+"""Layers from the lowest up; a group is (its number, its own order)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Scene:
-    """Control points (P, 2) in pixels, straight colour and opacity (L, 4) of the layers, widths (K,) of the strokes.
+    """Control points (P, 2) in pixels, straight colour and opacity (L, 4) of the layers, widths (K,) of the strokes,
+    opacities (G,) of the groups.
 
     `placement` takes user units to pixels, alike in all directions. `document` is what the scene was made of; it gives
     everything that is not in the tensors when the scene becomes a document again.
@@ -69,6 +70,7 @@ class Scene:
     points: Tensor
     colors: Tensor
     widths: Tensor
+    opacities: Tensor
     gradients: tuple[GradientPaint, ...]
     layout: Layout
     height: int
@@ -93,6 +95,7 @@ class _Builder:
         self.like, self.placement = like, placement
         self.points: list[Point] = []
         self.colors: list[tuple[float, ...]] = []
+        self.opacities: list[float] = []
         self.even_odd: list[bool] = []
         self.gradients: list[GradientPaint] = []
         self.gradient: list[int | None] = []
@@ -114,6 +117,7 @@ class _Builder:
             points,
             colors,
             widths,
+            self.real(self.opacities),
             tuple(self.gradients),
             self.layout(order),
             height,
@@ -126,7 +130,8 @@ class _Builder:
         found: list = []
         for child in children:
             if isinstance(child, Group):
-                found.append((child.opacity, self.order(child.children)))
+                self.opacities.append(child.opacity)
+                found.append((len(self.opacities) - 1, self.order(child.children)))
             else:
                 found.extend(self.shape(child))
         return tuple(found)
@@ -247,6 +252,7 @@ class _Reader:
         self.points = iter(users.tolist())
         self.colors = iter(_exact(scene.colors).clamp(0, 1).tolist())
         self.widths = iter((_exact(scene.widths) / scale).tolist())
+        self.opacities = iter(_exact(scene.opacities).clamp(0, 1).tolist())
         self.gradients = iter(scene.gradients)
         self.source = scene.document
 
@@ -254,12 +260,11 @@ class _Reader:
         return dataclasses.replace(self.source, children=self.children(self.source.children))
 
     def children(self, children: Sequence[Shape | Group]) -> tuple[Shape | Group, ...]:
-        return tuple(
-            dataclasses.replace(child, children=self.children(child.children))
-            if isinstance(child, Group)
-            else self.shape(child)
-            for child in children
-        )
+        return tuple(self.group(child) if isinstance(child, Group) else self.shape(child) for child in children)
+
+    def group(self, group: Group) -> Group:
+        opacity = next(self.opacities)  # before those of the groups within
+        return dataclasses.replace(group, opacity=opacity, children=self.children(group.children))
 
     def shape(self, shape: Shape) -> Shape:
         contours = tuple(

@@ -15,6 +15,7 @@ from dreamsampler_pack.svg.document import (
     Contour,
     Document,
     Fill,
+    Group,
     LinearGradient,
     Point,
     RadialGradient,
@@ -62,6 +63,13 @@ def painted() -> Document:
     return Document(ViewBox(0, 0, 24, 24), (Shape(loop, Fill(linear), Stroke(radial, width=3.0)),))
 
 
+def translucent() -> Document:
+    """A group within a group."""
+    first, second = square().children
+    inner = Group((first, replace(second, stroke=Stroke(Color(0.0, 1.0, 0.0), width=4.0))), 0.5, "inner")
+    return Document(ViewBox(0, 0, 24, 24), (first, Group((second, inner), 0.75, "outer")))
+
+
 def shaken(made: Drawing, by: float = 0.3, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -78,7 +86,9 @@ def test_a_drawing_is_its_document(seed: int):
     assert write(made.document()) == write(document)
 
 
-@pytest.mark.parametrize("document", [drawing(0), square(), painted()], ids=["blobs", "square", "gradients"])
+@pytest.mark.parametrize(
+    "document", [drawing(0), square(), painted(), translucent()], ids=["blobs", "square", "gradients", "groups"]
+)
 def test_what_moved_is_in_the_document(document: Document):
     made = loaded(document)
     shaken(made)
@@ -100,6 +110,23 @@ def test_only_what_should_move_is_a_parameter():
     assert list(still.parameters) == ["color"]
     assert still.points.grad is None and still.widths.grad is None and still.paper.grad is None
     assert all(leaf.grad is not None for leaf in still.parameters["color"])
+
+
+def test_opacities_of_groups_are_learned_as_colours_are():
+    wanted = translucent()
+    outer = wanted.children[1]
+    made = loaded(replace(wanted, children=(wanted.children[0], replace(outer, opacity=0.25))), moving=("color",))
+    target, optimizer = picture(wanted), Adam([made.opacities], 0.05)
+    for _ in range(300):
+        loss = (rasterized([made])[0] - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        made.constrain()
+    group = made.document().children[1]
+    assert isinstance(group, Group) and isinstance(inner := group.children[1], Group)
+    assert (group.name, group.opacity) == ("outer", pytest.approx(0.75, abs=0.01))
+    assert (inner.name, inner.opacity) == ("inner", pytest.approx(0.5, abs=0.02))
 
 
 def test_gradients_move_by_pixels():

@@ -49,6 +49,7 @@ EXTRAS = {
     "tests": (
         "pytest==9.2.0",
         "pytest-timeout==2.4.0",
+        "pytest-xdist==3.8.0",
         "hypothesis==6.168.5",  # the newest that Python 3.10 has
         "resvg-py==0.5.0",
         "vtracer==0.6.15",
