@@ -54,6 +54,7 @@ FROM_GREY = {
     "optimizer": "adam", "learning_rate": 0.1, "learning_rate_schedule": "cosine to 0.03", "weighting": "uniform",
     "start_from": "latent", "guidance_scale": 8.0,
 }  # fmt: skip
+SPECTRA_AT = 5.0
 OCTAVES = ((1, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 48))
 """Periods in a picture."""
 BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
@@ -63,9 +64,10 @@ Found = dict[str, Any]
 
 
 class Bench:
-    """The reference model, its correctives and the edits."""
+    """The reference model, its correctives and the edits; `others` is the file of what is not a point."""
 
-    def __init__(self, jobs: list[Edit], steps: int):
+    def __init__(self, jobs: list[Edit], steps: int, others: Path):
+        self.others = others
         self.reference, self.scorer, self.jobs, self.steps = in_process.load(), in_process.load_scorer(), jobs, steps
         self.nothing = self.reference.conditioning([""])
         shelf = part("nodes.host").CORRECTIVES
@@ -118,17 +120,25 @@ class Bench:
     def point(self, setting: Setting) -> Point:
         """All jobs by one method at one guidance."""
         method, guidance, _ = setting
-        point = measured(*setting, self.jobs, self.edited(method, guidance, self.jobs), self.scorer)
+        made = self.edited(method, guidance, self.jobs)
+        if guidance == SPECTRA_AT:
+            self.spectrum(method, made)
+        point = measured(*setting, self.jobs, made, self.scorer)
         figures = point.accuracy, point.psnr, point.structure
         log.info("%s %g: accuracy %.3f, %.2f dB, SSIM %.3f", method, guidance, *figures)
         return point
 
-    def spectrum(self, method: str) -> list[float]:
-        """The power of edits at guidance 5 by octave, 1 being that of the sources as the autoencoder returns them."""
-        jobs = self.jobs[:BATCH]
-        latent = self.reference.latent(in_process.pictures([e.source for e in jobs]))
-        before, after = (octaves(x) for x in (self.reference.decoded(latent), self.edited(method, 5.0, jobs)))
-        return (after / before).tolist()
+    def spectrum(self, method: str, made: Tensor | None = None) -> list[float]:
+        """The power of edits by octave, 1 being that of the sources as the autoencoder returns them. `made` are the
+        edits if they are at hand."""
+
+        def measure() -> list[float]:
+            jobs = self.jobs[:BATCH]
+            after = self.edited(method, SPECTRA_AT, jobs) if made is None else made[:BATCH]
+            before = self.reference.decoded(self.reference.latent(in_process.pictures([e.source for e in jobs])))
+            return (octaves(after) / octaves(before)).tolist()
+
+        return kept(self.others, f"spectrum {method}", measure)
 
     def synthesis(self, name: str) -> dict[str, float]:
         """How often pictures from nothing show what the text says, and their power in the highest octave but one."""
@@ -184,7 +194,8 @@ def kept(path: Path, key: str, measure: Callable[[], Any]) -> Any:
 
 def report(points: list[Point], found: Found) -> str:
     """Everything as Markdown."""
-    lines = [table(points), "\n| power at guidance 5 |", *(f" {low}-{high} |" for low, high in OCTAVES), "\n"]
+    lines = [table(points)]
+    lines += [f"\n| power at guidance {SPECTRA_AT:g} |", *(f" {low}-{high} |" for low, high in OCTAVES), "\n"]
     lines += ["|---" * (len(OCTAVES) + 1), "|\n"]
     for method in METHODS:
         lines += [f"| {method} |", *(f" {share:.2f} |" for share in found[f"spectrum {method}"]), "\n"]
@@ -210,14 +221,14 @@ def main() -> None:
     path = arguments.output / "corrective.json"
     others = arguments.output / "corrective_other.json"
     with torch.inference_mode():
-        bench = Bench(edits(arguments.sources), arguments.steps)
+        bench = Bench(edits(arguments.sources), arguments.steps, others)
         found: Found = {"cost": kept(others, "cost", bench.cost)}
         bench.reference.narrow_model()
         bench.reference.narrow_autoencoder()
         settings = [(method, guidance, "full") for guidance in arguments.guidances for method in METHODS]
         points = measured_points(settings, arguments.sources, path, bench.point)
         for method in METHODS:
-            found[f"spectrum {method}"] = kept(others, f"spectrum {method}", lambda: bench.spectrum(method))  # noqa: B023
+            found[f"spectrum {method}"] = bench.spectrum(method)
         for name in SYNTHESIS:
             found[f"synthesis {name}"] = kept(others, f"synthesis {name}", lambda: bench.synthesis(name))  # noqa: B023
         for word, on in (("off", False), ("on", True)):

@@ -33,6 +33,17 @@ if locate().comfyui.is_dir():  # the tests of the pure parts also run without a 
 load_pack()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def folders_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests run side by side, and look for what they left in ComfyUI's folders."""
+    if not locate().comfyui.is_dir():
+        return
+    import folder_paths
+
+    for name in ("output", "temp", "user"):
+        setattr(folder_paths, f"{name}_directory", str(tmp_path_factory.mktemp(name)))
+
+
 @pytest.fixture
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of ComfyUI's ``output``, ``user`` and ``models`` in this process, which do not exist yet."""
