@@ -3,10 +3,10 @@
     .host/venv/bin/python -m benchmarks.distillation_cost            writes benchmarks/results/distillation_cost.json
 
 The model has over 100 M random weights. The baseline of a step is one bare call of the model, batched as the method's
-is; vsd is compared with sds. Runs alternate; a ratio is the median over pairs. Memory is the peak of a process of its
-own, less what it held before, after the same run on a small latent; the median of three. A KSampler's call is of 2 for
-each picture, so "ksampler 2" is plain sampling at the batch of a method that calls the model with 4. Figures already in
-the JSON are kept; delete it to start over.
+is; vsd, and lmc with a corrective of the published width, are compared with sds. Runs alternate; a ratio is the median
+over pairs. Memory is the peak of a process of its own, less what it held before, after the same run on a small latent;
+the median of three. A KSampler's call is of 2 for each picture, so "ksampler 2" is plain sampling at the batch of a
+method that calls the model with 4. Figures already in the JSON are kept; delete it to start over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.pack import node
+from tools.pack import node, part
 from tools.reference import in_process
 
 from .cost import RESULTS, paired, parameters, random_model
@@ -59,6 +59,17 @@ class Bench:
         texts = self.source, self.positive, self.negative
         objective = match.execute(self.latent, *texts, 7.5, "official", 1.0).result[0]
         self.distil(method="sds", objective=objective)
+
+    def corrective(self) -> Any:
+        """A corrective of the model with random weights."""
+        host = part("nodes.host")
+        network, storage = (part(f"guidance.corrective.{name}") for name in ("network", "storage"))
+        model, size = self.reference.model, tuple(self.latent["samples"].shape[-2:])
+        made = network.initialised(network.Architecture(4), torch.Generator().manual_seed(0))
+        about = storage.About(
+            host.family(model), host.base_of(model), 4, *host.noise_schedule(model), size, "as printed", 1, 1.0
+        )
+        return storage.ManifoldCorrective(made, about)
 
     def bare(self, batch: int) -> None:
         """`STEPS` bare calls of the model."""
@@ -141,7 +152,9 @@ def timed(pairs: int) -> dict[str, Callable[[], Any]]:
     }
     runs["bridge"] = partial(bench.distil, **SECOND_STAGE), partial(bench.bare, 2)
     runs["pds"] = bench.pds, partial(bench.bare, 4)
-    runs["vsd"] = partial(bench.distil, method="vsd"), partial(bench.distil, method="sds")
+    sds = partial(bench.distil, method="sds")
+    runs["lmc"] = partial(bench.distil, method="lmc", corrective=bench.corrective()), sds
+    runs["vsd"] = partial(bench.distil, method="vsd"), sds
 
     def ratio(name: str) -> dict[str, Any]:
         with torch.inference_mode():

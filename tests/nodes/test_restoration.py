@@ -353,7 +353,7 @@ def one_hole_for_all() -> tuple[Measurement, list[Measurement]]:
         (QWEN, "wan", one_blur_each),
         (QWEN, "wan", one_hole_for_all),
     ],
-    ids=str,
+    ids=lambda chosen: getattr(chosen, "__name__", str(chosen)),
 )
 def test_a_batch_is_its_pictures_one_by_one(family: Family, kind: str, make: Callable):
     model, vae, seed = tiny(family), tiny_vae(kind), 5

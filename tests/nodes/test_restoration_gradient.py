@@ -466,7 +466,7 @@ def decoding_fails(vae: comfy.sd.VAE, fits: Callable[[int, bool, int], bool]) ->
 
 @with_a_decoder
 @pytest.mark.parametrize(
-    ("fits", "notes"), [(first_gradient_fails, 1), (single_gradients_fit, 2), (no_gradient_fits, 3)], ids=str
+    ("fits", "notes"), [(first_gradient_fails, 1), (single_gradients_fit, 2), (no_gradient_fits, 3)]
 )
 def test_a_decoder_that_does_not_fit_takes_the_same_ways(family: Family, kind: str, fits: Callable, notes: int):
     model, vae = tiny(family), tiny_vae(kind)
