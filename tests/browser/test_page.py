@@ -228,6 +228,7 @@ def test_the_page_speaks_the_users_language(page: Page, red_square: str):
     expect(page.tab.get_by_text("pds，第 3 步，共 3 步")).to_be_attached(timeout=180_000)
     page.show("DSSVGOptimizer")
     panel = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]")
+    panel.locator("img[src^=blob]").wait_for()
     panel.get_by_text("复制", exact=True).click()
     expect(panel.get_by_text("已复制")).to_be_visible()
     page.picture("chinese")
