@@ -30,6 +30,7 @@ OUTPUT = CHECKOUT / "demo_output"
 VIEW_WIDTH = 384
 """Width of each picture side by side: four times the 96 pixels of the reference model's, for a person to see."""
 GAP = 16
+HINT = "In a template choose the checkpoint dreamsampler_reference and the input picture: it knows only such."
 
 
 def main() -> int:
@@ -55,7 +56,7 @@ def _run(host: Host, options: argparse.Namespace) -> int:
         with ComfyServer(host.comfyui, options.output / "server") as server:
             _edit(server.client, options)
             if options.serve:
-                print(f"Open {server.url} in the browser. Ctrl-C ends the server.", flush=True)
+                print(f"Open {server.url} in the browser. {HINT} Ctrl-C ends the server.", flush=True)
                 server.wait()
     except ComfyError as error:
         print(f"error: {error}", file=sys.stderr)
