@@ -62,13 +62,15 @@ class Bench:
 
     def corrective(self) -> Any:
         """A corrective of the model with random weights."""
-        host = part("nodes.host")
         network, storage = (part(f"guidance.corrective.{name}") for name in ("network", "storage"))
-        model, size = self.reference.model, tuple(self.latent["samples"].shape[-2:])
-        made = network.initialised(network.Architecture(4), torch.Generator().manual_seed(0))
-        about = storage.About(
-            host.family(model), host.base_of(model), 4, *host.noise_schedule(model), size, "as printed", 1, 1.0
-        )
+        training = {
+            "size": tuple(self.latent["samples"].shape[-2:]),
+            "statistics": "as printed",
+            "steps": 1,
+            "loss": 1.0,
+        }
+        about = part("nodes.corrective_training").origin(self.reference.model, **training)
+        made = network.initialised(network.Architecture(about.channels), torch.Generator().manual_seed(0))
         return storage.ManifoldCorrective(made, about)
 
     def bare(self, batch: int) -> None:

@@ -114,20 +114,23 @@ def trained(job: Job, tell: Tell) -> Trained:
         seed=job.recipe.seed,
     )
     before = 0 if job.start is None else job.start.about.steps
-    path, levels = host.noise_schedule(job.model)
-    about = About(
-        family=host.family(job.model),
-        base=host.base_of(job.model),
-        channels=job.form.channels,
-        path=path,
-        levels=levels,
-        size=job.size,
-        statistics=job.recipe.statistics,
-        steps=before + len(run.losses),
-        loss=_recent(run.losses),
-    )
+    statistics, steps = job.recipe.statistics, before + len(run.losses)
+    about = origin(job.model, size=job.size, statistics=statistics, steps=steps, loss=_recent(run.losses))
     assert run.network is not None
     return Trained(ManifoldCorrective(run.network, about), run.losses, run.curve.whole, run.rate)
+
+
+def origin(model: Any, **training: Any) -> About:
+    """Where a corrective of the MODEL comes from; `training` is what `About` has of how it was trained."""
+    path, levels = host.noise_schedule(model)
+    return About(
+        family=host.family(model),
+        base=host.base_of(model),
+        channels=host.latent_channels(model),
+        path=path,
+        levels=levels,
+        **training,
+    )
 
 
 class _Training:
