@@ -1,14 +1,15 @@
 """Vector drawings: pictures traced, damaged pictures restored as drawings, drawings edited by text.
 
-    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [edit]     writes benchmarks/results/drawings.{json,md}
+    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [edit]
+                                                writes benchmarks/results/drawings.{json,md} and drawings_*.png
 
 - fit: 64 paths to pictures of 240 x 240 pixels, by where paths start.
 - restore: held-out pictures of the reference world, blurred or made 8 times smaller, as drawings: by the text and the
   measurement together (DreamSampler, eq. 21), by the measurement alone, and by Proximal DreamSampler and then tracing.
 - edit: traced drawings of the reference world, each edited in one attribute, by SDS, DDS and PDS.
 
-Rows already in the JSON are kept, so a run that was cut goes on where it stopped; delete the file to start over. The
-autoencoder computes in bfloat16.
+Rows already in the JSON are kept, so a run that was cut goes on where it stopped, and parts can be run side by side;
+delete the file to start over. Pictures are kept in benchmarks/work/drawings/. The autoencoder computes in bfloat16.
 """
 
 from __future__ import annotations
@@ -36,20 +37,25 @@ from .editing import SEED, Edit, edits, measured
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
+WORK = Path(__file__).with_name("work") / "drawings"
 SIDE, PATHS, BATCH = 240, 64, 4
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
 RESTORATIONS: dict[str, dict[str, Any]] = {
+    "text and measurement, s = 7.5": {"guidance_scale": 7.5, "paths": 16},
+    "measurement alone": {"sds_weight": 0.0, "paths": 16},
+    "text and measurement, s = 100": {"paths": 16},
     "from paths anywhere, s = 100, as published": {"fit_places": "anywhere"},
     "from paths anywhere, measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
-    "text and measurement, s = 100": {},
-    "text and measurement, s = 7.5": {"guidance_scale": 7.5},
-    "measurement alone": {"sds_weight": 0.0},
+    "measurement alone, 48 paths": {"sds_weight": 0.0},
 }
-EDITS: dict[str, float] = {"SDS": 100.0, "DDS": 7.5, "PDS": 100.0}
+EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0), ("SDS", 100.0))
+"""Methods and guidance, the most useful first."""
 Row = dict[str, Any]
+Made = tuple[Row, Tensor]
+"""Figures, and the pictures (B, 3, H, W) they are of."""
 
 
 class Studio:
@@ -64,8 +70,7 @@ class Studio:
 
     def drawn(self, positive: Any = None, **inputs: Any) -> tuple[Any, Tensor]:
         """SVG Optimizer's drawings and their pictures (B, 3, SIZE, SIZE)."""
-        with torch.inference_mode():
-            return self.reference.vectorised(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
+        return self.reference.vectorised(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
 
     def scenes(self) -> list[world.Scene]:
         rng = Random(SEED)
@@ -73,14 +78,14 @@ class Studio:
 
     # Fits
 
-    def fits(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+    def fits(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         for name, picture in pictures().items():
             for places in ("component-wise", "sparse", "scattered"):
                 for groups, steps in ((8, 25), (8, 500)):
                     label = f"{name}, {places}, {groups} x {steps} steps"
                     yield label, lambda p=picture, w=places, g=groups, s=steps: self.fit(p, w, g, s)
 
-    def fit(self, picture: Tensor, places: str, groups: int, steps: int) -> Row:
+    def fit(self, picture: Tensor, places: str, groups: int, steps: int) -> Made:
         tracing, style = part("svg.tracing"), part("svg.art_styles").ART_STYLES["iconography"]
         generators = [torch.Generator().manual_seed(SEED)]
         scattered = places == "scattered"
@@ -93,18 +98,20 @@ class Studio:
         else:
             fits = tracer.traced(style, PATHS, generators)
         *_, last = fits
-        return {"psnr": in_process.psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
+        row = {"psnr": in_process.psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
+        return row, last.pictures
 
     # Restorations
 
-    def restorations(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+    def restorations(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         for damage, settings in MEASUREMENTS.items():
             for name, how in RESTORATIONS.items():
                 yield f"{damage}: {name}", lambda d=settings, h=how: self.restored(d, lambda *a: self.directly(h, *a))
             yield f"{damage}: restored, then traced", lambda d=settings: self.restored(d, self.traced)
             yield f"{damage}: as damaged", lambda d=settings: self.restored(d, lambda m, o, t: enlarged(o))
 
-    def restored(self, damage: Row, restore: Callable[[Any, Tensor, list[str]], Tensor]) -> Row:
+    @torch.inference_mode()
+    def restored(self, damage: Row, restore: Callable[[Any, Tensor, list[str]], Tensor]) -> Made:
         scenes, made = self.scenes(), []
         for start in range(0, len(scenes), BATCH):
             some = scenes[start : start + BATCH]
@@ -115,12 +122,13 @@ class Studio:
             made.append(restore(measurement, observed, [world.describe(scene) for scene in some]))
         pictures, truth = torch.cat(made), in_process.pictures(scenes)
         seen = self.scorer.read(pictures)
-        return {
+        row = {
             "psnr": in_process.psnr(pictures, truth).mean().item(),
             "ssim": ssim(pictures, truth, 7).mean().item(),
             "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, scenes)])),
             "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, scenes)])),
         }
+        return row, pictures
 
     def directly(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
         positive = self.reference.conditioning(texts)
@@ -142,29 +150,32 @@ class Studio:
             measurement=measurement,
             consistency="consistency only",
         ).result
-        return self.drawn(image=image, steps=0, fit_steps=50)[1]
+        return self.drawn(image=image, steps=0)[1]
 
     # Edits
 
-    def edited(self) -> Iterator[tuple[str, Callable[[], Row]]]:
+    def edited(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         jobs = [job for job in edits(self.count)]
         yield (
             "traced sources",
             lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.drawn(svg, world.SIZE)),
         )
-        for method, guidance in EDITS.items():
-            yield method, lambda m=method, g=guidance: self.scored(m, g, jobs, lambda *work: self.edit(m, g, *work))
+        for method, guidance in EDITS:
+            label = f"{method}, guidance {guidance:g}"
+            yield label, lambda m=method, g=guidance: self.scored(m, g, jobs, lambda *work: self.edit(m, g, *work))
 
-    def scored(self, method: str, guidance: float, jobs: list[Edit], edit: Callable[..., Tensor]) -> Row:
+    @torch.inference_mode()
+    def scored(self, method: str, guidance: float, jobs: list[Edit], edit: Callable[..., Tensor]) -> Made:
         made = []
         for start in range(0, len(jobs), BATCH):
             some = jobs[start : start + BATCH]
             sources = in_process.pictures([job.source for job in some])
-            svg, image = self.drawn(image=sources.movedim(1, -1), steps=0, fit_steps=50)
+            svg, image = self.drawn(image=sources.movedim(1, -1), steps=0)
             target, source = (self.reference.conditioning(list(texts)) for texts in zip(*(e.texts() for e in some)))
             made.append(edit(svg, image, target, source))
-        point = measured(method, guidance, "full", jobs, torch.cat(made), self.scorer)
-        return {"accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}
+        pictures = torch.cat(made)
+        point = measured(method, guidance, "full", jobs, pictures, self.scorer)
+        return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, pictures
 
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
         posteriors = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
@@ -176,7 +187,9 @@ class Studio:
             match = node("posterior", "PosteriorLatentMatch").execute
             latent = self.reference.latent(image)
             objective = match(latent, source, target, self.nothing, guidance, *posteriors[method]).result[0]
-        return self.drawn(svg=svg, positive=target, source=source, objective=objective)[1]
+        return self.drawn(
+            svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance
+        )[1]
 
 
 def pictures() -> dict[str, Tensor]:
@@ -199,17 +212,29 @@ def enlarged(observed: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(observed.movedim(-1, 1), size, mode="bicubic").clamp(0, 1)
 
 
-def measure(parts: list[str], studio: Studio, path: Path) -> dict[str, dict[str, Row]]:
-    """All rows, those of earlier runs included, kept as soon as they are known."""
-    rows = json.loads(path.read_text("utf-8")) if path.exists() else {}
+def measure(parts: list[str], studio: Studio, path: Path) -> None:
+    """Fill in rows that are not in the file yet; each is kept as soon as it is known, beside what others put there."""
     every = {"fit": studio.fits, "restore": studio.restorations, "edit": studio.edited}
-    for name in parts:
-        for label, work in every[name]():
-            if label not in rows.setdefault(name, {}):
-                rows[name][label] = work()
-                log.info("%s, %s: %s", name, label, rows[name][label])
-                path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    return rows
+    for part_name in parts:
+        for label, work in every[part_name]():
+            if label in read(path).get(part_name, {}):
+                continue
+            row, pictures = work()
+            log.info("%s, %s: %s", part_name, label, row)
+            WORK.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(picture_file(part_name, label), (pictures * 255).round().byte().numpy())
+            rows = read(path)
+            rows.setdefault(part_name, {})[label] = row
+            path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+
+
+def read(path: Path) -> dict[str, dict[str, Row]]:
+    """Rows by label, by part."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def picture_file(part_name: str, label: str) -> Path:
+    return WORK / f"{part_name}_{label.replace(' ', '_')}.npz"
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -225,12 +250,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    rows = measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
+    measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
     text = [
         "# Vector drawings",
         "Pictures of the reference model; see `benchmarks/drawings.py`. PSNR in dB, SSIM, and the share of pictures in "
         "which the scorer sees what should be there.",
-        *(f"## {name}\n\n{table(found)}" for name, found in rows.items()),
+        *(f"## {name}\n\n{table(found)}" for name, found in read(RESULTS / "drawings.json").items()),
     ]
     (RESULTS / "drawings.md").write_text("\n\n".join(text) + "\n", "utf-8")
 

@@ -108,6 +108,17 @@ class LinearOperator(ABC):
         """Pixels of which nothing is known (1 or B, 1, H, W), in [0, 1]; None where all were seen."""
         return None
 
+    @property
+    def averaged(self) -> float:
+        """How many pixels a measured value averages, at the middle of the picture: (sum |a|)^2 / sum a^2 of a row of A.
+
+        4 pi sigma^2 for a Gaussian blur; 1 where pixels themselves are seen, or where nothing is.
+        """
+        y = torch.zeros(1, *self.measurement_shape)
+        y[..., y.shape[-2] // 2, y.shape[-1] // 2] = 1
+        row = self.adjoint(y).abs().sum(1)
+        return (row.sum().square() / row.square().sum()).item() if row.any() else 1.0
+
     def back_projected(self, y: Tensor) -> Tensor:
         """A picture of the measurement, to look at and to start from: A^T y / A^T A 1.
 

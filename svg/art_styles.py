@@ -99,8 +99,13 @@ def _blobs(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
 
 
 def _blobs_at(centres: Centres, canvas: Canvas, generator: torch.Generator) -> Paths:
-    """Circles of LIVE's radius, 5 pixels of 240."""
-    return Paths(circle(centres.points, 5 / 240 * CANVAS * scale_of(canvas), 4), _opaque(centres.colors))
+    """Circles of LIVE's radius, 5 pixels of 240, or as large as what can be resolved.
+
+    A measurement tells a small dot of a strong colour from a larger one of a weaker colour by nothing; once it is there
+    it stays.
+    """
+    radius = max(5 / 240 * CANVAS * scale_of(canvas), centres.resolved)
+    return Paths(circle(centres.points, radius, 4), _opaque(centres.colors))
 
 
 def _triangles(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
@@ -109,7 +114,8 @@ def _triangles(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
 
 
 def _triangles_at(centres: Centres, canvas: Canvas, generator: torch.Generator) -> Paths:
-    return Paths(random_polygons(centres.points, 30 * scale_of(canvas), generator), _opaque(centres.colors))
+    radius = max(30 * scale_of(canvas), centres.resolved)
+    return Paths(random_polygons(centres.points, radius, generator), _opaque(centres.colors))
 
 
 def _squares(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:

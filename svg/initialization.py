@@ -14,6 +14,8 @@ from torch import Tensor
 
 MIN_ERROR = 0.1
 """LIVE drops pixels whose squared error, summed over channels, is less."""
+UNSEEN_ERROR = 1e-3
+"""Pixels that are less wrong than that look right."""
 LEVELS = 200
 """Quantiles into which LIVE divides the errors of a picture."""
 THIRDS = (0.0, 1 / 3, 2 / 3)
@@ -21,10 +23,14 @@ THIRDS = (0.0, 1 / 3, 2 / 3)
 
 
 class Centres(NamedTuple):
-    """Where paths are to start: places (N, 2) in pixels, and the target's colours (N, 3) there."""
+    """Where paths are to start: places (N, 2) in pixels, and the target's colours (N, 3) there.
+
+    Shapes smaller than `resolved`, a radius in pixels, cannot be told apart there.
+    """
 
     points: Tensor
     colors: Tensor
+    resolved: float = 0.0
 
 
 def circle(centre: Tensor, radius: float, segments: int) -> Tensor:
@@ -117,21 +123,29 @@ def component_centres(rendered: Tensor, target: Tensor, count: int, generator: t
 
     Squared errors below `MIN_ERROR` are dropped and the others divided into levels. Of the level with the most pixels
     the largest connected region is taken, and the next one as if it were gone. The middle is the region's pixel nearest
-    to its centroid, which itself may lie outside. When no region is left the places are random.
+    to its centroid, which itself may lie outside. When no region is left, LIVE goes on with random places; this with
+    errors a tenth as large, and with random places once those cannot be seen.
     """
-    labels, sizes, levels = _regions(_squared_error(rendered, target))
+    error, least, places = _squared_error(rendered, target), MIN_ERROR, []
+    while len(places) < count and least >= UNSEEN_ERROR:
+        places += _largest_regions(error, least, count - len(places))
+        error = torch.where(error < least, error, 0)
+        least /= 10
+    places += [_any_pixel(error, generator) for _ in range(count - len(places))]
+    return _centres(places, target)
+
+
+def _largest_regions(error: Tensor, least: float, count: int) -> list[Tensor]:
+    """The middles of at most `count` regions of one error level, of errors from `least` on."""
+    labels, sizes, levels = _regions(error, least)
     population = sizes.new_zeros(LEVELS + 1).index_add_(0, levels, sizes)
     places = []
-    for _ in range(count):
-        level = population.argmax()
-        if population[level] == 0:
-            places.append(_any_pixel(labels, generator))
-            continue
-        region = torch.where(levels == level, sizes, 0).argmax()
-        population[level] -= sizes[region]
+    while len(places) < count and (population > 0).any():
+        region = torch.where(levels == population.argmax(), sizes, 0).argmax()
+        population[levels[region]] -= sizes[region]
         sizes[region] = 0
         places.append(_middle((labels == region + 1).nonzero()))
-    return _centres(places, target)
+    return places
 
 
 def sparse_centres(rendered: Tensor, target: Tensor, count: int, generator: torch.Generator) -> Centres:
@@ -185,9 +199,9 @@ def _united(a: Tensor, b: Tensor, count: int) -> Tensor:
     return parent
 
 
-def _regions(error: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (H, W) of the regions of one error level, and their sizes and levels (R,)."""
-    error = torch.where(error < MIN_ERROR, 0, error)
+def _regions(error: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels (H, W) of the regions of one error level, and their sizes and levels (R,); errors below `least` are 0."""
+    error = torch.where(error < least, 0, error)
     ordered = error.flatten().sort().values
     quantiles = ordered[torch.linspace(0, len(ordered) - 1, LEVELS, device=error.device)[:-1].long()]
     # The lowest kept error as well: few wrong pixels have no quantile among them.

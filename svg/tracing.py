@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -128,8 +129,14 @@ class Tracer:
         found = []
         for picture, target, generator in zip(self._seen(pictures), self.targets, generators):
             centres = PLACES[self.how.places](picture, target, count, generator)
-            found.append(style.at(Centres(*(values.cpu() for values in centres)), self._canvas, generator))
+            places = Centres(centres.points.cpu(), centres.colors.cpu(), self._resolved)
+            found.append(style.at(places, self._canvas, generator))
         return found
+
+    @property
+    def _resolved(self) -> float:
+        """The radius of a disc of as many pixels as a measured value averages."""
+        return 0.0 if self.measurement is None else math.sqrt(self.measurement.operator.averaged / math.pi)
 
     def _loss(self, drawings: Sequence[Drawing], pictures: Tensor) -> Tensor:
         if self.measurement is None:

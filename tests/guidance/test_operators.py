@@ -247,6 +247,20 @@ def test_downsampling_is_pytorchs_and_pillows(height, width, factor):
     same(y[0, 0], torch.from_numpy(np.array(channel)).double(), atol=1e-5)
 
 
+def test_how_many_pixels_a_measured_value_averages():
+    """A Gaussian 4 pi sigma^2; Keys' cubic s / int k^2 = 1.68 s along each side; a box as many as it is long."""
+    cubic = np.linspace(-2, 2, 100_001)
+    near, far = np.abs(cubic) <= 1, np.abs(cubic) > 1
+    a = np.abs(cubic)
+    weight = near * (1.5 * a**3 - 2.5 * a**2 + 1) + far * (-0.5 * a**3 + 2.5 * a**2 - 4 * a + 2)
+    width = 8 * np.trapezoid(np.abs(weight), cubic) ** 2 / np.trapezoid(weight**2, cubic)
+    assert SuperResolution(96, 96, 8).averaged == pytest.approx(width**2, rel=0.01)
+    assert GaussianBlur(96, 96, 31, 3.0).averaged == pytest.approx(4 * math.pi * 9, rel=1e-3)
+    assert MotionBlur(96, 96, 15, 0.0).averaged == pytest.approx(15, rel=1e-4)
+    assert Colourisation(7, 10).averaged == Inpainting(hole(9, 12)).averaged == 1
+    assert Inpainting(torch.ones(1, 1, 9, 12)).averaged == 1
+
+
 @pytest.mark.parametrize("kernel_size, sigma", [(1, 1.0), (5, 0.8), (11, 2.5), (15, 30.0)])
 def test_gaussian_blur_is_a_convolution_with_a_gaussian(kernel_size, sigma):
     x = random(2, 3, 15, 18)

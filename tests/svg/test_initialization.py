@@ -227,6 +227,18 @@ def test_the_middle_of_a_ring_is_on_the_ring():
     torch.testing.assert_close(centres.colors, torch.tensor([RED]))
 
 
+def test_faint_errors_come_before_random_places():
+    target = painted((slice(5, 16), slice(10, 31), RED), (slice(30, 51), slice(30, 51), FAINT))
+    centres = component_centres(WHITE, target, 2, generator())
+    torch.testing.assert_close(centres.points, torch.tensor([[20.5, 10.5], [40.5, 40.5]]))
+
+
+def test_errors_that_cannot_be_seen_get_no_paths():
+    target = painted((slice(30, 51), slice(30, 51), (0.99, 0.99, 0.99)))
+    random = component_centres(WHITE, WHITE, 3, generator())
+    assert torch.equal(component_centres(WHITE, target, 3, generator()).points, random.points)
+
+
 @pytest.mark.parametrize("start", [component_centres, sparse_centres])
 def test_without_an_error_places_are_random_and_seeded(start):
     target = torch.rand(3, 60, 80, generator=generator())

@@ -131,6 +131,21 @@ def test_what_was_measured_is_traced_as_it_was_before(operator):
     assert psnr(fit.pictures, sharp) > psnr(seen, sharp) + 3
 
 
+@pytest.mark.parametrize("style, least", [("iconography", 5.7), ("low-poly", 4.5)])
+def test_paths_start_no_smaller_than_the_measurement_resolves(style: str, least: float):
+    """A blur of sigma 3 averages 4 pi 9 pixels: a disc of radius 6. Corners of low-poly lie inside their circle."""
+    operator = GaussianBlur(SIZE, SIZE, 25, 3.0)
+    y = operator.forward(2 * target(0) - 1)
+    how = Tracing(groups=1, steps=1)
+    seen = (operator.back_projected(y) + 1) / 2
+    sharp, blurred = (
+        last(Tracer(seen, how, measurement=measurement).traced(ART_STYLES[style], 4, generators(0))).drawings[0].paths
+        for measurement in (None, Measurement(operator, y))
+    )
+    reach = [(paths - paths.mean(1, keepdim=True))[:, ::3].norm(dim=-1).max().item() for paths in (sharp, blurred)]
+    assert reach[0] < 3 and least < reach[1] < 7
+
+
 def test_paths_anywhere_are_fitted_all_at_once():
     how = Tracing(groups=4, steps=10, places=ANYWHERE)
     fits = list(Tracer(target(0), how).traced(ART_STYLES["iconography"], 8, generators(0)))
