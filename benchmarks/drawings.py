@@ -34,6 +34,7 @@ from tools.pack import node, part
 from tools.reference import host_access, in_process, world
 
 from .editing import SEED, Edit, edits, measured
+from .text_to_image import sheet
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
@@ -72,10 +73,6 @@ class Studio:
         """SVG Optimizer's drawings and their pictures (B, 3, SIZE, SIZE)."""
         return self.reference.vectorised(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
 
-    def scenes(self) -> list[world.Scene]:
-        rng = Random(SEED)
-        return [world.sample_scene(rng, clean=True, objects=1) for _ in range(self.count)]
-
     # Fits
 
     def fits(self) -> Iterator[tuple[str, Callable[[], Made]]]:
@@ -112,21 +109,21 @@ class Studio:
 
     @torch.inference_mode()
     def restored(self, damage: Row, restore: Callable[[Any, Tensor, list[str]], Tensor]) -> Made:
-        scenes, made = self.scenes(), []
-        for start in range(0, len(scenes), BATCH):
-            some = scenes[start : start + BATCH]
+        sources, made = scenes(self.count), []
+        for start in range(0, len(sources), BATCH):
+            some = sources[start : start + BATCH]
             measure = node("measurement", "MeasurementNode").execute
             truth = in_process.pictures(some).movedim(1, -1)
             settings = {**damage, "noise_std": 0.0, "simulate": True, "seed": SEED}
             measurement, observed = measure(truth, **settings).result
             made.append(restore(measurement, observed, [world.describe(scene) for scene in some]))
-        pictures, truth = torch.cat(made), in_process.pictures(scenes)
+        pictures, truth = torch.cat(made), in_process.pictures(sources)
         seen = self.scorer.read(pictures)
         row = {
             "psnr": in_process.psnr(pictures, truth).mean().item(),
             "ssim": ssim(pictures, truth, 7).mean().item(),
-            "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, scenes)])),
-            "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, scenes)])),
+            "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, sources)])),
+            "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, sources)])),
         }
         return row, pictures
 
@@ -187,9 +184,12 @@ class Studio:
             match = node("posterior", "PosteriorLatentMatch").execute
             latent = self.reference.latent(image)
             objective = match(latent, source, target, self.nothing, guidance, *posteriors[method]).result[0]
-        return self.drawn(
-            svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance
-        )[1]
+        return self.drawn(svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance)[1]
+
+
+def scenes(count: int) -> list[world.Scene]:
+    rng = Random(SEED)
+    return [world.sample_scene(rng, clean=True, objects=1) for _ in range(count)]
 
 
 def pictures() -> dict[str, Tensor]:
@@ -237,6 +237,16 @@ def picture_file(part_name: str, label: str) -> Path:
     return WORK / f"{part_name}_{label.replace(' ', '_')}.npz"
 
 
+def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
+    """Sheets of what was restored and edited, below what it is of."""
+    sources = {"restore": scenes(count), "edit": [edit.source for edit in edits(count)]}
+    for part_name, of in sources.items():
+        files = {label: picture_file(part_name, label) for label in rows.get(part_name, {})}
+        made = {label: torch.from_numpy(np.load(file)["arr_0"]) / 255 for label, file in files.items() if file.exists()}
+        if made:
+            sheet({"sources": in_process.pictures(of), **made}, RESULTS / f"drawings_{part_name}.png")
+
+
 def table(rows: dict[str, Row]) -> str:
     columns = list(next(iter(rows.values())))
     head = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -251,11 +261,13 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
+    rows = read(RESULTS / "drawings.json")
+    draw(rows, arguments.count)
     text = [
         "# Vector drawings",
         "Pictures of the reference model; see `benchmarks/drawings.py`. PSNR in dB, SSIM, and the share of pictures in "
         "which the scorer sees what should be there.",
-        *(f"## {name}\n\n{table(found)}" for name, found in read(RESULTS / "drawings.json").items()),
+        *(f"## {name}\n\n{table(found)}" for name, found in rows.items()),
     ]
     (RESULTS / "drawings.md").write_text("\n\n".join(text) + "\n", "utf-8")
 
