@@ -1,11 +1,12 @@
 """Vector drawings: pictures traced, damaged pictures restored as drawings, drawings edited by text.
 
-    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [edit]
+    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [icons] [edit]
                                                 writes benchmarks/results/drawings.{json,md} and drawings_*.png
 
 - fit: 64 paths to pictures of 240 x 240 pixels, by where paths start.
 - restore: held-out pictures of the reference world, blurred or made 8 times smaller, as drawings: by the text and the
   measurement together (DreamSampler, eq. 21), by the measurement alone, and by Proximal DreamSampler and then tracing.
+- icons: emoji, damaged in the same ways; the model knows none, and the text is empty.
 - edit: traced drawings of the reference world, each edited in one attribute, by SDS, DDS and PDS.
 
 Rows already in the JSON are kept, so a run that was cut goes on where it stopped, and parts can be run side by side;
@@ -17,8 +18,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +35,10 @@ from torch import Tensor
 
 from tools.pack import node, part
 from tools.reference import host_access, in_process, world
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from icon_sets import sample, squared  # noqa: E402
 
 from .editing import SEED, Edit, edits, measured
 from .text_to_image import sheet
@@ -47,11 +54,18 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
 RESTORATIONS: dict[str, dict[str, Any]] = {
     "text and measurement, s = 7.5": {"guidance_scale": 7.5, "paths": 16},
     "measurement alone": {"sds_weight": 0.0, "paths": 16},
+    "measurement alone, without a model": {"steps": 0, "paths": 16, "fit_steps": 100},
     "text and measurement, s = 100": {"paths": 16},
     "from paths anywhere, s = 100, as published": {"fit_places": "anywhere"},
     "from paths anywhere, measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
     "measurement alone, 48 paths": {"sds_weight": 0.0},
 }
+ICONS: dict[str, dict[str, Any]] = {
+    "model and measurement": {"guidance_scale": 1.0, "paths": 32},
+    "measurement alone": {"sds_weight": 0.0, "paths": 32},
+    "measurement alone, without a model": {"steps": 0, "paths": 32, "fit_steps": 100},
+}
+ICON_SETS = ("twemoji", "fluent-emoji-flat")
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0), ("SDS", 100.0))
 """Methods and guidance, the most useful first."""
 Row = dict[str, Any]
@@ -101,31 +115,49 @@ class Studio:
     # Restorations
 
     def restorations(self) -> Iterator[tuple[str, Callable[[], Made]]]:
-        for damage, settings in MEASUREMENTS.items():
-            for name, how in RESTORATIONS.items():
-                yield f"{damage}: {name}", lambda d=settings, h=how: self.restored(d, lambda *a: self.directly(h, *a))
-            yield f"{damage}: restored, then traced", lambda d=settings: self.restored(d, self.traced)
-            yield f"{damage}: as damaged", lambda d=settings: self.restored(d, lambda m, o, t: enlarged(o))
+        sources = scenes(self.count)
+        truth, texts = in_process.pictures(sources), [world.describe(scene) for scene in sources]
+        for label, work in self.ways(RESTORATIONS, truth, texts):
+            yield label, lambda w=work: self.with_attributes(w(), sources)
+
+    def of_icons(self) -> Iterator[tuple[str, Callable[[], Made]]]:
+        truth = icons(self.count)
+        return self.ways(ICONS, truth, [""] * len(truth))
+
+    def ways(
+        self, settings: dict[str, Row], truth: Tensor, texts: list[str]
+    ) -> Iterator[tuple[str, Callable[[], Made]]]:
+        """Each damage of the pictures, restored in each way."""
+        for name, damage in MEASUREMENTS.items():
+            restored = partial(self.restored, damage, truth, texts)
+            for way, how in settings.items():
+                yield f"{name}: {way}", partial(restored, partial(self.directly, how))
+            yield f"{name}: restored, then traced", partial(restored, self.traced)
+            yield f"{name}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
 
     @torch.inference_mode()
-    def restored(self, damage: Row, restore: Callable[[Any, Tensor, list[str]], Tensor]) -> Made:
-        sources, made = scenes(self.count), []
-        for start in range(0, len(sources), BATCH):
-            some = sources[start : start + BATCH]
+    def restored(self, damage: Row, truth: Tensor, texts: list[str], restore: Callable[..., Tensor]) -> Made:
+        made = []
+        for start in range(0, len(truth), BATCH):
+            some = slice(start, start + BATCH)
             measure = node("measurement", "MeasurementNode").execute
-            truth = in_process.pictures(some).movedim(1, -1)
             settings = {**damage, "noise_std": 0.0, "simulate": True, "seed": SEED}
-            measurement, observed = measure(truth, **settings).result
-            made.append(restore(measurement, observed, [world.describe(scene) for scene in some]))
-        pictures, truth = torch.cat(made), in_process.pictures(sources)
-        seen = self.scorer.read(pictures)
+            measurement, observed = measure(truth[some].movedim(1, -1), **settings).result
+            made.append(restore(measurement, observed, texts[some]))
+        pictures = torch.cat(made)
         row = {
             "psnr": in_process.psnr(pictures, truth).mean().item(),
             "ssim": ssim(pictures, truth, 7).mean().item(),
-            "colour": float(np.mean([s["colour"] == scene.things[0].colour for s, scene in zip(seen, sources)])),
-            "shape": float(np.mean([s["shape"] == scene.things[0].shape for s, scene in zip(seen, sources)])),
         }
         return row, pictures
+
+    def with_attributes(self, made: Made, sources: list[world.Scene]) -> Made:
+        """The same with the share of pictures that still show colour and shape."""
+        row, pictures = made
+        seen = self.scorer.read(pictures)
+        colours = [found["colour"] == scene.things[0].colour for found, scene in zip(seen, sources)]
+        shapes = [found["shape"] == scene.things[0].shape for found, scene in zip(seen, sources)]
+        return {**row, "colour": float(np.mean(colours)), "shape": float(np.mean(shapes))}, pictures
 
     def directly(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
         positive = self.reference.conditioning(texts)
@@ -192,6 +224,13 @@ def scenes(count: int) -> list[world.Scene]:
     return [world.sample_scene(rng, clean=True, objects=1) for _ in range(count)]
 
 
+def icons(count: int) -> Tensor:
+    """Emoji as pictures (count, 3, SIZE, SIZE), as many of each set."""
+    value = part("nodes.host").svg_value
+    files = [squared(file) for name in ICON_SETS for file in sample(name, count // len(ICON_SETS)).values()]
+    return torch.cat([in_process.drawn(value([file.encode()]), world.SIZE) for file in files])
+
+
 def pictures() -> dict[str, Tensor]:
     """Pictures (1, 3, SIDE, SIDE) in [0, 1] that are at hand: a photograph, and the host's drawing."""
     photograph = Image.open(str(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg"))).crop(
@@ -214,7 +253,7 @@ def enlarged(observed: Tensor) -> Tensor:
 
 def measure(parts: list[str], studio: Studio, path: Path) -> None:
     """Fill in rows that are not in the file yet; each is kept as soon as it is known, beside what others put there."""
-    every = {"fit": studio.fits, "restore": studio.restorations, "edit": studio.edited}
+    every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited}
     for part_name in parts:
         for label, work in every[part_name]():
             if label in read(path).get(part_name, {}):
@@ -239,12 +278,16 @@ def picture_file(part_name: str, label: str) -> Path:
 
 def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
     """Sheets of what was restored and edited, below what it is of."""
-    sources = {"restore": scenes(count), "edit": [edit.source for edit in edits(count)]}
+    sources = {
+        "restore": in_process.pictures(scenes(count)),
+        "icons": icons(count),
+        "edit": in_process.pictures([edit.source for edit in edits(count)]),
+    }
     for part_name, of in sources.items():
         files = {label: picture_file(part_name, label) for label in rows.get(part_name, {})}
         made = {label: torch.from_numpy(np.load(file)["arr_0"]) / 255 for label, file in files.items() if file.exists()}
         if made:
-            sheet({"sources": in_process.pictures(of), **made}, RESULTS / f"drawings_{part_name}.png")
+            sheet({"sources": of, **made}, RESULTS / f"drawings_{part_name}.png")
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -255,7 +298,7 @@ def table(rows: dict[str, Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["fit", "restore", "edit"])
+    parser.add_argument("parts", nargs="*", default=["fit", "restore", "icons", "edit"])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=8)
     arguments = parser.parse_args()

@@ -233,12 +233,12 @@ def measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
         )
 
 
-def something_to_trace(image: Tensor | None) -> None:
-    """A picture for SVG Optimizer when it does nothing but trace."""
-    if image is None:
+def something_to_trace(image: Tensor | None, measurement: Measurement | None) -> None:
+    """A picture or a measurement for SVG Optimizer when it does nothing but trace."""
+    if image is None and measurement is None:
         raise ValueError(
-            "steps is 0, which only traces a picture, and no picture is connected: connect one to input 'image', or "
-            "set steps to 1 or more (1000 is published)."
+            "steps is 0, which only traces a picture, and no picture is connected: connect one to input 'image', or a "
+            "measurement, or set steps to 1 or more (1000 is published)."
         )
 
 

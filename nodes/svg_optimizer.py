@@ -26,7 +26,7 @@ from .widgets import UNSET
 log = logging.getLogger("dreamsampler")
 
 LAZY = ("model", "vae", "positive", "negative", "measurement", "objective", "source")
-"""Inputs that are of no use without steps of distillation."""
+"""Inputs that are of no use without steps of distillation; of those a measurement can be traced itself."""
 
 
 class SVGOptimizer(io.ComfyNode):
@@ -52,8 +52,9 @@ class SVGOptimizer(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, steps: int, **connected: Any) -> list[str]:
-        """Without steps of distillation, nothing is worked out that only those need."""
-        return [name for name in LAZY if steps and name in connected and connected[name] is None]
+        """Without steps of distillation, nothing is worked out but what is traced."""
+        traced = ("measurement",) if connected.get("image") is None else ()
+        return [name for name in (LAZY if steps else traced) if name in connected and connected[name] is None]
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
@@ -135,8 +136,8 @@ def _main_inputs() -> list[io.Input]:
             default=SETTINGS["draw"].steps,
             min=0,
             max=100_000,
-            tooltip="Steps of distillation, each one call of the model. 1000 is published. 0 only traces image and "
-            "needs no model.",
+            tooltip="Steps of distillation, each one call of the model. 1000 is published. 0 only traces image, or "
+            "measurement, and needs no model.",
         ),
         widgets.number("guidance_scale", "Weight of the text; 100 is published.", high=1e4, step=0.5),
         io.Int.Input(
@@ -164,7 +165,8 @@ def _connections() -> list[io.Input]:
             "measurement",
             optional=True,
             lazy=True,
-            tooltip="A small, blurred or damaged picture, from Measurement: the drawing is made to explain it.",
+            tooltip="A small, blurred or damaged picture, from Measurement: the drawing is made to explain it. With "
+            "steps 0 that is all.",
         ),
         OBJECTIVE.Input(
             "objective",

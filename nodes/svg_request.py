@@ -65,7 +65,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if not self.steps:
-            checks.something_to_trace(self.image)
+            checks.something_to_trace(self.image, self.measurement)
             return
         texts = {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **({} if self.objective else texts)}.items():
@@ -76,7 +76,7 @@ class Request:
     @property
     def job(self) -> Job:
         """What is connected says what is to be done."""
-        if self.steps and self.measurement is not None:
+        if self.measured is not None:
             return "restore"
         if self.svg is not None:
             return "edit"
@@ -84,7 +84,8 @@ class Request:
 
     @property
     def measured(self) -> Measurement | None:
-        return self.measurement if self.job == "restore" else None
+        """What drawings are held to; where a picture is only traced, that alone."""
+        return self.measurement if self.steps or self.image is None else None
 
     @cached_property
     def chosen(self) -> ObjectiveSocket:
@@ -127,7 +128,9 @@ class Request:
     @property
     def cell(self) -> int:
         """Pixels on a side of one cell of the latents."""
-        return self.vae.spacial_compression_encode() if self.steps else svg_inputs.MODULE
+        if self.steps:
+            return self.vae.spacial_compression_encode()
+        return svg_inputs.MODULE if self.measured is None else 1
 
     @cached_property
     def shown(self) -> Canvas:
@@ -148,7 +151,7 @@ class Request:
     def beginning(self) -> Beginning:
         targets = None if self.pictures is None else svg_inputs.resized(self.pictures, self.canvas, len(self.seeds))
         through = None
-        if targets is None and self.documents is None and self.fit_places != ANYWHERE and self.measured is not None:
+        if targets is None and self.measured is not None and self._fits_the_measurement:
             through, targets = self.measured, svg_inputs.back_projected(self.measured, len(self.seeds))
         return Beginning(
             style=self.art,
@@ -160,6 +163,11 @@ class Request:
             canvas=self.canvas,
             device=host.device(),
         )
+
+    @property
+    def _fits_the_measurement(self) -> bool:
+        """Whether drawings are fitted to it, before the model is asked or without one."""
+        return not self.steps or (self.documents is None and self.fit_places != ANYWHERE)
 
     def distillation(self, show: host.Previews) -> DrawingDistillation:
         """What is to be run once there are drawings."""

@@ -211,6 +211,27 @@ def test_a_drawing_is_traced_without_a_model():
     assert F.mse_loss(made.image, target) < 0.6 * F.mse_loss(drawn(CORNERS)[0], target)
 
 
+@pytest.mark.parametrize("fit_places", ["component-wise", "sparse", "anywhere"])
+@pytest.mark.parametrize("operator", ["super-resolution", "gaussian blur", "motion blur"])
+def test_a_measurement_is_traced_without_a_model(operator: str, fit_places: str):
+    """The drawing, damaged in the same way, comes near to what was measured of a picture whose sides are any."""
+    target = drawn(ROUND)[0][:, :, :52]
+    measurement = measured(operator, image=target)
+    fit = {"paths": 6, "fit_steps": 60, "fit_groups": 2, "fit_places": fit_places}
+    made = vectorise(None, measurement=measurement, steps=0, **fit)
+    assert_sound(made, 1, 64, 52)
+    assert "distillation" not in made.told
+    assert misfit(measurement, made.image) < 0.5 * misfit(measurement, torch.ones_like(made.image))
+
+
+def test_a_drawing_is_fitted_to_a_measurement_without_a_model():
+    measurement = measured("gaussian blur", image=drawn(ROUND)[0])
+    made = vectorise(None, svg=value(CORNERS), measurement=measurement, steps=0, fit_steps=20)
+    ((first, second),) = made.shapes
+    assert len(first.contours[0].points) == 12 and len(second.contours[0].points) == 12
+    assert misfit(measurement, made.image) < 0.6 * misfit(measurement, drawn(CORNERS)[0])
+
+
 def test_without_steps_nothing_else_matters():
     model, calls = tiny(EPS), Calls()
     alone = vectorise(None, image=photo(), steps=0)
@@ -241,6 +262,12 @@ def test_only_what_is_needed_is_worked_out(steps: int, asked: set[str]):
         "source",
         "objective",
     }
+
+
+def test_a_measurement_that_is_traced_is_worked_out():
+    missing = {"model": None, "measurement": None, "svg": value(CORNERS)}
+    assert SVGOptimizer.check_lazy_status(steps=0, **missing) == ["measurement"]
+    assert SVGOptimizer.check_lazy_status(steps=0, **{**missing, "measurement": measured()}) == []
 
 
 def test_lazy_inputs_are_those():

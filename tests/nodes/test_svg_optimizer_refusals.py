@@ -76,7 +76,6 @@ TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "nothing to trace": (EPS, {"steps": 0}, "steps is 0, which only traces a picture, and no picture is connected"),
     "only a drawing to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no picture is connected: connect one to"),
-    "only a measurement to trace": (EPS, {"steps": 0, "measurement": BLURRED}, "no picture is connected"),
     "steps below 0": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
     **{
         f"no {name}": (EPS, {name: None}, f"Input '{name}' is not connected, and distillation needs it: connect it, or")
