@@ -21,6 +21,9 @@ from .sockets import CORRECTIVE
 
 log = logging.getLogger("dreamsampler")
 
+FEW_PICTURES = 16
+"""A corrective learned from fewer pictures is warned about."""
+
 HEADS: dict[str, Head] = {"residual network": "residual", "network": "linear"}
 SPECTRAL = "spectral"
 
@@ -75,10 +78,10 @@ def _lines(*texts: str) -> str:
 
 def _few_pictures(count: int) -> str:
     """What is to be said, and is logged, of a training on few pictures; empty for enough."""
-    if count >= checks.FEW_PICTURES:
+    if count >= FEW_PICTURES:
         return ""
     warning = (
-        f"{count} pictures are few, and what is learned may hold for them alone. Connect {checks.FEW_PICTURES} or "
+        f"{count} pictures are few, and what is learned may hold for them alone. Connect {FEW_PICTURES} or "
         "more, the more the better."
     )
     log.warning("Train Manifold Corrective: %s", warning)
