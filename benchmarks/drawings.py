@@ -55,10 +55,15 @@ RESTORATIONS: dict[str, dict[str, Any]] = {
     "text and measurement, s = 7.5": {"guidance_scale": 7.5, "paths": 16},
     "measurement alone": {"sds_weight": 0.0, "paths": 16},
     "measurement alone, without a model": {"steps": 0, "paths": 16, "fit_steps": 100},
+    "measurement alone, 48 paths": {"sds_weight": 0.0},
+    "text and measurement, s = 7.5, 48 paths": {"guidance_scale": 7.5},
     "text and measurement, s = 100": {"paths": 16},
     "from paths anywhere, s = 100, as published": {"fit_places": "anywhere"},
     "from paths anywhere, measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
-    "measurement alone, 48 paths": {"sds_weight": 0.0},
+}
+RESTORED_FIRST: dict[str, dict[str, Any]] = {
+    "restored, then traced": {"steps": 0},
+    "restored, traced, then text and measurement, s = 7.5": {"guidance_scale": 7.5},
 }
 ICONS: dict[str, dict[str, Any]] = {
     "model and measurement": {"guidance_scale": 1.0, "paths": 32},
@@ -130,10 +135,11 @@ class Studio:
         """Each damage of the pictures, restored in each way."""
         for name, damage in MEASUREMENTS.items():
             restored = partial(self.restored, damage, truth, texts)
+            yield f"{name}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
+            for way, further in RESTORED_FIRST.items():
+                yield f"{name}: {way}", partial(restored, partial(self.restored_first, further))
             for way, how in settings.items():
                 yield f"{name}: {way}", partial(restored, partial(self.directly, how))
-            yield f"{name}: restored, then traced", partial(restored, self.traced)
-            yield f"{name}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
 
     @torch.inference_mode()
     def restored(self, damage: Row, truth: Tensor, texts: list[str], restore: Callable[..., Tensor]) -> Made:
@@ -163,8 +169,8 @@ class Studio:
         positive = self.reference.conditioning(texts)
         return self.drawn(positive=positive, measurement=measurement, **how)[1]
 
-    def traced(self, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
-        """By Proximal DreamSampler's fastest way, then by tracing."""
+    def restored_first(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
+        """As a picture by Proximal DreamSampler's fastest way, which is then traced."""
         sampler = node("proximal", "ProximalDreamSampler")
         positive = self.reference.conditioning(texts)
         latent = self.reference.latent(enlarged(observed))
@@ -179,7 +185,7 @@ class Studio:
             measurement=measurement,
             consistency="consistency only",
         ).result
-        return self.drawn(image=image, steps=0)[1]
+        return self.drawn(positive, image=image, measurement=measurement, **how)[1]
 
     # Edits
 
