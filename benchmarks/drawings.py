@@ -47,33 +47,45 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "drawings"
 SIDE, PATHS, BATCH = 240, 64, 4
+Row = dict[str, Any]
+Ways = dict[str, dict[str, Any]]
+"""Settings of SVG Optimizer by what they do."""
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
-RESTORATIONS: dict[str, dict[str, Any]] = {
-    "text and measurement, s = 7.5": {"guidance_scale": 7.5, "paths": 16},
-    "measurement alone": {"sds_weight": 0.0, "paths": 16},
-    "measurement alone, without a model": {"steps": 0, "paths": 16, "fit_steps": 100},
-    "measurement alone, 48 paths": {"sds_weight": 0.0},
-    "text and measurement, s = 7.5, 48 paths": {"guidance_scale": 7.5},
-    "text and measurement, s = 100": {"paths": 16},
-    "from paths anywhere, s = 100, as published": {"fit_places": "anywhere"},
-    "from paths anywhere, measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
-}
-RESTORED_FIRST: dict[str, dict[str, Any]] = {
+RESTORED_FIRST: Ways = {
     "restored, then traced": {"steps": 0},
-    "restored, traced, then text and measurement, s = 7.5": {"guidance_scale": 7.5},
+    "restored, traced, then by text and measurement": {},
+    "restored, traced, then by text and measurement, fresh noise": {"noise_policy": "fresh"},
 }
-ICONS: dict[str, dict[str, Any]] = {
-    "model and measurement": {"guidance_scale": 1.0, "paths": 32},
-    "measurement alone": {"sds_weight": 0.0, "paths": 32},
-    "measurement alone, without a model": {"steps": 0, "paths": 32, "fit_steps": 100},
+AT_ONCE: Ways = {
+    "by text and measurement": {},
+    "by measurement alone": {"sds_weight": 0.0},
+    "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
+}
+OTHERWISE: Ways = {
+    "by text and measurement, fresh noise": {"noise_policy": "fresh"},
+    "by text and measurement, fresh noise, 16 paths": {"noise_policy": "fresh", "paths": 16},
+    "the same, s = 100": {"noise_policy": "fresh", "paths": 16, "guidance_scale": 100.0},
+    "by measurement alone, 16 paths": {"sds_weight": 0.0, "paths": 16},
+    "the same, without a model": {"steps": 0, "fit_steps": 100, "paths": 16},
+    "from paths anywhere, fresh noise, s = 100": {
+        "fit_places": "anywhere",
+        "noise_policy": "fresh",
+        "guidance_scale": 100.0,
+    },
+    "from paths anywhere, by measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
+}
+"""Only for the first damage."""
+OF_ICONS: Ways = {"restored, then traced": {"steps": 0}}
+OF_ICONS_AT_ONCE: Ways = {
+    "by model and measurement": {},
+    "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
-EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0), ("SDS", 100.0))
-"""Methods and guidance, the most useful first."""
-Row = dict[str, Any]
+EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5))
+"""Methods and guidance."""
 Made = tuple[Row, Tensor]
 """Figures, and the pictures (B, 3, H, W) they are of."""
 
@@ -97,7 +109,7 @@ class Studio:
     def fits(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         for name, picture in pictures().items():
             for places in ("component-wise", "sparse", "scattered"):
-                for groups, steps in ((8, 25), (8, 500)):
+                for groups, steps in ((8, 25), (8, 100)):
                     label = f"{name}, {places}, {groups} x {steps} steps"
                     yield label, lambda p=picture, w=places, g=groups, s=steps: self.fit(p, w, g, s)
 
@@ -122,23 +134,23 @@ class Studio:
     def restorations(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         sources = scenes(self.count)
         truth, texts = in_process.pictures(sources), [world.describe(scene) for scene in sources]
-        for label, work in self.ways(RESTORATIONS, truth, texts):
+        for label, work in self.ways(truth, texts, RESTORED_FIRST, AT_ONCE, OTHERWISE):
             yield label, lambda w=work: self.with_attributes(w(), sources)
 
     def of_icons(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         truth = icons(self.count)
-        return self.ways(ICONS, truth, [""] * len(truth))
+        return self.ways(truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
 
     def ways(
-        self, settings: dict[str, Row], truth: Tensor, texts: list[str]
+        self, truth: Tensor, texts: list[str], first: Ways, at_once: Ways, otherwise: Ways | None = None
     ) -> Iterator[tuple[str, Callable[[], Made]]]:
-        """Each damage of the pictures, restored in each way."""
-        for name, damage in MEASUREMENTS.items():
+        """Each damage of the pictures, restored as pictures `first` or `at_once`, the first damage `otherwise`, too."""
+        for n, (name, damage) in enumerate(MEASUREMENTS.items()):
             restored = partial(self.restored, damage, truth, texts)
             yield f"{name}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
-            for way, further in RESTORED_FIRST.items():
+            for way, further in first.items():
                 yield f"{name}: {way}", partial(restored, partial(self.restored_first, further))
-            for way, how in settings.items():
+            for way, how in {**at_once, **((otherwise or {}) if n == 0 else {})}.items():
                 yield f"{name}: {way}", partial(restored, partial(self.directly, how))
 
     @torch.inference_mode()
@@ -261,7 +273,8 @@ def measure(parts: list[str], studio: Studio, path: Path) -> None:
     """Fill in rows that are not in the file yet; each is kept as soon as it is known, beside what others put there."""
     every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited}
     for part_name in parts:
-        for label, work in every[part_name]():
+        ways = dict(every[part_name]())
+        for label, work in ways.items():
             if label in read(path).get(part_name, {}):
                 continue
             row, pictures = work()
@@ -269,7 +282,8 @@ def measure(parts: list[str], studio: Studio, path: Path) -> None:
             WORK.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(picture_file(part_name, label), (pictures * 255).round().byte().numpy())
             rows = read(path)
-            rows.setdefault(part_name, {})[label] = row
+            found = {**rows.get(part_name, {}), label: row}
+            rows[part_name] = {known: found[known] for known in ways if known in found}
             path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
