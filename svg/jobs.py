@@ -21,8 +21,8 @@ SETTINGS: dict[Job, Settings] = {
 }
 """VectorFusion, section 4.3; PDS's code for drawings; DreamSampler, section 4.3 with times and noise of Algorithm 2.
 
-Not its guidance, 100: what that takes for the noise is so far from it that the next step sees no picture, and with
-fresh noise instead, at any guidance, the text takes away what the measurement cannot hold
+Not its guidance, 100: what that takes for the noise is so far from it that the next step sees no picture, and the text
+changes next to nothing. With fresh noise instead it takes away what the measurement cannot hold
 (benchmarks/results/drawings.md)."""
 
 SHOWN = 512 / 600

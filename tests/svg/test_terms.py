@@ -88,10 +88,13 @@ def test_published_terms():
 
 
 def test_published_settings():
-    assert all(settings.guidance_scale == 100 and settings.steps == 1000 for settings in SETTINGS.values())
+    """But for the guidance of a restoration, at which the published noise shows the model the picture."""
+    assert all(settings.steps == 1000 for settings in SETTINGS.values())
+    guidance = {job: settings.guidance_scale for job, settings in SETTINGS.items()}
+    assert guidance == {"draw": 100, "refine": 100, "edit": 100, "restore": 7.5}
     assert (SETTINGS["draw"].t_min, SETTINGS["draw"].t_max, SETTINGS["draw"].weighting) == (0.05, 0.95, "1-alpha_bar")
     assert (SETTINGS["edit"].t_min, SETTINGS["edit"].t_max) == (0.1, 0.98)
-    assert (SETTINGS["restore"].time_schedule, SETTINGS["restore"].noise_policy) == ("descending", "fresh")
+    assert (SETTINGS["restore"].time_schedule, SETTINGS["restore"].noise_policy) == ("descending", "estimated")
 
 
 def test_rates_grow_with_the_canvas_and_colours_do_not():
