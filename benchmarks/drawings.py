@@ -283,13 +283,16 @@ def measure(parts: list[str], studio: Studio, path: Path) -> None:
             np.savez_compressed(picture_file(part_name, label), (pictures * 255).round().byte().numpy())
             rows = read(path)
             found = {**rows.get(part_name, {}), label: row}
-            rows[part_name] = {known: found[known] for known in ways if known in found}
-            path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+            write({**rows, part_name: {known: found[known] for known in ways if known in found}}, path)
 
 
 def read(path: Path) -> dict[str, dict[str, Row]]:
     """Rows by label, by part."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def write(rows: dict[str, dict[str, Row]], path: Path) -> None:
+    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 def picture_file(part_name: str, label: str) -> Path:
@@ -304,7 +307,8 @@ def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
         "edit": in_process.pictures([edit.source for edit in edits(count)]),
     }
     for part_name, of in sources.items():
-        files = {label: picture_file(part_name, label) for label in rows.get(part_name, {})}
+        shown = [label for label in rows.get(part_name, {}) if label.partition(": ")[2] not in OTHERWISE]
+        files = {label: picture_file(part_name, label) for label in shown}
         made = {label: torch.from_numpy(np.load(file)["arr_0"]) / 255 for label, file in files.items() if file.exists()}
         if made:
             sheet({"sources": of, **made}, RESULTS / f"drawings_{part_name}.png")
