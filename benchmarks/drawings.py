@@ -84,7 +84,7 @@ OF_ICONS_AT_ONCE: Ways = {
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
-EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5))
+EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
 """Methods and guidance."""
 Made = tuple[Row, Tensor]
 """Figures, and the pictures (B, 3, H, W) they are of."""
