@@ -77,7 +77,8 @@ OTHERWISE: Ways = {
     },
     "from paths anywhere, by measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
 }
-"""Only for the first damage."""
+STUDIED = "blurred, sigma 5"
+"""The damage that is also drawn otherwise."""
 OF_ICONS: Ways = {"restored, then traced": {"steps": 0}}
 OF_ICONS_AT_ONCE: Ways = {
     "by model and measurement": {},
@@ -134,24 +135,26 @@ class Studio:
     def restorations(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         sources = scenes(self.count)
         truth, texts = in_process.pictures(sources), [world.describe(scene) for scene in sources]
-        for label, work in self.ways(truth, texts, RESTORED_FIRST, AT_ONCE, OTHERWISE):
-            yield label, lambda w=work: self.with_attributes(w(), sources)
+        for damage in MEASUREMENTS:
+            at_once = {**AT_ONCE, **OTHERWISE} if damage == STUDIED else AT_ONCE
+            for label, work in self.ways(damage, truth, texts, RESTORED_FIRST, at_once):
+                yield label, lambda w=work: self.with_attributes(w(), sources)
 
     def of_icons(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         truth = icons(self.count)
-        return self.ways(truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
+        for damage in MEASUREMENTS:
+            yield from self.ways(damage, truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
 
     def ways(
-        self, truth: Tensor, texts: list[str], first: Ways, at_once: Ways, otherwise: Ways | None = None
+        self, damage: str, truth: Tensor, texts: list[str], first: Ways, at_once: Ways
     ) -> Iterator[tuple[str, Callable[[], Made]]]:
-        """Each damage of the pictures, restored as pictures `first` or `at_once`, the first damage `otherwise`, too."""
-        for n, (name, damage) in enumerate(MEASUREMENTS.items()):
-            restored = partial(self.restored, damage, truth, texts)
-            yield f"{name}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
-            for way, further in first.items():
-                yield f"{name}: {way}", partial(restored, partial(self.restored_first, further))
-            for way, how in {**at_once, **((otherwise or {}) if n == 0 else {})}.items():
-                yield f"{name}: {way}", partial(restored, partial(self.directly, how))
+        """Damaged pictures as drawings, restored as pictures `first` or drawn `at_once`."""
+        restored = partial(self.restored, MEASUREMENTS[damage], truth, texts)
+        yield f"{damage}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
+        for way, how in first.items():
+            yield f"{damage}: {way}", partial(restored, partial(self.restored_first, how))
+        for way, how in at_once.items():
+            yield f"{damage}: {way}", partial(restored, partial(self.directly, how))
 
     @torch.inference_mode()
     def restored(self, damage: Row, truth: Tensor, texts: list[str], restore: Callable[..., Tensor]) -> Made:
@@ -202,7 +205,7 @@ class Studio:
     # Edits
 
     def edited(self) -> Iterator[tuple[str, Callable[[], Made]]]:
-        jobs = [job for job in edits(self.count)]
+        jobs = edits(self.count)
         yield (
             "traced sources",
             lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.drawn(svg, world.SIZE)),

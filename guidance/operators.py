@@ -112,11 +112,12 @@ class LinearOperator(ABC):
     def averaged(self) -> float:
         """How many pixels a measured value averages, at the middle of the picture: (sum |a|)^2 / sum a^2 of a row of A.
 
-        4 pi sigma^2 for a Gaussian blur; 1 where pixels themselves are seen, or where nothing is.
+        4 pi sigma^2 for a Gaussian blur; 1 where pixels themselves are seen, or where nothing is. In a batch, of its
+        first item.
         """
         y = torch.zeros(1, *self.measurement_shape)
         y[..., y.shape[-2] // 2, y.shape[-1] // 2] = 1
-        row = self.adjoint(y).abs().sum(1)
+        row = self.adjoint(y)[0].abs().sum(0)
         return (row.sum().square() / row.square().sum()).item() if row.any() else 1.0
 
     def back_projected(self, y: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ class Tracer:
             found.append(style.at(places, self._canvas, generator))
         return found
 
-    @property
+    @cached_property
     def _resolved(self) -> float:
         """The radius of a disc of as many pixels as a measured value averages."""
         return 0.0 if self.measurement is None else math.sqrt(self.measurement.operator.averaged / math.pi)

@@ -259,6 +259,7 @@ def test_how_many_pixels_a_measured_value_averages():
     assert MotionBlur(96, 96, 15, 0.0).averaged == pytest.approx(15, rel=1e-4)
     assert Colourisation(7, 10).averaged == Inpainting(hole(9, 12)).averaged == 1
     assert Inpainting(torch.ones(1, 1, 9, 12)).averaged == 1
+    assert Inpainting(torch.zeros(1, 1, 9, 12)).averaged == Inpainting(torch.zeros(3, 1, 9, 12)).averaged == 1
 
 
 @pytest.mark.parametrize("kernel_size, sigma", [(1, 1.0), (5, 0.8), (11, 2.5), (15, 30.0)])
