@@ -26,10 +26,11 @@ from random import Random
 from typing import Any
 
 import torch
+from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
+from dreamsampler.nodes import host
 from kornia.metrics import ssim
 from torch import Tensor
 
-from tools.pack import part
 from tools.reference import corrective, in_process, world
 from tools.reference.scorer import Agreement, attributes
 
@@ -70,26 +71,25 @@ class Bench:
         self.others = others
         self.reference, self.scorer, self.jobs, self.steps = in_process.load(), in_process.load_scorer(), jobs, steps
         self.nothing = self.reference.conditioning([""])
-        shelf = part("nodes.host").CORRECTIVES
         fitted, _ = corrective.trained(
             self.reference, 512, kind="spectral", steps=128, batch_size=BATCH, learning_rate=1e-3,
             patch_size=world.SIZE, seed=SEED, normalisation="none",
         )  # fmt: skip
         self.correctives = {
-            "lmc": shelf.read_file(corrective.CORRECTIVE),
-            "lmc, not normalised": self.not_normalised(shelf),
+            "lmc": host.CORRECTIVES.read_file(corrective.CORRECTIVE),
+            "lmc, not normalised": self.not_normalised(),
             "lmc, spectral": fitted,
         }
 
-    def not_normalised(self, shelf: Any) -> Any:
+    def not_normalised(self) -> ManifoldCorrective:
         """The corrective learned as the shipped one but without normalisation, from the work folder if it is there."""
         file = WORK / "corrective_not_normalised.safetensors"
         if not file.exists():
             recipe = corrective.RECIPE | {"normalisation": "none"}
             made, _ = corrective.trained(self.reference, corrective.PICTURES, **recipe)
             file.parent.mkdir(exist_ok=True)
-            shelf.write(file, made, torch.float16)
-        return shelf.read_file(file)
+            host.CORRECTIVES.write(file, made, torch.float16)
+        return host.CORRECTIVES.read_file(file)
 
     def distilled(
         self, method: str, target: Any, latent: dict, *, source: Any = None, seed: int, **inputs: Any

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.reference import host_access, in_process
+from tools.reference import in_process
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
@@ -53,7 +53,6 @@ def stable_diffusion(channels: int, dtype: torch.dtype) -> Any:
 
 def random_model() -> Any:
     """A MODEL of Stable Diffusion 1.5's kind with over 100 M random weights."""
-    host_access.import_comfy()
     import comfy.model_management
     import comfy.model_patcher
 

@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.networks.corrective.network import Architecture, initialised
+from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.runs.corrective_training import origin
 from torch import Tensor
 
-from tools.pack import node, part
 from tools.reference import in_process
 
 from .cost import RESULTS, paired, parameters, random_model
@@ -55,23 +58,16 @@ class Bench:
 
     def pds(self) -> None:
         """`STEPS` steps of the node, steered by Posterior Latent Match."""
-        match = node("posterior", "PosteriorLatentMatch")
         texts = self.source, self.positive, self.negative
-        objective = match.execute(self.latent, *texts, 7.5, "official", 1.0).result[0]
+        objective = PosteriorLatentMatch.execute(self.latent, *texts, 7.5, "official", 1.0).args[0]
         self.distil(method="sds", objective=objective)
 
-    def corrective(self) -> Any:
+    def corrective(self) -> ManifoldCorrective:
         """A corrective of the model with random weights."""
-        network, storage = (part(f"guidance.corrective.{name}") for name in ("network", "storage"))
-        training = {
-            "size": tuple(self.latent["samples"].shape[-2:]),
-            "statistics": "as printed",
-            "steps": 1,
-            "loss": 1.0,
-        }
-        about = part("nodes.corrective_training").origin(self.reference.model, **training)
-        made = network.initialised(network.Architecture(about.channels), torch.Generator().manual_seed(0))
-        return storage.ManifoldCorrective(made, about)
+        height, width = self.latent["samples"].shape[-2:]
+        about = origin(self.reference.model, size=(height, width), statistics="as printed", steps=1, loss=1.0)
+        made = initialised(Architecture(about.channels), torch.Generator().manual_seed(0))
+        return ManifoldCorrective(made, about)
 
     def bare(self, batch: int) -> None:
         """`STEPS` bare calls of the model."""

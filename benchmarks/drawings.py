@@ -29,16 +29,24 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
+from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.drawings.tracing import Tracer, Tracing
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.objectives.pds import PosteriorForm
+from dreamsampler.nodes import host
+from dreamsampler.nodes.measurement import MeasurementNode
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.sockets import ObjectiveSocket
 from kornia.metrics import ssim
 from PIL import Image
 from torch import Tensor
 
-from tools.pack import node, part
 from tools.reference import host_access, in_process, world
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from icon_sets import sample, squared  # noqa: E402
+from support.icon_sets import sample, squared  # noqa: E402
 
 from .editing import SEED, Edit, edits, measured
 from .text_to_image import sheet
@@ -48,23 +56,23 @@ RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "drawings"
 SIDE, PATHS, BATCH = 240, 64, 4
 Row = dict[str, Any]
-Ways = dict[str, dict[str, Any]]
+Variants = dict[str, dict[str, Any]]
 """Settings of SVG Optimizer by what they do."""
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
-RESTORED_FIRST: Ways = {
+RESTORED_FIRST: Variants = {
     "restored, then traced": {"steps": 0},
     "restored, traced, then by text and measurement": {},
     "restored, traced, then by text and measurement, fresh noise": {"noise_policy": "fresh"},
 }
-AT_ONCE: Ways = {
+AT_ONCE: Variants = {
     "by text and measurement": {},
     "by measurement alone": {"sds_weight": 0.0},
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
-OTHERWISE: Ways = {
+OTHERWISE: Variants = {
     "by text and measurement, fresh noise": {"noise_policy": "fresh"},
     "by text and measurement, fresh noise, 16 paths": {"noise_policy": "fresh", "paths": 16},
     "the same, s = 100": {"noise_policy": "fresh", "paths": 16, "guidance_scale": 100.0},
@@ -79,8 +87,8 @@ OTHERWISE: Ways = {
 }
 STUDIED = "blurred, sigma 5"
 """The damage that is also drawn otherwise."""
-OF_ICONS: Ways = {"restored, then traced": {"steps": 0}}
-OF_ICONS_AT_ONCE: Ways = {
+OF_ICONS: Variants = {"restored, then traced": {"steps": 0}}
+OF_ICONS_AT_ONCE: Variants = {
     "by model and measurement": {},
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
@@ -115,11 +123,10 @@ class Studio:
                     yield label, lambda p=picture, w=places, g=groups, s=steps: self.fit(p, w, g, s)
 
     def fit(self, picture: Tensor, places: str, groups: int, steps: int) -> Made:
-        tracing, style = part("svg.tracing"), part("svg.art_styles").ART_STYLES["iconography"]
-        generators = [torch.Generator().manual_seed(SEED)]
+        style, generators = ART_STYLES["iconography"], [torch.Generator().manual_seed(SEED)]
         scattered = places == "scattered"
         how = {} if scattered else {"groups": groups, "places": places}
-        tracer = tracing.Tracer(picture, tracing.Tracing(steps=groups * steps if scattered else steps, **how))
+        tracer = Tracer(picture, Tracing(steps=groups * steps if scattered else steps, **how))
         began = time.process_time()
         if scattered:
             canvas = picture.shape[-2], picture.shape[-1]
@@ -146,7 +153,7 @@ class Studio:
             yield from self.ways(damage, truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
 
     def ways(
-        self, damage: str, truth: Tensor, texts: list[str], first: Ways, at_once: Ways
+        self, damage: str, truth: Tensor, texts: list[str], first: Variants, at_once: Variants
     ) -> Iterator[tuple[str, Callable[[], Made]]]:
         """Damaged pictures as drawings, restored as pictures `first` or drawn `at_once`."""
         restored = partial(self.restored, MEASUREMENTS[damage], truth, texts)
@@ -161,9 +168,8 @@ class Studio:
         made = []
         for start in range(0, len(truth), BATCH):
             some = slice(start, start + BATCH)
-            measure = node("measurement", "MeasurementNode").execute
             settings = {**damage, "noise_std": 0.0, "simulate": True, "seed": SEED}
-            measurement, observed = measure(truth[some].movedim(1, -1), **settings).result
+            measurement, observed = MeasurementNode.execute(truth[some].movedim(1, -1), **settings).args
             made.append(restore(measurement, observed, texts[some]))
         pictures = torch.cat(made)
         row = {
@@ -186,11 +192,10 @@ class Studio:
 
     def restored_first(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
         """As a picture by Proximal DreamSampler's fastest way, which is then traced."""
-        sampler = node("proximal", "ProximalDreamSampler")
         positive = self.reference.conditioning(texts)
         latent = self.reference.latent(enlarged(observed))
         settings = (50, 1.0, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
-        *_, image = sampler.execute(
+        *_, image = ProximalDreamSampler.execute(
             self.reference.model,
             positive,
             self.nothing,
@@ -199,7 +204,7 @@ class Studio:
             vae=self.reference.vae,
             measurement=measurement,
             consistency="consistency only",
-        ).result
+        ).args
         return self.drawn(positive, image=image, measurement=measurement, **how)[1]
 
     # Edits
@@ -228,15 +233,12 @@ class Studio:
         return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, pictures
 
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
-        posteriors = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
+        posteriors: dict[str, tuple[PosteriorForm, float]] = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
         if method == "SDS":
-            objective = part("nodes.sockets").ObjectiveSocket(
-                "sds", part("guidance.methods").METHODS["sds"], {"positive": target, "negative": self.nothing}
-            )
+            objective = ObjectiveSocket(METHODS["sds"], {"positive": target, "negative": self.nothing})
         else:
-            match = node("posterior", "PosteriorLatentMatch").execute
-            latent = self.reference.latent(image)
-            objective = match(latent, source, target, self.nothing, guidance, *posteriors[method]).result[0]
+            asked = self.reference.latent(image), source, target, self.nothing, guidance, *posteriors[method]
+            objective = PosteriorLatentMatch.execute(*asked).args[0]
         return self.drawn(svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance)[1]
 
 
@@ -247,9 +249,8 @@ def scenes(count: int) -> list[world.Scene]:
 
 def icons(count: int) -> Tensor:
     """Emoji as pictures (count, 3, SIZE, SIZE), as many of each set."""
-    value = part("nodes.host").svg_value
     files = [squared(file) for name in ICON_SETS for file in sample(name, count // len(ICON_SETS)).values()]
-    return torch.cat([in_process.drawn(value([file.encode()]), world.SIZE) for file in files])
+    return torch.cat([in_process.drawn(host.svg_value([file.encode()]), world.SIZE) for file in files])
 
 
 def pictures() -> dict[str, Tensor]:

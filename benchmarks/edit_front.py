@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.editing.proximal import GammaSchedule
 
 from tools.reference import in_process
 
@@ -30,7 +31,8 @@ STEPS, CFG, BATCH = 50, 4.0, 32
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TEXTS = ("full", "object only")
-PROXIMAL, IMG2IMG = ("proximal, alpha_bar", "proximal, constant"), "img2img"
+PROXIMAL: dict[str, GammaSchedule] = {"proximal, alpha_bar": "alpha_bar", "proximal, constant": "constant"}
+IMG2IMG = "img2img"
 
 
 class Bench:
@@ -52,13 +54,14 @@ class Bench:
         log.info("%s %g, %s text: accuracy %.3f, %.2f dB", method, strength, text, point.accuracy, point.psnr)
         return point
 
-    def proximal(self, gamma: float, schedule: str, text: str) -> Point:
+    def proximal(self, method: str, gamma: float, text: str) -> Point:
         """Our node."""
+        schedule = PROXIMAL[method]
 
         def edit(positive: Any, negative: Any, latent: dict) -> dict:
             return self.reference.edited(positive, negative, latent, steps=STEPS, gamma=gamma, gamma_schedule=schedule)
 
-        return self.run(f"proximal, {schedule}", gamma, text, edit)
+        return self.run(method, gamma, text, edit)
 
     def img2img(self, denoise: float, text: str) -> Point:
         """The host's KSampler with as many model evaluations: 3 * STEPS, two a step."""
@@ -73,12 +76,12 @@ class Bench:
         """One setting."""
         if method == IMG2IMG:
             return self.img2img(strength, text)
-        return self.proximal(strength, method.removeprefix("proximal, "), text)
+        return self.proximal(method, strength, text)
 
 
 def settings() -> list[Setting]:
     """Every (method, strength, text) of the table, in its order."""
-    rows = [(PROXIMAL[0], 0.0, "full")]
+    rows = [("proximal, alpha_bar", 0.0, "full")]
     for text in TEXTS:
         rows += [(method, gamma, text) for method in PROXIMAL for gamma in GAMMAS]
         rows += [(IMG2IMG, denoise, text) for denoise in DENOISE]
@@ -95,8 +98,10 @@ def plot(points: list[Point], path: Path) -> None:
     figure, panels = plt.subplots(1, len(TEXTS), figsize=(11, 4.6), sharey=True)
     for panel, text in zip(panels, TEXTS):
         for method, colour, marker in (
-            (PROXIMAL[0], "tab:blue", "o"), (PROXIMAL[1], "tab:cyan", "s"), (IMG2IMG, "tab:orange", "^"),
-        ):  # fmt: skip
+            ("proximal, alpha_bar", "tab:blue", "o"),
+            ("proximal, constant", "tab:cyan", "s"),
+            (IMG2IMG, "tab:orange", "^"),
+        ):
             chosen = [p for p in points if p.method == method and p.text == text]
             panel.plot(
                 [p.accuracy for p in chosen], [p.psnr for p in chosen], marker=marker, color=colour, label=method

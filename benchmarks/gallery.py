@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.nodes import host
+from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tools.pack import node, part
 from tools.reference import corrective, host_access, in_process, translator, world
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -34,7 +35,7 @@ from comfy_client import ComfyClient, Prompt, find_node  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from devhost import locate  # noqa: E402
 
-PROMPTS = CHECKOUT / "tests" / "workflows"
+PROMPTS = CHECKOUT / "workflows" / "api"
 """The templates in API form, with the reference checkpoint."""
 WORK = Path(__file__).with_name("work") / "gallery"
 CELL, GAP, LINE = 192, 12, 44
@@ -88,7 +89,7 @@ def picture(content: bytes) -> Image.Image:
     """What a file shows; drawings at the size of a cell."""
     if not content.lstrip().startswith(b"<"):
         return Image.open(BytesIO(content))
-    return to_image(in_process.drawn(part("nodes.host").svg_value([content]), CELL)[0])
+    return to_image(in_process.drawn(host.svg_value([content]), CELL)[0])
 
 
 def to_image(values: Tensor) -> Image.Image:
@@ -187,9 +188,9 @@ def with_holes(scene: world.Scene, *holes: Box) -> Image.Image:
 
 def damaged(scene: world.Scene, operator: str, **settings: float) -> Image.Image:
     """A picture that was made smaller, or blurred, and is noisy, as Measurement simulates it."""
-    known = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **settings}
+    known: dict[str, Any] = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **settings}
     truth = in_process.pictures([scene]).movedim(1, -1)
-    measurement, _ = node("measurement", "MeasurementNode").execute(truth, operator, simulate=True, **known).result
+    measurement, _ = MeasurementNode.execute(truth, operator, simulate=True, **known).args
     return to_image(((measurement.y[0] + 1) / 2).clamp(0, 1))
 
 
@@ -270,7 +271,7 @@ BLURRED_AT = 0.7
 
 def trained_corrective() -> tuple[Image.Image, Image.Image]:
     """A picture, and what the reference model's corrective takes for the model's answer to it."""
-    reference, learned = in_process.load(), part("nodes.host").CORRECTIVES.read_file(corrective.CORRECTIVE)
+    reference, learned = in_process.load(), host.CORRECTIVES.read_file(corrective.CORRECTIVE)
     scaling = reference.model.get_model_object("latent_format")
     clean = scaling.process_in(reference.latent(in_process.pictures([HEART]))["samples"])
     b_hat = scaling.process_out(learned(clean, torch.tensor([BLURRED_AT])))
@@ -296,7 +297,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=[*SHEETS, NO_SHEET], help=f"some of {', '.join(SHEETS)}, others")
     names = parser.parse_args().names
-    host_access.import_comfy()
     host_access.import_svg()
     with torch.inference_mode(), ComfyServer(locate().comfyui, WORK) as server:
         for name in names:

@@ -23,13 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.distillation.objectives import METHODS
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from tools.pack import part
-from tools.reference import host_access
 
 from .cost import stable_diffusion
 
@@ -107,7 +105,8 @@ class Machine:
 
     def recomputed(self) -> None:
         """DPS's gradient where memory is short."""
-        checkpointed = part("nodes.host.checkpoints").checkpointed
+        from dreamsampler.nodes.host.checkpoints import checkpointed
+
         with checkpointed(self.model.diffusion_model), checkpointed(self.vae):
             self.kept()
 
@@ -121,8 +120,9 @@ class Machine:
 
     def vsd(self) -> None:
         """A step of the LoRA's training."""
-        lora = part("nodes.host.lora")
-        rank = part("guidance.methods").METHODS["vsd"].settings.lora_rank
+        from dreamsampler.nodes.host import lora
+
+        rank = METHODS["vsd"].settings.lora_rank
         layers = lora.attention_layers(self.model.diffusion_model)
         additions = [(layer, lora.LowRank(layer, rank, torch.Generator())) for layer in layers]
         for layer, addition in additions:
@@ -158,10 +158,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="width and height of the picture")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    host_access.import_comfy()
     from comfy.cli_args import args
 
-    args.use_pytorch_cross_attention = True  # what the host chooses on CUDA
+    args.use_pytorch_cross_attention = True  # what the host chooses on CUDA, when it is imported
     figures = {name: peak(arguments.side, step) for name, step in STEPS.items()}
     log.info("%s", json.dumps(figures, indent=1))
     (arguments.output / "gradient_memory.json").write_text(json.dumps(figures, indent=1) + "\n")

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.distillation.objectives.pds import POSTERIOR_FORMS, PosteriorForm
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
-from tools.pack import node
 from tools.reference import in_process
 
 from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, table
@@ -27,7 +29,6 @@ log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
 STEPS, GUIDANCE, BATCH, CFG = 200, 7.5, 32, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
-POSTERIORS = ("official", "as printed", "exact")
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
@@ -73,26 +74,29 @@ class Bench:
     def pds(self, work: Work, method: str, weight: float) -> dict:
         """Posterior distillation; `method` names the posterior and the guidance."""
         target, source, nothing, latent = work
-        posterior, guidance = method.removeprefix("PDS ").rsplit(", s = ", 1)
-        match = node("posterior", "PosteriorLatentMatch")
-        objective = match.execute(latent, source, target, nothing, float(guidance), posterior, weight).result[0]
+        name, guidance = method.removeprefix("PDS ").rsplit(", s = ", 1)
+        posterior: PosteriorForm = next(each for each in POSTERIOR_FORMS if each == name)
+        texts = source, target, nothing
+        objective = PosteriorLatentMatch.execute(latent, *texts, float(guidance), posterior, weight).args[0]
         return self.reference.distilled(target, nothing, latent, objective=objective, method="sds", seed=SEED, **ADAM)
 
     def inverted(self, work: Work, method: str, gamma: float) -> dict:
         """Editing by inversion: stochastic with the source described, or deterministic without."""
         target, source, nothing, latent = work
-        sampler = node("proximal", "ProximalDreamSampler")
+        execute, model = ProximalDreamSampler.execute, self.reference.model
         if method == "DDPM inversion":
             start = (STEPS, gamma, "constant", 0.0, "unconditional", "stochastic inversion", "normal", SEED)
-            return sampler.execute(self.reference.model, target, source, latent, *start, skip=0.36).result[0]
+            return execute(model, target, source, latent, *start, skip=0.36).args[0]
         start = (STEPS, gamma, "alpha_bar", 0.0, "unconditional", "inversion", "normal", SEED)
-        return sampler.execute(self.reference.model, target, nothing, latent, *start).result[0]
+        return execute(model, target, nothing, latent, *start).args[0]
 
 
 def settings() -> list[Setting]:
     """Every setting of the table, in its order."""
     rows: list[tuple[str, float]] = [("sds", GUIDANCE), ("dds", GUIDANCE), ("flowedit", 0.0), ("dvrf", 0.0)]
-    rows += [(f"PDS {p}, s = {GUIDANCE:g}", w) for p in POSTERIORS for w in IDENTITY_WEIGHTS if p != "exact" or not w]
+    rows += [
+        (f"PDS {p}, s = {GUIDANCE:g}", w) for p in POSTERIOR_FORMS for w in IDENTITY_WEIGHTS if p != "exact" or not w
+    ]
     rows += [("PDS official, s = 100", w) for w in IDENTITY_WEIGHTS]
     rows += [("DDPM inversion", gamma) for gamma in (3.0, 7.5, 15.0)]
     rows += [("Proximal DreamSampler", gamma) for gamma in (0.3, 0.5, 1.0)]

@@ -22,8 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from tools.pack import part
+from dreamsampler.drawings.initialization import random_closed, random_fills
+from dreamsampler.svg.document import Color, Contour, Document, Fill, Point, Shape, ViewBox
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.raster.rasterizer import Rasterizer, scene_edges
+from dreamsampler.svg.raster.rasterizers import rasterizer
+from dreamsampler.svg.raster.scene import Scene, scene
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
@@ -35,50 +39,44 @@ GROWTH = ((64, 5), (64, 10), (64, 20), (64, 40), (64, 80), (256, 20), (512, 20),
 RADIUS, SIDE = 20.0, 512
 
 
-def blobs(count: int, height: int, width: int, radius: float, device: str) -> Any:
+def blobs(count: int, height: int, width: int, radius: float, device: str) -> Scene:
     """A scene of jittered circles anywhere on the canvas, its points and colours to be optimised."""
-    document, initialization = part("svg.document"), part("svg.initialization")
     generator = torch.Generator().manual_seed(0)
-    points = initialization.random_closed(count, height, width, generator, radius=radius)
-    colors, opacities = initialization.random_fills(count, generator)
+    points = random_closed(count, height, width, generator, radius=radius)
+    colors, opacities = random_fills(count, generator)
     shapes = tuple(
-        document.Shape(
-            (document.Contour(tuple(document.Point(*p) for p in contour), True),),
-            document.Fill(document.Color(*color), opacity),
-        )
+        Shape((Contour(tuple(Point(*p) for p in contour), True),), Fill(Color(*color), opacity))
         for contour, color, opacity in zip(points.tolist(), colors.tolist(), opacities.tolist())
     )
-    drawing = document.Document(document.ViewBox(0, 0, width, height), shapes)
-    made = part("svg.raster.scene").scene(drawing, height, width, torch.empty(0, device=device))
-    return to_be_optimised(made)
+    drawing = Document(ViewBox(0, 0, width, height), shapes)
+    return to_be_optimised(scene(drawing, height, width, torch.empty(0, device=device)))
 
 
-def of_file(path: Path, device: str) -> Any:
+def of_file(path: Path, device: str) -> Scene:
     """The scene of a drawing, its longer side `SIDE`."""
-    document = part("svg.markup.parser").parse(path.read_bytes()).document
+    document = parse(path.read_bytes()).document
     factor = SIDE / max(document.view_box.width, document.view_box.height)
     height, width = (round(factor * side) for side in (document.view_box.height, document.view_box.width))
-    return to_be_optimised(part("svg.raster.scene").scene(document, height, width, torch.empty(0, device=device)))
+    return to_be_optimised(scene(document, height, width, torch.empty(0, device=device)))
 
 
-def to_be_optimised(scene: Any) -> Any:
-    leaves = {"points": scene.points.requires_grad_(), "colors": scene.colors.requires_grad_()}
-    return dataclasses.replace(scene, **leaves)
+def to_be_optimised(made: Scene) -> Scene:
+    return dataclasses.replace(made, points=made.points.requires_grad_(), colors=made.colors.requires_grad_())
 
 
-def measured(rasterize: Any, scene: Any, repeats: int) -> dict[str, float]:
+def measured(rasterize: Rasterizer, made: Scene, repeats: int) -> dict[str, float]:
     """Median milliseconds of drawing a scene, without and with the backward pass, and the pixels its edges cross."""
-    white = scene.colors.new_ones(1, 3)
-    target = torch.full((3, scene.height, scene.width), 0.5, device=white.device)
+    white = made.colors.new_ones(1, 3)
+    target = torch.full((3, made.height, made.width), 0.5, device=white.device)
 
     def forward() -> Any:
-        return rasterize([scene], white)[0, :3]
+        return rasterize([made], white)[0, :3]
 
     def both() -> None:
         (forward() - target).square().mean().backward()
 
     both()
-    edges = part("svg.raster.rasterizer").scene_edges(scene)[0][0].detach()
+    edges = scene_edges(made)[0][0].detach()
     return {
         "forward_ms": 1e3 * statistics.median(seconds(forward) for _ in range(repeats)),
         "both_ms": 1e3 * statistics.median(seconds(both) for _ in range(repeats)),
@@ -152,7 +150,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    rasterize = part("svg.raster.rasterizers").rasterizer(arguments.rasterizer)
+    rasterize = rasterizer(arguments.rasterizer)
     figures: dict[str, Any] = {
         "rasterizer": arguments.rasterizer,
         "threads": torch.get_num_threads(),
@@ -161,17 +159,17 @@ def main() -> None:
     figures["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     figures["drawings"], figures["growth"] = [], []
     for count, height, width in DRAWINGS:
-        scene = blobs(count, height, width, RADIUS, arguments.device)
-        row = {"shapes": count, "height": height, "width": width, **measured(rasterize, scene, arguments.repeats)}
+        made = blobs(count, height, width, RADIUS, arguments.device)
+        row = {"shapes": count, "height": height, "width": width, **measured(rasterize, made, arguments.repeats)}
         figures["drawings"].append(row)
         log.info("%d at %dx%d: %.1f ms, with backward %.1f ms", count, width, height, row["forward_ms"], row["both_ms"])
     for count, radius in GROWTH:
-        scene = blobs(count, 512, 512, radius, arguments.device)
-        figures["growth"].append({"shapes": count, "radius": radius, **measured(rasterize, scene, arguments.repeats)})
+        made = blobs(count, 512, 512, radius, arguments.device)
+        figures["growth"].append({"shapes": count, "radius": radius, **measured(rasterize, made, arguments.repeats)})
     for file in arguments.files:
-        scene = of_file(file, arguments.device)
-        row = {"file": file.stem, "shapes": len(scene.colors), "height": scene.height, "width": scene.width}
-        figures["drawings"].append({**row, **measured(rasterize, scene, arguments.repeats)})
+        made = of_file(file, arguments.device)
+        row = {"file": file.stem, "shapes": len(made.colors), "height": made.height, "width": made.width}
+        figures["drawings"].append({**row, **measured(rasterize, made, arguments.repeats)})
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "rasterizer.json"
     path.write_text(json.dumps(figures, indent=1) + "\n")

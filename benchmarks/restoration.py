@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -27,9 +27,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from dreamsampler.guidance.core.denoiser import Denoiser, guided
+from dreamsampler.guidance.editing.proximal import ProximalSettings
+from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.guidance.restoration.proximal import DataSteps
+from dreamsampler.nodes import host
+from dreamsampler.nodes.mask_localized_guidance import MaskLocalizedGuidance
+from dreamsampler.nodes.measurement import MeasurementNode
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.runs.proximal import Restoration
 from torch import Tensor
 
-from tools.pack import node, part
 from tools.reference import in_process, world
 from tools.reference.host_access import host_nodes
 
@@ -67,19 +75,18 @@ class Studio:
     ) -> tuple[Any, Tensor]:
         """A measurement of pictures (B, 3, H, W) in [0, 1] and what is observed of them."""
         given = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.0, "simulate": True, **inputs}
-        measure = node("measurement", "MeasurementNode").execute
-        measurement, observed = measure(pictures.movedim(1, -1), operator, seed=SEED, mask=mask, **given).result
+        images = pictures.movedim(1, -1)
+        measurement, observed = MeasurementNode.execute(images, operator, seed=SEED, mask=mask, **given).args
         return measurement, observed.movedim(-1, 1)
 
     def restored(
         self, measurement: Any, observed: Tensor, texts: Any, *, steps: int, gamma: float = 1.0, **how: Any
     ) -> tuple[Tensor, Tensor]:
         """Decoded pictures as they come, and in agreement with the measurement."""
-        sampler = node("proximal", "ProximalDreamSampler")
         model, latent = self.reference.model, self.reference.latent(observed)
         settings = (steps, gamma, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
         given = {"vae": self.reference.vae, "measurement": measurement, **how}
-        made, _, image = sampler.execute(model, texts, self.nothing, latent, *settings, **given).result
+        made, _, image = ProximalDreamSampler.execute(model, texts, self.nothing, latent, *settings, **given).args
         return self.reference.decoded(made), image.movedim(-1, 1)
 
 
@@ -136,39 +143,37 @@ def filled_by_host(studio: Studio, way: str, pictures: Tensor, masks: Tensor, te
 class Mixing:
     """A denoiser that gives the guided estimate for both texts: TReg's data-consistency starts from it."""
 
-    def __init__(self, denoise: Any):
+    def __init__(self, denoise: Denoiser):
         self.denoise = denoise
 
-    def __call__(self, x: Tensor, sigma: Tensor, names: Any) -> list[Tensor]:
+    def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
         if len(names) < 2:
             return self.denoise(x, sigma, names)
         null, target = self.denoise(x, sigma, names)
-        return [part("guidance.denoiser").guided(null, target, CFG)] * 2
+        return [guided(null, target, CFG)] * 2
 
 
-def filled_by_treg(studio: Studio, measurement: Any, observed: Tensor, texts: Any) -> Tensor:
+def filled_by_treg(studio: Studio, measurement: Measurement, observed: Tensor, texts: Any) -> Tensor:
     """Ours with text and data mixed before the fit."""
-    methods, host = part("nodes.proximal_methods"), part("nodes.host")
-    guidance = part("guidance.proximal")
     samples = studio.reference.latent(observed)["samples"]
 
-    class TReg(methods.Restoration):
-        def __call__(self, run: Any) -> tuple[Tensor, ...]:
+    class TReg(Restoration):
+        def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
             prior = replace(run.prior, denoise=Mixing(run.prior.denoise))
             return super().__call__(replace(run, prior=prior))
 
     method = TReg(
-        guidance.ProximalSettings(gamma=0.0, eta=1.0),
+        ProximalSettings(gamma=0.0, eta=1.0),
         "inversion",
         [SEED + i for i in range(len(samples))],
         studio.reference.model,
         studio.reference.vae,
         measurement,
         "both",
-        guidance.DataSteps(),
+        DataSteps(),
         1.0,
     )
-    made, _ = host.run_method(
+    made, _ = host.run_in_sampler(
         method,
         model=studio.reference.model,
         conditionings={"positive": texts, "negative": studio.nothing},
@@ -228,10 +233,9 @@ def two_texts(studio: Studio, name: str, batch: slice) -> dict[str, Figures]:
     if name != "real pictures":
         regions, encode = [_masks(scenes, side) for side in (0, 1)], studio.reference.conditioning
         told = [encode([world.describe(_decoy(scene, side)) for scene in wanted]) for side in (0, 1)]
-        localize = node("localized", "MaskLocalizedGuidance").execute
-        texts, union = localize(
+        texts, union = MaskLocalizedGuidance.execute(
             studio.nothing, regions[0], told[0], 0.0, mask_2=regions[1], conditioning_2=told[1]
-        ).result
+        ).args
         if name == "one text for both":
             texts = encode([world.describe(scene) for scene in wanted])
         measurement, observed = studio.measured(in_process.pictures(scenes), "inpaint", union, simulate=False)

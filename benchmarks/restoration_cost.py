@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.restoration.measurement import DataConsistency, Measurement
+from dreamsampler.nodes.measurement import MeasurementNode
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.runs.proximal import Consistency
 from torch import Tensor
-
-from tools.pack import node, part
 
 from .cost import RESULTS, paired, parameters, random_model, seconds
 from .gradient_memory import KL
@@ -62,18 +64,17 @@ class Bench:
         self.picture = torch.rand(1, 8 * side, 8 * side, 3, generator=generator)
         self.measurement = self.measured(BLUR)
 
-    def measured(self, settings: dict[str, Any]) -> Any:
+    def measured(self, settings: dict[str, Any]) -> Measurement:
         mask = torch.zeros(self.picture.shape[:3])
         mask[:, 40:90, 40:90] = 1
         given = {**settings, "mask": mask} if settings["operator"] == "inpaint" else settings
-        return node("measurement", "MeasurementNode").execute(self.picture, simulate=True, seed=0, **given).result[0]
+        return MeasurementNode.execute(self.picture, simulate=True, seed=0, **given).args[0]
 
-    def restored(self, consistency: str, data_until: float) -> None:
+    def restored(self, consistency: Consistency, data_until: float) -> None:
         """`STEPS` steps of the node, down from noise, and its decoded picture."""
-        sampler = node("proximal", "ProximalDreamSampler")
         settings = (STEPS, 1.0, "alpha_bar", 1.0, "unconditional", "noise", "normal", 0)
         measured = {"vae": self.vae, "measurement": self.measurement, "consistency": consistency, "projection": False}
-        sampler.execute(
+        ProximalDreamSampler.execute(
             self.model, self.positive, self.negative, {"samples": self.latent}, *settings,
             data_every=1, data_until=data_until, **measured,
         )  # fmt: skip
@@ -108,9 +109,10 @@ def conjugate_gradients(bench: Bench, settings: dict[str, Any]) -> Callable[[], 
         def encode(self, pictures: Tensor) -> Tensor:
             return pictures
 
-        decode = encode
+        def decode(self, latents: Tensor) -> Tensor:
+            return latents
 
-    consistency = part("guidance.measurement").DataConsistency(bench.measured(settings), Identity())
+    consistency = DataConsistency(bench.measured(settings), Identity())
     start = bench.picture.movedim(-1, 1).flip(-1).contiguous() * 2 - 1
     return lambda: consistency.explaining(start)
 

@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from tools.pack import part
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.writer import write
+from dreamsampler.svg.raster.rasterizer import rasterize
+from dreamsampler.svg.raster.scene import scene
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.append(str(CHECKOUT / "tests"))
 
-from icon_sets import SETS, drawings, sample, squared  # noqa: E402
-from svg_oracle import render  # noqa: E402
+from support.icon_sets import SETS, drawings, sample, squared  # noqa: E402
+from support.svg_oracle import render  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results")
 SIDE, NAMED = 128, 3
@@ -40,17 +42,16 @@ def kind(warning: str) -> str:
 
 def differences(source: str) -> tuple[float, float]:
     """Of what is written from what is drawn, and of the rasteriser from resvg, in 1/255."""
-    raster, scenes = part("svg.raster.rasterizer"), part("svg.raster.scene")
-    document = part("svg.markup.parser").parse(source).document
-    theirs, written = (render(text, SIDE) for text in (source, part("svg.markup.writer").write(document)))
-    ours = raster.rasterize([scenes.scene(document, *theirs.shape[:2])])[0].movedim(0, -1).numpy()
+    document = parse(source).document
+    theirs, written = (render(text, SIDE) for text in (source, write(document)))
+    ours = rasterize([scene(document, *theirs.shape[:2])])[0].movedim(0, -1).numpy()
     return 255 * float(np.abs(written - theirs).mean()), 255 * float(np.abs(ours - theirs).mean())
 
 
 def left_out(source: str) -> set[str]:
     """What kinds of things are left out of a drawing; all of one that is refused."""
     try:
-        return {kind(each) for each in part("svg.markup.parser").parse(source).warnings}
+        return {kind(each) for each in parse(source).warnings}
     except ValueError as error:
         return {f"refused: {kind(str(error))}"}
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from dreamsampler.guidance.prompts.descriptors import describe
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tools.pack import part
 from tools.reference import in_process, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
@@ -81,8 +81,6 @@ class Studio:
     @staticmethod
     def described(name: str, text: str) -> tuple[str, str]:
         """Target and source text: Bridge's published descriptors of SDS artifacts; for NFSD bad pictures as such."""
-        describe = part("guidance.descriptors").describe
-
         texts = describe(text, "sds artifacts")
         if name == "nfsd":
             return text, BAD

@@ -18,14 +18,15 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from dreamsampler.guidance.networks.translation.storage import Translator
+from dreamsampler.nodes import host
+from dreamsampler.nodes.runs.translator_training import trained
 from kornia.metrics import ssim
 from torch import Tensor
 
-from tools.pack import part
 from tools.reference import in_process, translator, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
@@ -49,9 +50,9 @@ PUBLISHED = {"lmc": (0.178, 0.592), "sds, 100": (0.201, 0.482), "dds": (0.143, 0
 Row = dict[str, float]
 
 
-def learned(name: str, reference: in_process.Reference, steps: int) -> Any:
+def learned(name: str, reference: in_process.Reference, steps: int) -> Translator:
     """The translator of a recipe, trained where it is neither the reference model's own nor in the work folder yet."""
-    shelf, file = part("nodes.host").TRANSLATORS, WORK / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
+    shelf, file = host.TRANSLATORS, WORK / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
     if replace(RECIPES[name], steps=steps) == translator.RECIPE:
         return shelf.read_file(translator.TRANSLATOR)
     before = shelf.read_file(file) if file.exists() else None
@@ -59,7 +60,6 @@ def learned(name: str, reference: in_process.Reference, steps: int) -> Any:
     if missing > 0:
         recipe = replace(RECIPES[name], steps=missing)
         job = translator.job(reference, translator.PICTURES)
-        trained = part("nodes.translator_training").trained
         shelf.write(file, trained(job, recipe, lambda made: shelf.write(file, made), before), torch.float16)
     return shelf.read_file(file)
 
@@ -73,7 +73,7 @@ def edits(count: int) -> list[Edit]:
     ]
 
 
-def translated(made: Any, reference: in_process.Reference, jobs: list[Edit]) -> tuple[Tensor, float]:
+def translated(made: Translator, reference: in_process.Reference, jobs: list[Edit]) -> tuple[Tensor, float]:
     """Pictures (B, 3, H, W) of all jobs, and the milliseconds that the network takes for each."""
     sources = reference.latent(in_process.pictures([job.source for job in jobs]))["samples"]
     began = time.perf_counter()

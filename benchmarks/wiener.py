@@ -20,12 +20,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import SCALED
+from dreamsampler.guidance.editing.proximal import ProximalSettings
+from dreamsampler.guidance.restoration.measurement import DataConsistency, Measurement
+from dreamsampler.guidance.restoration.operators import (
+    Colorization,
+    GaussianBlur,
+    Inpainting,
+    LinearOperator,
+    MotionBlur,
+    SuperResolution,
+)
+from dreamsampler.guidance.restoration.proximal import measured_edit
 from torch import Tensor
-
-from tools.pack import part
 
 log = logging.getLogger("dreamsampler.benchmarks")
 RESULTS = Path(__file__).with_name("results")
@@ -100,7 +110,7 @@ class Prior:
         return self.waves.T @ torch.einsum("cd,bdij->bcij", self.colours, waves) @ self.waves
 
     def draw(self, seed: int) -> Tensor:
-        noise = part("guidance.noise").SeededNoise([seed]).like(self.values[None])
+        noise = SeededNoise([seed]).like(self.values[None])
         return self.mean + self.to_pixels(self.values.sqrt() * noise)
 
     def posterior_mean(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -123,11 +133,11 @@ def pixels() -> Tensor:
 class Problem:
     """What one operator measured, and what is exactly known of the picture."""
 
-    def __init__(self, prior: Prior, operator: Any):
+    def __init__(self, prior: Prior, operator: LinearOperator):
         clean = operator.forward(prior.draw(5))
-        noise = part("guidance.noise").SeededNoise([77]).like(clean)
+        noise = SeededNoise([77]).like(clean)
         self.prior, self.operator = prior, operator
-        self.measurement = part("guidance.measurement").Measurement(operator, clean + NOISE_STD * noise, NOISE_STD)
+        self.measurement = Measurement(operator, clean + NOISE_STD * noise, NOISE_STD)
         self.a = operator.forward(pixels()).flatten(1).T
         self.values, self.vectors = torch.linalg.eigh(self.a @ self.a.T)
         self.wiener, self.noisier = (
@@ -199,15 +209,15 @@ class Point:
     spread: float
 
 
-def operators() -> dict[str, Any]:
-    module, hole = part("guidance.operators"), torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
+def operators() -> dict[str, LinearOperator]:
+    hole = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
     hole[..., SIDE // 4 : 3 * SIDE // 4, SIDE // 4 : 3 * SIDE // 4] = 1
     return {
-        "inpainting": module.Inpainting(hole),
-        "super-resolution": module.SuperResolution(SIDE, SIDE, 2),
-        "colourisation": module.Colourisation(SIDE, SIDE),
-        "Gaussian blur": module.GaussianBlur(SIDE, SIDE, 7, 1.5),
-        "motion blur": module.MotionBlur(SIDE, SIDE, 7, 30.0),
+        "inpainting": Inpainting(hole),
+        "super-resolution": SuperResolution(SIDE, SIDE, 2),
+        "colourisation": Colorization(SIDE, SIDE),
+        "Gaussian blur": GaussianBlur(SIDE, SIDE, 7, 1.5),
+        "motion blur": MotionBlur(SIDE, SIDE, 7, 30.0),
     }
 
 
@@ -219,21 +229,21 @@ def levels(steps: int, top: float = 14.6, bottom: float = 0.03) -> Tensor:
 
 def restored(problem: Problem, mode: str, steps: int, eta: float = 1.0, **settings: float) -> Tensor:
     """The restorations (SEEDS, *SHAPE) of one picture."""
-    path, prior, proximal = part("guidance.path").SCALED, problem.prior, part("guidance.proximal")
-    data = part("guidance.measurement").DataConsistency(problem.measurement, Plain(), **{"weight": LAMBDA, **settings})
+    path, prior = SCALED, problem.prior
+    data = dataclasses.replace(DataConsistency(problem.measurement, Plain(), weight=LAMBDA), **settings)
     following = Following(problem)
 
     def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return data.posterior_gradient(lambda state: prior.posterior_mean(state, sigma), path, x, sigma)
 
     explaining: dict[str, Callable | None] = {FOLLOWING: following.explaining, "dps only": None}
-    noise, sigmas = part("guidance.noise").SeededNoise(range(1000, 1000 + SEEDS)), levels(steps)
-    *_, last = proximal.measured_edit(
+    noise, sigmas = SeededNoise(range(1000, 1000 + SEEDS)), levels(steps)
+    *_, last = measured_edit(
         following.denoise,
         path,
         noise.like(prior.mean.expand(SEEDS, *SHAPE)) * path.scale(sigmas[0]),
         sigmas,
-        settings=proximal.ProximalSettings(gamma=0.0, eta=eta),
+        settings=ProximalSettings(gamma=0.0, eta=eta),
         noise=noise,
         explaining=explaining.get(mode, data.explaining),
         gradient=gradient if mode in ("both", "dps only") else None,

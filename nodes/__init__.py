@@ -3,19 +3,19 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import host
-from .corrective import ManifoldCorrectiveLoad, ManifoldCorrectiveSave, ManifoldCorrectiveTrain
-from .descriptor import TextSourceDescriptor
-from .distillation import DistillationSampler
+from .apply_translator import TranslatorApply
+from .distillation_sampler import DistillationSampler
 from .image_to_svg import ImageToSVG
 from .load_svg import LoadSVG
-from .localized import MaskLocalizedGuidance
+from .manifold_corrective import ManifoldCorrectiveLoad, ManifoldCorrectiveSave, ManifoldCorrectiveTrain
+from .mask_localized_guidance import MaskLocalizedGuidance
 from .measurement import MeasurementNode
-from .posterior import PosteriorLatentMatch
-from .proximal import ProximalDreamSampler
+from .posterior_latent_match import PosteriorLatentMatch
+from .proximal_dreamsampler import ProximalDreamSampler
 from .renamed import RENAMED
 from .svg_optimizer import SVGOptimizer
 from .svg_to_image import SVGToImage
-from .translator import TranslatorApply
+from .text_source_descriptor import TextSourceDescriptor
 
 
 class DreamSamplerExtension(ComfyExtension):

@@ -144,9 +144,9 @@ def _tracer() -> Callable[..., str]:
 
 def _pictures(image: Tensor) -> list[Tensor]:
     """An IMAGE's pictures (H, W, 3 or 4) in [0, 1], with something in them."""
-    checks.some_pixels(image)
-    whole = image if image.shape[-1] == 4 else checks.picture(image)
-    checks.finite("The image", whole)
+    checks.check_not_empty(image)
+    whole = image if image.shape[-1] == 4 else checks.checked_image(image)
+    checks.check_finite("The image", whole)
     return [*whole.float().cpu().clamp(0, 1)]
 
 

@@ -1,30 +1,22 @@
-"""Measurement: what is known of a picture, for restoring the rest."""
+"""Measurement: how an image was degraded, for restoring it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..guidance.measurement import Measurement
-from ..guidance.noise import SeededNoise
-from ..guidance.operators import (
-    Colourisation,
-    GaussianBlur,
-    Inpainting,
-    LinearOperator,
-    MotionBlur,
-    SuperResolution,
-)
+from ..guidance.core.noise import SeededNoise
+from ..guidance.restoration.measurement import Measurement
+from ..guidance.restoration.operators import OPERATORS, LinearOperator, OperatorSettings, Widget
 from . import checks, widgets
 from .sockets import MEASUREMENT
 
-OPERATORS = ("inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation")
-ALWAYS_MEASURED = ("inpaint", "colourisation")
-"""Operators whose damaged pictures look like whole ones: what they measure is the same before and after."""
-
 
 class MeasurementNode(io.ComfyNode):
-    """y = A x + n as a node."""
+    """y = A x + n as a node. `guidance/restoration/operators` declares the operators A that it offers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -33,44 +25,48 @@ class MeasurementNode(io.ComfyNode):
             display_name="Measurement",
             category="DreamSampler",
             description=(
-                "Says what is known of a picture: all but a hole, or a smaller, blurred or grey version of it. Connect "
-                "it to Proximal DreamSampler or SVG Optimizer, which make a picture that agrees with it."
+                "Describes a degraded image as a linear measurement: an image with a hole, or a downscaled, blurred or "
+                "gray version of it. Connect it to Proximal DreamSampler or SVG Optimizer, which restore the image."
             ),
             inputs=[
                 io.Image.Input(
                     "image",
-                    tooltip="The damaged picture as you have it, or with simulate a good one to damage for a trial.",
+                    tooltip="The degraded image. With simulate on, a clean image to degrade for testing.",
                 ),
                 io.Combo.Input(
                     "operator",
                     options=list(OPERATORS),
                     default="inpaint",
-                    tooltip="What happened to the picture: a hole (inpaint), bicubic downsampling (super-resolution), "
-                    "an unsharp lens (gaussian blur), a shaken camera (motion blur), lost colours (colourisation).",
+                    tooltip="The degradation. "
+                    + "; ".join(f"{name}: {kind.tooltip}" for name, kind in OPERATORS.items())
+                    + ".",
                 ),
-                io.Int.Input(
+                _setting(
+                    io.Int.Input,
                     "scale",
+                    "how many times larger the restored image is, per side.",
                     default=4,
                     min=2,
                     max=16,
-                    tooltip="super-resolution: how many times larger the wanted picture is, per side.",
                 ),
-                io.Int.Input(
+                _setting(
+                    io.Int.Input,
                     "kernel_size",
+                    "side of the kernel in pixels, odd, no larger than the image. For motion blur the length of the "
+                    "streak; for gaussian blur at least six times sigma.",
                     default=61,
                     min=1,
                     max=511,
                     step=2,
-                    tooltip="Blurs: side of the kernel in pixels, odd. For motion blur the length of the streak; for "
-                    "gaussian blur six sigma or more.",
                 ),
-                io.Float.Input(
+                _setting(
+                    io.Float.Input,
                     "sigma",
+                    "standard deviation in pixels. Start with 5; 0.5 to 20.",
                     default=5.0,
                     min=0.01,
                     max=256.0,
                     step=0.1,
-                    tooltip="gaussian blur: standard deviation in pixels.",
                 ),
                 io.Float.Input(
                     "noise_std",
@@ -79,29 +75,30 @@ class MeasurementNode(io.ComfyNode):
                     max=1.0,
                     step=0.001,
                     round=False,
-                    tooltip="Noise of the measurement on a scale from -1 (black) to 1 (white), as papers count; 0.01 "
-                    "is published. With simulate it is added. The noisier, the less closely the result follows.",
+                    tooltip="Noise of the degraded image, on the scale from -1 (black) to 1 (white); the paper uses "
+                    "0.01. Higher lets the result deviate more from the image. simulate adds this noise.",
                 ),
                 io.Boolean.Input(
                     "simulate",
                     default=False,
-                    tooltip="Damage the picture first: for trials on a good picture.",
+                    tooltip="Degrades a clean image first, for testing. Off for real degraded images.",
                 ),
                 widgets.seed("Seed of the simulated noise. Item i of a batch uses seed + i."),
-                io.Mask.Input(
+                _setting(
+                    io.Mask.Input,
                     "mask",
+                    "the hole. 1 is filled, 0 is known, in between is partly known.",
                     optional=True,
-                    tooltip="inpaint: the hole, 1 where the picture is to be made anew. Values between are known in "
-                    "part.",
                 ),
-                io.Float.Input(
+                _setting(
+                    io.Float.Input,
                     "angle",
+                    "direction of the streak in degrees, 0 horizontal, 90 vertical.",
                     default=0.0,
                     min=-180.0,
                     max=180.0,
                     step=1.0,
                     optional=True,
-                    tooltip="motion blur: direction of the streak in degrees, 0 horizontal, 90 vertical.",
                 ),
             ],
             outputs=[
@@ -111,8 +108,8 @@ class MeasurementNode(io.ComfyNode):
                 ),
                 io.Image.Output(
                     display_name="observed",
-                    tooltip="What the measurement shows of the picture, in the wanted size. Encode it and connect it "
-                    "to latent_image of Proximal DreamSampler.",
+                    tooltip="The degraded image at the size of the result. Encode it and connect it to latent_image of "
+                    "Proximal DreamSampler.",
                 ),
             ],
         )
@@ -131,33 +128,29 @@ class MeasurementNode(io.ComfyNode):
         mask: Tensor | None = None,
         angle: float = 0.0,
     ) -> io.NodeOutput:
-        pictures = 2 * checks.picture(image).movedim(-1, 1) - 1
-        height, width = pictures.shape[-2:]
-        if operator == "super-resolution" and not simulate:
-            height, width = height * scale, width * scale
-        hole = checks.hole(mask, pictures) if operator == "inpaint" else None
-        a = _operator(operator, height, width, scale, kernel_size, sigma, angle, hole)
-        y = a.forward(pictures) if simulate or operator in ALWAYS_MEASURED else pictures
+        images = 2 * checks.checked_image(image).movedim(-1, 1) - 1
+        kind = OPERATORS[operator]
+        settings = OperatorSettings(
+            scale=scale,
+            kernel_size=kernel_size,
+            sigma=sigma,
+            angle=angle,
+            mask=checks.checked_hole(mask, images) if "mask" in kind.reads else None,
+        )
+        a, y = kind.measured(images, settings, simulate=simulate)
         if simulate and noise_std > 0:
-            noise = SeededNoise([seed + i for i in range(len(y))]).like(y)
-            y = y + noise_std * (noise if hole is None else (hole < 1) * noise)
+            y = y + noise_std * _noise(a, y, seed)
         observed = a.back_projected(y).clamp(-1, 1)
         return io.NodeOutput(Measurement(a, y, noise_std), (observed.movedim(1, -1) + 1) / 2)
 
 
-def _operator(
-    name: str, height: int, width: int, scale: int, kernel_size: int, sigma: float, angle: float, hole: Tensor | None
-) -> LinearOperator:
-    """The operator of a name on pictures of a size."""
-    match name:
-        case "super-resolution":
-            return SuperResolution(height, width, scale)
-        case "gaussian blur":
-            return GaussianBlur(height, width, kernel_size, sigma)
-        case "motion blur":
-            return MotionBlur(height, width, kernel_size, angle)
-        case "colourisation":
-            return Colourisation(height, width)
-    if hole is None:
-        raise ValueError("The operator 'inpaint' needs to know where the hole is: connect a mask to input 'mask'.")
-    return Inpainting(hole)
+def _setting(kind: Callable[..., io.Input], name: Widget, tooltip: str, **limits: Any) -> io.Input:
+    """An input that some operators read. Its tooltip begins with their names."""
+    readers = ", ".join(each.name for each in OPERATORS.values() if name in each.reads)
+    return kind(name, tooltip=f"{readers}: {tooltip}", **limits)
+
+
+def _noise(a: LinearOperator, y: Tensor, seed: int) -> Tensor:
+    """Standard normal noise like `y` (B, ...), 0 inside a hole; item i has seed + i."""
+    noise = SeededNoise([seed + i for i in range(len(y))]).like(y)
+    return noise if a.hole is None else (a.hole < 1).to(noise) * noise

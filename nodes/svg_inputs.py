@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..guidance.measurement import Measurement
-from ..svg.art_styles import Canvas
+from ..drawings.styles import Canvas
+from ..drawings.tasks import SHOWN
+from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
-from ..svg.jobs import SHOWN
 from ..svg.markup.parser import SVGError, parse
 from . import checks
 from .sockets import ObjectiveSocket
@@ -41,8 +41,8 @@ def _document(number: int, file: bytes) -> Document:
 
 def pictures(image: Tensor) -> Tensor:
     """An IMAGE as (B, 3, H, W) in [0, 1], with something in it."""
-    checks.some_pixels(image)
-    return checks.picture(image).movedim(-1, 1).clamp(0, 1)
+    checks.check_not_empty(image)
+    return checks.checked_image(image).movedim(-1, 1).clamp(0, 1)
 
 
 def count(documents: Sequence[Any] | None, pictures: Tensor | None, measurement: Measurement | None) -> int:
@@ -110,7 +110,7 @@ def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, shown: Canva
     if chosen.reference is None or "reference" not in chosen.method.needs:
         return None
     name = chosen.reference_input
-    found = checks.latent(model, chosen.reference, needs_content=False, name=name)
+    found = checks.checked_latent(model, chosen.reference, needs_content=False, name=name)
     if not found.any():
         return None
     if found.shape[-2:] != samples.shape[-2:]:

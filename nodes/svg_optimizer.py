@@ -10,14 +10,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..guidance.methods import NOISE_POLICIES
-from ..guidance.schedules import TIME_SCHEDULES
-from ..svg.art_styles import ART_STYLES
+from ..drawings.drawing import Drawing
+from ..drawings.styles import ART_STYLES
+from ..drawings.tasks import DEFAULTS
+from ..drawings.tracing import ANYWHERE, PLACES, Tracing
+from ..guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from ..svg.document import Document
-from ..svg.drawing import Drawing
-from ..svg.jobs import SETTINGS
 from ..svg.markup.writer import write
-from ..svg.tracing import ANYWHERE, PLACES, Tracing
 from . import host, widgets
 from .sockets import MEASUREMENT, OBJECTIVE
 from .svg_request import FIT_STEPS, Request
@@ -64,7 +63,7 @@ class SVGOptimizer(io.ComfyNode):
         with _kept_when_cancelled(show) as hold:
             drawings = ask.beginning.drawings(ask.generators, show, hold)
             if distillation is not None:
-                host.run_method(
+                host.run_in_sampler(
                     dataclasses.replace(distillation, drawings=drawings),
                     model=ask.model,
                     conditionings=distillation.chosen.conditionings,
@@ -75,7 +74,7 @@ class SVGOptimizer(io.ComfyNode):
                 )
         documents = [drawing.document() for drawing in drawings]
         files = _written(documents)
-        curve = {} if distillation is None else {"distillation": [distillation.curve.whole]}
+        curve = {"distillation": [distillation.curve.whole]} if distillation and distillation.curve else {}
         return io.NodeOutput(
             host.svg_value(files), ask.images(documents), ui={"images": host.svg_previews(files), **curve}
         )
@@ -133,7 +132,7 @@ def _main_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "steps",
-            default=SETTINGS["draw"].steps,
+            default=DEFAULTS["draw"].loop.steps,
             min=0,
             max=100_000,
             tooltip="Steps of distillation, each one call of the model. 1000 is published. 0 only traces image, or "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,20 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..guidance.measurement import Measurement
-from ..guidance.methods import METHODS, Settings
-from ..guidance.objectives.base import NULL, SOURCE, TARGET
-from ..svg.art_styles import ART_STYLES, ArtStyle, Canvas
-from ..svg.augmentation import Views
+from ..drawings.augmentation import Views
+from ..drawings.styles import ART_STYLES, ArtStyle, Canvas
+from ..drawings.tasks import DEFAULTS, Task, Terms, restoration_terms
+from ..drawings.tracing import ANYWHERE, Tracing
+from ..guidance.core.denoiser import NULL, SOURCE, TARGET
+from ..guidance.distillation.method import Config
+from ..guidance.distillation.objectives import METHODS
+from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
-from ..svg.jobs import SETTINGS, Job, Terms, restoration_terms
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
-from ..svg.tracing import ANYWHERE, Tracing
-from . import checks, host, reports, svg_inputs, widgets
-from .posterior import pds_method
+from . import checks, host, svg_inputs
+from .runs.distillation import Curve
+from .runs.drawing import Beginning, DrawingDistillation, generators_of
 from .sockets import ObjectiveSocket
-from .svg_methods import Beginning, DrawingDistillation, generators_of
 from .widgets import OWN, UNSET
 
 FIT_STEPS = 50
@@ -65,16 +65,16 @@ class Request:
 
     def __post_init__(self) -> None:
         if not self.steps:
-            checks.something_to_trace(self.image, self.measurement)
+            _check_something_to_trace(self.image, self.measurement)
             return
         texts = {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **({} if self.objective else texts)}.items():
-            checks.needed_for_steps(name, value)
+            _check_connected(name, value)
         if self.views == "on":
             svg_inputs.views(self.chosen, self.measured)
 
     @property
-    def job(self) -> Job:
+    def task(self) -> Task:
         """What is connected says what is to be done."""
         if self.measured is not None:
             return "restore"
@@ -89,7 +89,7 @@ class Request:
 
     @cached_property
     def chosen(self) -> ObjectiveSocket:
-        return self.objective or _published(self.job, self.positive, self.negative, self.source)
+        return self.objective or _own_objective(self.task, self.positive, self.negative, self.source)
 
     @cached_property
     def documents(self) -> list[Document] | None:
@@ -123,7 +123,7 @@ class Request:
         """Whether the model sees random views of the drawings."""
         if not self.steps or self.views != OWN:
             return bool(self.steps) and self.views == "on"
-        return self.job in ("draw", "refine") and "reference" not in self.chosen.method.needs
+        return self.task in ("draw", "refine") and "reference" not in self.chosen.method.needs
 
     @property
     def cell(self) -> int:
@@ -170,15 +170,21 @@ class Request:
         return not self.steps or (self.documents is None and self.fit_places != ANYWHERE)
 
     def distillation(self, show: host.Previews) -> DrawingDistillation:
-        """What is to be run once there are drawings."""
-        settings = self._settings()
-        checks.distillation(self.model, self.chosen, settings, self.vae)
+        """What runs once there are drawings."""
+        config = self._config()
+        host.model_path(self.model)
+        checks.check_objective(self.model, self.chosen)
+        checks.check_autoencoder(self.model, self.vae)
+        self.chosen.method.check(config.loop)
+        if "corrective" in self.chosen.method.needs:
+            checks.check_objective_corrective(self.model, self.chosen, config.own.guidance_scale)
         return DrawingDistillation(
-            drawings=(),
-            job=self.job,
-            style=self.art,
             chosen=self.chosen,
-            settings=settings,
+            config=config,
+            seeds=self.seeds,
+            curve=Curve(self.chosen.method.name, self.steps),
+            task=self.task,
+            style=self.art,
             reference=svg_inputs.reference(self.model, self.chosen, self.samples, self.shown),
             measurement=self.measured,
             terms=self._terms(),
@@ -186,26 +192,26 @@ class Request:
             pace=self.learning_rate,
             views=Views(self.canvas, self.shown, self.generators) if self.viewed else None,
             canvas=self.canvas,
-            seeds=self.seeds,
             generators=self.generators,
             model=self.model,
             vae=self.vae,
-            show=lambda done, picture: show(self.beginning.steps + done, picture),
-            curve=reports.Curve(self.chosen.name, self.steps),
+            show=lambda done, image: show(self.beginning.steps + done, image),
         )
 
-    def _settings(self) -> Settings:
-        """The job's; of an objective from another node its weights, over the job's times.
+    def _config(self) -> Config:
+        """The task's defaults; for an objective from another node its own weights, over the task's times.
 
-        Its learning rate goes as the job's, whose is not of a schedule that asks for certain times.
+        Its learning rate follows the task's schedule, because an objective's own may require specific times.
         """
-        own = SETTINGS[self.job]
-        if self.objective is not None:
-            times = {"t_min": own.t_min, "t_max": own.t_max, "learning_rate_schedule": own.learning_rate_schedule}
-            own = dataclasses.replace(self.objective.method.settings, **{**times, **self.objective.settings})
-        names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
-        given = widgets.given({name: getattr(self, name) for name in names})
-        return dataclasses.replace(own, steps=self.steps, **given)
+        task = DEFAULTS[self.task]
+        if self.objective is None:
+            own = Config(self.chosen.method.settings, task.loop).updated({"guidance_scale": task.guidance_scale})
+        else:
+            names = ("t_min", "t_max", "learning_rate_schedule")
+            times = {name: getattr(task.loop, name) for name in names}
+            own = self.objective.method.config().updated({**times, **self.objective.settings})
+        names = ("steps", "guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
+        return own.updated(checks.checked_settings({name: getattr(self, name) for name in names}))
 
     def _terms(self) -> Terms:
         own = Terms(1.0, 0.0) if self.measured is None else restoration_terms(self.measured.operator)
@@ -221,9 +227,26 @@ class Request:
         return torch.cat(drawn).movedim(1, -1).clamp(0, 1)
 
 
-def _published(job: Job, positive: Any, negative: Any, source: Any) -> ObjectiveSocket:
-    """SDS for what is made; PDS for what is edited, from what `source` says, or from nothing in particular."""
-    texts = {TARGET: positive, NULL: negative}
-    if job == "edit":
-        return ObjectiveSocket("pds", pds_method(), {**texts, SOURCE: negative if source is None else source})
-    return ObjectiveSocket("sds", METHODS["sds"], texts)
+def _own_objective(task: Task, positive: Any, negative: Any, source: Any) -> ObjectiveSocket:
+    """The task's objective; an edit starts from the source prompt, or from the unconditional one if there is none."""
+    prompts = {TARGET: positive, NULL: negative}
+    if task == "edit":
+        prompts[SOURCE] = negative if source is None else source
+    return ObjectiveSocket(METHODS[DEFAULTS[task].method], prompts)
+
+
+def _check_something_to_trace(image: Tensor | None, measurement: Measurement | None) -> None:
+    if image is None and measurement is None:
+        raise ValueError(
+            "steps is 0, which only traces an image, and no image is connected: connect one to input 'image', or a "
+            "measurement, or set steps to 1 or more (the paper uses 1000)."
+        )
+
+
+def _check_connected(name: str, value: Any) -> None:
+    """An input that only tracing can do without."""
+    if value is None:
+        raise ValueError(
+            f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to trace an "
+            "image without a model."
+        )

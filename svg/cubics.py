@@ -1,4 +1,4 @@
-"""Measures of cubic Bézier curves: bounds, length, parts."""
+"""Geometry of cubic Bézier curves: bounding box, arc length, subdivision."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NODES = (
     (0.5384693101056831, 0.4786286704993665),
     (0.9061798459386640, 0.2369268850561891),
 )
-"""Places and weights of Gauss's quadrature on [-1, 1]."""
+"""Nodes and weights of five-point Gauss-Legendre quadrature on [-1, 1]."""
 
 
 class Box(NamedTuple):
-    """The smallest upright rectangle around something."""
+    """An axis-aligned bounding box."""
 
     x: float
     y: float
@@ -30,27 +30,27 @@ class Box(NamedTuple):
 
 
 def cubics(contour: Contour) -> Iterator[Cubic]:
-    """The curves of a contour, each with both its ends."""
+    """The curves of a contour, each with both end points."""
     points = (*contour.points, contour.points[0]) if contour.closed else contour.points
     for i in range(0, len(points) - 1, 3):
         yield points[i], points[i + 1], points[i + 2], points[i + 3]
 
 
 def bounds(contours: Iterable[Contour]) -> Box | None:
-    """The exact box of contours without their strokes; None if there are none."""
+    """The tight bounding box of contours, ignoring strokes; None if there are no curves."""
     xs: list[float] = []
     ys: list[float] = []
     for contour in contours:
         for cubic in cubics(contour):
-            xs += _extremes(*(p.x for p in cubic))
-            ys += _extremes(*(p.y for p in cubic))
+            xs += _extrema(*(p.x for p in cubic))
+            ys += _extrema(*(p.y for p in cubic))
     if not xs:
         return None
     return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
 
-def _extremes(p0: float, p1: float, p2: float, p3: float) -> list[float]:
-    """Both ends, and the values at which the curve turns back."""
+def _extrema(p0: float, p1: float, p2: float, p3: float) -> list[float]:
+    """End values and local extrema of one coordinate of a cubic."""
     low, high = min(p0, p3), max(p0, p3)
     if low <= min(p1, p2) and max(p1, p2) <= high:
         return [p0, p3]
@@ -59,7 +59,7 @@ def _extremes(p0: float, p1: float, p2: float, p3: float) -> list[float]:
 
 
 def _roots(a: float, b: float, c: float) -> list[float]:
-    """Real solutions of a t^2 + b t + c = 0, in the form that does not cancel."""
+    """Real roots of a t^2 + b t + c = 0, computed without cancellation."""
     discriminant = b * b - 4 * a * c
     if discriminant < 0:
         return []
@@ -73,7 +73,7 @@ def _value(p0: float, p1: float, p2: float, p3: float, t: float) -> float:
 
 
 def length(cubic: Cubic) -> float:
-    """Arc length, to about 1e-6 of it."""
+    """Arc length, to a relative error of about 1e-6."""
     return _length(cubic, 0)
 
 
@@ -101,7 +101,7 @@ def _velocity(cubic: Cubic, t: float) -> tuple[float, float]:
 
 
 def split(cubic: Cubic, t: float) -> tuple[Cubic, Cubic]:
-    """The parts before and after the parameter `t` in [0, 1] (de Casteljau)."""
+    """The two halves of a curve cut at parameter `t` in [0, 1] (de Casteljau)."""
     p0, p1, p2, p3 = cubic
     p01, p12, p23 = _between(p0, p1, t), _between(p1, p2, t), _between(p2, p3, t)
     p012, p123 = _between(p01, p12, t), _between(p12, p23, t)
@@ -114,14 +114,17 @@ def _between(p: Point, q: Point, t: float) -> Point:
 
 
 def parameter_at(cubic: Cubic, distance: float, total: float) -> float:
-    """The parameter at which `distance` of the curve's length `total` has been gone."""
+    """The parameter at arc length `distance` from the start of a curve of length `total` (> 0).
+
+    Newton's method on the arc length, with bisection where a step leaves the bracket.
+    """
     low, high, t = 0.0, 1.0, min(max(distance / total, 0.0), 1.0)
     for _ in range(30):
-        gone = length(split(cubic, t)[0]) - distance
-        if abs(gone) <= 1e-6 * total:
+        excess = length(split(cubic, t)[0]) - distance
+        if abs(excess) <= 1e-6 * total:
             break
-        low, high = (t, high) if gone < 0 else (low, t)
+        low, high = (t, high) if excess < 0 else (low, t)
         speed = math.hypot(*_velocity(cubic, t))
-        newton = t - gone / speed if speed else low
+        newton = t - excess / speed if speed else low
         t = newton if low < newton < high else (low + high) / 2
     return t

@@ -1,8 +1,8 @@
-"""A vector drawing as plain values: what the parser reads, the writer writes and the rasteriser draws.
+"""Document model of a vector drawing: what the parser returns, the writer saves and the rasterizer draws.
 
-Every outline is a chain of cubic Bézier curves in user units (the units of the view box); lines, arcs and basic shapes
-become cubics when they are read. All transforms are carried out on the points, save where a stroke is not scaled alike
-in all directions (`Stroke.pen`).
+All outlines are chains of cubic Bézier curves in user units (the units of the view box); the parser converts lines,
+arcs and basic shapes to cubics. Transforms are already applied to the points, except where a stroke is scaled
+differently along different axes (`Stroke.pen`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Spread = Literal["pad", "reflect", "repeat"]
 
 
 class Point(NamedTuple):
-    """A place in user units; y grows downwards."""
+    """A point in user units; y points down."""
 
     x: float
     y: float
 
 
 class Matrix(NamedTuple):
-    """The affine map (x, y) -> (a x + c y + e, b x + d y + f), in the order in which SVG writes it."""
+    """The affine map (x, y) -> (a x + c y + e, b x + d y + f), in SVG's order of coefficients."""
 
     a: float = 1.0
     b: float = 0.0
@@ -39,7 +39,7 @@ IDENTITY = Matrix()
 
 
 class ViewBox(NamedTuple):
-    """The part of the plane that is drawn."""
+    """The visible rectangle, in user units."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class ViewBox(NamedTuple):
 
 
 class Color(NamedTuple):
-    """sRGB in [0, 1]."""
+    """An sRGB color, each channel in [0, 1]."""
 
     red: float
     green: float
@@ -60,7 +60,7 @@ BLACK, WHITE = Color(0.0, 0.0, 0.0), Color(1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Stop:
-    """A colour of a gradient at `offset` in [0, 1], with an opacity in [0, 1]."""
+    """A gradient stop: `offset` and `opacity` in [0, 1]."""
 
     offset: float
     color: Color
@@ -69,7 +69,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class LinearGradient:
-    """Colours along the line from `start` to `end`; `transform` takes both to user units."""
+    """Color varies along the line from `start` to `end`; `transform` maps both to user units."""
 
     start: Point
     end: Point
@@ -80,9 +80,9 @@ class LinearGradient:
 
 @dataclass(frozen=True)
 class RadialGradient:
-    """Colours from `focus` outwards to the circle of `radius` around `centre`; `transform` takes them to user units."""
+    """Color varies from `focus` to the circle of `radius` around `center`; `transform` maps them to user units."""
 
-    centre: Point
+    center: Point
     radius: float
     focus: Point
     stops: tuple[Stop, ...]
@@ -95,7 +95,7 @@ Paint = Color | LinearGradient | RadialGradient
 
 @dataclass(frozen=True)
 class Fill:
-    """How the inside of a shape is painted; opacity in [0, 1] includes that of the element."""
+    """How the interior of a shape is painted. `opacity` in [0, 1] already includes the element's own opacity."""
 
     paint: Paint
     opacity: float = 1.0
@@ -104,10 +104,11 @@ class Fill:
 
 @dataclass(frozen=True)
 class Stroke:
-    """How the outlines of a shape are painted.
+    """How the outline of a shape is painted.
 
-    `width` is in user units. `pen`, if it is not the identity, is a linear map (e = f = 0) that the round pen
-    undergoes: the stroke is the one of the outlines before `pen`, mapped by it.
+    `width` is in user units. `pen` is a linear map (e = f = 0) applied to the stroke as a whole: the outline is mapped
+    back by the inverse of `pen`, stroked with a round pen, and the result mapped by `pen`. It is the identity unless
+    the stroke is wider in one direction than in another.
     """
 
     paint: Paint
@@ -121,8 +122,10 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Contour:
-    """A chain of n cubics that share their end points: 3n + 1 control points if open, 3n if closed (the last cubic
-    ends at the first point)."""
+    """A chain of n cubics with shared end points.
+
+    Holds 3n + 1 control points if open and 3n if closed, where the last cubic ends at the first point.
+    """
 
     points: tuple[Point, ...]
     closed: bool
@@ -130,7 +133,7 @@ class Contour:
 
 @dataclass(frozen=True)
 class Shape:
-    """Contours painted together: first filled, then stroked. Open contours are filled as if closed by a line."""
+    """Contours painted together, the fill below the stroke. Open contours are closed by a straight line for filling."""
 
     contours: tuple[Contour, ...]
     fill: Fill | None = None
@@ -140,32 +143,36 @@ class Shape:
 
 @dataclass(frozen=True)
 class Group:
-    """Drawings painted together and then made translucent as one."""
+    """Nodes that are composited together first, then blended with one `opacity` in [0, 1]."""
 
-    children: tuple[Shape | Group, ...]
+    children: tuple[Node, ...]
     opacity: float = 1.0
     name: str = ""
 
 
+Node = Shape | Group
+"""An entry of the document tree."""
+
+
 @dataclass(frozen=True)
 class Document:
-    """A drawing: later children lie on earlier ones.
+    """A drawing: later children are painted over earlier ones.
 
-    `width` and `height` are the attributes of the root element, as they were written ("24", "100%", "5cm") or None.
+    `width` and `height` are the root element's attributes as written ("24", "100%", "5cm"), or None.
     """
 
     view_box: ViewBox
-    children: tuple[Shape | Group, ...]
+    children: tuple[Node, ...]
     width: str | None = None
     height: str | None = None
     title: str = ""
 
     def shapes(self) -> Iterator[Shape]:
-        """All shapes in the order in which they are painted."""
+        """All shapes in paint order."""
         yield from _shapes(self.children)
 
 
-def _shapes(children: tuple[Shape | Group, ...]) -> Iterator[Shape]:
+def _shapes(children: tuple[Node, ...]) -> Iterator[Shape]:
     for child in children:
         if isinstance(child, Group):
             yield from _shapes(child.children)

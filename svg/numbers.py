@@ -1,4 +1,4 @@
-"""How numbers are written, numbers as short text, and how many decimals a purpose needs."""
+"""Number syntax of SVG and CSS, short number formatting, and rounding precision."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import math
 from collections.abc import Iterable
 
 NUMBER = r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
-"""The pattern of a decimal number in SVG and CSS, as a group."""
+"""Pattern of a decimal number in SVG and CSS, as one capturing group."""
 
-MOST_PLACES = 30
+MAX_PLACES = 30
 
 
 def places_within(error: float) -> int:
-    """How many decimals to round to, so that a number is off by `error` (above 0) at most."""
-    # The slack keeps powers of ten from needing one more for the error of their logarithm.
-    return min(max(math.ceil(-math.log10(2 * error) - 1e-9), 0), MOST_PLACES)
+    """Decimal places to round to for an absolute error of at most `error` (> 0)."""
+    # The slack absorbs the rounding of log10, which would otherwise add a place at exact powers of ten.
+    return min(max(math.ceil(-math.log10(2 * error) - 1e-9), 0), MAX_PLACES)
 
 
 def significant_places(values: Iterable[float], digits: int) -> int:
-    """How many decimals keep `digits` digits of the largest of some values; the same once they are rounded to it."""
+    """Decimal places that keep `digits` significant digits of the largest value; stable under that rounding."""
     largest = max(map(abs, values), default=0.0)
     exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
-    return min(max(digits - 1 - exponent, 0), MOST_PLACES)
+    return min(max(digits - 1 - exponent, 0), MAX_PLACES)
 
 
 def short(value: float) -> str:
-    """The shortest decimal that is read as this number, without what SVG can do without.
+    """The shortest SVG notation that parses back to exactly this value (".5" for 0.5).
 
-    Raises ValueError for NaN and infinity.
+    Raises:
+        ValueError: `value` is NaN or infinite.
     """
     if not math.isfinite(value):
-        raise ValueError(f"A number of the drawing is {value}, which no file can hold: check how it was made.")
+        raise ValueError(f"The drawing contains {value}, which SVG cannot represent. Make all of its numbers finite.")
     digits, _, exponent = repr(value).removesuffix(".0").partition("e")
     sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
     digits = digits[1:] if digits.startswith("0.") else digits
@@ -40,6 +41,6 @@ def short(value: float) -> str:
 
 
 def joined(numbers: Iterable[float]) -> str:
-    """Numbers with a space between them, where no minus sign sets them apart."""
+    """Numbers separated by spaces, or by a minus sign alone."""
     first, *rest = (short(number) for number in numbers)
     return "".join([first, *(text if text.startswith("-") else f" {text}" for text in rest)])

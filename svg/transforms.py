@@ -1,4 +1,4 @@
-"""Affine maps: composed, inverted, applied, and read from the attribute `transform`."""
+"""Affine maps: compose, invert, apply, decompose, and parse the `transform` attribute."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .document import IDENTITY, Contour, Matrix, Point
 from .numbers import NUMBER
 
 SIMILAR = 1e-5
-"""Maps whose two scales differ by no more than this, relative to the larger, count as scaling alike everywhere."""
+"""A map counts as a similarity if its two singular values differ by at most this, relative to the larger."""
 FLAT = 1e-6
-"""Maps that shrink one direction by more than this, relative to the other, count as shrinking it to nothing."""
+"""A map counts as singular if |det| is at most this fraction of its squared Frobenius norm."""
 
 _FUNCTION = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*")
 _ARGUMENT = re.compile(r"[\s,]*" + NUMBER + r"(px|deg)?[\s,]*")
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
-    """The map that does `inner` first, then `outer`."""
+    """The map that applies `inner` first, then `outer`."""
     return Matrix(
         outer.a * inner.a + outer.c * inner.b,
         outer.b * inner.a + outer.d * inner.b,
@@ -31,31 +31,31 @@ def compose(outer: Matrix, inner: Matrix) -> Matrix:
 
 
 def apply(matrix: Matrix, point: Point) -> Point:
-    """Where the map takes a point."""
+    """The image of a point."""
     a, b, c, d, e, f = matrix
     x, y = point
     return Point(a * x + c * y + e, b * x + d * y + f)
 
 
 def apply_to(matrix: Matrix, contours: Iterable[Contour]) -> tuple[Contour, ...]:
-    """Where the map takes contours."""
+    """The images of contours."""
     if matrix == IDENTITY:
         return tuple(contours)
     return tuple(Contour(tuple(apply(matrix, p) for p in c.points), c.closed) for c in contours)
 
 
 def determinant(matrix: Matrix) -> float:
-    """By how much areas grow, negative where the map mirrors."""
+    """The factor by which areas scale; negative if the map mirrors."""
     return matrix.a * matrix.d - matrix.b * matrix.c
 
 
 def invertible(matrix: Matrix) -> bool:
-    """Whether the map leaves areas that can be seen, and is not flatter than what can be calculated with."""
+    """Whether the map is finite and far enough from singular to be inverted accurately."""
     return math.isfinite(sum(matrix)) and abs(determinant(matrix)) > FLAT * _square(matrix)
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """The way back; the map must be invertible."""
+    """The inverse map; `matrix` must be `invertible`."""
     a, b, c, d, e, f = matrix
     det = determinant(matrix)
     linear = Matrix(d / det, -b / det, -c / det, a / det)
@@ -69,7 +69,7 @@ def linear_part(matrix: Matrix) -> Matrix:
 
 
 def scales(matrix: Matrix) -> tuple[float, float]:
-    """The largest and the smallest factor by which lengths grow (singular values)."""
+    """The largest and smallest factors by which lengths scale (the singular values)."""
     det, half = abs(determinant(matrix)), _square(matrix) / 2
     difference = math.sqrt(max(half - det, 0) * (half + det))
     largest = math.sqrt(half + difference)
@@ -77,13 +77,18 @@ def scales(matrix: Matrix) -> tuple[float, float]:
 
 
 def similarity(matrix: Matrix) -> float | None:
-    """The factor by which all lengths grow, or None where it depends on the direction."""
+    """The factor by which all lengths scale, or None if it depends on the direction."""
     largest, smallest = scales(matrix)
     return math.sqrt(largest * smallest) if largest - smallest <= SIMILAR * largest else None
 
 
 def polar(matrix: Matrix) -> tuple[Matrix, Matrix]:
-    """The symmetric map that, after the orthogonal one, makes an invertible one; both without translation."""
+    """Polar decomposition of the linear part of an invertible map: (symmetric stretch S, orthogonal Q), A = S Q.
+
+    For 2 x 2 matrices it has a closed form. With C the cofactor matrix of A, A + sign(det) C is a multiple of Q, and
+    S^2 = A A^T gives S = (A A^T + |det| I) / trace(S) by Cayley-Hamilton, where trace(S)^2 = |A|_F^2 + 2 |det|. Both
+    are divided by that trace, `size`.
+    """
     a, b, c, d, _, _ = matrix
     det = determinant(matrix)
     side = math.copysign(1.0, det)
@@ -99,9 +104,10 @@ def _square(matrix: Matrix) -> float:
 
 
 def read_transform(text: str) -> Matrix:
-    """The map that a list of transform functions makes, angles in degrees.
+    """The map described by a list of SVG transform functions; angles are in degrees.
 
-    Raises ValueError for a text that is not such a list.
+    Raises:
+        ValueError: `text` is not a list of transform functions. The message is a clause without a full stop.
     """
     total, position = IDENTITY, 0
     text = text.strip()
@@ -132,7 +138,7 @@ def _function(name: str, arguments: list[float]) -> Matrix:
         raise ValueError(f"'{name[:40]}' is not a transform function")
     counts, make = _FUNCTIONS[name]
     if len(arguments) not in counts:
-        raise ValueError(f"'{name}' has {len(arguments)} arguments")
+        raise ValueError(f"'{name}' does not take {len(arguments)} arguments")
     return make(*arguments)
 
 
@@ -154,4 +160,4 @@ _FUNCTIONS: dict[str, tuple[tuple[int, ...], Callable[..., Matrix]]] = {
     "skewX": ((1,), lambda degrees: Matrix(c=_tangent(degrees))),
     "skewY": ((1,), lambda degrees: Matrix(b=_tangent(degrees))),
 }
-"""How many arguments each function takes, and the map it makes."""
+"""Allowed argument counts of each transform function, and the function that builds its map."""

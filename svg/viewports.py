@@ -1,4 +1,4 @@
-"""View boxes: how they are read, and how they are fitted into the room that they get."""
+"""View boxes: parsing, fitting into a viewport, and clipping tests."""
 
 from __future__ import annotations
 
@@ -6,84 +6,90 @@ import re
 from collections.abc import Iterable
 
 from .cubics import Box
-from .document import IDENTITY, Group, Matrix, Point, Shape, ViewBox
+from .document import IDENTITY, Group, Matrix, Node, Point, Shape, ViewBox
 from .numbers import NUMBER
 from .transforms import apply, inverse, invertible, scales
 
-SMALLEST_SIDE = 1e-6
-LARGEST_SIDE = 1e9
-LONGEST_VIEW_BOX = 300
-"""Characters."""
-LONGEST_ASPECT_RATIO = 100
-"""Characters; it is read anew each time it is used."""
+MIN_SIDE = 1e-6
+MAX_SIDE = 1e9
+MAX_VIEW_BOX_LENGTH = 300
+"""Characters of a `viewBox` attribute."""
+MAX_ASPECT_RATIO_LENGTH = 100
+"""Characters of a `preserveAspectRatio` attribute, which is parsed again for every <use> of a symbol."""
 
 _VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([NUMBER] * 4) + r"\s*")
 _ASPECT_RATIO = re.compile(r"\s*(?:defer\s+)?(none|x(Min|Mid|Max)Y(Min|Mid|Max))(?:\s+(meet|slice))?\s*")
-_SHARES = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
+_ALIGNMENT = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 
 def read_view_box(text: str) -> ViewBox | None:
-    """The four numbers of `viewBox`; None if it does not hold just those."""
-    match = _VIEW_BOX.fullmatch(text) if len(text) <= LONGEST_VIEW_BOX else None
+    """The four numbers of a `viewBox` attribute, or None if it is anything else."""
+    match = _VIEW_BOX.fullmatch(text) if len(text) <= MAX_VIEW_BOX_LENGTH else None
     return ViewBox(*map(float, match.groups())) if match else None
 
 
 def drawable(box: ViewBox | Box) -> bool:
-    """Whether sides and place are of a size that can be computed with."""
-    sides_fit = all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (box.width, box.height))
-    return sides_fit and abs(box.x) <= LARGEST_SIDE and abs(box.y) <= LARGEST_SIDE
+    """Whether the sides lie in [1e-6, 1e9] and the origin within 1e9 of zero."""
+    sides_in_range = all(MIN_SIDE <= side <= MAX_SIDE for side in (box.width, box.height))
+    return sides_in_range and abs(box.x) <= MAX_SIDE and abs(box.y) <= MAX_SIDE
 
 
-def fitted(view_box: ViewBox, room: Box, aspect_ratio: str) -> Matrix:
-    """The map of a drawable view box into a room, as `preserveAspectRatio` has it."""
-    match = _ASPECT_RATIO.fullmatch(aspect_ratio) if len(aspect_ratio) <= LONGEST_ASPECT_RATIO else None
+def fitted(view_box: ViewBox, viewport: Box, aspect_ratio: str) -> Matrix:
+    """The map that fits a `drawable` view box into a viewport by the rules of `preserveAspectRatio`.
+
+    An `aspect_ratio` that cannot be parsed (such as "") means "xMidYMid meet", SVG's default.
+    """
+    match = _ASPECT_RATIO.fullmatch(aspect_ratio) if len(aspect_ratio) <= MAX_ASPECT_RATIO_LENGTH else None
     align, x, y, meet = match.groups() if match else ("", "Mid", "Mid", "meet")
-    across, down = room.width / view_box.width, room.height / view_box.height
+    scale_x, scale_y = viewport.width / view_box.width, viewport.height / view_box.height
     if align != "none":
-        across = down = max(across, down) if meet == "slice" else min(across, down)
-    left = room.x - view_box.x * across
-    top = room.y - view_box.y * down
+        scale_x = scale_y = max(scale_x, scale_y) if meet == "slice" else min(scale_x, scale_y)
+    left = viewport.x - view_box.x * scale_x
+    top = viewport.y - view_box.y * scale_y
     if align != "none":
-        left += (room.width - view_box.width * across) * _SHARES[x]
-        top += (room.height - view_box.height * down) * _SHARES[y]
-    return Matrix(a=across, d=down, e=left, f=top)
+        left += (viewport.width - view_box.width * scale_x) * _ALIGNMENT[x]
+        top += (viewport.height - view_box.height * scale_y) * _ALIGNMENT[y]
+    return Matrix(a=scale_x, d=scale_y, e=left, f=top)
 
 
-def covers(room: Box | ViewBox, frame: Matrix, children: Iterable[Shape | Group]) -> bool:
-    """Whether all of some drawings, in user units, lies inside a room of which `frame` is the map to user units."""
+def covers(clip: Box | ViewBox, frame: Matrix, nodes: Iterable[Node]) -> bool:
+    """Whether clipping `nodes`, in user units, to a rectangle changes nothing; `frame` maps it to user units.
+
+    Conservative: tests control points and an upper bound of the stroke's extent.
+    """
     if not invertible(frame):
         return False
-    back = inverse(frame)
-    slack = 1e-4 * max(room.width, room.height)
-    return all(_covers(room, back, slack, child) for child in children)
+    to_clip = inverse(frame)
+    slack = 1e-4 * max(clip.width, clip.height)
+    return all(_covers(clip, to_clip, slack, node) for node in nodes)
 
 
-def encloses(room: Box, frame: Matrix, canvas: ViewBox) -> bool:
-    """Whether a room, of which `frame` is the map to user units, holds the whole canvas."""
+def encloses(clip: Box, frame: Matrix, canvas: ViewBox) -> bool:
+    """Whether a rectangle contains the whole canvas; `frame` maps it to user units."""
     if not invertible(frame):
         return False
-    back = inverse(frame)
+    to_clip = inverse(frame)
     corners = [Point(canvas.x + x, canvas.y + y) for x in (0.0, canvas.width) for y in (0.0, canvas.height)]
-    slack = 1e-4 * max(room.width, room.height)
-    return all(_inside(room, -slack, apply(back, corner)) for corner in corners)
+    slack = 1e-4 * max(clip.width, clip.height)
+    return all(_inside(clip, -slack, apply(to_clip, corner)) for corner in corners)
 
 
-def _covers(room: Box | ViewBox, back: Matrix, slack: float, child: Shape | Group) -> bool:
-    if isinstance(child, Group):
-        return all(_covers(room, back, slack, inner) for inner in child.children)
-    margin = _reach(child) * scales(back)[0] - slack
-    points = (apply(back, p) for contour in child.contours for p in contour.points)
-    return all(_inside(room, margin, p) for p in points)
+def _covers(clip: Box | ViewBox, to_clip: Matrix, slack: float, node: Node) -> bool:
+    if isinstance(node, Group):
+        return all(_covers(clip, to_clip, slack, child) for child in node.children)
+    margin = _stroke_extent(node) * scales(to_clip)[0] - slack
+    points = (apply(to_clip, p) for contour in node.contours for p in contour.points)
+    return all(_inside(clip, margin, p) for p in points)
 
 
-def _reach(shape: Shape) -> float:
-    """How far the stroke goes beyond the outline; half again at corners, which mitres may exceed."""
+def _stroke_extent(shape: Shape) -> float:
+    """How far the stroke extends beyond the outline. 1.5 half widths at corners; sharp miters may exceed that."""
     if shape.stroke is None:
         return 0.0
     widening = 1.5 if shape.stroke.join == "miter" or shape.stroke.cap == "square" else 1.0
     return shape.stroke.width / 2 * widening * (1.0 if shape.stroke.pen == IDENTITY else scales(shape.stroke.pen)[0])
 
 
-def _inside(room: Box | ViewBox, margin: float, point: Point) -> bool:
-    across = room.x + margin <= point.x <= room.x + room.width - margin
-    return across and room.y + margin <= point.y <= room.y + room.height - margin
+def _inside(box: Box | ViewBox, margin: float, point: Point) -> bool:
+    in_columns = box.x + margin <= point.x <= box.x + box.width - margin
+    return in_columns and box.y + margin <= point.y <= box.y + box.height - margin

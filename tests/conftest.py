@@ -1,7 +1,7 @@
-"""Set-up that all tests share: ComfyUI importable, the pack loaded as ComfyUI loads it, one server for the session.
+"""Set-up that all tests share: ComfyUI importable, one server for the session.
 
-The pack's folder has ``nodes/`` and ``tests/``, as ComfyUI has modules of those names. So the pack is loaded under the
-name ``dreamsampler_pack`` and never put on ``sys.path``: ``from dreamsampler_pack.guidance.path import Path``.
+The pack is imported by the name of its package, ``from dreamsampler.guidance.core.path import Path``, which the
+development host links to this checkout. The checkout itself comes last on ``sys.path``: ComfyUI has a ``nodes`` too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nod
 from comfy_client import ComfyClient  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from devhost import Host, locate  # noqa: E402
-from pack import load_pack  # noqa: E402
 
 from tools.reference.host_access import import_comfy  # noqa: E402
 
 if locate().comfyui.is_dir():  # the tests of the pure parts also run without a host
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
-load_pack()
 
 
 @pytest.fixture(autouse=True, scope="session")

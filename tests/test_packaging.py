@@ -19,9 +19,9 @@ import pytest
 from comfy_client import ComfyClient
 from comfy_server import ComfyServer
 from devhost import CHECKOUT, Host
-from dreamsampler_pack import comfy_entrypoint
+from dreamsampler import comfy_entrypoint
 from PIL import Image
-from svg_oracle import SAME, render
+from support.svg_oracle import SAME, render
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,10 +7,10 @@ from pathlib import Path
 import folder_paths
 import pytest
 import torch
-from dreamsampler_pack.nodes import host
-from dreamsampler_pack.nodes.translator import TranslatorApply
+from dreamsampler.nodes import host
+from dreamsampler.nodes.apply_translator import TranslatorApply
 from PIL import Image
-from tiny_models import FLUX, FLUX_DISTILLED, tiny
+from support.tiny_models import FLUX, FLUX_DISTILLED, tiny
 
 from tools import translator
 from tools.reference import in_process, world

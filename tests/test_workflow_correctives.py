@@ -14,13 +14,13 @@ import torch
 from comfy_client import ComfyClient, PromptRefused, find_node
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
-from dreamsampler_pack.guidance.corrective.storage import decoded
+from dreamsampler.guidance.networks.corrective.storage import decoded
 from PIL import Image
 from safetensors import safe_open
 
 from tools.reference import in_process, world
 
-PROMPTS = CHECKOUT / "tests" / "workflows"
+PROMPTS = CHECKOUT / "workflows" / "api"
 
 
 def stored(scene: world.Scene, path: Path) -> Path:

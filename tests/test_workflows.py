@@ -7,21 +7,22 @@ from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from comfy_client import ComfyClient, find_node
 from devhost import CHECKOUT
+from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image
 from queueing.workflow import to_api
-from svg_oracle import render
+from support.svg_oracle import render
 
-from tools.pack import node
 from tools.reference import in_process, world
 
 TEMPLATES = sorted((CHECKOUT / "workflows").glob("*.json"))
-PROMPTS = CHECKOUT / "tests" / "workflows"
+PROMPTS = CHECKOUT / "workflows" / "api"
 CHOSEN_BY_THE_USER = {
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("LoadImage", "image"),
@@ -250,9 +251,8 @@ def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: 
 def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) -> tuple[Path, torch.Tensor]:
     """What Measurement simulates of a picture, as a file, and the picture itself."""
     truth = in_process.pictures([scene])
-    settings = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **inputs}
-    measure = node("measurement", "MeasurementNode").execute
-    measurement, _ = measure(truth.movedim(1, -1), operator, simulate=True, **settings).result
+    settings: dict[str, Any] = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **inputs}
+    measurement, _ = MeasurementNode.execute(truth.movedim(1, -1), operator, simulate=True, **settings).args
     array = ((measurement.y[0].movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
     Image.fromarray(array).save(folder / "damaged.png")
     return folder / "damaged.png", truth

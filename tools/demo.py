@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SAMPLE = CHECKOUT / "tools" / "assets" / "sample.png"
-WORKFLOW = CHECKOUT / "tests" / "workflows" / "edit.json"
+WORKFLOW = CHECKOUT / "workflows" / "api" / "edit.json"
 OUTPUT = CHECKOUT / "demo_output"
 
 VIEW_WIDTH = 384

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import pack
 from .reference import host_access
 
 LOCALES = Path(__file__).resolve().parents[1] / "locales"
@@ -38,7 +37,9 @@ def written(texts: Texts) -> str:
 
 def _schemas() -> list[Any]:
     async def registered() -> list[Any]:
-        return await (await pack.load_pack().comfy_entrypoint()).get_node_list()
+        from dreamsampler.nodes import DreamSamplerExtension  # needs the host
+
+        return await DreamSamplerExtension().get_node_list()
 
     return [node.define_schema() for node in asyncio.run(registered())]
 

@@ -16,18 +16,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from .pack import part
-from .reference.host_access import import_comfy
+from .reference.host_access import import_comfy, import_pack
+
+import_pack()
+
+from dreamsampler.guidance.distillation.objectives import LISTED  # noqa: E402
+from dreamsampler.guidance.distillation.translator import Recipe  # noqa: E402
+
+if TYPE_CHECKING:
+    from dreamsampler.nodes.runs.translator_training import Job
 
 log = logging.getLogger("dreamsampler.translator")
-Recipe = part("guidance.translation.training").Recipe
 COMFYUI = Path(__file__).resolve().parents[3]
 """The ComfyUI whose custom_nodes the pack is in, if it is in one."""
 
@@ -79,17 +85,18 @@ def conditioning(clip: Any, texts: list[str]) -> Any:
 
 def told(model: Any, clip: Any, source: str, targets: list[str]) -> dict[str, Any]:
     """What the model is told, as a job has it. Raises ValueError for a model that has no true negative."""
+    from dreamsampler.nodes import checks
+
     texts = {"positive": targets, "source": [source], "negative": [""]}
     conditionings = {name: conditioning(clip, each) for name, each in texts.items()}
-    part("nodes.checks").true_negative(model, "negative", conditionings["negative"])
+    checks.check_prompts(model, {"negative": conditionings["negative"]})
     return conditionings
 
 
 def check(arguments: argparse.Namespace) -> None:
     """What can be said before anything is loaded. Raises ValueError."""
-    methods = part("guidance.methods").METHODS
-    if arguments.method not in methods:
-        raise ValueError(f"There is no method '{arguments.method}': choose one of {', '.join(methods)}.")
+    if arguments.method not in LISTED:
+        raise ValueError(f"There is no method '{arguments.method}': choose one of {', '.join(LISTED)}.")
     if arguments.method == "lmc" and arguments.corrective is None:
         raise ValueError("--method lmc needs the model's manifold corrective: name its file with --corrective.")
     files = {"the model's checkpoint": arguments.checkpoint, "its corrective": arguments.corrective}
@@ -98,11 +105,13 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"There is no file {file}: name {what}.")
 
 
-def job(arguments: argparse.Namespace) -> Any:
+def job(arguments: argparse.Namespace) -> Job:
     """Everything loaded and encoded. Raises ValueError."""
     import comfy.sd
+    from dreamsampler.nodes import checks, host
+    from dreamsampler.nodes.runs.translator_training import Job
 
-    host, texts = part("nodes.host"), targets(arguments.target)
+    texts = targets(arguments.target)
     images = pictures(arguments.pictures, arguments.size)
     corrective = host.CORRECTIVES.read_file(arguments.corrective) if arguments.corrective else None
     checkpoint: Any = comfy.sd.load_checkpoint_guess_config(str(arguments.checkpoint))
@@ -110,13 +119,11 @@ def job(arguments: argparse.Namespace) -> Any:
     if clip is None or vae is None:
         raise ValueError(f"{arguments.checkpoint.name} has no text encoder or no VAE: name a checkpoint with both.")
     if corrective is not None:
-        part("nodes.checks").corrective_of(model, corrective)
+        checks.check_corrective(model, corrective)
     conditionings = told(model, clip, arguments.source, list(texts.values()))
     latents = [vae.encode(image)[0] for image in images]
     cells = arguments.size * latents[0].shape[-1] // images[0].shape[2]
-    return part("nodes.translator_training").Job(
-        model, latents, (cells, cells), arguments.source, texts, conditionings, corrective
-    )
+    return Job(model, latents, (cells, cells), arguments.source, texts, conditionings, corrective)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -147,14 +154,16 @@ def main(given: Sequence[str] | None = None) -> int:
     if COMFYUI.joinpath("comfy").is_dir():
         sys.path.insert(0, str(COMFYUI))
     import_comfy()
+    from dreamsampler.nodes import host
+    from dreamsampler.nodes.runs.translator_training import trained
+
     settings = ("method", "steps", "batch", "seed", "guidance_scale", "learning_rate", "source_weight")
     recipe = replace(Recipe(), **{name: getattr(arguments, name) for name in settings})
     try:
         check(arguments)
-        shelf = part("nodes.host").TRANSLATORS
+        shelf = host.TRANSLATORS
         place, start = shelf.new_file(arguments.name), shelf.read_file(arguments.start) if arguments.start else None
         with torch.inference_mode():
-            trained = part("nodes.translator_training").trained
             shelf.write(place, trained(job(arguments), recipe, lambda made: shelf.write(place, made), start))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

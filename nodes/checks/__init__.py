@@ -1,43 +1,62 @@
 """Checks of what users connect, made before any work starts.
 
-Each raises ValueError with a sentence that says what to do.
+`check_...` only checks, `checked_...` also returns the value in the form that the work needs. Each raises ValueError
+with a sentence that says what to do.
 """
 
 from __future__ import annotations
 
-from .correctives import corrective_of, corrective_training, trained_further
-from .drawings import needed_for_steps, something_to_trace
-from .latents import autoencoder, latent, reference, seeds, translatable
-from .masks import hole, mask, something_to_change
-from .measurements import measurement, restoration
-from .methods import distillation
-from .pictures import finite, picture, some_pixels
-from .schedules import left_after, steps
-from .texts import conditioning, same_text, true_negative
+from .correctives import (
+    check_corrective,
+    check_corrective_training,
+    check_objective_corrective,
+    check_trained_further,
+)
+from .inputs import (
+    after_skip,
+    check_autoencoder,
+    check_conditioning,
+    check_finite,
+    check_mask_not_empty,
+    check_not_empty,
+    check_objective,
+    check_prompts,
+    check_steps,
+    checked_hole,
+    checked_image,
+    checked_latent,
+    checked_mask,
+    checked_reference,
+    checked_settings,
+    checked_translatable,
+    item_seeds,
+    same_prompt,
+)
+from .measurements import check_measurement, check_restoration
 
 __all__ = [
-    "autoencoder",
-    "conditioning",
-    "corrective_of",
-    "corrective_training",
-    "distillation",
-    "finite",
-    "hole",
-    "latent",
-    "left_after",
-    "mask",
-    "measurement",
-    "needed_for_steps",
-    "picture",
-    "reference",
-    "restoration",
-    "same_text",
-    "seeds",
-    "some_pixels",
-    "something_to_change",
-    "something_to_trace",
-    "steps",
-    "trained_further",
-    "translatable",
-    "true_negative",
+    "after_skip",
+    "check_autoencoder",
+    "check_conditioning",
+    "check_corrective",
+    "check_corrective_training",
+    "check_finite",
+    "check_mask_not_empty",
+    "check_measurement",
+    "check_not_empty",
+    "check_objective",
+    "check_objective_corrective",
+    "check_prompts",
+    "check_restoration",
+    "check_steps",
+    "check_trained_further",
+    "checked_hole",
+    "checked_image",
+    "checked_latent",
+    "checked_mask",
+    "checked_reference",
+    "checked_settings",
+    "checked_translatable",
+    "item_seeds",
+    "same_prompt",
 ]

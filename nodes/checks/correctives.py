@@ -8,17 +8,32 @@ from typing import Any
 
 from torch import Tensor
 
-from ...guidance.corrective.network import Architecture
-from ...guidance.corrective.storage import ManifoldCorrective
+from ...guidance.networks.corrective.network import Architecture
+from ...guidance.networks.corrective.storage import ManifoldCorrective
 from .. import host
-from .latents import autoencoder
-from .pictures import finite, some_pixels
-from .texts import conditioning, true_negative
+from ..sockets import ObjectiveSocket
+from .inputs import check_autoencoder, check_finite, check_not_empty, check_prompts
 
 log = logging.getLogger("dreamsampler")
 
 
-def corrective_of(model: Any, corrective: ManifoldCorrective) -> None:
+def check_objective_corrective(model: Any, chosen: ObjectiveSocket, guidance_scale: float) -> None:
+    """A corrective of this MODEL, for a method that needs one."""
+    method = chosen.method.name
+    if chosen.corrective is None:
+        raise ValueError(
+            f"The method '{method}' needs a manifold corrective of this model: connect Load Manifold Corrective, "
+            "or Train Manifold Corrective if there is none yet, to input 'corrective'."
+        )
+    if guidance_scale <= 0:
+        raise ValueError(
+            f"guidance_scale is {guidance_scale:g}, and '{method}' divides by it: set it above 0 (the paper uses "
+            "15 for edits, 8 for images from scratch)."
+        )
+    check_corrective(model, chosen.corrective)
+
+
+def check_corrective(model: Any, corrective: ManifoldCorrective) -> None:
     """A corrective for the latents and the family of the MODEL; another checkpoint or schedule is warned about."""
     about, channels, family = corrective.about, host.latent_channels(model), host.family(model)
     if about.channels != channels:
@@ -34,49 +49,48 @@ def corrective_of(model: Any, corrective: ManifoldCorrective) -> None:
         )
     if about.base != host.base_of(model):
         log.warning(
-            "The corrective was trained on another checkpoint of '%s' than this one: it may do, but one of its own is "
-            "better.",
+            "The corrective was trained on another checkpoint of '%s' than this one: it may work, but a corrective "
+            "trained on this checkpoint works better.",
             family,
         )
     if any(not math.isclose(here, there, rel_tol=0.05) for here, there in zip(levels, about.levels)):
         log.warning(
-            "The corrective was trained with other noise levels than the model has now: take off the node that changes "
-            "them, or train one with it."
+            "The corrective was trained with other noise levels than the model has now: remove the node that changes "
+            "them, or train a corrective with it."
         )
 
 
-def corrective_training(model: Any, negative: Any, vae: Any, images: list[Tensor], patch_size: int) -> int:
+def check_corrective_training(model: Any, negative: Any, vae: Any, images: list[Tensor], patch_size: int) -> int:
     """What Train Manifold Corrective needs is connected and fits; returns the patch's side in latent cells."""
     host.model_path(model)
-    conditioning("negative", negative)
-    true_negative(model, "negative", negative)
-    autoencoder(model, vae)
+    check_prompts(model, {"negative": negative})
+    check_autoencoder(model, vae)
     factor = vae.spacial_compression_encode()
     if patch_size % factor:
         raise ValueError(
-            f"patch_size is {patch_size}, which the {factor} pixels of a latent cell do not divide: set it to "
+            f"patch_size is {patch_size}, which is not a multiple of the {factor} pixels of a latent cell: set it to "
             f"{max(1, patch_size // factor) * factor}."
         )
     for image in images:
-        some_pixels(image)
-        finite("The image", image)
+        check_not_empty(image)
+        check_finite("The image", image)
         height, width = image.shape[1:3]
         if min(height, width) < patch_size:
             possible = min(height, width) // factor * factor
             raise ValueError(
-                f"A picture on input 'images' is {width}x{height} pixels, which is smaller than patch_size, "
+                f"An image on input 'images' is {width}x{height} pixels, which is smaller than patch_size, "
                 f"{patch_size}: leave it out" + (f", or lower patch_size to {possible}." if possible else ".")
             )
     return patch_size // factor
 
 
-def trained_further(model: Any, corrective: ManifoldCorrective, *, fit: bool) -> Architecture:
-    """The form of a network of this MODEL that is to be trained on, and not fitted."""
-    corrective_of(model, corrective)
+def check_trained_further(model: Any, corrective: ManifoldCorrective, *, fit: bool) -> Architecture:
+    """The architecture of a network of this MODEL that is trained further. A spectral corrective cannot be."""
+    check_corrective(model, corrective)
     form = getattr(corrective.network, "architecture", None)
     if form is None or fit:
         raise ValueError(
-            "Only a network can be trained further, and a spectral corrective is fitted at once: set kind to network "
-            "and connect a network to input 'corrective', or nothing."
+            "Only a network can be trained further; a spectral corrective is fitted in one go: set kind to network and "
+            "connect a network to input 'corrective', or disconnect it."
         )
     return form

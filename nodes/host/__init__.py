@@ -7,7 +7,7 @@ previews and cancelling work as they do for the host's samplers.
 
 from .fingerprint import fingerprint, model_fingerprint
 from .gradients import gradients, ordinary
-from .lora import lora_particles
+from .lora import LoraParticles
 from .model import (
     SCHEDULERS,
     base_of,
@@ -23,14 +23,14 @@ from .model import (
     schedule,
     whole_range,
 )
+from .model_files import CORRECTIVES, TRANSLATORS, translator_targets
 from .posterior_gradient import PosteriorGradient, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
-from .sampling import Method, Run, run_method
-from .shelf import CORRECTIVES, TRANSLATORS, translator_targets
+from .sampling import Algorithm, Run, run_in_sampler
 from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value
 from .text import blocked, show_on_node, tell_page, tokens
-from .unfinished import read_state, unfinished_training, write_state
+from .training_state import read_state, unfinished_training, write_state
 from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
@@ -39,7 +39,8 @@ __all__ = [
     "TRANSLATORS",
     "Cancelled",
     "HostAutoencoder",
-    "Method",
+    "LoraParticles",
+    "Algorithm",
     "PosteriorGradient",
     "Previews",
     "Replacement",
@@ -60,7 +61,6 @@ __all__ = [
     "input_svg_names",
     "latent_channels",
     "latent_has_frames",
-    "lora_particles",
     "model_fingerprint",
     "model_path",
     "noise_schedule",
@@ -68,7 +68,7 @@ __all__ = [
     "path_of",
     "read_state",
     "register_replacements",
-    "run_method",
+    "run_in_sampler",
     "schedule",
     "show_on_node",
     "svg_files",

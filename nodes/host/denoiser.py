@@ -7,6 +7,7 @@ import logging
 import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.conds
@@ -32,16 +33,19 @@ WHERE_AND_WHEN = (
 """What says where, when and by what besides its text a conditioning acts; what it says is in its `model_conds`."""
 
 
+@dataclass
 class HostDenoiser:
     """The host's model as a `PairedDenoiser`: one batched call, several where memory is short.
 
     Runs in inference mode whatever the mode around it; `with_gradients` is the exception.
     """
 
-    def __init__(self, model: Any, conds: dict[str, Cond], model_options: dict[str, Any]):
-        self.model, self.conds, self.model_options = model, conds, model_options
-        self._one_text, self._one_item = False, False
-        self._controls: Controls = {}
+    model: Any
+    conds: dict[str, Cond]
+    model_options: dict[str, Any]
+    _one_text: bool = field(default=False, init=False)
+    _one_item: bool = field(default=False, init=False)
+    _controls: Controls = field(default_factory=dict, init=False)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         with torch.inference_mode():

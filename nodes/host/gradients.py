@@ -6,6 +6,7 @@ made outside it can: no copy, no second set of weights.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,15 @@ def ordinary(tensor: Tensor) -> Tensor:
     with torch.inference_mode(False):
         alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def ordinary_attributes(value: Any) -> Any:
+    """A shallow copy of an object whose tensors autograd accepts."""
+    own = copy.copy(value)
+    for name, attribute in vars(value).items():
+        if isinstance(attribute, Tensor):
+            setattr(own, name, ordinary(attribute))
+    return own
 
 
 def ordinary_conditioning(cond: list[dict[str, Any]]) -> list[dict[str, Any]]:

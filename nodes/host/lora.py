@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...guidance.noise import MAX_SEED
-from ...guidance.objectives.base import TARGET
-from ...guidance.objectives.vsd import ParticleModel
+from ...guidance.core.denoiser import TARGET
+from ...guidance.core.noise import MAX_SEED
 from .checkpoints import mutation_allowed
-from .denoiser import HostDenoiser
 from .gradients import gradients, ordinary_weights
 from .sampling import Run
 
@@ -38,14 +35,14 @@ class LowRank:
 
 
 class LoraParticles:
-    """The model with a LoRA on its attention, a `ParticleModel` for VSD.
+    """A run's model with a LoRA on its attention, as VSD trains it; the model is unchanged between calls.
 
-    `rank` is that of each addition, `learning_rate` AdamW's.
+    `rank` is that of each addition, `learning_rate` AdamW's; `seed` starts its weights. Use it within gradients.
     """
 
-    def __init__(self, denoiser: HostDenoiser, path: Any, rank: int, learning_rate: float, seed: int):
-        self._denoiser, self._path = denoiser, path
-        self._network: nn.Module = denoiser.model.diffusion_model
+    def __init__(self, run: Run, rank: int, learning_rate: float, seed: int):
+        self._denoiser, self._path = run.denoiser, run.prior.path
+        self._network: nn.Module = run.denoiser.model.diffusion_model
         generator = torch.Generator().manual_seed(seed % MAX_SEED)
         self._additions = {layer: LowRank(layer, rank, generator) for layer in attention_layers(self._network)}
         weights = [matrix for addition in self._additions.values() for matrix in (addition.down, addition.up)]
@@ -84,8 +81,3 @@ def attention_layers(network: nn.Module) -> list[nn.Linear]:
             "another method, or a model of another family."
         )
     return layers
-
-
-def lora_particles(run: Run, rank: int, learning_rate: float, seed: int) -> ParticleModel:
-    """A trainable variant of the run's model; the model is as it was between calls. Call within `gradients`."""
-    return LoraParticles(run.denoiser, run.prior.path, rank, learning_rate, seed)

@@ -12,8 +12,8 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...guidance.corrective.storage import LEVELS_AT
-from ...guidance.path import FLOW, SCALED, Path
+from ...guidance.core.path import FLOW, SCALED, Path
+from ...guidance.networks.corrective.storage import LEVELS_AT
 
 SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
 """The host's noise schedules, for a combo."""

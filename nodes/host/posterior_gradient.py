@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
-from ...guidance.measurement import DataConsistency
+from ...guidance.restoration.measurement import DataConsistency
 from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
 from .gradients import gradients, ordinary_weights
+from .oom_fallback import OomFallback
 from .sampling import Run
-from .short_memory import Ways
 from .vae import HostAutoencoder
 
 
@@ -28,7 +28,7 @@ class PosteriorGradient:
         self, run: Run, autoencoder: HostAutoencoder, consistency: DataConsistency, name: str, notes: list[str]
     ):
         self._run, self._autoencoder, self._consistency, self._name = run, autoencoder, consistency, name
-        self._ways: Ways[tuple[Tensor, Tensor | None]] = Ways(
+        self._ways: OomFallback[tuple[Tensor, Tensor | None]] = OomFallback(
             [
                 ("", self._kept),
                 (
@@ -106,4 +106,4 @@ def data_fit(consistency: DataConsistency, notes: list[str]) -> Callable[[Tensor
         return torch.cat([consistency.of_item(i).explaining(z0_hat) for i, z0_hat in items])
 
     note = "Out of memory: estimates are now fitted to the measurement picture by picture."
-    return Ways([("", consistency.explaining), (note, item_by_item)], notes)
+    return OomFallback([("", consistency.explaining), (note, item_by_item)], notes)

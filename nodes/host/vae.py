@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
 import torch
 from torch import Tensor
 
-from .gradients import ordinary_weights
+from .gradients import ordinary_attributes, ordinary_weights
 from .sampling import Run
 
 
@@ -24,11 +24,10 @@ def decoded(vae: Any, samples: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HostAutoencoder:
-    """A VAE between pictures (B, 3, H, W) in [-1, 1] and latents in model scale, differentiable, in float32."""
+    """A VAE between images (B, 3, H, W) in [-1, 1] and latents in model scale, differentiable, in float32."""
 
     vae: Any
-    to_model_scale: Callable[[Tensor], Tensor]
-    to_host_scale: Callable[[Tensor], Tensor]
+    run: Run
 
     @property
     def network(self) -> Any:
@@ -38,10 +37,10 @@ class HostAutoencoder:
     def encode(self, pictures: Tensor) -> Tensor:
         x = self.vae.process_input((pictures.to(self.vae.device, torch.float32) + 1) / 2)
         latents = self.network.encode(x.unsqueeze(2) if self.vae.latent_dim == 3 else x)
-        return self.to_model_scale(latents)
+        return self.run.to_model_scale(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        samples = self.to_host_scale(latents.to(self.vae.device, torch.float32))
+        samples = self.run.to_host_scale(latents.to(self.vae.device, torch.float32))
         pictures = self.vae.process_output(self.network.decode(samples))
         return 2 * pictures.reshape(len(latents), -1, *pictures.shape[-2:]) - 1
 
@@ -50,5 +49,6 @@ class HostAutoencoder:
 def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
     """The VAE with gradients, beside the MODEL `patcher` that is being sampled in a run."""
     comfy.model_management.load_models_gpu([patcher, vae.patcher])
+    differentiable = replace(run, latent_format=ordinary_attributes(run.latent_format))
     with ordinary_weights(vae.first_stage_model, torch.float32):
-        yield HostAutoencoder(vae, run.to_model_scale, run.to_host_scale)
+        yield HostAutoencoder(vae, differentiable)

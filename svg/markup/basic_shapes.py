@@ -1,4 +1,4 @@
-"""The outlines of rect, circle, ellipse, line, polyline and polygon."""
+"""Outlines of <rect>, <circle>, <ellipse>, <line>, <polyline> and <polygon>."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from ..numbers import NUMBER
 from .outlines import Outlines
 
 Length = Callable[[str], float | None]
-"""The value of an attribute in user units; None if it is absent, "auto" or no length."""
+"""Looks up an attribute by name: its value in user units, or None if it is absent, "auto" or not a length."""
 
 _X = re.compile(rf"[\s,]*{NUMBER}")
 _Y = re.compile(rf"(?:\s*,\s*|\s+|(?=[-+.])){NUMBER}[\s,]*")
-"""Apart from x, as one pattern would look for the place between them in all digits of a long number."""
+"""Matched separately from x: a combined pattern would backtrack through all digits of a long number."""
 
 
 def draw_rect(outlines: Outlines, length: Length) -> None:
-    """Nothing if a side is not above 0. Radii default to each other and reach to the middle of a side at most."""
+    """Draw a <rect>; nothing unless both sides are positive.
+
+    A missing corner radius equals the other one; both are capped at half the side.
+    """
     x, y, width, height = (length(name) or 0.0 for name in ("x", "y", "width", "height"))
     if not (width > 0 and height > 0):
         return
@@ -47,7 +50,7 @@ def _radii(length: Length) -> tuple[float, float]:
 
 
 def draw_ellipse(outlines: Outlines, length: Length) -> None:
-    """For circle too. Nothing if a radius is not above 0."""
+    """Draw a <circle> or <ellipse>; nothing unless both radii are positive."""
     radius = length("r")
     rx, ry = _radii(length) if radius is None else (radius, radius)
     if not (rx > 0 and ry > 0):
@@ -61,18 +64,19 @@ def draw_ellipse(outlines: Outlines, length: Length) -> None:
 
 
 def draw_line(outlines: Outlines, length: Length) -> None:
+    """Draw a <line>."""
     outlines.move(Point(length("x1") or 0.0, length("y1") or 0.0))
     outlines.line(Point(length("x2") or 0.0, length("y2") or 0.0))
     outlines.finish()
 
 
 def draw_polyline(outlines: Outlines, points: str, *, closed: bool) -> bool:
-    """Draws until the numbers end; False if they end early, or with an x that has no y."""
-    begun, position = False, 0
+    """Draw a <polyline> or <polygon> up to the first syntax error; returns whether the list was valid."""
+    started, position = False, 0
     while (x := _X.match(points, position)) and (y := _Y.match(points, x.end())):
-        (outlines.line if begun else outlines.move)(Point(float(x[1]), float(y[1])))
-        begun, position = True, y.end()
-    if begun and closed:
+        (outlines.line if started else outlines.move)(Point(float(x[1]), float(y[1])))
+        started, position = True, y.end()
+    if started and closed:
         outlines.close()
     outlines.finish()
     return not points[position:].strip()

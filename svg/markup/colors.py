@@ -1,4 +1,4 @@
-"""CSS colours (CSS Color 4, the sRGB part)."""
+"""CSS colors (the sRGB part of CSS Color 4)."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def _hex(digits: str) -> tuple[Color, float]:
 
 
 _words = _NAMES.split()
-NAMED: dict[str, Color] = {name: _hex(digits)[0] for name, digits in zip(_words[::2], _words[1::2])}
+NAMED: dict[str, Color] = {name: _hex(digits)[0] for name, digits in zip(_words[::2], _words[1::2], strict=True)}
 
-LONGEST = 100
-"""Characters of a colour; the time that patterns of numbers take grows with the square of their digits."""
+MAX_LENGTH = 100
+"""Characters of a color. Matching numbers takes time quadratic in their digits, so longer text is rejected."""
 
 _HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
 _FUNCTION = re.compile(r"(rgb|hsl)a?\(([^()]*)\)")
@@ -54,8 +54,16 @@ _DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.
 
 
 def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
-    """A colour and its opacity, in [0, 1]; `current` is what `currentColor` stands for. None if it is no colour."""
-    if len(text) > LONGEST:
+    """Parse a CSS color.
+
+    Args:
+        text: A color name, #hex, rgb(), rgba(), hsl(), hsla(), `transparent` or `currentColor`.
+        current: The color that `currentColor` stands for.
+
+    Returns:
+        The color and its opacity in [0, 1], or None if `text` is not a color.
+    """
+    if len(text) > MAX_LENGTH:
         return None
     text = text.strip().lower()
     if text == "currentcolor":
@@ -78,7 +86,7 @@ def _function(name: str, text: str) -> tuple[Color, float] | None:
         return None
     values = [(float(part[1]), part[2] or "") for part in parts if part]
     color = _rgb(values[:3]) if name == "rgb" else _hsl(values[:3])
-    alpha = _share(values[3]) if len(values) == 4 else 1.0
+    alpha = _alpha(values[3]) if len(values) == 4 else 1.0
     return None if color is None or alpha is None else (color, _clamped(alpha))
 
 
@@ -93,17 +101,17 @@ def _hsl(values: list[tuple[float, str]]) -> Color | None:
     if unit not in _DEGREES or any(unit not in ("", "%") for _, unit in rest) or not math.isfinite(hue):
         return None
     saturation, lightness = (_clamped(value / 100) for value, _ in rest)
-    turn = math.fmod(hue * _DEGREES[unit], 360)
-    reach = saturation * min(lightness, 1 - lightness)
+    degrees = math.fmod(hue * _DEGREES[unit], 360)
+    chroma = saturation * min(lightness, 1 - lightness)
 
     def channel(offset: float) -> float:
-        k = (offset + turn / 30) % 12
-        return lightness - reach * max(-1.0, min(k - 3, 9 - k, 1.0))
+        k = (offset + degrees / 30) % 12
+        return lightness - chroma * max(-1.0, min(k - 3, 9 - k, 1.0))
 
     return Color(channel(0), channel(8), channel(4))
 
 
-def _share(value: tuple[float, str]) -> float | None:
+def _alpha(value: tuple[float, str]) -> float | None:
     number, unit = value
     return {"": number, "%": number / 100}.get(unit)
 

@@ -1,4 +1,4 @@
-"""Gradient elements: their attributes, stops and templates."""
+"""Reads gradient elements: attributes, stops, and templates referenced by href."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import get_args
 from ..cubics import Box
 from ..document import BLACK, IDENTITY, Color, LinearGradient, Matrix, Point, RadialGradient, Spread, Stop
 from ..transforms import compose, read_transform
+from .budget import ParseBudget
 from .colors import read_color
-from .effort import Effort
-from .report import Report
-from .styles import Cascade, Viewport, read_length, read_share
+from .report import COLOR_ADVICE, LENGTH_ADVICE, Report
+from .styles import Cascade, Viewport, read_fraction, read_length
 from .xml import Element, SVGError
 
-_PLACES = {"linearGradient": ("x1", "y1", "x2", "y2"), "radialGradient": ("cx", "cy", "r", "fx", "fy", "fr")}
+_GEOMETRY = {"linearGradient": ("x1", "y1", "x2", "y2"), "radialGradient": ("cx", "cy", "r", "fx", "fy", "fr")}
 _COMMON = ("gradientUnits", "gradientTransform", "spreadMethod")
-GRADIENTS = tuple(_PLACES)
-LONGEST_CHAIN = 10
-MOST_STOPS = 1000
+GRADIENTS = tuple(_GEOMETRY)
+MAX_CHAIN = 10
+MAX_STOPS = 1000
 
 Find = Callable[[Element], Element | None]
-"""The element that another refers to by `href`."""
+"""Resolves the `href` of an element within the document."""
 
 
 @dataclass(frozen=True)
 class _Definition:
-    """A gradient element with what it has, itself or from those it takes attributes and stops from."""
+    """A gradient element with its own and inherited attributes and stops."""
 
     element: Element
     attributes: dict[str, str]
@@ -37,25 +37,31 @@ class _Definition:
 
 
 class Gradients:
-    """Reads gradient elements for the shapes that they paint."""
+    """Resolves gradient elements for the shapes they paint."""
 
-    def __init__(self, find: Find, cascade: Cascade, effort: Effort, report: Report):
-        self._find, self._cascade, self._effort, self._report = find, cascade, effort, report
-        # What many elements share is read once.
+    def __init__(self, find: Find, cascade: Cascade, budget: ParseBudget, report: Report):
+        self._find, self._cascade, self._budget, self._report = find, cascade, budget, report
+        # Caches: many shapes may share a gradient, and many gradients a template.
         self._definitions: dict[Element, _Definition] = {}
         self._stops_of: dict[Element, tuple[Stop, ...]] = {}
         self._colors: dict[Element, Color] = {}
 
     def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
-        """The gradient as a shape with the box `box` has it, in the shape's own units; None if it paints nothing."""
+        """The gradient as it applies to a shape, in the shape's own units; None if it paints nothing.
+
+        Args:
+            element: A gradient element.
+            box: Bounding box of the shape, the reference of objectBoundingBox units.
+            viewport: The shape's viewport, the reference of percentages in user space.
+        """
         definition = self._definition(element)
         units = definition.attributes.get("gradientUnits") or "objectBoundingBox"
-        of_box = units != "userSpaceOnUse"
-        if not definition.stops or (of_box and (box is None or not (box.width and box.height))):
+        relative = units != "userSpaceOnUse"
+        if not definition.stops or (relative and (box is None or not (box.width and box.height))):
             return None
-        frame = Matrix(a=box.width, d=box.height, e=box.x, f=box.y) if of_box and box else IDENTITY
+        frame = Matrix(a=box.width, d=box.height, e=box.x, f=box.y) if relative and box else IDENTITY
         transform = compose(frame, definition.transform)
-        viewport = Viewport(1.0, 1.0) if of_box else viewport
+        viewport = Viewport(1.0, 1.0) if relative else viewport
         if element.tag == "linearGradient":
             return self._linear(definition, transform, viewport)
         return self._radial(definition, transform, viewport)
@@ -69,7 +75,9 @@ class Gradients:
     def _radial(self, definition: _Definition, transform: Matrix, viewport: Viewport) -> RadialGradient:
         length = partial(self._length, definition)
         if length("fr", viewport.diagonal, "0%"):
-            self._report.add("The inner radius 'fr' of a gradient is ignored", definition.element)
+            self._report.add(
+                "The focal radius fr of a gradient is ignored", definition.element, "Adjust its stops instead"
+            )
         cx, cy = length("cx", viewport.width, "50%"), length("cy", viewport.height, "50%")
         focus = Point(length("fx", viewport.width, str(cx)), length("fy", viewport.height, str(cy)))
         radius = length("r", viewport.diagonal, "50%")
@@ -79,12 +87,16 @@ class Gradients:
         text = definition.attributes.get(name) or default
         value = read_length(text, whole)
         if value is None:
-            self._report.add(f"The gradient's {name} '{text[:40]}' is no length", definition.element)
+            self._report.add(
+                f"The gradient's {name} '{text[:40]}' is not a valid length; the default is used",
+                definition.element,
+                LENGTH_ADVICE,
+            )
             value = read_length(default, whole) or 0.0
         return value
 
     def _transform(self, element: Element, text: str) -> Matrix:
-        self._effort.spend("characters of transforms", len(text), element)
+        self._budget.spend("transform characters", len(text), element)
         try:
             return read_transform(text)
         except ValueError as error:
@@ -107,27 +119,31 @@ class Gradients:
     def _chain(self, element: Element) -> tuple[Element, ...]:
         chain = [element]
         while (template := self._find(chain[-1])) is not None and template.tag in GRADIENTS:
-            if template in chain or len(chain) == LONGEST_CHAIN:
-                self._report.add("A chain of gradient templates is cut off", element)
+            if template in chain or len(chain) == MAX_CHAIN:
+                self._report.add(
+                    f"A gradient's chain of href references is cyclic or longer than {MAX_CHAIN} and is cut off",
+                    element,
+                    "Give the gradient its own stops and attributes",
+                )
                 break
             chain.append(template)
         return tuple(chain)
 
     def _stops(self, holder: Element) -> tuple[Stop, ...]:
-        """Those in an element itself."""
+        """The stops directly inside an element."""
         if holder not in self._stops_of:
             self._stops_of[holder] = self._read_stops(holder)
         return self._stops_of[holder]
 
     def _read_stops(self, holder: Element) -> tuple[Stop, ...]:
-        """Stops in rising order: one that lies before its predecessor is moved to it."""
+        """Stops with non-decreasing offsets: one before its predecessor is moved to it, as SVG specifies."""
         elements = [child for child in holder.children if child.tag == "stop"]
-        if len(elements) > MOST_STOPS:
-            raise SVGError(f"{holder.where()} has more than {MOST_STOPS} stops: simplify the gradient.")
-        self._effort.spend("gradient stops", len(elements), holder)
+        if len(elements) > MAX_STOPS:
+            raise SVGError(f"{holder.where()} has more than {MAX_STOPS} stops. Simplify the gradient.")
+        self._budget.spend("gradient stops", len(elements), holder)
         stops: list[Stop] = []
         for element in elements:
-            offset = read_share(element.attributes.get("offset", "0")) or 0.0
+            offset = read_fraction(element.attributes.get("offset", "0")) or 0.0
             color, opacity = self._stop_color(element)
             stops.append(Stop(max(offset, stops[-1].offset if stops else 0.0), color, opacity))
         return tuple(stops)
@@ -137,9 +153,9 @@ class Gradients:
         text = own.get("stop-color", "black")
         found = read_color(text, self._current_color(element) if text.strip().lower() == "currentcolor" else BLACK)
         if found is None:
-            self._report.add(f"The stop-color '{text[:40]}' is no known colour", element)
+            self._report.add(f"The stop-color '{text[:40]}' is not a valid color; black is used", element, COLOR_ADVICE)
             found = BLACK, 1.0
-        opacity = read_share(own.get("stop-opacity", "1"))
+        opacity = read_fraction(own.get("stop-opacity", "1"))
         return found[0], found[1] * (1.0 if opacity is None else opacity)
 
     def _current_color(self, element: Element | None) -> Color:
@@ -152,9 +168,9 @@ class Gradients:
 
 
 def _attributes(chain: tuple[Element, ...]) -> dict[str, str]:
-    """The nearest value of each attribute; those that say where a gradient lies are of its own kind only."""
+    """The nearest value of each attribute. Geometry is inherited only from gradients of the same type."""
     found: dict[str, str] = {}
     for element in chain:
-        names = _COMMON if element.tag != chain[0].tag else (*_COMMON, *_PLACES[element.tag])
+        names = _COMMON if element.tag != chain[0].tag else (*_COMMON, *_GEOMETRY[element.tag])
         found = {**{name: element.attributes[name] for name in names if name in element.attributes}, **found}
     return found

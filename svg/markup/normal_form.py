@@ -1,6 +1,7 @@
-"""One form for drawings that look the same: groups without effect dissolved, gradients in user units.
+"""Canonical form of nodes and gradients, shared by the parser and the writer.
 
-Reader and writer share it, so that what was written is read as the same values.
+Groups without effect are dissolved, constant gradients become colors, and gradients are in user units with the simplest
+transform. Because both sides use it, a written file parses back to the same values.
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..document import IDENTITY, Color, Group, LinearGradient, Matrix, Paint, Point, RadialGradient, Shape
+from ..document import IDENTITY, Color, Group, LinearGradient, Matrix, Node, Paint, Point, RadialGradient, Shape
 from ..transforms import apply, compose, determinant, invertible, polar, similarity
 
-Drawing = Shape | Group
 Gradient = LinearGradient | RadialGradient
 
-SMALLEST = 1e-9
-"""Gradients that change all of their colours within less, in their own units, do so at once."""
-SAME_PLACE = 1e-7
-"""Places that are this near, relative to their coordinates, are one in single precision."""
+MIN_LENGTH = 1e-9
+"""A gradient no longer than this, in its own units, is a single color: the last stop's."""
+COINCIDENT = 1e-7
+"""Points within this relative distance coincide in single precision."""
 EXACT = 1e-12
-"""What arithmetic may leave of a difference; far less than files round away."""
+"""Tolerance for rounding errors of the arithmetic; far below the rounding of files."""
 
 
-def grouped(children: Sequence[Drawing], opacity: float, name: str = "") -> list[Drawing]:
-    """Drawings made translucent as one; as a group only where a single paint cannot carry the opacity itself."""
+def grouped(children: Sequence[Node], opacity: float, name: str = "") -> list[Node]:
+    """Nodes with a common opacity in [0, 1]: a `Group` only if the opacity cannot be folded into a single paint."""
     if opacity == 1 or not children:
         return list(children)
     if len(children) > 1:
@@ -34,31 +34,31 @@ def grouped(children: Sequence[Drawing], opacity: float, name: str = "") -> list
         return [replace(only, opacity=only.opacity * opacity, name=only.name or name)]
     if only.fill and only.stroke:
         return [Group((only,), opacity, name)]
-    return [_translucent(only, opacity, name)]
+    return [_with_opacity(only, opacity, name)]
 
 
-def _translucent(shape: Shape, opacity: float, name: str) -> Shape:
+def _with_opacity(shape: Shape, opacity: float, name: str) -> Shape:
     fill = shape.fill and replace(shape.fill, opacity=shape.fill.opacity * opacity)
     stroke = shape.stroke and replace(shape.stroke, opacity=shape.stroke.opacity * opacity)
     return replace(shape, fill=fill, stroke=stroke, name=shape.name or name)
 
 
 def flat_color(gradient: Gradient) -> tuple[Color, float] | None:
-    """The colour and opacity of a gradient that is the same everywhere; None if it is not."""
+    """The color and opacity of a gradient that is constant everywhere, or None if it varies."""
     stops = gradient.stops
     if isinstance(gradient, LinearGradient):
         farthest = max(map(abs, (*gradient.start, *gradient.end)))
-        vanishes = math.dist(gradient.start, gradient.end) <= max(SMALLEST, SAME_PLACE * farthest)
+        vanishes = math.dist(gradient.start, gradient.end) <= max(MIN_LENGTH, COINCIDENT * farthest)
     else:
-        vanishes = gradient.radius <= SMALLEST
+        vanishes = gradient.radius <= MIN_LENGTH
     return (stops[-1].color, stops[-1].opacity) if len(stops) == 1 or vanishes else None
 
 
 def placed(gradient: Gradient, matrix: Matrix) -> Gradient | None:
-    """The gradient after `matrix`, with the simplest `transform` that still draws it; None where it vanishes.
+    """The gradient mapped by `matrix`, with the simplest possible `transform`; None if the map is singular.
 
-    A linear gradient needs none: only how its colours change across the plane matters. A radial one keeps what
-    stretches its circle into an ellipse.
+    A linear gradient needs no transform, because any affine map of the plane turns its parameter into another affine
+    function. A radial gradient keeps the part that stretches its circle into an ellipse.
     """
     total = compose(matrix, gradient.transform)
     if not invertible(total):
@@ -67,28 +67,43 @@ def placed(gradient: Gradient, matrix: Matrix) -> Gradient | None:
 
 
 def _placed_radial(gradient: RadialGradient, matrix: Matrix) -> RadialGradient:
-    """The circle stretched about its centre by a symmetric map whose largest entry is 1, after a turn and a scale."""
+    """Decompose the map into rotation, scale and a symmetric stretch with largest entry 1; keep only the stretch.
+
+    By the polar decomposition A = S Q. Q only rotates the circle about its center, so it affects the focus alone; the
+    larger diagonal entry of S goes into the radius.
+    """
     stretch, turn = polar(matrix)
     scale = max(stretch.a, stretch.d)
-    offset = Point(gradient.focus.x - gradient.centre.x, gradient.focus.y - gradient.centre.y)
+    offset = Point(gradient.focus.x - gradient.center.x, gradient.focus.y - gradient.center.y)
     focus = apply(turn, Point(offset.x * scale, offset.y * scale))
-    centre = apply(matrix, gradient.centre)
-    transform = Matrix(stretch.a / scale, stretch.b / scale, stretch.c / scale, stretch.d / scale, *centre)
+    center = apply(matrix, gradient.center)
+    transform = Matrix(stretch.a / scale, stretch.b / scale, stretch.c / scale, stretch.d / scale, *center)
     return about_origin(replace(gradient, radius=gradient.radius * scale, transform=transform), focus, EXACT)
 
 
 def about_origin(gradient: RadialGradient, focus: Point, tolerance: float) -> RadialGradient:
-    """The gradient with its centre where its transform takes the origin; without transform where that only shifts."""
-    if any(abs(value - unit) > tolerance for value, unit in zip(gradient.transform[:4], IDENTITY)):
-        return replace(gradient, centre=Point(0.0, 0.0), focus=focus)
-    centre = Point(*gradient.transform[4:])
-    return replace(gradient, centre=centre, focus=Point(centre.x + focus.x, centre.y + focus.y), transform=IDENTITY)
+    """The gradient centered on the origin of its own space; a transform that only translates is applied instead.
+
+    Args:
+        gradient: Its `transform` must already map the origin to the center; `center` and `focus` are replaced.
+        focus: The focus relative to the center, in the gradient's own space.
+        tolerance: How far the linear part of the transform may be from the identity to count as a translation.
+    """
+    if any(abs(value - unit) > tolerance for value, unit in zip(gradient.transform[:4], IDENTITY[:4], strict=True)):
+        return replace(gradient, center=Point(0.0, 0.0), focus=focus)
+    center = Point(*gradient.transform[4:])
+    return replace(gradient, center=center, focus=Point(center.x + focus.x, center.y + focus.y), transform=IDENTITY)
 
 
 def _placed_linear(gradient: LinearGradient, matrix: Matrix) -> LinearGradient:
+    """Map a linear gradient by `matrix` A and drop its transform.
+
+    With v = end - start, the parameter t(p) = v . (p - start) / |v|^2 becomes t(A^-1 q), whose gradient in q is
+    g / |v|^2 with g = A^-T v. From the mapped start along g, t = 1 is reached at distance vector g |v|^2 / |g|^2. This
+    is the image of the end only if A is a similarity.
+    """
     start, end = apply(matrix, gradient.start), apply(matrix, gradient.end)
     if start != end and similarity(matrix) is None:
-        # Along the colours' steepest change, which a skew leaves no longer between the mapped ends.
         vx, vy = gradient.end.x - gradient.start.x, gradient.end.y - gradient.start.y
         det = determinant(matrix)
         gx, gy = (matrix.d * vx - matrix.b * vy) / det, (matrix.a * vy - matrix.c * vx) / det
@@ -98,7 +113,7 @@ def _placed_linear(gradient: LinearGradient, matrix: Matrix) -> LinearGradient:
 
 
 def visible_paint(paint: Paint, matrix: Matrix) -> tuple[Paint, float] | None:
-    """A paint after `matrix` with the opacity it brings; None if it paints nothing."""
+    """A paint mapped by `matrix` and the opacity it contributes; None if it paints nothing."""
     if isinstance(paint, Color):
         return paint, 1.0
     if not paint.stops:

@@ -1,4 +1,4 @@
-"""The attribute `d`: its grammar, and what its commands draw."""
+"""Parses path data (the `d` attribute) and draws its commands."""
 
 from __future__ import annotations
 
@@ -16,53 +16,55 @@ _NUMBER = re.compile(NUMBER + r"\s*,?\s*")
 _FLAG = re.compile(r"([01])\s*,?\s*")
 _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "Z": 0}
 _ARGUMENTS = {command: (_NUMBER,) * count for command, count in _COUNTS.items()}
-# A flag is a single digit, which need not be set apart from what follows.
+# A flag is a single digit and needs no separator after it.
 _ARGUMENTS["A"] = (_NUMBER, _NUMBER, _NUMBER, _FLAG, _FLAG, _NUMBER, _NUMBER)
 
 
 class Path(NamedTuple):
-    """What was drawn, and where the data stopped making sense, if it did."""
+    """The contours of path data, and a description of the first syntax error ("" if there is none)."""
 
     contours: tuple[Contour, ...]
     error: str = ""
 
 
-class _Stop(Exception):
-    """The data makes no sense from here on."""
+class _SyntaxError(Exception):
+    """The data is invalid from here on."""
 
 
-def read_path(data: str, most_points: int = 340_000) -> Path:
-    """The contours of path data, up to the first error in it.
+def read_path(data: str, max_points: int = 340_000) -> Path:
+    """Parse path data up to the first syntax error, as the SVG specification asks.
 
-    Raises SVGError for coordinates beyond 1e9 and for more than `most_points` control points.
+    Raises:
+        SVGError: A coordinate is beyond 1e9, or there are more than `max_points` control points.
     """
-    outlines = Outlines(most_points)
+    outlines = Outlines(max_points)
     error = draw_path(outlines, data)
     return Path(tuple(outlines.contours), error)
 
 
 def draw_path(outlines: Outlines, data: str) -> str:
-    """Draws until the data makes no sense; what is wrong there, or "" if nothing is."""
+    """Draw path data up to the first syntax error; returns a description of it, or ""."""
     pen, error = _Pen(outlines), ""
     try:
         for command, arguments in _commands(data):
             pen.draw(command, arguments)
-    except _Stop as stop:
-        error = str(stop)
+    except _SyntaxError as syntax_error:
+        error = str(syntax_error)
     outlines.finish()
     return error
 
 
 def _commands(data: str) -> Iterator[tuple[str, list[float]]]:
-    """Commands with their arguments; a command is repeated for each set of arguments that follows it."""
+    """Commands with their arguments; further argument sets repeat the command (as L after M)."""
     data = data.strip()
     position = 0
     if data[:1] not in ("", "M", "m"):
-        raise _Stop(f"begins with '{data[:10]}' instead of M")
+        raise _SyntaxError(f"starts with '{data[:10]}' instead of M")
     while position < len(data):
         match = _COMMAND.match(data, position)
         if match is None:
-            raise _Stop(f"has '{data[position : position + 10]}' at character {position + 1}, which is no command")
+            found = data[position : position + 10]
+            raise _SyntaxError(f"has '{found}' at character {position + 1}, which is not a command")
         command, position = match[1], match.end()
         arguments, position = _arguments(data, position, command)
         yield command, arguments
@@ -78,14 +80,14 @@ def _arguments(data: str, position: int, command: str) -> tuple[list[float], int
         match = pattern.match(data, position)
         if match is None:
             found = f"'{data[position : position + 10]}'" if position < len(data) else "its end"
-            raise _Stop(f"has {found} at character {position + 1}, where {command} needs a number")
+            raise _SyntaxError(f"has {found} at character {position + 1}, where {command} needs a number")
         numbers.append(float(match[1]))
         position = match.end()
     return numbers, position
 
 
 class _Pen:
-    """Makes commands absolute and gives the smooth ones their control points."""
+    """Resolves relative coordinates and the implied control points of smooth curves."""
 
     def __init__(self, outlines: Outlines):
         self.outlines = outlines
@@ -94,6 +96,7 @@ class _Pen:
         """The last control point of the previous curve."""
 
     def draw(self, command: str, arguments: list[float]) -> None:
+        """Draw one command; lower case means relative coordinates."""
         kind = command.upper()
         origin = self.outlines.current if command.islower() else Point(0.0, 0.0)
         getattr(self, f"_{kind.lower()}")(arguments, origin)
@@ -103,7 +106,7 @@ class _Pen:
         self.outlines.move(*_points(arguments, origin))
 
     def _z(self, arguments: list[float], origin: Point) -> None:
-        # Without a command since the last Z it draws nothing, not a dot.
+        # A Z right after another Z draws nothing, not even a dot.
         if self._previous == "Z":
             self.outlines.spend(1)
         else:
@@ -136,14 +139,14 @@ class _Pen:
         self.outlines.quadratic(self._control, *_points(arguments, origin))
 
     def _a(self, arguments: list[float], origin: Point) -> None:
-        radius_x, radius_y, turn, large, sweep = arguments[:5]
-        if not math.isfinite(turn):
-            raise _Stop("has an arc that is turned by an infinite angle")
+        radius_x, radius_y, rotation, large, sweep = arguments[:5]
+        if not math.isfinite(rotation):
+            raise _SyntaxError("has an arc with an infinite rotation")
         radii = Point(abs(radius_x), abs(radius_y))
-        self.outlines.arc(radii, turn, large == 1, sweep == 1, *_points(arguments[5:], origin))
+        self.outlines.arc(radii, rotation, large == 1, sweep == 1, *_points(arguments[5:], origin))
 
     def _mirrored(self, commands: str) -> Point:
-        """The previous curve's last control point, mirrored at its end, if a curve of this kind came before."""
+        """The previous curve's last handle, mirrored about the current point; that point if it was another command."""
         current = self.outlines.current
         if self._previous not in commands:
             return current
@@ -152,4 +155,4 @@ class _Pen:
 
 def _points(arguments: list[float], origin: Point) -> list[Point]:
     left, top = origin
-    return [Point(x + left, y + top) for x, y in zip(arguments[::2], arguments[1::2])]
+    return [Point(x + left, y + top) for x, y in zip(arguments[::2], arguments[1::2], strict=True)]

@@ -1,36 +1,57 @@
-"""What of a drawing is not represented, gathered into one sentence for each kind."""
+"""Warnings about unsupported features of a file, merged into one sentence per kind."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .xml import Element
 
-MOST_KINDS = 50
+MAX_KINDS = 50
+LENGTH_ADVICE = "Use a number, optionally with a unit such as px, mm or %"
+FRACTION_ADVICE = "Use a number from 0 to 1 or a percentage"
+COLOR_ADVICE = "Use a color name, #rrggbb, rgb() or hsl()"
+
+
+@dataclass
+class _Entry:
+    count: int
+    first: str
+    advice: str
 
 
 class Report:
-    """Counts what is left out, and remembers where it was first."""
+    """Counts each kind of warning and remembers where it first occurred."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}
-        self._further = 0
+        self._entries: dict[str, _Entry] = {}
+        self._omitted = 0
 
-    def add(self, what: str, element: Element | None = None) -> None:
-        """`what` is a sentence without its full stop."""
-        if what not in self._found and len(self._found) == MOST_KINDS:
-            self._further += 1
-            return
-        count, first = self._found.get(what) or (0, element.where() if element else "")
-        self._found[what] = count + 1, first
+    def add(self, what: str, element: Element | None = None, advice: str = "") -> None:
+        """Record a warning.
+
+        Args:
+            what: A clause without a full stop ("The filter property is ignored"). Equal clauses are merged.
+            element: Where it occurred; None if it concerns the whole document.
+            advice: What the author can change, as a clause without a full stop.
+        """
+        if what not in self._entries:
+            if len(self._entries) == MAX_KINDS:
+                self._omitted += 1
+                return
+            self._entries[what] = _Entry(0, element.where() if element else "", advice)
+        self._entries[what].count += 1
 
     def sentences(self) -> tuple[str, ...]:
-        """One for each kind, in the order in which they came up."""
-        sentences = [_sentence(what, count, first) for what, (count, first) in self._found.items()]
-        if self._further:
-            sentences.append(f"There are {self._further} more things that are not represented.")
+        """One warning per kind, in order of first occurrence."""
+        sentences = [_sentence(what, entry) for what, entry in self._entries.items()]
+        if self._omitted:
+            sentences.append(f"{self._omitted} more warnings are not listed.")
         return tuple(sentences)
 
 
-def _sentence(what: str, count: int, first: str) -> str:
-    if not first:
-        return f"{what}." if count == 1 else f"{what} ({count} times)."
-    return f"{what}: {first}." if count == 1 else f"{what}: {count} times, first {first}."
+def _sentence(what: str, entry: _Entry) -> str:
+    place = entry.first
+    if entry.count > 1:
+        place = f"{entry.count} times, first {entry.first}" if entry.first else f"{entry.count} times"
+    sentence = f"{what}: {place}." if place else f"{what}."
+    return f"{sentence} {entry.advice}." if entry.advice else sentence

@@ -1,4 +1,4 @@
-"""Drawings rounded to what a file will hold, and all that follows from it, so that they are as they will be read."""
+"""Rounds nodes to the precision of the file, then normalizes them, so that parsing the file gives the same values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..document import (
     Group,
     LinearGradient,
     Matrix,
+    Node,
     Paint,
     Point,
     RadialGradient,
@@ -22,64 +23,66 @@ from ..document import (
 )
 from ..numbers import places_within, significant_places
 from ..transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
-from .normal_form import Drawing, Gradient, about_origin, flat_color, grouped, placed
-from .outlines import dot, line, without_standstill
+from .normal_form import Gradient, about_origin, flat_color, grouped, placed
+from .outlines import dot, line, without_degenerate_cubics
 
-SHARE_PLACES = 4
-"""Decimals of opacities, offsets of stops and mitre limits; 1/255 is 0.0039."""
+UNIT_PLACES = 4
+"""Decimal places of opacities, stop offsets and miter limits; 1/255 is 0.0039."""
 MATRIX_DIGITS = 9
+"""Significant digits of the linear part of a matrix."""
 
 
-def rounded(drawings: Iterable[Drawing], error: float) -> list[Drawing]:
-    """Drawings with coordinates off by `error` at most, in user units, without what cannot be seen.
+def rounded(nodes: Iterable[Node], error: float) -> list[Node]:
+    """Nodes with coordinates rounded to within `error` (> 0, user units); what paints nothing is dropped.
 
-    A shape comes out in the units before its stroke's pen, where that is not the identity.
+    A shape whose stroke has a `pen` is returned in the coordinates before the pen.
     """
-    return [tidy for drawing in drawings for tidy in _drawing(drawing, error)]
+    return [result for node in nodes for result in _node(node, error)]
 
 
-def _drawing(drawing: Drawing, error: float) -> list[Drawing]:
-    if isinstance(drawing, Group):
-        folded = grouped(rounded(drawing.children, error), _share(drawing.opacity), drawing.name)
+def _node(node: Node, error: float) -> list[Node]:
+    if isinstance(node, Group):
+        folded = grouped(rounded(node.children, error), _unit(node.opacity), node.name)
         return [_with_rounded_opacity(child) for child in folded]
-    stroke = drawing.stroke and _stroke(drawing.stroke, error)
+    stroke = node.stroke and _stroke(node.stroke, error)
     pen = stroke.pen if stroke else IDENTITY
-    back = inverse(pen)
+    from_pen = inverse(pen)
     error = error / scales(pen)[0]
-    fill = drawing.fill and _fill(drawing.fill, back, error)
-    contours = [_contour(contour, places_within(error)) for contour in apply_to(back, drawing.contours)]
+    fill = node.fill and _fill(node.fill, from_pen, error)
+    contours = [_contour(contour, places_within(error)) for contour in apply_to(from_pen, node.contours)]
     dots = stroke is not None and stroke.cap != "butt"
-    seen = [without_standstill(c) or (dot(c.points[0]) if dots else None) for c in contours]
-    kept = tuple(contour for contour in seen if contour)
-    return [Shape(kept, fill, stroke, drawing.name)] if kept and (fill or stroke) else []
+    visible = [without_degenerate_cubics(c) or (dot(c.points[0]) if dots else None) for c in contours]
+    kept = tuple(contour for contour in visible if contour)
+    return [Shape(kept, fill, stroke, node.name)] if kept and (fill or stroke) else []
 
 
-def _with_rounded_opacity(drawing: Drawing) -> Drawing:
-    """What a group became; two opacities that were rounded may have been multiplied."""
-    if isinstance(drawing, Group):
-        return replace(drawing, opacity=_share(drawing.opacity))
-    fill, stroke = drawing.fill, drawing.stroke
+def _with_rounded_opacity(node: Node) -> Node:
+    """Round again: folding a group may have multiplied two rounded opacities."""
+    if isinstance(node, Group):
+        return replace(node, opacity=_unit(node.opacity))
+    fill, stroke = node.fill, node.stroke
     return replace(
-        drawing,
-        fill=fill and replace(fill, opacity=_share(fill.opacity)),
-        stroke=stroke and replace(stroke, opacity=_share(stroke.opacity)),
+        node,
+        fill=fill and replace(fill, opacity=_unit(fill.opacity)),
+        stroke=stroke and replace(stroke, opacity=_unit(stroke.opacity)),
     )
 
 
 def _contour(contour: Contour, places: int) -> Contour:
+    """Round the points; cubics that are straight to within one rounding step become exactly straight."""
     points = [_point(point, places) for point in contour.points]
     step = 10.0**-places * (1 + 1e-6)
     ends = [*points, points[0]] if contour.closed else points
     for i in range(0, len(ends) - 1, 3):
-        straight = line(ends[i], ends[i + 3])
-        if all(abs(p.x - q.x) <= step and abs(p.y - q.y) <= step for p, q in zip(straight, ends[i + 1 : i + 3])):
-            points[i + 1 : i + 3] = straight[:2]
+        straight, handles = line(ends[i], ends[i + 3])[:2], ends[i + 1 : i + 3]
+        if all(abs(p.x - q.x) <= step and abs(p.y - q.y) <= step for p, q in zip(straight, handles, strict=True)):
+            points[i + 1 : i + 3] = straight
     return Contour(tuple(points), contour.closed)
 
 
-def _fill(fill: Fill, back: Matrix, error: float) -> Fill | None:
-    found = _paint(fill.paint, back, error)
-    return found and replace(fill, paint=found[0], opacity=_share(fill.opacity * found[1]))
+def _fill(fill: Fill, matrix: Matrix, error: float) -> Fill | None:
+    found = _paint(fill.paint, matrix, error)
+    return found and replace(fill, paint=found[0], opacity=_unit(fill.opacity * found[1]))
 
 
 def _stroke(stroke: Stroke, error: float) -> Stroke | None:
@@ -94,18 +97,18 @@ def _stroke(stroke: Stroke, error: float) -> Stroke | None:
     found = _paint(stroke.paint, inverse(pen), error) if width > 0 else None
     if found is None:
         return None
-    limit = max(1.0, round(stroke.miter_limit, SHARE_PLACES))
-    opacity = _share(stroke.opacity * found[1])
+    limit = max(1.0, round(stroke.miter_limit, UNIT_PLACES))
+    opacity = _unit(stroke.opacity * found[1])
     return replace(stroke, paint=found[0], opacity=opacity, width=width, miter_limit=limit, pen=pen)
 
 
-def _paint(paint: Paint, back: Matrix, error: float) -> tuple[Paint, float] | None:
-    """A paint after `back` and the opacity that it brings; None if it paints nothing."""
+def _paint(paint: Paint, matrix: Matrix, error: float) -> tuple[Paint, float] | None:
+    """A paint mapped by `matrix` and rounded, with the opacity it contributes; None if it paints nothing."""
     if isinstance(paint, Color):
         return _color(paint), 1.0
     if not paint.stops:
         return None
-    gradient = placed(replace(paint, stops=tuple(_stop(stop) for stop in paint.stops)), back)
+    gradient = placed(replace(paint, stops=tuple(_stop(stop) for stop in paint.stops)), matrix)
     if gradient is None:
         return None
     gradient = _linear(gradient, error) if isinstance(gradient, LinearGradient) else _radial(gradient, error)
@@ -120,11 +123,11 @@ def _linear(gradient: LinearGradient, error: float) -> Gradient:
 def _radial(gradient: RadialGradient, error: float) -> Gradient:
     transform = _matrix(gradient.transform, places_within(error))
     if transform != IDENTITY:
-        # What is out of round by less than can be seen is a circle.
+        # An ellipse that is a circle to within the visible tolerance becomes one.
         gradient = about_origin(replace(gradient, transform=transform), gradient.focus, SIMILAR)
     places = places_within(error / scales(gradient.transform)[0])
-    centre, focus = _point(gradient.centre, places), _point(gradient.focus, places)
-    return replace(gradient, centre=centre, focus=focus, radius=round(gradient.radius, places))
+    center, focus = _point(gradient.center, places), _point(gradient.focus, places)
+    return replace(gradient, center=center, focus=focus, radius=round(gradient.radius, places))
 
 
 def _matrix(matrix: Matrix, translation_places: int) -> Matrix:
@@ -135,15 +138,15 @@ def _matrix(matrix: Matrix, translation_places: int) -> Matrix:
 
 
 def _stop(stop: Stop) -> Stop:
-    return Stop(_share(stop.offset), _color(stop.color), _share(stop.opacity))
+    return Stop(_unit(stop.offset), _color(stop.color), _unit(stop.opacity))
 
 
 def _color(color: Color) -> Color:
     return Color(*(round(min(max(value, 0.0), 1.0) * 255) / 255 for value in color))
 
 
-def _share(value: float) -> float:
-    return round(min(max(value, 0.0), 1.0), SHARE_PLACES)
+def _unit(value: float) -> float:
+    return round(min(max(value, 0.0), 1.0), UNIT_PLACES)
 
 
 def _point(point: Point, places: int) -> Point:

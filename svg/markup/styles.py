@@ -1,4 +1,4 @@
-"""How elements are styled: presentation attributes, style sheets of simple selectors, `style`, inheritance, lengths."""
+"""CSS for SVG: presentation attributes, style sheets with simple selectors, `style`, inheritance, lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..numbers import NUMBER
-from .effort import Effort
+from .budget import ParseBudget
 from .report import Report
 from .xml import Element, SVGError
 
@@ -24,19 +24,20 @@ OWN = frozenset(
     "vector-effect overflow".split()
 )
 PROPERTIES = INHERITED | OWN
-"""What of CSS is looked at; the rest does not change vector drawings, or is reported by the reader of shapes."""
+"""The CSS properties that are read. Others have no effect on the drawing or are reported below."""
 SHAPE_PROPERTIES = frozenset(
     "d x y cx cy r rx ry background background-color rotate scale translate transform-box".split()
 )
-"""Properties that browsers heed in CSS and this reader does not."""
+"""Properties that browsers support in CSS and this parser does not."""
 
 SIDES = frozenset(("width", "height"))
-"""Of these only rectangles change; of an <svg> web pages set them, too, for the room that it takes there."""
+"""CSS sizes: ignored, with a warning for <rect>. On <svg> they only size the element within a web page."""
 
-_LENGTHS = frozenset(("stroke-width", "stroke-dashoffset"))
+_FONT_RELATIVE = frozenset(("stroke-width", "stroke-dashoffset"))
+"""Inherited lengths, whose em and ex units are resolved on the element that specifies them."""
 
-Say = Callable[[str], None]
-"""Takes a sentence without its full stop that names what is not represented."""
+Warn = Callable[[str, str], None]
+"""Records a warning: what is unsupported and what to change, both clauses without a full stop (see `Report.add`)."""
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")
@@ -45,37 +46,37 @@ _LENGTH = re.compile(NUMBER + r"(%|[a-zA-Z]*)")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6}
 
 DEFAULT_FONT_SIZE = 16.0
-LONGEST_VALUE = 1000
-"""Characters of a property, which is read anew for each element that inherits it."""
-LONGEST_LENGTH = 64
-"""Characters; the time that the pattern takes grows with the square of the digits."""
-MOST_RULES = 10_000
-"""Selectors, and rules that begin with @, of all style sheets."""
+MAX_VALUE_CHARACTERS = 1000
+"""Characters of a property value; it is parsed again for each element that inherits it."""
+MAX_LENGTH_CHARACTERS = 64
+"""Characters of a length; matching it takes time quadratic in its digits."""
+MAX_RULES = 10_000
+"""Selectors and at-rules in all style sheets together."""
 
 
 class Declaration(NamedTuple):
-    """A value and how strongly it is meant: importance, specificity, place."""
+    """A value and its precedence: importance, specificity, order of appearance."""
 
     value: str
-    weight: tuple[bool, int, int]
+    precedence: tuple[bool, int, int]
 
 
 Declarations = dict[str, Declaration]
 
 
-def read_declarations(text: str, specificity: int, place: int, report: Say) -> Declarations:
-    """What `name: value; ...` says about the properties that are looked at."""
+def read_declarations(text: str, specificity: int, position: int, warn: Warn) -> Declarations:
+    """Parse "name: value; ..." and keep the supported properties."""
     found: Declarations = {}
     for part in _COMMENT.sub(" ", text).split(";"):
         name, colon, value = part.partition(":")
         name = name.strip().lower()
         if name in SHAPE_PROPERTIES:
-            report(f"The CSS property '{name}' is ignored")
+            warn(f"The CSS property '{name}' is ignored", "")
         if not colon or name not in PROPERTIES | SIDES:
             continue
         value, important = _without_importance(value)
-        if _fits(name, value, report):
-            _keep_stronger(found, name, Declaration(value, (important, specificity, place)))
+        if _fits(name, value, warn):
+            _keep_stronger(found, name, Declaration(value, (important, specificity, position)))
     return found
 
 
@@ -85,29 +86,30 @@ def _without_importance(value: str) -> tuple[str, bool]:
     return (before if important else value).strip(), important
 
 
-def _fits(name: str, value: str, report: Say) -> bool:
-    if len(value) > LONGEST_VALUE:
-        report(f"A {name} of more than {LONGEST_VALUE} characters is ignored")
-    return len(value) <= LONGEST_VALUE
+def _fits(name: str, value: str, warn: Warn) -> bool:
+    if len(value) > MAX_VALUE_CHARACTERS:
+        warn(f"A value of {name} is ignored because it exceeds {MAX_VALUE_CHARACTERS} characters", "Shorten it")
+    return len(value) <= MAX_VALUE_CHARACTERS
 
 
 def _keep_stronger(found: Declarations, name: str, declaration: Declaration) -> None:
-    if name not in found or declaration.weight >= found[name].weight:
+    if name not in found or declaration.precedence >= found[name].precedence:
         found[name] = declaration
 
 
 @dataclass
 class StyleSheet:
-    """Rules by tag, "" for any, and by ".class" or "#id", "" for any."""
+    """CSS rules, keyed by (tag, ".class" or "#id"); "" stands for any."""
 
     rules: dict[tuple[str, str], Declarations] = field(default_factory=dict)
-    _places: int = 0
-    _rules_left: int = MOST_RULES
+    _position: int = 0
+    _rules_left: int = MAX_RULES
 
-    def read(self, element: Element, effort: Effort, report: Say) -> None:
-        """Add the rules of a <style>; what is no simple selector is reported.
+    def read(self, element: Element, budget: ParseBudget, warn: Warn) -> None:
+        """Add the rules of a <style> element; unsupported selectors and at-rules are reported.
 
-        Raises SVGError for more than 10,000 rules, those of sheets before included.
+        Raises:
+            SVGError: There are more than 10,000 rules, counting all style sheets.
         """
         text = _COMMENT.sub(" ", element.text)
         position = opening = 0
@@ -116,29 +118,28 @@ class StyleSheet:
                 opening = text.find("{", position)
             at_rule = text.find("@", position, None if opening < 0 else opening)
             if at_rule >= 0:
-                position = self._skip_at_rule(text, at_rule, opening, element, report)
+                position = self._skip_at_rule(text, at_rule, opening, element, warn)
                 continue
             if opening < 0:
                 return
             closing = text.find("}", opening)
             closing = len(text) if closing < 0 else closing
             self._count(text.count(",", position, opening) + 1, element)
-            effort.spend("declarations of style", text.count(";", opening, closing), element)
-            self._add(text[position:opening], text[opening + 1 : closing], report)
+            budget.spend("style declarations", text.count(";", opening, closing), element)
+            self._add(text[position:opening], text[opening + 1 : closing], warn)
             position = closing + 1
 
     def _count(self, rules: int, element: Element) -> None:
         self._rules_left -= rules
         if self._rules_left < 0:
             raise SVGError(
-                f"The style sheets have more than {MOST_RULES} rules, the most that can be read, up to "
-                f"{element.where()}: leave out those that are not needed."
+                f"The style sheets exceed the limit of {MAX_RULES} rules at {element.where()}. Remove unused rules."
             )
 
-    def _skip_at_rule(self, text: str, start: int, opening: int, element: Element, report: Say) -> int:
+    def _skip_at_rule(self, text: str, start: int, opening: int, element: Element, warn: Warn) -> int:
         name = re.match(r"@[\w-]*", text[start : start + 40])
         if name and name[0] not in ("@charset", "@namespace", "@font-face"):
-            report(f"The CSS rule {name[0]} is ignored")
+            warn(f"The CSS rule {name[0]} is ignored", "Use plain rules, which always apply")
         semicolon = text.find(";", start, None if opening < 0 else opening)
         if opening < 0 or semicolon >= 0:
             self._count(1, element)
@@ -152,73 +153,73 @@ class StyleSheet:
                 return brace.end()
         return len(text)
 
-    def _add(self, selectors: str, body: str, report: Say) -> None:
-        self._places += 1
-        declarations = read_declarations(body, 0, self._places, report)
+    def _add(self, selectors: str, body: str, warn: Warn) -> None:
+        self._position += 1
+        declarations = read_declarations(body, 0, self._position, warn)
         for selector in selectors.split(","):
             match = _SELECTOR.fullmatch(selector.strip())
             if match is None or not match[0]:
-                report(f"The CSS selector '{selector.strip()[:60]}' is ignored")
+                warn(f"The CSS selector '{selector.strip()[:60]}' is ignored", "Use single tag, class or id selectors")
                 continue
             tag = "" if match[1] in (None, "*") else match[1]
             specificity = (1 if tag else 0) + {".": 10, "#": 100}.get(match[2], 0)
             found = self.rules.setdefault((tag, f"{match[2]}{match[3]}" if match[2] else ""), {})
-            for name, (value, (important, _, place)) in declarations.items():
-                _keep_stronger(found, name, Declaration(value, (important, specificity, place)))
+            for name, (value, (important, _, position)) in declarations.items():
+                _keep_stronger(found, name, Declaration(value, (important, specificity, position)))
 
-    def matching(self, element: Element, effort: Effort) -> list[Declarations]:
-        """What each of the rules for an element says."""
+    def matching(self, element: Element, budget: ParseBudget) -> list[Declarations]:
+        """The declarations of all rules that match an element."""
         if not self.rules:
             return []
         classes = [f".{name}" for name in element.attributes.get("class", "").split() if name in self._classes]
         keys = ["", *dict.fromkeys(classes), f"#{element.attributes.get('id', '')}"]
-        effort.spend("declarations of style", len(keys), element)
+        budget.spend("style declarations", len(keys), element)
         found = (self.rules.get((tag, key)) for tag in ("", element.tag) for key in keys)
         return [declarations for declarations in found if declarations]
 
     @cached_property
     def _classes(self) -> frozenset[str]:
-        """Those that a rule is for; only to be asked for when all sheets have been read."""
+        """Class names used in selectors; valid only after all style sheets have been read."""
         return frozenset(key[1:] for _, key in self.rules if key.startswith("."))
 
 
 _STYLE_ATTRIBUTE = 1000
-"""More than any selector's specificity."""
+"""Specificity of the `style` attribute: above that of any selector."""
 
 
 class Cascade:
-    """The properties given to elements themselves."""
+    """Computes the properties specified on elements themselves, without inheritance."""
 
-    def __init__(self, sheet: StyleSheet, effort: Effort, report: Report):
-        self._sheet, self._effort, self._report = sheet, effort, report
+    def __init__(self, sheet: StyleSheet, budget: ParseBudget, report: Report):
+        self._sheet, self._budget, self._report = sheet, budget, report
         self._known: dict[int, dict[str, str]] = {}
 
     def own(self, element: Element) -> dict[str, str]:
-        """By name: of presentation attributes, style sheet and `style` the strongest."""
+        """Specified values by property: the strongest of presentation attribute, style sheet and `style`."""
         if id(element) not in self._known:
             self._known[id(element)] = self._specified(element)
         return self._known[id(element)]
 
     def _specified(self, element: Element) -> dict[str, str]:
-        def report(what: str) -> None:
-            self._report.add(what, element)
+        def warn(what: str, advice: str) -> None:
+            self._report.add(what, element, advice)
 
         presented = ((name, value.strip()) for name, value in element.attributes.items() if name in PROPERTIES)
-        found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if _fits(name, value, report)}
-        style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._effort)
-        self._effort.spend("declarations of style", style.count(";") + sum(map(len, rules)), element)
-        for declarations in (*rules, read_declarations(style, _STYLE_ATTRIBUTE, 0, report)):
+        found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if _fits(name, value, warn)}
+        style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._budget)
+        self._budget.spend("style declarations", style.count(";") + sum(map(len, rules)), element)
+        for declarations in (*rules, read_declarations(style, _STYLE_ATTRIBUTE, 0, warn)):
             for name, declaration in declarations.items():
                 _keep_stronger(found, name, declaration)
         for name in sorted(SIDES & found.keys()):
             del found[name]
             if element.tag == "rect":
-                report(f"The CSS property '{name}' is ignored")
+                warn(f"The CSS property '{name}' is ignored", f"Set {name} as an attribute of the element")
         return {name: declaration.value for name, declaration in found.items()}
 
 
 def inherit(parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """An element's properties, from its parent's and those given to itself."""
+    """An element's computed properties from its parent's and its own specified ones."""
     style = {name: value for name, value in parent.items() if name in INHERITED}
     for name, value in own.items():
         keyword = value.lower()
@@ -233,12 +234,12 @@ def inherit(parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
 
 
 def _absolute(style: dict[str, str], parent: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """An element's properties with those lengths in pixels that depend on its own font size, as heirs get them."""
+    """Resolve lengths relative to the element's font size, because children inherit the computed value."""
     if "font-size" in own and style.get("font-size") == own["font-size"]:
-        around = font_size(parent)
-        size = read_length(own["font-size"], around, around)
-        style["font-size"] = str(around if size is None else size)
-    for name in _LENGTHS & own.keys():
+        inherited = font_size(parent)
+        size = read_length(own["font-size"], inherited, inherited)
+        style["font-size"] = str(inherited if size is None else size)
+    for name in _FONT_RELATIVE & own.keys():
         text = style.get(name, "")
         if text.lower().endswith(("em", "ex")) and (length := read_length(text, 0.0, font_size(style))) is not None:
             style[name] = str(length)
@@ -246,24 +247,34 @@ def _absolute(style: dict[str, str], parent: dict[str, str], own: dict[str, str]
 
 
 def font_size(style: dict[str, str]) -> float:
-    """In user units."""
+    """The font size of computed properties, in user units."""
     size = read_length(style.get("font-size", ""), DEFAULT_FONT_SIZE)
     return DEFAULT_FONT_SIZE if size is None else size
 
 
 class Viewport(NamedTuple):
-    """What percentages of lengths refer to, in user units."""
+    """The nearest viewport, in user units: the reference for percentages."""
 
     width: float
     height: float
 
     @property
     def diagonal(self) -> float:
+        """Reference for percentages that are neither horizontal nor vertical, as SVG defines it."""
         return math.sqrt((self.width * self.width + self.height * self.height) / 2)
 
 
 def read_length(text: str, whole: float, font_size: float = DEFAULT_FONT_SIZE) -> float | None:
-    """A length in user units, `whole` being 100 %; None if it is no length or of an unknown unit."""
+    """Parse a length.
+
+    Args:
+        text: A number, optionally followed by a CSS unit or %.
+        whole: The length that 100% refers to, in user units.
+        font_size: The length that 1em refers to, in user units.
+
+    Returns:
+        The length in user units, or None if `text` is not a length, has an unknown unit or overflows.
+    """
     match = _match_length(text)
     if match is None:
         return None
@@ -273,8 +284,8 @@ def read_length(text: str, whole: float, font_size: float = DEFAULT_FONT_SIZE) -
     return None if factor is None else _finite(float(match[1]) * factor)
 
 
-def read_share(text: str) -> float | None:
-    """A number or percentage, clamped to [0, 1]; None if it is neither."""
+def read_fraction(text: str) -> float | None:
+    """Parse a number or percentage and clamp it to [0, 1]; None if it is neither."""
     match = _match_length(text)
     if match is None or match[2] not in ("", "%"):
         return None
@@ -283,7 +294,7 @@ def read_share(text: str) -> float | None:
 
 def _match_length(text: str) -> re.Match[str] | None:
     text = text.strip()
-    return _LENGTH.fullmatch(text) if len(text) <= LONGEST_LENGTH else None
+    return _LENGTH.fullmatch(text) if len(text) <= MAX_LENGTH_CHARACTERS else None
 
 
 def _finite(value: float) -> float | None:

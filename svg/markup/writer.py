@@ -1,4 +1,4 @@
-"""Documents to SVG files: short, plain, and read back as the same values."""
+"""Writes documents as compact SVG files that parse back to the same values."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from ..cubics import cubics
-from ..document import IDENTITY, Color, Contour, Document, Group, LinearGradient, Paint, Point, RadialGradient, Shape
+from ..document import (
+    IDENTITY,
+    Color,
+    Contour,
+    Document,
+    Group,
+    LinearGradient,
+    Node,
+    Paint,
+    Point,
+    RadialGradient,
+    Shape,
+)
 from ..numbers import joined, short
-from .normal_form import Drawing, Gradient
+from .normal_form import Gradient
 from .outlines import is_dot, line
 from .rounding import rounded
 from .styles import read_length
@@ -23,14 +35,20 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 def write(document: Document, *, precision: int = 3) -> str:
     """The text of an SVG file.
 
-    Coordinates are off by 10^-precision of a pixel at most where the canvas is drawn 1000 pixels wide (or high, if that
-    is more). Groups without effect, cubics without length and what paints nothing are left out. Reading the text and
-    writing it again gives the same text. Raises ValueError for a canvas without area and for numbers that are not
-    finite.
+    Groups without effect, zero-length cubics and anything that paints nothing are dropped. Parsing the text and writing
+    it again gives the same text.
+
+    Args:
+        document: The drawing.
+        precision: Coordinates are rounded to within 10^-precision pixels at a canvas size of 1000 pixels (the longer
+            side of the view box). More than 3 makes no visible difference.
+
+    Raises:
+        ValueError: The view box has no area, or a number is not finite.
     """
     box = document.view_box
     if not (math.isfinite(sum(box)) and box.width > 0 and box.height > 0):
-        raise ValueError(f"The drawing's view box is {tuple(box)}: set its sides above 0.")
+        raise ValueError(f"The drawing's view box is {tuple(box)}. Set its width and height to finite numbers above 0.")
     error = max(box.width, box.height) * 10.0 ** (-precision - 3)
     body = _Body(rounded(document.children, error))
     title = " ".join(_NOT_XML.sub("", document.title).split()).translate(_ESCAPES)
@@ -48,29 +66,29 @@ def _root(document: Document) -> dict[str, str]:
 
 
 class _Body:
-    """The lines of drawings, and the gradients that they need."""
+    """The lines of the body, and the gradients they refer to."""
 
-    def __init__(self, drawings: Sequence[Drawing]):
+    def __init__(self, nodes: Sequence[Node]):
         self._names = _Names()
-        self._drawings_names = [self._names.unique(drawing.name) for drawing in _all(drawings)]
-        self._next_name = iter(self._drawings_names)
+        # All node names are reserved before any gradient gets one.
+        self._next_name = iter([self._names.unique(node.name) for node in _walk(nodes)])
         self._gradients: dict[str, str] = {}
-        """Names by what is written of a gradient without its name."""
-        self.lines = [line for drawing in drawings for line in self._lines(drawing, "  ")]
+        """Gradient ids by the gradient's element without its id."""
+        self.lines = [line for node in nodes for line in self._lines(node, "  ")]
 
     def definitions(self) -> list[str]:
-        """The element <defs>, if there is anything to define."""
+        """The lines of <defs>; empty without gradients."""
         gradients = [text.replace(" ", f' id="{name}" ', 1) for text, name in self._gradients.items()]
         return ["  <defs>", *(f"    {gradient}" for gradient in gradients), "  </defs>"] if gradients else []
 
-    def _lines(self, drawing: Drawing, indent: str) -> Iterator[str]:
+    def _lines(self, node: Node, indent: str) -> Iterator[str]:
         name = next(self._next_name)
         identity = {"id": name} if name else {}
-        if isinstance(drawing, Shape):
-            yield f"{indent}<path{_attributes({**identity, **self._shape(drawing)})}/>"
+        if isinstance(node, Shape):
+            yield f"{indent}<path{_attributes({**identity, **self._shape(node)})}/>"
             return
-        yield f"{indent}<g{_attributes({**identity, 'opacity': short(drawing.opacity)})}>"
-        for child in drawing.children:
+        yield f"{indent}<g{_attributes({**identity, 'opacity': short(node.opacity)})}>"
+        for child in node.children:
             yield from self._lines(child, indent + "  ")
         yield f"{indent}</g>"
 
@@ -116,13 +134,13 @@ class _Body:
 
 
 class _Names:
-    """Gives out each name once."""
+    """Hands out unique ids."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def unique(self, name: str) -> str:
-        """The name as an XML id, with a number where it is taken; "" stays "" """
+        """`name` as an XML id, with a numeric suffix if it is taken; "" stays ""."""
         name = "_".join(_NOT_XML.sub("", name).split())
         if name in self._taken:
             name = self.numbered(f"{name}-", start=2)
@@ -131,17 +149,17 @@ class _Names:
         return name
 
     def numbered(self, stem: str, start: int = 1) -> str:
-        """The first of stem1, stem2, ... that is free."""
+        """The first unused id of stem1, stem2, ..."""
         name = next(name for n in count(start) if (name := f"{stem}{n}") not in self._taken)
         self._taken.add(name)
         return name
 
 
-def _all(drawings: Sequence[Drawing]) -> Iterator[Drawing]:
-    for drawing in drawings:
-        yield drawing
-        if isinstance(drawing, Group):
-            yield from _all(drawing.children)
+def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        if isinstance(node, Group):
+            yield from _walk(node.children)
 
 
 def _path_data(contour: Contour) -> str:
@@ -174,9 +192,10 @@ def _command(p0: Point, p1: Point, p2: Point, p3: Point) -> tuple[str, tuple[flo
 
 
 def _gradient(gradient: Gradient) -> str:
-    """The element without its name."""
+    """The gradient element without an id."""
     if isinstance(gradient, LinearGradient):
-        tag, places = "linearGradient", dict(zip(("x1", "y1", "x2", "y2"), (*gradient.start, *gradient.end)))
+        (x1, y1), (x2, y2) = gradient.start, gradient.end
+        tag, places = "linearGradient", {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     else:
         tag, places = "radialGradient", _circle(gradient)
     transform = gradient.transform
@@ -195,9 +214,9 @@ def _gradient(gradient: Gradient) -> str:
 
 
 def _circle(gradient: RadialGradient) -> dict[str, float]:
-    centre, focus = gradient.centre, gradient.focus
-    places = {"cx": centre.x, "cy": centre.y, "r": gradient.radius}
-    return places if focus == centre else {**places, "fx": focus.x, "fy": focus.y}
+    center, focus = gradient.center, gradient.focus
+    places = {"cx": center.x, "cy": center.y, "r": gradient.radius}
+    return places if focus == center else {**places, "fx": focus.x, "fy": focus.y}
 
 
 def _unless_default(name: str, value: float | str, default: float | str) -> dict[str, str]:

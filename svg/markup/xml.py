@@ -1,4 +1,4 @@
-"""Untrusted XML as a small tree of elements: no entities, nothing fetched, bounded size and depth."""
+"""Parses untrusted XML into a small element tree: no entities, no external access, bounded size and depth."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from xml.parsers import expat
 
-LARGEST_DOCUMENT = 20_000_000
-"""Bytes."""
-MOST_ELEMENTS = 50_000
-MOST_ATTRIBUTES = 200_000
-DEEPEST = 100
-"""Elements inside each other; readers may recurse this far."""
+MAX_BYTES = 20_000_000
+MAX_ELEMENTS = 50_000
+MAX_ATTRIBUTES = 200_000
+MAX_DEPTH = 100
+"""Nesting depth of elements; code that walks the tree may recurse this far."""
 
 _Namespaces = dict[str, str | None]
-"""Addresses by prefix, "" for none; None where nothing is declared."""
+"""Namespace URIs by prefix, "" for the default namespace; None marks an undeclared prefix."""
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
 
 
 class SVGError(ValueError):
-    """The document cannot be read; the message is a sentence that says why and where."""
+    """The document cannot be used. The message is a sentence that says why, where and what to change."""
 
 
 @dataclass(eq=False)
 class Element:
-    """A tag with its attributes, its text and what it holds.
+    """An XML element.
 
-    `tag` is a plain name for SVG and for elements without a namespace, "prefix:name" for those of other namespaces.
-    Attributes without a prefix keep their name, those of XLink become "xlink:name", others are left out. `text` is all
-    of the text directly inside; `line` counts from 1. `sheets` is how many style sheets elsewhere are named before it.
+    `tag` is the local name for SVG elements and for elements without a namespace, "prefix:name" for other namespaces.
+    Attributes without a prefix keep their name, XLink attributes become "xlink:name", and all others are dropped.
+    `text` is the text directly inside the element, without that of its children. `line` counts from 1. `sheets` is the
+    number of xml-stylesheet instructions before the root element; it is set on the root only.
     """
 
     tag: str
@@ -44,51 +44,52 @@ class Element:
 
     @cached_property
     def size(self) -> int:
-        """Characters in the attributes."""
+        """Total characters of attribute names and values."""
         return sum(len(name) + len(value) for name, value in self.attributes.items())
 
     def walk(self) -> Iterator[Element]:
-        """This element and all inside it, in the order of the document."""
-        waiting: list[Element] = [self]
-        while waiting:
-            element = waiting.pop()
+        """This element and its descendants in document order."""
+        stack: list[Element] = [self]
+        while stack:
+            element = stack.pop()
             yield element
-            waiting.extend(reversed(element.children))
+            stack.extend(reversed(element.children))
 
     def where(self) -> str:
-        """For messages: which element this is."""
+        """The element as named in messages: "<rect id='a'> on line 3"."""
         name = self.attributes.get("id", "")[:60]
-        return f"<{self.tag}{f' id={name!r}' if name else ''}> in line {self.line}"
+        return f"<{self.tag}{f' id={name!r}' if name else ''}> on line {self.line}"
 
 
 def read_xml(source: str | bytes) -> Element:
-    """The root element of a document.
+    """Parse a document and return its root element. Bytes are decoded as their XML declaration says.
 
-    Raises SVGError for one that is malformed, too deep, has markup declarations of its own, or goes beyond the limits:
-    20 MB, 50,000 elements, 200,000 attributes.
+    Raises:
+        SVGError: The document is malformed, is compressed, declares entities or other markup of its own, or exceeds a
+            limit: 20 MB, 50,000 elements, 200,000 attributes, 100 levels of nesting.
     """
     data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
-    if len(data) > LARGEST_DOCUMENT:
+    if len(data) > MAX_BYTES:
         raise SVGError(
-            f"The document has {len(data) / 1e6:.0f} MB and {LARGEST_DOCUMENT / 1e6:.0f} MB can be read: simplify it, "
-            "or remove pictures embedded in it."
+            f"The document has {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES / 1e6:.0f} MB. Simplify it or remove "
+            "embedded images."
         )
     if data[:2] == b"\x1f\x8b":
-        raise SVGError("The document is compressed (.svgz): unpack it first.")
-    # Counted ahead, as expat hands an element over only after it has read all of its attributes.
-    if data.count(b"=") > MOST_ATTRIBUTES:
+        raise SVGError("The document is compressed (.svgz). Decompress it first.")
+    # Counted up front: expat reports an element only after parsing all of its attributes.
+    if data.count(b"=") > MAX_ATTRIBUTES:
         raise SVGError(
-            f"The document has {data.count(b'=')} equals signs, and {MOST_ATTRIBUTES} attributes can be read: simplify "
-            "it, or remove scripts and data embedded in it."
+            f"The document has {data.count(b'=')} equals signs; the limit is {MAX_ATTRIBUTES} attributes. Simplify it "
+            "or remove embedded scripts and data."
         )
-    return _Tree(None if isinstance(source, bytes) else "utf-8").read(data)
+    return _TreeBuilder(None if isinstance(source, bytes) else "utf-8").read(data)
 
 
-class _Tree:
-    """What expat tells becomes elements."""
+class _TreeBuilder:
+    """Builds elements from expat's callbacks."""
 
     def __init__(self, encoding: str | None):
-        # Some encodings of the XML declaration are unknown to Python; text that is decoded already overrides them.
+        # For text that is already decoded, the given encoding overrides the one in the XML declaration.
         self._parser = expat.ParserCreate(encoding)
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -98,9 +99,9 @@ class _Tree:
         self._parser.ProcessingInstructionHandler = self._instruction
         self._root: Element | None = None
         self._open: list[tuple[Element, _Namespaces, list[str]]] = []
-        """Elements that have not ended, with what their namespaces replaced, and the text in them."""
+        """Open elements, each with the namespace bindings it replaced and the text collected so far."""
         self._namespaces: _Namespaces = {}
-        """Those in force; one for the whole document, as copies for each element would grow with their product."""
+        """Bindings in scope. One mutable dict: a copy per element would cost elements x prefixes."""
         self._count = self._sheets = 0
 
     def read(self, data: bytes) -> Element:
@@ -108,23 +109,23 @@ class _Tree:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
             raise SVGError(
-                f"The document is not well-formed XML: {expat.ErrorString(error.code)} in line {error.lineno}, column "
-                f"{error.offset + 1}. Correct it there, or export the drawing again."
+                f"The document is not well-formed XML: {expat.ErrorString(error.code)} on line {error.lineno}, column "
+                f"{error.offset + 1}. Fix it there or export the drawing again."
             ) from None
         except SVGError:
             raise
         except (LookupError, ValueError) as error:
-            raise SVGError(f"The document's encoding cannot be read ({error}): save it in UTF-8.") from None
+            raise SVGError(f"The document's encoding is not supported ({error}). Save it as UTF-8.") from None
         if self._root is None:
-            raise SVGError("The document holds no elements: it should begin with <svg>.")
+            raise SVGError("The document has no elements. It must contain an <svg> element.")
         return self._root
 
     def _doctype(self, name: str, system: str | None, public: str | None, has_declarations: int) -> None:
         if has_declarations:
             raise SVGError(
-                f"The DOCTYPE in line {self._parser.CurrentLineNumber} declares entities or other markup of its own, "
-                "which is refused because it can make a small file expand without bounds. Save the drawing as plain "
-                "SVG, in Illustrator without 'Preserve Illustrator Editing Capabilities'."
+                f"The DOCTYPE on line {self._parser.CurrentLineNumber} declares entities or other markup, which is not "
+                "allowed because it can make a small file expand without bound. Save the drawing as plain SVG; in "
+                "Illustrator, turn off 'Preserve Illustrator Editing Capabilities'."
             )
 
     def _instruction(self, target: str, data: str) -> None:
@@ -132,15 +133,15 @@ class _Tree:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
-        if self._count > MOST_ELEMENTS:
+        if self._count > MAX_ELEMENTS:
             raise SVGError(
-                f"The document has more than {MOST_ELEMENTS} elements, the most that can be read, up to line "
-                f"{self._parser.CurrentLineNumber}: simplify it."
+                f"The document exceeds the limit of {MAX_ELEMENTS} elements on line "
+                f"{self._parser.CurrentLineNumber}. Simplify it."
             )
-        if len(self._open) >= DEEPEST:
+        if len(self._open) >= MAX_DEPTH:
             raise SVGError(
-                f"In line {self._parser.CurrentLineNumber} there are more than {DEEPEST} elements inside each other: "
-                "ungroup the drawing."
+                f"Elements are nested more than {MAX_DEPTH} levels deep on line {self._parser.CurrentLineNumber}. "
+                "Ungroup the drawing."
             )
         parent = self._open[-1][0] if self._open else None
         declared = _declared(attributes)
@@ -148,7 +149,7 @@ class _Tree:
         self._namespaces.update(declared)
         element = Element(
             _qualified(name, self._namespaces),
-            _plain(attributes, self._namespaces),
+            _supported_attributes(attributes, self._namespaces),
             self._parser.CurrentLineNumber,
             parent,
         )
@@ -169,7 +170,7 @@ class _Tree:
 
 
 def _declared(attributes: dict[str, str]) -> _Namespaces:
-    """The namespaces that an element declares."""
+    """The namespace bindings declared on an element."""
     declared: _Namespaces = {name[6:]: value for name, value in attributes.items() if name.startswith("xmlns:")}
     if "xmlns" in attributes:
         declared[""] = attributes["xmlns"]
@@ -178,19 +179,19 @@ def _declared(attributes: dict[str, str]) -> _Namespaces:
 
 def _qualified(name: str, namespaces: _Namespaces) -> str:
     prefix, _, local = name.rpartition(":")
-    address = namespaces.get(prefix)
-    if address is None:
-        address = SVG_NAMESPACE if prefix in ("", "svg") else prefix
-    # Without a namespace it is SVG as web pages embed it.
-    return local if address in (SVG_NAMESPACE, "") else f"{prefix or 'other'}:{local}"
+    uri = namespaces.get(prefix)
+    if uri is None:
+        uri = SVG_NAMESPACE if prefix in ("", "svg") else prefix
+    # Elements without a namespace are taken as SVG, as in inline SVG of web pages.
+    return local if uri in (SVG_NAMESPACE, "") else f"{prefix or 'other'}:{local}"
 
 
-def _plain(attributes: dict[str, str], namespaces: _Namespaces) -> dict[str, str]:
-    plain = {}
+def _supported_attributes(attributes: dict[str, str], namespaces: _Namespaces) -> dict[str, str]:
+    kept = {}
     for name, value in attributes.items():
         prefix, _, local = name.rpartition(":")
         if not prefix:
-            plain[name] = value
+            kept[name] = value
         elif namespaces.get(prefix) == XLINK_NAMESPACE or (prefix == "xlink" and namespaces.get(prefix) is None):
-            plain[f"xlink:{local}"] = value
-    return plain
+            kept[f"xlink:{local}"] = value
+    return kept

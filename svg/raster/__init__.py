@@ -1,1 +1,1 @@
-"""Drawings to pictures, differentiably: scenes of tensors, their outlines, coverage, paint and compositing."""
+"""Differentiable rasterization of documents: scenes of tensors, outlines, coverage, paint and compositing."""

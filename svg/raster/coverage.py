@@ -1,12 +1,28 @@
-"""Exact area coverage of polygons, and its exact derivative: no samples, no noise.
+"""Exact area coverage of polygons, with an exact derivative: no samples, no noise.
 
-An edge is clipped to the canvas and cut where it crosses pixel borders. Each cut adds its signed area to its pixel and
-its signed height to the pixel on the right; a running sum along each row then is the winding number, averaged over
-every pixel. Moving an edge changes that average by what the edge sweeps, so the derivative is an integral over the same
-cuts and needs no running sum.
+Signed areas. The winding number at a point is the sum of sign(dy) over all edges that cross the horizontal ray from the
+point to the left. So in the average over a pixel, a piece of an edge with signed height dy, which lies within one pixel
+at a mean distance x in [0, 1] from its left border, counts
 
-The mean winding number, brought to [0, 1], is a pixel's coverage unless edges that lie in one pixel overlap: where a
-contour is drawn twice, its edges are covered twice and so wider, by up to half a pixel.
+    dy (1 - x)   for that pixel: the area to the right of the piece,
+    dy           for every pixel further right in the row.
+
+So each piece adds dy (1 - x) to its own cell and dy x to the next, and a running sum along the row gives the mean
+winding number of every pixel. To get such pieces, an edge is clipped to the canvas, divided into steps of at most one
+pixel, and each step cut where it crosses a row or a column of pixels, which it does at most once each.
+
+Derivative. Let an edge be p(t) = (1 - t) a + t b with d = b - a, and let its ends move by da and db. Then p(t) moves by
+(1 - t) da + t db, and the component of that along n = (-d_y, d_x) is the area swept per dt, with the sign of the change
+of the winding number there. A pixel's mean winding number therefore changes by
+
+    integral over the t within the pixel of ((1 - t) da + t db) . n dt  =  s (1 - m) da . n  +  s m db . n
+
+for a piece of parameter length s and midpoint m: exact, since the integrand is linear in t. With the incoming gradient
+g of each pixel, a gets the gradient n sum g s (1 - m) and b gets n sum g s m. The backward pass needs no running sum.
+
+The fold by fill rule (`rasterizer.folded`) turns the mean winding number w into coverage: min(|w|, 1) for nonzero, the
+triangle wave 1 - |1 - |w| mod 2| for evenodd. This is exact unless edges overlap within one pixel, where folding the
+mean differs from averaging the folded values: a contour drawn twice has edges that are up to half a pixel too wide.
 """
 
 from __future__ import annotations
@@ -18,35 +34,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .flattening import enumerated
+from .flattening import ragged_arange
 
-WIDTHS = (8, 16, 24, 32, 48, 64, 96)
-"""Row lengths of narrow tiles; wider ones are multiples of the last. Tiles of one row length share a running sum."""
+STRIDES = (8, 16, 24, 32, 48, 64, 96)
+"""Row lengths of narrow tiles; wider ones use multiples of the last. Tiles of equal stride share one running sum."""
 
 FAR = 2.0**40
-"""Coordinates further out are drawn as if here: float64 clips to a thousandth of a pixel from here."""
+"""Coordinates are clamped to this: up to here, float64 clips to within a thousandth of a pixel."""
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """The pixels each layer touches: a box on the canvas, kept as rows in one flat buffer.
+class TileLayout:
+    """Where the pixels of each layer are stored: one tile per layer, all in one flat buffer.
 
-    `boxes` holds (top, left, height, width) of each layer in pixels, all 0 where it misses the canvas and where one of
-    its coordinates is not finite. In the buffer a box has a margin of a pixel on all sides, its rows take `strides`
-    cells, and `origins` is where pixel (0, 0) of the canvas would lie. `classes` lists (first cell, rows, cells of a
-    row) of all boxes with one stride. The canvas has `height` x `width` pixels.
+    A tile covers the layer's bounding box plus a margin of one pixel on each side, row by row.
+
+    Attributes:
+        boxes: (top, left, height, width) of each layer in pixels; all 0 if the layer is off the canvas or has a
+            coordinate that is not finite.
+        strides: Cells per row of each tile.
+        origins: Where pixel (0, 0) of the canvas would be in the buffer, by the tile's own stride.
+        stride_groups: (first cell, rows, stride) of all consecutive tiles with the same stride.
+        cells: Size of the buffer.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
     """
 
     boxes: Sequence[tuple[int, int, int, int]]
     strides: Sequence[int]
     origins: Sequence[int]
-    classes: Sequence[tuple[int, int, int]]
+    stride_groups: Sequence[tuple[int, int, int]]
     cells: int
     height: int
     width: int
 
     def view(self, buffer: Tensor, layer: int) -> Tensor:
-        """A layer's pixels (..., height, width) in a buffer (..., cells)."""
+        """A layer's pixels (..., height, width), without the margin, as a view of a buffer (..., cells)."""
         top, left, height, width = self.boxes[layer]
         stride = self.strides[layer]
         first = self.origins[layer] + top * stride + left
@@ -57,19 +80,27 @@ class Tiles:
         )
 
 
-def tiles(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> Tiles:
-    """Tiles for edges (E, 2, 2), in pixels, of `count` layers; `layers` (E,) says whose an edge is."""
+def tile_layout(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> TileLayout:
+    """Lay out the tiles of `count` layers.
+
+    Args:
+        edges: End points (E, 2, 2), in pixels.
+        layers: The layer (E,) of each edge, from 0 to count - 1.
+        count: Number of layers.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+    """
     boxes = _boxes(edges.detach(), layers, count, height, width)
     strides = [_stride(box[3] + 2) if box[3] else 0 for box in boxes]
-    origins, classes, cells = [0] * count, [], 0
+    origins, groups, cells = [0] * count, [], 0
     for stride in sorted(set(strides) - {0}):
         first = cells
         for layer in (n for n in range(count) if strides[n] == stride):
             top, left, rows, _ = boxes[layer]
             origins[layer] = cells - (top - 1) * stride - (left - 1)
             cells += (rows + 2) * stride
-        classes.append((first, (cells - first) // stride, stride))
-    return Tiles(boxes, strides, origins, classes, cells, height, width)
+        groups.append((first, (cells - first) // stride, stride))
+    return TileLayout(boxes, strides, origins, groups, cells, height, width)
 
 
 def _boxes(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
@@ -85,52 +116,62 @@ def _boxes(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -
 
 
 def _extent(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and greatest coordinates (E, 2) of edges (E, 2, 2)."""
+    """Least and greatest coordinates (E, 2) of edges (E, 2, 2)."""
     begin, end = edges.unbind(1)
     return torch.minimum(begin, end), torch.maximum(begin, end)
 
 
 def _stride(cells: int) -> int:
-    fitting = [width for width in WIDTHS if width >= cells]
-    return fitting[0] if fitting else -(-cells // WIDTHS[-1]) * WIDTHS[-1]
+    fitting = [stride for stride in STRIDES if stride >= cells]
+    return fitting[0] if fitting else -(-cells // STRIDES[-1]) * STRIDES[-1]
 
 
-def winding(edges: Tensor, layers: Tensor, tiles: Tiles) -> Tensor:
-    """Mean winding number over every pixel of every tile, (cells,).
+def winding(edges: Tensor, layers: Tensor, tiles: TileLayout) -> Tensor:
+    """Mean winding number (cells,) of every pixel of every tile; differentiable in the edges.
 
-    `edges` (E, 2, 2) are directed, in pixels (x, y), pixel (0, 0) reaching from 0 to 1; those of a layer must close.
-    What is drawn counter-clockwise on the screen counts 1, clockwise -1. Differentiable in the edges; an edge on the
-    border of two pixels moves inwards. A layer with a coordinate that is not finite covers nothing, and the gradient to
-    the edges that have it is NaN. Time and memory grow with the pixels of the canvas that edges cross and with E.
+    A contour drawn counterclockwise on the screen counts +1, clockwise -1. Time and memory grow with the number of
+    canvas pixels that edges cross, and with E. A layer with a coordinate that is not finite covers nothing, and the
+    gradient of its edges is NaN.
+
+    An edge exactly on the border of two pixels has two one-sided derivatives. Its gradient is the sum of both pixels'
+    terms, of which the fold by fill rule cancels the one outside the shape: the edge behaves as if it moved inward.
+
+    Args:
+        edges: Directed edges (E, 2, 2) as (x, y), in pixels; pixel (0, 0) spans 0 to 1. Those of a layer must form
+            closed contours.
+        layers: The layer (E,) of each edge.
+        tiles: The layout from `tile_layout` for the same edges.
     """
     return _Winding.apply(edges, layers, tiles)  # type: ignore[no-any-return]
 
 
 class _Winding(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, edges: Tensor, layers: Tensor, tiles: Tiles) -> Tensor:
+    def forward(ctx: Any, edges: Tensor, layers: Tensor, tiles: TileLayout) -> Tensor:
         lines = _clipped(edges, layers, tiles)
-        cuts = _cut(lines, tiles)
+        pieces = _pixel_pieces(lines, tiles)
         buffer = edges.new_zeros(tiles.cells + 1)
-        right = cuts.height * cuts.x
-        buffer.index_add_(0, cuts.cell, cuts.height - right)
-        buffer.index_add_(0, cuts.cell + 1, right)
-        for first, rows, stride in tiles.classes:
+        right = pieces.height * pieces.x
+        buffer.index_add_(0, pieces.cell, pieces.height - right)
+        buffer.index_add_(0, pieces.cell + 1, right)
+        for first, rows, stride in tiles.stride_groups:
             part = buffer[first : first + rows * stride].view(rows, stride)
             torch.cumsum(part, 1, out=part)
-        ctx.save_for_backward(edges, lines.edge, lines.at, cuts.line, cuts.cell, cuts.beside, cuts.share, cuts.middle)
+        ctx.save_for_backward(
+            edges, lines.edge, lines.at, pieces.line, pieces.cell, pieces.beside, pieces.length, pieces.middle
+        )
         return buffer[:-1]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        edges, edge, at, line, cell, beside, share, middle = ctx.saved_tensors
+        edges, edge, at, line, cell, beside, length, middle = ctx.saved_tensors
         value = gradients[0].index_select(0, cell)
         aligned = (beside != cell).nonzero().squeeze(1)
         value[aligned] += gradients[0].index_select(0, beside.index_select(0, aligned))
-        swept = value * share
-        late = swept * middle
+        of_both = value * length
+        of_end = of_both * middle
         weights = edges.new_zeros(len(edges) + len(edge), 2)
-        weights.index_add_(0, line, torch.stack((swept - late, late), 1))
+        weights.index_add_(0, line, torch.stack((of_both - of_end, of_end), 1))
         weights, of_parts = weights.tensor_split([len(edges)])
         weights.index_add_(0, edge, _of_edges(of_parts, at))
         along = edges[:, 1] - edges[:, 0]
@@ -139,23 +180,32 @@ class _Winding(torch.autograd.Function):
 
 
 def _of_edges(weights: Tensor, at: Tensor) -> Tensor:
-    """Weights (C, 2) of the ends of parts as weights of the ends of their edges; `at` as in `_Lines`.
+    """Convert weights (C, 2) of the ends of clipped parts to weights of the ends of their edges; `at` as in `_Lines`.
 
-    Where on its edge a part begins is held: to slide along the edge sweeps nothing.
+    With t = begin + length u for u in [0, 1] and w0, w1 the integrals of g (1 - u) and g u over u, the integral of g t
+    over t is length (begin (w0 + w1) + length w1), and that of g is length (w0 + w1). The position of a part on its
+    edge is held constant, because sliding along the edge sweeps no area.
     """
     begin, length = at.unbind(1)
     whole = weights.sum(1)
-    late = begin * whole + length * weights[:, 1]
-    return torch.stack((whole - late, late), 1) * length[:, None]
+    of_end = begin * whole + length * weights[:, 1]
+    return torch.stack((whole - of_end, of_end), 1) * length[:, None]
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """All edges, followed by the parts of those that leave the canvas: on it, and left of it, these put to its border.
+    """All edges, followed by the clipped parts of those that leave the canvas.
 
-    Of each, E + C in number: its `ends` (E + C, 2, 2), its `layer` (E + C,) and whether it is `drawn` (E + C,), an edge
-    or its parts. Of each part: its `edge` (C,), and where in that edge's own parameter, 0 to 1, it begins and how long
-    it is, `at` (C, 2). The length is 0 left of the canvas, where only height counts and nothing is swept.
+    A part is either on the canvas or to the left of it; the latter are moved onto the left border, where they keep
+    their height, which counts for the whole row.
+
+    Attributes:
+        ends: End points (E + C, 2, 2).
+        layer: The layer (E + C,) of each.
+        drawn: Whether each is drawn (E + C,): either an edge or its parts.
+        edge: The edge (C,) of each part.
+        at: Start and length (C, 2) of each part in the parameter of its edge. The length is 0 left of the canvas, since
+            moving the edge sweeps nothing there.
     """
 
     ends: Tensor
@@ -165,14 +215,15 @@ class _Lines:
     at: Tensor
 
 
-def _clipped(edges: Tensor, layers: Tensor, tiles: Tiles) -> _Lines:
-    """The lines that some pixel of the canvas depends on: not above, below, or right of it."""
-    seen = torch.tensor([box[2] > 0 for box in tiles.boxes], dtype=torch.bool, device=edges.device)
-    seen, size = seen.index_select(0, layers), edges.new_tensor([tiles.width, tiles.height])
+def _clipped(edges: Tensor, layers: Tensor, tiles: TileLayout) -> _Lines:
+    """The lines that affect some pixel of the canvas: those not above, below or to the right of it."""
+    visible = torch.tensor([box[2] > 0 for box in tiles.boxes], dtype=torch.bool, device=edges.device)
+    visible, size = visible.index_select(0, layers), edges.new_tensor([tiles.width, tiles.height])
     low, high = _extent(edges)
-    within, begun = (low >= 0) & (high <= size), low <= size
-    whole = seen & within[:, 0] & within[:, 1]
-    leaving = (seen & ~whole & begun[:, 0] & begun[:, 1] & (high[:, 1] >= 0)).nonzero().squeeze(1)
+    within, starts_before_end = (low >= 0) & (high <= size), low <= size
+    whole = visible & within[:, 0] & within[:, 1]
+    reaches_canvas = starts_before_end[:, 0] & starts_before_end[:, 1] & (high[:, 1] >= 0)
+    leaving = (visible & ~whole & reaches_canvas).nonzero().squeeze(1)
     if not len(leaving):
         return _Lines(edges, layers, whole, leaving, edges.new_zeros(0, 2))
     ends, nth, at = _parts(edges.index_select(0, leaving), size)
@@ -187,8 +238,8 @@ def _clipped(edges: Tensor, layers: Tensor, tiles: Tiles) -> _Lines:
 
 
 def _parts(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Parts of edges (N, 2, 2) on a canvas of `size` (2,) and left of it: `ends`, nth edge, `at`."""
-    wide = edges.to(_widest(edges)).clamp(-FAR, FAR)
+    """Parts of edges (N, 2, 2) on a canvas of `size` (2,) and left of it: their ends, edge index, and `at`."""
+    wide = edges.to(_clipping_dtype(edges)).clamp(-FAR, FAR)
     begin, along = wide[:, 0], wide[:, 1] - wide[:, 0]
     times = _times(begin, along, size)
     ends = (begin[:, None] + times[..., None] * along[:, None]).clamp(torch.zeros_like(size), size).to(edges)
@@ -199,33 +250,38 @@ def _parts(edges: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ends[real], real.nonzero()[:, 1], at[real]
 
 
-def _widest(edges: Tensor) -> torch.dtype:
-    """The type to clip in: float32 would move an edge that comes from a million pixels away by a tenth of one."""
+def _clipping_dtype(edges: Tensor) -> torch.dtype:
+    """float64 where the device has it: float32 would shift an edge from a million pixels away by a tenth of a pixel."""
     return edges.dtype if edges.device.type == "mps" else torch.float64
 
 
 def _times(begin: Tensor, along: Tensor, size: Tensor) -> Tensor:
-    """Where edges enter and leave the canvas, and where what lies left of it in its rows begins and ends: (2, N, 2).
+    """Parameters (2, N, 2) between which edges are on the canvas, and to the left of it within its rows.
 
-    What is not there ends before it begins. An edge along a border, where its place is 0 / 0, lies within.
+    Empty intervals end before they begin. Along a border the parameter is 0 / 0; such an edge counts as inside.
     """
     borders = -begin / along, (size - begin) / along
     enter = torch.minimum(*borders).nan_to_num(0).clamp(0, 1)
     leave = torch.maximum(*borders).nan_to_num(1).clamp(0, 1)
-    on = torch.stack((enter.amax(1), leave.amin(1)), 1)
-    rightwards = along[:, 0] >= 0
-    first = torch.where(rightwards, enter[:, 1], enter[:, 1].maximum(leave[:, 0]))
-    last = torch.where(rightwards, leave[:, 1].minimum(enter[:, 0]), leave[:, 1])
-    return torch.stack((on, torch.stack((first, last), 1)))
+    on_canvas = torch.stack((enter.amax(1), leave.amin(1)), 1)
+    rightward = along[:, 0] >= 0
+    first = torch.where(rightward, enter[:, 1], enter[:, 1].maximum(leave[:, 0]))
+    last = torch.where(rightward, leave[:, 1].minimum(enter[:, 0]), leave[:, 1])
+    return torch.stack((on_canvas, torch.stack((first, last), 1)))
 
 
 @dataclass(frozen=True)
-class _Cuts:
-    """Pieces of lines that lie in one pixel each, all (N,).
+class _PixelPieces:
+    """Pieces of lines that each lie in one pixel; all tensors are (N,).
 
-    `cell` is the pixel's place in the buffer, `beside` the one on the other side of a line that lies on a border, `x`
-    the mean distance from the pixel's left border, `height` the signed height; `share` and `middle` are length and
-    midpoint in the line's own parameter, 0 to 1.
+    Attributes:
+        line: Index of the line.
+        cell: The pixel's cell in the buffer.
+        beside: For a piece on a pixel border, the cell on the other side; otherwise `cell`.
+        x: Mean distance from the pixel's left border.
+        height: Signed height.
+        length: Length in the line's parameter.
+        middle: Midpoint in the line's parameter.
     """
 
     line: Tensor
@@ -233,48 +289,48 @@ class _Cuts:
     beside: Tensor
     x: Tensor
     height: Tensor
-    share: Tensor
+    length: Tensor
     middle: Tensor
 
 
-def _cut(lines: _Lines, tiles: Tiles) -> _Cuts:
+def _pixel_pieces(lines: _Lines, tiles: TileLayout) -> _PixelPieces:
     begins, alongs = lines.ends[:, 0], lines.ends[:, 1] - lines.ends[:, 0]
-    line, low, high = _pieces(alongs, lines.drawn)
+    line, low, high = _steps(alongs, lines.drawn)
     first, second = _crossings(begins.index_select(0, line), alongs.index_select(0, line), low, high)
     times = torch.stack((low, first, second, high))
-    share, middle = times.diff(dim=0).flatten(), ((times[:-1] + times[1:]) / 2).flatten()
-    real = (share > 0).nonzero().squeeze(1)
-    share, middle, line = (values.index_select(0, real) for values in (share, middle, line.repeat(3)))
+    length, middle = times.diff(dim=0).flatten(), ((times[:-1] + times[1:]) / 2).flatten()
+    real = (length > 0).nonzero().squeeze(1)
+    length, middle, line = (values.index_select(0, real) for values in (length, middle, line.repeat(3)))
     along = alongs.index_select(0, line)
-    centre = begins.index_select(0, line) + middle[:, None] * along
-    corner = centre.floor()
-    inside = centre - corner
+    center = begins.index_select(0, line) + middle[:, None] * along
+    corner = center.floor()
+    inside = center - corner
     layer = lines.layer.index_select(0, line)
     cell, beside = _cells(corner.long(), (inside == 0) & (along == 0), layer, tiles)
-    return _Cuts(line, cell, beside, inside[:, 0], along[:, 1] * share, share, middle)
+    return _PixelPieces(line, cell, beside, inside[:, 0], along[:, 1] * length, length, middle)
 
 
-def _pieces(along: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lines (L, 2) that are drawn in pieces of at most a pixel: a piece's line, and where on it it begins and ends."""
+def _steps(along: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Divide drawn lines (L, 2) into steps of at most one pixel: the line, and the start and end parameter of each."""
     x, y = along.abs().unbind(1)
     count = torch.maximum(x, y).ceil().clamp(min=1).long() * drawn
-    line, nth = enumerated(count)
-    of = count.index_select(0, line)
-    return line, nth.to(along) / of, (nth + 1).to(along) / of
+    line, nth = ragged_arange(count)
+    steps = count.index_select(0, line)
+    return line, nth.to(along) / steps, (nth + 1).to(along) / steps
 
 
 def _crossings(begin: Tensor, along: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Where pieces cross a row's and a column's border, in order; `high` where they do not."""
+    """Parameters at which steps cross a row and a column of pixels, in ascending order; `high` if they cross none."""
     pixel_low, pixel_high = (begin + low[:, None] * along).floor(), (begin + high[:, None] * along).floor()
     at = (torch.maximum(pixel_low, pixel_high) - begin) / along
     at = torch.where(pixel_low == pixel_high, high[:, None], at.clamp(low[:, None], high[:, None]))
     return at.amin(1), at.amax(1)
 
 
-def _cells(pixels: Tensor, border: Tensor, layer: Tensor, tiles: Tiles) -> tuple[Tensor, Tensor]:
-    """Places (N,) in the buffer of pixels (N, 2) and of those beyond their left or top `border` (N, 2), if it is set.
+def _cells(pixels: Tensor, border: Tensor, layer: Tensor, tiles: TileLayout) -> tuple[Tensor, Tensor]:
+    """Cells (N,) of pixels (N, 2), and of those across their left or top `border` (N, 2) where that is set.
 
-    What lies on the canvas' lower or right border falls into the margin of its tile.
+    Pieces on the right or bottom border of the canvas fall into the margin of their tile.
     """
     origin, stride = (
         torch.tensor(v, dtype=torch.long, device=layer.device).index_select(0, layer)

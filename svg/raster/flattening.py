@@ -1,4 +1,18 @@
-"""Cubic Bézier curves as edges: polygons that keep within a tolerance of the curve."""
+"""Flattening: cubic Bézier curves to polylines that stay within a tolerance of the curve.
+
+How many edges a cubic B needs. Evaluated at n + 1 equally spaced parameters, each edge spans h = 1/n. By the error
+bound of linear interpolation, applied along every direction, an edge is nowhere further from the curve than
+
+    h^2 / 8  max |B''|.
+
+The second derivative B''(t) = 6 ((1 - t) b0 + t b1) is a convex combination of the second differences
+b_i = p_i - 2 p_{i+1} + p_{i+2} of the control points, so |B''| <= 6 max |b_i|. The distance is at most the tolerance if
+
+    n >= sqrt(6/8 max |b_i| / tolerance).
+
+Edges are evaluated directly from the control points with Bernstein weights, so they are differentiable in them; the
+number of edges is held constant.
+"""
 
 from __future__ import annotations
 
@@ -9,154 +23,172 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 0.0025
-"""Furthest an edge may lie from its curve, in pixels; a pixel's coverage is off by this much at most."""
+"""Largest distance between an edge and its curve, in pixels: the outline moves, and coverage changes, by less."""
 
-MOST = 4096
-"""Edges of one curve or span. A curve wants more, to keep the tolerance, from some 50,000 pixels on."""
+MAX_EDGES = 4096
+"""Edges of one curve or span. A curve needs more for the tolerance from a size of about 50,000 pixels."""
 
-MOST_OF_ALL = 8_000_000
-"""Edges of all curves together, some 4 GB of them."""
+MAX_TOTAL_EDGES = 8_000_000
+"""Edges of all curves together, about 4 GB."""
 
-FEW = 256
-"""Where only a canvas counts, curves of more edges are divided into spans."""
+SPLIT_ABOVE = 256
+"""When only a window matters, curves that need more edges than this are split into spans."""
 
-SPANS, SHORTEST = 16, 16.0**-5
-"""How many at a time, and a span that is not divided. Powers of two, so that neighbours end at the same parameter."""
+SPLIT_FACTOR, MIN_SPAN = 16, 16.0**-5
+"""Spans per split, and the parameter length at which splitting stops.
+
+Both are powers of two, so that neighboring spans meet at exactly the same parameter."""
 
 
 class Flattened(NamedTuple):
-    """Curves in edges: ends (E, 2, 2), the parameters (E, 2) of those ends and the curve's index (E,)."""
+    """Edges of flattened curves: end points (E, 2, 2), their parameters (E, 2), and the index of each curve (E,)."""
 
     edges: Tensor
     t: Tensor
     curve: Tensor
 
 
-def flatten(cubics: Tensor, tolerance: float = TOLERANCE, finest_turn: Tensor | None = None) -> Flattened:
-    """Cubics (S, 4, 2), in pixels, as edges that join exactly; differentiable in the control points.
+def flatten(cubics: Tensor, tolerance: float = TOLERANCE, max_turn: Tensor | None = None) -> Flattened:
+    """Flatten curves into edges that join exactly; differentiable in the control points.
 
-    `finest_turn` (S,) bounds the angle, in radians, that each edge of a curve may stand for. A curve of `MOST` edges
-    may be further from them than the tolerance, and one that is not finite has edges that are not.
+    Curves limited by `MAX_EDGES` may exceed the tolerance. Curves that are not finite produce edges that are not
+    finite.
+
+    Args:
+        cubics: Control points (S, 4, 2), in pixels.
+        tolerance: Largest distance between an edge and its curve, in pixels (> 0).
+        max_turn: Angle in radians (S,). A curve that turns by more gets an edge for each multiple of it; offset curves
+            need this, since their error depends on how much the normal turns along an edge.
     """
-    count = _count(cubics.detach(), tolerance, finest_turn)
-    curve, nth = enumerated(count)
+    count = _edge_count(cubics.detach(), tolerance, max_turn)
+    curve, nth = ragged_arange(count)
     t = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, curve)[:, None]
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
 
 
-def flatten_within(cubics: Tensor, window: Tensor, finest_turn: Tensor | None = None) -> Flattened:
-    """Cubics (S, 4, 2) in edges as `flatten` gives them, but coarse where they lie outside a window (S or 1, 2, 2).
+def flatten_within(cubics: Tensor, window: Tensor, max_turn: Tensor | None = None) -> Flattened:
+    """Flatten curves as `flatten` does, but coarsely where they are outside a window.
 
-    That is the least and the greatest coordinates of what is shown. Curves of any size come to few edges: those that
-    the window shows, and some at every scale on the way there. What closed outlines cover in it is the same. Raises
-    ValueError for more edges than memory is likely to hold.
+    A span whose control points all lie on one outer side of the window becomes a single edge, which lies on that side
+    too. The coverage of closed outlines inside the window does not change, and curves of any size need few edges: those
+    seen in the window, and some at each scale on the way to it.
+
+    Args:
+        cubics: Control points (S, 4, 2), in pixels.
+        window: Least and greatest coordinates (S or 1, 2, 2) that are visible.
+        max_turn: See `flatten`.
+
+    Raises:
+        ValueError: More than `MAX_TOTAL_EDGES` edges are needed.
     """
     index = torch.arange(len(cubics), device=cubics.device)
-    seen = _Seen(window.detach().expand(len(cubics), 2, 2), finest_turn)
-    found = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, seen)
-    curve, begin, length, count = (torch.cat(values) for values in zip(*found))
-    if (edges := int(count.sum())) > MOST_OF_ALL:
+    limits = _Limits(window.detach().expand(len(cubics), 2, 2), max_turn)
+    spans = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, limits)
+    curve, begin, length, count = (torch.cat(values) for values in zip(*spans, strict=True))
+    if (edges := int(count.sum())) > MAX_TOTAL_EDGES:
         raise ValueError(
-            f"The curves of the drawing come to {edges:,} edges on this canvas, and {MOST_OF_ALL:,} can be drawn: "
-            "simplify the drawing, or draw it smaller."
+            f"The curves of the drawing need {edges:,} edges on this canvas; the limit is {MAX_TOTAL_EDGES:,}. "
+            "Simplify the drawing or use a smaller canvas."
         )
-    span, nth = enumerated(count)
-    share = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, span)[:, None]
-    t = torch.addcmul(begin.index_select(0, span)[:, None], length.index_select(0, span)[:, None], share)
+    span, nth = ragged_arange(count)
+    fraction = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, span)[:, None]
+    t = torch.addcmul(begin.index_select(0, span)[:, None], length.index_select(0, span)[:, None], fraction)
     curve = curve.index_select(0, span)
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
 
 
-def enumerated(count: Tensor) -> tuple[Tensor, Tensor]:
-    """Each index of `count` (N,) as often as it says, and which time it is: (0, 0, 2), (0, 1, 0) for (2, 0, 1)."""
-    index = torch.repeat_interleave(count)
+def ragged_arange(count: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every entry of a ragged array whose row i has count[i] >= 0 entries.
+
+    For (2, 0, 1): rows (0, 0, 2), columns (0, 1, 0).
+    """
+    row = torch.repeat_interleave(count)
     first = count.cumsum(0) - count
-    return index, torch.arange(len(index), device=count.device) - first.index_select(0, index)
+    return row, torch.arange(len(row), device=count.device) - first.index_select(0, row)
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
-    """The cross product of vectors (..., 2): |a| |b| times the sine of the angle from a to b."""
+    """Cross product of vectors (..., 2): |a| |b| times the sine of the angle from a to b."""
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def bernstein(t: Tensor) -> Tensor:
-    """Weights (..., 4) of the control points at t (...)."""
+    """Weights (..., 4) of the control points at parameters t (...)."""
     s = 1 - t
     return torch.stack((s * s * s, 3 * s * s * t, 3 * s * t * t, t * t * t), -1)
 
 
 def bernstein_derivative(t: Tensor) -> Tensor:
-    """Weights (..., 4) of the control points in the curve's derivative at t (...)."""
+    """Weights (..., 4) of the control points in the derivative of the curve at parameters t (...)."""
     s = 1 - t
     return 3 * torch.stack((-s * s, s * s - 2 * s * t, 2 * s * t - t * t, t * t), -1)
 
 
-def _count(cubics: Tensor, tolerance: float, finest_turn: Tensor | None) -> Tensor:
-    """Edges each curve needs: a chord's distance is at most |B''| / (8 n²)."""
+def outside(points: Tensor, window: Tensor) -> Tensor:
+    """Whether all points (N, P, 2) lie on the same outer side of their windows (N, 2, 2): a bool (N,).
+
+    The convex hull of the points then lies on that side as well, and with it both the curve and any chord of it.
+    """
+    low, high = window.unbind(1)
+    return ((points.amax(1) < low) | (points.amin(1) > high)).any(1)
+
+
+def _edge_count(cubics: Tensor, tolerance: float, max_turn: Tensor | None) -> Tensor:
+    """Edges (S,) that curves need; see the module's docstring."""
     bends = cubics[:, :-2] - 2 * cubics[:, 1:-1] + cubics[:, 2:]
     count = (0.75 / tolerance * bends.norm(dim=2).amax(1)).sqrt().ceil()
-    if finest_turn is not None:
-        count = count.maximum((_turn(cubics) / finest_turn).ceil())
-    return count.nan_to_num(1).clamp(1, MOST).long()
+    if max_turn is not None:
+        count = count.maximum((_turn(cubics) / max_turn).ceil())
+    return count.nan_to_num(1).clamp(1, MAX_EDGES).long()
 
 
 def _turn(cubics: Tensor) -> Tensor:
-    """The angle by which the control polygon turns, which no part of the curve exceeds."""
+    """Total turning angle of the control polygon, an upper bound of that of the curve and of each of its parts."""
     legs = cubics[:, 1:] - cubics[:, :-1]
     a, b = legs[:, :-1], legs[:, 1:]
     return torch.atan2(cross(a, b), (a * b).sum(2)).abs().sum(1)
 
 
 Spans = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Curve, begin and length in the curve's parameter, and number of edges of spans; each (N,)."""
+"""Curve index, start and length in the curve's parameter, and number of edges; each (N,)."""
 
 
-class _Seen(NamedTuple):
-    """Of all curves, the window (S, 2, 2) they are seen in and the angle (S,) that an edge may stand for."""
+class _Limits(NamedTuple):
+    """For every curve, the window (S, 2, 2) it is seen in and the angle (S,) an edge may turn by."""
 
     window: Tensor
-    finest_turn: Tensor | None
+    max_turn: Tensor | None
 
-    def hides(self, parts: Tensor, curve: Tensor) -> Tensor:
-        """Whether parts (N, 4, 2) of curves (N,) lie outside, (N,)."""
-        return beyond(parts, self.window.index_select(0, curve))
+    def hide(self, parts: Tensor, curve: Tensor) -> Tensor:
+        """Whether parts (N, 4, 2) of curves (N,) are outside their windows: a bool (N,)."""
+        return outside(parts, self.window.index_select(0, curve))
 
-    def turns(self, parts: Tensor, curve: Tensor, length: float) -> Tensor:
-        """Edges (N,) that parts of one length need for their turn: no more for all of a curve than it may have."""
-        if self.finest_turn is None:
+    def edges_for_turn(self, parts: Tensor, curve: Tensor, length: float) -> Tensor:
+        """Edges (N,) that parts of one parameter length need for their turning angle, at most MAX_EDGES per curve."""
+        if self.max_turn is None:
             return curve.new_ones(len(curve))
-        turns = (_turn(parts) / self.finest_turn.index_select(0, curve)).ceil()
-        return turns.nan_to_num(1).clamp(1, max(MOST * length, 1)).long()
+        edges = (_turn(parts) / self.max_turn.index_select(0, curve)).ceil()
+        return edges.nan_to_num(1).clamp(1, max(MAX_EDGES * length, 1)).long()
 
 
-def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, seen: _Seen) -> Iterator[Spans]:
-    """The spans of one length that begin at `begin` (N,) on cubics (N, 4, 2), or what these are divided into."""
+def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, limits: _Limits) -> Iterator[Spans]:
+    """Spans of one parameter length that start at `begin` (N,) on cubics (N, 4, 2), split recursively."""
     parts = _part(cubics, begin, length)
-    hidden = seen.hides(parts, curve)
-    count = _count(parts, TOLERANCE, None).masked_fill(hidden, 1)
-    divided = (count > FEW) & (length > SHORTEST) & parts.isfinite().all(2).all(1)
-    count = count.maximum(seen.turns(parts, curve, length).masked_fill(hidden, 1))
-    yield curve[~divided], begin[~divided], begin.new_full((int((~divided).sum()),), length), count[~divided]
-    if divided.any():
-        shift = torch.arange(SPANS, device=begin.device) * (length / SPANS)
-        begin = (begin[divided, None] + shift).flatten()
-        cubics, curve = (values[divided].repeat_interleave(SPANS, 0) for values in (cubics, curve))
-        yield from _spans(cubics, curve, begin, length / SPANS, seen)
+    hidden = limits.hide(parts, curve)
+    count = _edge_count(parts, TOLERANCE, None).masked_fill(hidden, 1)
+    split = (count > SPLIT_ABOVE) & (length > MIN_SPAN) & parts.isfinite().all(2).all(1)
+    count = count.maximum(limits.edges_for_turn(parts, curve, length).masked_fill(hidden, 1))
+    yield curve[~split], begin[~split], begin.new_full((int((~split).sum()),), length), count[~split]
+    if split.any():
+        shift = torch.arange(SPLIT_FACTOR, device=begin.device) * (length / SPLIT_FACTOR)
+        begin = (begin[split, None] + shift).flatten()
+        cubics, curve = (values[split].repeat_interleave(SPLIT_FACTOR, 0) for values in (cubics, curve))
+        yield from _spans(cubics, curve, begin, length / SPLIT_FACTOR, limits)
 
 
 def _part(cubics: Tensor, begin: Tensor, length: float) -> Tensor:
-    """Control points (N, 4, 2) of the spans of cubics (N, 4, 2) that begin at `begin` (N,)."""
+    """Control points (N, 4, 2) of the spans of cubics (N, 4, 2) that start at `begin` (N,)."""
     t = torch.stack((begin, begin + length), 1)
     first, last = (bernstein(t) @ cubics).unbind(1)
-    leg, into = (bernstein_derivative(t) @ cubics * (length / 3)).unbind(1)
-    return torch.stack((first, first + leg, last - into, last), 1)
-
-
-def beyond(points: Tensor, window: Tensor) -> Tensor:
-    """Whether points (N, P, 2) all lie above, below, left or right of their windows (N, 2, 2), (N,).
-
-    A line between two of them leaves that side no more than a curve in their hull does, and so passes what the window
-    shows on the same side.
-    """
-    low, high = window.unbind(1)
-    return ((points.amax(1) < low) | (points.amin(1) > high)).any(1)
+    leg_out, leg_in = (bernstein_derivative(t) @ cubics * (length / 3)).unbind(1)
+    return torch.stack((first, first + leg_out, last - leg_in, last), 1)

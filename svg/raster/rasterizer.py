@@ -1,9 +1,9 @@
-"""Scenes to pictures, with gradients to every parameter.
+"""The built-in rasterizer: scenes to images, with gradients to every parameter.
 
-Every layer's outline becomes edges, edges become exact area coverage (`coverage`), the fill rule folds it, and the
-layers are laid over one another in order (`compositing`). The picture is the box-filtered drawing itself. Only where an
-outline meets itself within one pixel is the fold an approximation: it sees the mean winding number there, so contours
-of one path that abut in opposite directions leave a faint seam, and a border drawn twice is too heavy.
+Each layer's outline is flattened to edges, edges become exact area coverage (`coverage`), the fill rule folds it, and
+the layers are composited in order (`compositing`). The image is the box-filtered drawing itself. The fold is an
+approximation only where an outline meets itself within one pixel, because it sees the mean winding number there:
+contours of one path that abut in opposite directions leave a faint seam, and a border drawn twice is too heavy.
 """
 
 from __future__ import annotations
@@ -15,102 +15,117 @@ import torch
 from torch import Tensor
 
 from .compositing import over
-from .coverage import Tiles, tiles, winding
+from .coverage import TileLayout, tile_layout, winding
 from .flattening import flatten_within
-from .scene import Order, Scene
+from .scene import PaintOrder, Scene
 from .strokes import outlines
 
 ROUNDING = 1e4
-"""More than a winding number is ever off by, in units of its type's precision: 0.001 in float32."""
+"""Bound of the error of winding numbers, in units of machine epsilon: 0.001 in float32."""
 
 Edges = tuple[Tensor, Tensor]
-"""Edges (E, 2, 2) in pixels and the layer (E,) they bound."""
+"""Edges (E, 2, 2) in pixels, and the layer (E,) of each."""
 
 
 class Rasterizer(Protocol):
-    """Draws scenes differentiably."""
+    """Renders scenes differentiably."""
 
     def __call__(self, scenes: Sequence[Scene], background: Tensor | None = None) -> Tensor:
-        """Premultiplied RGBA (B, 4, H, W) in [0, 1] of scenes of one canvas size.
+        """Render scenes.
 
-        `background` (B or 1, 3) is an opaque colour; without it the canvas is transparent.
+        Args:
+            scenes: One or more scenes with the same canvas size, dtype and device.
+            background: Opaque colors (B or 1, 3) in [0, 1]; None for a transparent canvas.
+
+        Returns:
+            Premultiplied RGBA (B, 4, H, W) in [0, 1].
         """
         ...
 
 
 def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tensor:
-    """The built-in rasteriser; see `Rasterizer`. Any type, device and number of scenes."""
+    """The built-in rasterizer, for any dtype and device; see `Rasterizer.__call__` for arguments and result."""
     height, width = scenes[0].height, scenes[0].width
     counts = [len(scene.colors) for scene in scenes]
     starts = [sum(counts[:n]) for n in range(len(counts))]
-    parts = [(edges, layers + start) for scene, start in zip(scenes, starts) for edges, layers in scene_edges(scene)]
+    parts = [
+        (edges, layers + start)
+        for scene, start in zip(scenes, starts, strict=True)
+        for edges, layers in scene_edges(scene)
+    ]
     edges, layers = torch.cat([edges for edges, _ in parts]), torch.cat([layers for _, layers in parts])
     with torch.no_grad():
-        boxes = tiles(edges, layers, sum(counts), height, width)
+        tiles = tile_layout(edges, layers, sum(counts), height, width)
     even_odd = torch.cat([scene.layout.even_odd for scene in scenes])
-    coverage = folded(winding(edges, layers, boxes), boxes, even_odd)
+    coverage = folded(winding(edges, layers, tiles), tiles, even_odd)
     colors = torch.cat([scene.colors for scene in scenes])
-    painted = [picture for scene, start in zip(scenes, starts) for picture in _pictures(scene, boxes, start)]
-    orders = [_shifted(scene.layout.order, start) for scene, start in zip(scenes, starts)]
+    paints = [paint for scene, start in zip(scenes, starts, strict=True) for paint in _paints(scene, tiles, start)]
 
-    def draw(canvas: Tensor, order: Order, opacities: Tensor) -> Tensor:
+    def composite(canvas: Tensor, order: PaintOrder, opacities: Tensor) -> Tensor:
         run: list[int] = []
         for entry in order:
             if isinstance(entry, int):
                 run.append(entry)
                 continue
-            canvas, run = over(canvas, run, coverage, boxes, colors, painted), []
+            canvas, run = over(canvas, run, coverage, tiles, colors, paints), []
             number, inner = entry
-            group = draw(torch.zeros_like(canvas), inner, opacities) * opacities[number]
+            group = composite(torch.zeros_like(canvas), inner, opacities) * opacities[number]
             canvas = canvas * (1 - group[3]) + group
-        return over(canvas, run, coverage, boxes, colors, painted)
+        return over(canvas, run, coverage, tiles, colors, paints)
 
-    blank = [_blank(scenes[n], background, n) for n in range(len(scenes))]
-    return torch.stack([draw(canvas, order, scene.opacities) for canvas, order, scene in zip(blank, orders, scenes)])
+    images = []
+    for n, (scene, start) in enumerate(zip(scenes, starts, strict=True)):
+        order = _shifted(scene.layout.order, start)
+        images.append(composite(_blank(scene, background, n), order, scene.opacities))
+    return torch.stack(images)
 
 
 def scene_edges(scene: Scene) -> list[Edges]:
-    """Edges of all layers of a scene, in as much detail as its canvas shows."""
+    """The edges of all layers of a scene, as fine as its canvas needs."""
     layout = scene.layout
     cubics = scene.points[layout.curves]
     canvas = cubics.new_tensor([[0, 0], [scene.width, scene.height]])
-    filled = flatten_within(cubics.index_select(0, layout.filled), canvas[None])
-    strokes, stroke = outlines(cubics.index_select(0, layout.stroked), scene.widths, layout.plan, canvas)
+    filled = flatten_within(cubics.index_select(0, layout.filled_curves), canvas[None])
+    strokes, stroke = outlines(cubics.index_select(0, layout.stroked_curves), scene.widths, layout.stroke_plan, canvas)
     return [
         (filled.edges, layout.filled_layer.index_select(0, filled.curve)),
-        (scene.points[layout.closing], layout.closing_layer),
+        (scene.points[layout.closing_lines], layout.closing_layer),
         (strokes, layout.stroke_layer.index_select(0, stroke)),
     ]
 
 
-def folded(winding: Tensor, boxes: Tiles, even_odd: Tensor) -> Tensor:
-    """Coverage in [0, 1] from winding numbers: nonzero where `even_odd` (L,) is not set."""
+def folded(winding: Tensor, tiles: TileLayout, even_odd: Tensor) -> Tensor:
+    """Coverage (cells,) in [0, 1] from mean winding numbers.
+
+    Layers marked in `even_odd` (L,) use the even-odd rule, 1 - |1 - |w| mod 2|; the others nonzero, min(|w|, 1).
+    """
     coverage = _nonzero(winding)
-    chosen = even_odd.nonzero().squeeze(1).tolist()
-    if not chosen:
+    marked = even_odd.nonzero().squeeze(1).tolist()
+    if not marked:
         return coverage
     mask = torch.zeros_like(winding, dtype=torch.bool)
-    for layer in chosen:
-        boxes.view(mask, layer).fill_(True)
+    for layer in marked:
+        tiles.view(mask, layer).fill_(True)
     return torch.where(mask, 1 - (1 - winding.abs() % 2).abs(), coverage)
 
 
 def _nonzero(winding: Tensor) -> Tensor:
-    """|w| up to 1, with the derivative of |w| also where only rounding carries a full pixel past 1."""
+    """min(|w|, 1), with the derivative of |w| where |w| exceeds 1 only by rounding, as in pixels that are just full."""
     magnitude = winding.abs()
     excess = (magnitude - 1).clamp(min=0)
     return torch.where(excess < ROUNDING * torch.finfo(winding.dtype).eps, magnitude - excess.detach(), 1)
 
 
-def _pictures(scene: Scene, boxes: Tiles, start: int) -> list[Tensor | None]:
-    found: list[Tensor | None] = []
-    for layer, gradient in enumerate(scene.layout.gradient):
-        box = boxes.boxes[start + layer]
-        found.append(None if gradient is None or not box[2] else scene.gradients[gradient].at(*box))
-    return found
+def _paints(scene: Scene, tiles: TileLayout, start: int) -> list[Tensor | None]:
+    """For each layer of a scene, its gradient on its tile, or None if it has a plain color or is not visible."""
+    paints: list[Tensor | None] = []
+    for layer, gradient in enumerate(scene.layout.gradient_of_layer):
+        box = tiles.boxes[start + layer]
+        paints.append(None if gradient is None or not box[2] else scene.gradients[gradient].at(*box))
+    return paints
 
 
-def _shifted(order: Order, start: int) -> Order:
+def _shifted(order: PaintOrder, start: int) -> PaintOrder:
     return tuple(entry + start if isinstance(entry, int) else (entry[0], _shifted(entry[1], start)) for entry in order)
 
 

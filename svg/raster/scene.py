@@ -1,4 +1,4 @@
-"""A drawing as tensors: what is optimised and what the rasteriser draws, in pixels of a canvas."""
+"""A document as tensors in pixels of a canvas: what is optimized and what rasterizers draw."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..document import (
     Group,
     LinearGradient,
     Matrix,
+    Node,
     Paint,
     Point,
     RadialGradient,
@@ -31,40 +32,58 @@ from ..viewports import fitted
 from .paint import GradientPaint
 from .strokes import StrokePlan
 
-Order = tuple["int | tuple[int, Order]", ...]
-"""Layers from the lowest up; a group is (its number, its own order)."""
+PaintOrder = tuple["int | tuple[int, PaintOrder]", ...]
+"""Layers from the lowest to the highest; a group is (group number, its own order)."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What an optimisation leaves alone: how points make curves, and curves layers.
+    """The part of a scene that optimization leaves alone: how points form curves, and curves form layers.
 
-    `curves` (S, 4) are indices of control points. Layer n fills or strokes one shape. `filled` are curves with the
-    layer they bound, `closing` (O, 2) the points between which open contours are closed for filling; `stroked` are the
-    curves of `plan`, whose strokes are the layers `stroke_layer`. `even_odd` (L,) says which fill rule, `gradient`
-    which gradient a layer has.
+    Each layer is the fill or the stroke of one shape.
+
+    Attributes:
+        curves: Indices (S, 4) of the control points of every curve.
+        filled_curves: Curves that bound a fill.
+        filled_layer: The layer of each of `filled_curves`.
+        closing_lines: Indices (O, 2) of the points joined by the lines that close open contours for filling.
+        closing_layer: The layer of each of `closing_lines`.
+        stroked_curves: The curves that `stroke_plan` refers to.
+        stroke_plan: How they are stroked.
+        stroke_layer: The layer (K,) of each stroke.
+        even_odd: Whether each layer (L,) is filled by the even-odd rule; False is nonzero.
+        gradient_of_layer: For each layer, the index of its gradient in `Scene.gradients`, or None.
+        order: The order in which layers are painted.
     """
 
     curves: Tensor
-    filled: Tensor
+    filled_curves: Tensor
     filled_layer: Tensor
-    closing: Tensor
+    closing_lines: Tensor
     closing_layer: Tensor
-    stroked: Tensor
-    plan: StrokePlan
+    stroked_curves: Tensor
+    stroke_plan: StrokePlan
     stroke_layer: Tensor
     even_odd: Tensor
-    gradient: tuple[int | None, ...]
-    order: Order
+    gradient_of_layer: tuple[int | None, ...]
+    order: PaintOrder
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Control points (P, 2) in pixels, straight colour and opacity (L, 4) of the layers, widths (K,) of the strokes,
-    opacities (G,) of the groups.
+    """A document as tensors. Replace tensors with `dataclasses.replace` to change or optimize it.
 
-    `placement` takes user units to pixels, alike in all directions. `document` is what the scene was made of; it gives
-    everything that is not in the tensors when the scene becomes a document again.
+    Attributes:
+        points: Control points (P, 2) as (x, y), in pixels.
+        colors: Straight sRGB and opacity (L, 4) of each layer, in [0, 1]; layers with a gradient use only the opacity.
+        widths: Widths (K,) of the strokes, in pixels.
+        opacities: Opacities (G,) of the groups, in [0, 1].
+        gradients: The gradient paints.
+        layout: How they form layers.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+        placement: The map from user units to pixels: a uniform scale and a translation.
+        document: The document the scene was made from; supplies everything not held in tensors.
     """
 
     points: Tensor
@@ -79,18 +98,27 @@ class Scene:
     document: Document
 
     def to_document(self) -> Document:
-        """The drawing in user units."""
-        return _Reader(self).document()
+        """The document with the current values of the tensors, in user units; colors and opacities are clamped."""
+        return _DocumentBuilder(self).document()
 
 
 def scene(document: Document, height: int, width: int, like: Tensor | None = None) -> Scene:
-    """A drawing fitted into a canvas and centred, of the type and on the device of `like` (float32, CPU by default)."""
+    """Fit a document into a canvas, centered, as `preserveAspectRatio="xMidYMid meet"` does.
+
+    Args:
+        document: The drawing.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+        like: A tensor whose dtype and device are used; float32 on the CPU by default.
+    """
     like = torch.empty(0) if like is None else like
     placement = fitted(document.view_box, Box(0.0, 0.0, width, height), "")
-    return _Builder(like, placement).scene(document, height, width)
+    return _SceneBuilder(like, placement).scene(document, height, width)
 
 
-class _Builder:
+class _SceneBuilder:
+    """Collects the numbers of a document in paint order."""
+
     def __init__(self, like: Tensor, placement: Matrix):
         self.like, self.placement = like, placement
         self.points: list[Point] = []
@@ -98,12 +126,16 @@ class _Builder:
         self.opacities: list[float] = []
         self.even_odd: list[bool] = []
         self.gradients: list[GradientPaint] = []
-        self.gradient: list[int | None] = []
+        self.gradient_of_layer: list[int | None] = []
         self.curves: list[tuple[int, int, int, int]] = []
         self.filled: list[tuple[int, int]] = []
+        """(curve, layer)"""
         self.closing: list[tuple[int, int, int]] = []
+        """(point, point, layer)"""
         self.stroked: list[tuple[int, int]] = []
+        """(curve, stroke)"""
         self.strokes: list[tuple[int, Stroke]] = []
+        """(layer, stroke)"""
         self.joins: list[tuple[int, int]] = []
         self.starts: list[int] = []
         self.ends: list[int] = []
@@ -112,35 +144,34 @@ class _Builder:
         order = self.order(document.children)
         points = self.real(self.points).reshape(-1, 2) * self.placement.a + self.real(self.placement[4:])
         widths = self.real([stroke.width for _, stroke in self.strokes]) * self.placement.a
-        colors = self.real(self.colors).reshape(-1, 4)
         return Scene(
-            points,
-            colors,
-            widths,
-            self.real(self.opacities),
-            tuple(self.gradients),
-            self.layout(order),
-            height,
-            width,
-            self.placement,
-            document,
+            points=points,
+            colors=self.real(self.colors).reshape(-1, 4),
+            widths=widths,
+            opacities=self.real(self.opacities),
+            gradients=tuple(self.gradients),
+            layout=self.layout(order),
+            height=height,
+            width=width,
+            placement=self.placement,
+            document=document,
         )
 
-    def order(self, children: Sequence[Shape | Group]) -> Order:
-        found: list = []
+    def order(self, children: Sequence[Node]) -> PaintOrder:
+        order: list = []
         for child in children:
             if isinstance(child, Group):
                 self.opacities.append(child.opacity)
-                found.append((len(self.opacities) - 1, self.order(child.children)))
+                order.append((len(self.opacities) - 1, self.order(child.children)))
             else:
-                found.extend(self.shape(child))
-        return tuple(found)
+                order.extend(self.shape(child))
+        return tuple(order)
 
     def shape(self, shape: Shape) -> Iterator[int]:
         contours = [self.contour(contour) for contour in shape.contours]
         if shape.fill:
             layer = self.layer(shape.fill)
-            for curves, contour in zip(contours, shape.contours):
+            for curves, contour in zip(contours, shape.contours, strict=True):
                 self.filled += [(curve, layer) for curve in curves]
                 if not contour.closed and curves:
                     self.closing.append((self.curves[curves[-1]][3], self.curves[curves[0]][0], layer))
@@ -148,40 +179,40 @@ class _Builder:
         if shape.stroke:
             layer = self.layer(shape.stroke)
             self.strokes.append((layer, shape.stroke))
-            for curves, contour in zip(contours, shape.contours):
+            for curves, contour in zip(contours, shape.contours, strict=True):
                 self.stroke(curves, contour.closed)
             yield layer
 
     def contour(self, contour: Contour) -> range:
         first, count = len(self.points), len(contour.points)
         self.points += contour.points
-        begun = len(self.curves)
+        start = len(self.curves)
         for n in range(count // 3):
             i = 3 * n
             self.curves.append((first + i, first + i + 1, first + i + 2, first + (i + 3) % count))
-        return range(begun, len(self.curves))
+        return range(start, len(self.curves))
 
     def stroke(self, curves: range, closed: bool) -> None:
-        begun = len(self.stroked)
+        start = len(self.stroked)
         self.stroked += [(curve, len(self.strokes) - 1) for curve in curves]
-        here = range(begun, len(self.stroked))
-        self.joins += pairwise(here)
-        if not here:
+        chain = range(start, len(self.stroked))
+        self.joins += pairwise(chain)
+        if not chain:
             return
         if closed:
-            self.joins.append((here[-1], here[0]))
+            self.joins.append((chain[-1], chain[0]))
         else:
-            self.starts.append(here[0])
-            self.ends.append(here[-1])
+            self.starts.append(chain[0])
+            self.ends.append(chain[-1])
 
     def layer(self, paint: Fill | Stroke) -> int:
         self.even_odd.append(isinstance(paint, Fill) and paint.rule == "evenodd")
         if isinstance(paint.paint, Color):
             self.colors.append((*paint.paint, paint.opacity))
-            self.gradient.append(None)
+            self.gradient_of_layer.append(None)
         else:
             self.colors.append((0, 0, 0, paint.opacity))
-            self.gradient.append(len(self.gradients))
+            self.gradient_of_layer.append(len(self.gradients))
             self.gradients.append(self.gradient_paint(paint.paint))
         return len(self.colors) - 1
 
@@ -189,21 +220,36 @@ class _Builder:
         if isinstance(paint, LinearGradient):
             geometry = (*paint.start, *paint.end)
         else:
-            geometry = (*paint.centre, *paint.focus, paint.radius)
+            geometry = (*paint.center, *paint.focus, paint.radius)
         stops = sorted(paint.stops, key=lambda stop: stop.offset)
         a, b, c, d, e, f = inverse(compose(self.placement, paint.transform))
         return GradientPaint(
-            self.real(geometry),
-            self.real(((a, c, e), (b, d, f))),
-            self.real([stop.offset for stop in stops]),
-            self.real([(*stop.color, stop.opacity) for stop in stops]),
-            paint.spread,
+            geometry=self.real(geometry),
+            inverse=self.real(((a, c, e), (b, d, f))),
+            offsets=self.real([stop.offset for stop in stops]),
+            colors=self.real([(*stop.color, stop.opacity) for stop in stops]),
+            spread=paint.spread,
         )
 
-    def layout(self, order: Order) -> Layout:
+    def layout(self, order: PaintOrder) -> Layout:
+        return Layout(
+            curves=self.whole(self.curves).reshape(-1, 4),
+            filled_curves=self.whole([curve for curve, _ in self.filled]),
+            filled_layer=self.whole([layer for _, layer in self.filled]),
+            closing_lines=self.whole([pair[:2] for pair in self.closing]).reshape(-1, 2),
+            closing_layer=self.whole([layer for *_, layer in self.closing]),
+            stroked_curves=self.whole([curve for curve, _ in self.stroked]),
+            stroke_plan=self.stroke_plan(),
+            stroke_layer=self.whole([layer for layer, _ in self.strokes]),
+            even_odd=self.flags(self.even_odd),
+            gradient_of_layer=tuple(self.gradient_of_layer),
+            order=order,
+        )
+
+    def stroke_plan(self) -> StrokePlan:
         strokes = [stroke for _, stroke in self.strokes]
-        plan = StrokePlan(
-            stroke=self.whole([s for _, s in self.stroked]),
+        return StrokePlan(
+            stroke=self.whole([stroke for _, stroke in self.stroked]),
             joins=self.whole(self.joins).reshape(-1, 2),
             starts=self.whole(self.starts),
             ends=self.whole(self.ends),
@@ -213,19 +259,6 @@ class _Builder:
             round_cap=self.flags([s.cap == "round" for s in strokes]),
             square_cap=self.flags([s.cap == "square" for s in strokes]),
             pen=self.real([((s.pen.a, s.pen.c), (s.pen.b, s.pen.d)) for s in strokes]).reshape(-1, 2, 2),
-        )
-        return Layout(
-            curves=self.whole(self.curves).reshape(-1, 4),
-            filled=self.whole([curve for curve, _ in self.filled]),
-            filled_layer=self.whole([layer for _, layer in self.filled]),
-            closing=self.whole([pair[:2] for pair in self.closing]).reshape(-1, 2),
-            closing_layer=self.whole([layer for *_, layer in self.closing]),
-            stroked=self.whole([curve for curve, _ in self.stroked]),
-            plan=plan,
-            stroke_layer=self.whole([layer for layer, _ in self.strokes]),
-            even_odd=self.flags(self.even_odd),
-            gradient=tuple(self.gradient),
-            order=order,
         )
 
     def real(self, values: Sequence) -> Tensor:
@@ -238,32 +271,32 @@ class _Builder:
         return torch.tensor(values, dtype=torch.bool, device=self.like.device)
 
 
-def _exact(values: Tensor) -> Tensor:
-    """In float64, for the numbers of a file; on the CPU, as not every device knows that type."""
+def _float64(values: Tensor) -> Tensor:
+    """The values in float64; on the CPU, because not every device supports that type."""
     return values.detach().cpu().double()
 
 
-class _Reader:
-    """Walks the document a scene was made of, in the same order, and puts in the scene's own numbers."""
+class _DocumentBuilder:
+    """Walks a scene's document in paint order and substitutes the scene's numbers."""
 
     def __init__(self, scene: Scene):
         scale, shift = scene.placement.a, torch.tensor(scene.placement[4:], dtype=torch.float64)
-        users = (_exact(scene.points) - shift) / scale
-        self.points = iter(users.tolist())
-        self.colors = iter(_exact(scene.colors).clamp(0, 1).tolist())
-        self.widths = iter((_exact(scene.widths) / scale).tolist())
-        self.opacities = iter(_exact(scene.opacities).clamp(0, 1).tolist())
+        user_points = (_float64(scene.points) - shift) / scale
+        self.points = iter(user_points.tolist())
+        self.colors = iter(_float64(scene.colors).clamp(0, 1).tolist())
+        self.widths = iter((_float64(scene.widths) / scale).tolist())
+        self.opacities = iter(_float64(scene.opacities).clamp(0, 1).tolist())
         self.gradients = iter(scene.gradients)
         self.source = scene.document
 
     def document(self) -> Document:
         return dataclasses.replace(self.source, children=self.children(self.source.children))
 
-    def children(self, children: Sequence[Shape | Group]) -> tuple[Shape | Group, ...]:
+    def children(self, children: Sequence[Node]) -> tuple[Node, ...]:
         return tuple(self.group(child) if isinstance(child, Group) else self.shape(child) for child in children)
 
     def group(self, group: Group) -> Group:
-        opacity = next(self.opacities)  # before those of the groups within
+        opacity = next(self.opacities)  # before those of nested groups
         return dataclasses.replace(group, opacity=opacity, children=self.children(group.children))
 
     def shape(self, shape: Shape) -> Shape:
@@ -286,10 +319,10 @@ class _Reader:
 
     def gradient(self, paint: LinearGradient | RadialGradient) -> Paint:
         tensors = next(self.gradients)
-        numbers = _exact(tensors.geometry).tolist()
-        colors = _exact(tensors.colors).clamp(0, 1).tolist()
-        stops = tuple(Stop(o, Color(*c), a) for o, (*c, a) in zip(_exact(tensors.offsets).tolist(), colors))
+        numbers = _float64(tensors.geometry).tolist()
+        offsets, colors = _float64(tensors.offsets).tolist(), _float64(tensors.colors).clamp(0, 1).tolist()
+        stops = tuple(Stop(offset, Color(*c), a) for offset, (*c, a) in zip(offsets, colors, strict=True))
         if isinstance(paint, LinearGradient):
             return dataclasses.replace(paint, start=Point(*numbers[:2]), end=Point(*numbers[2:]), stops=stops)
-        centre, focus = Point(*numbers[:2]), Point(*numbers[2:4])
-        return dataclasses.replace(paint, centre=centre, focus=focus, radius=numbers[4], stops=stops)
+        center, focus = Point(*numbers[:2]), Point(*numbers[2:4])
+        return dataclasses.replace(paint, center=center, focus=focus, radius=numbers[4], stops=stops)

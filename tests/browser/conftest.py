@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_page import Page
 from comfy_client import ComfyClient
 from playwright.sync_api import Browser, sync_playwright
+from support.browser_page import Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -7,11 +7,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from browser_page import Page
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image
 from playwright.sync_api import expect
+from support.browser_page import Page
 
 from tools.reference import world
 

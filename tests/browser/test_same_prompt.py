@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browser_page import Page
 from comfy_client import Prompt
 from queueing.workflow import to_api
-from saved_graphs import CASES
+from support.browser_page import Page
+from support.saved_graphs import CASES
 
 pytestmark = pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the other makes the same prompts
 INSTANCES = "app.graph.nodes.filter((node) => node.subgraph)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.blending import membrane
+from dreamsampler.guidance.restoration.blending import membrane
 from torch import Tensor
 
 GENERATOR = torch.Generator().manual_seed(4)

@@ -7,28 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.corrective.network import (
-    Architecture,
-    CorrectiveNetwork,
-    Head,
-    initialised,
-)
-from dreamsampler_pack.guidance.corrective.normalisation import STATISTICS, Statistics, loss, normalised
-from dreamsampler_pack.guidance.corrective.spectral import Bands, SpectralCorrective, cosine, inverse_cosine
-from dreamsampler_pack.guidance.corrective.storage import (
-    About,
-    ManifoldCorrective,
-    decoded,
-    made_of,
-)
-from dreamsampler_pack.guidance.corrective.training import Recipe, Training, denoised, fit_spectral
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.path import FLOW, SCALED
-from dreamsampler_pack.guidance.pictures import Pictures
-from dreamsampler_pack.guidance.prior import Prior
-from dreamsampler_pack.guidance.stored import Unusable
-from dreamsampler_pack.guidance.unet import fitting_levels, frequency_code
-from field_oracle import Fields, field_prior, natural, picture_of, transform
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.networks.corrective.network import Architecture, CorrectiveNetwork, Head, initialised
+from dreamsampler.guidance.networks.corrective.normalisation import STATISTICS, Statistics, loss, normalised
+from dreamsampler.guidance.networks.corrective.spectral import Bands, SpectralCorrective, cosine, inverse_cosine
+from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective, decoded, made_of
+from dreamsampler.guidance.networks.corrective.training import Recipe, Training, denoised, fit_spectral
+from dreamsampler.guidance.networks.patches import Pictures
+from dreamsampler.guidance.networks.storage import Unusable
+from dreamsampler.guidance.networks.unet import fitting_levels, frequency_code
+from support.field_oracle import Fields, field_prior, natural, picture_of, transform
 from torch import Tensor, nn
 
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.ddim import ddim_inversion, ddim_step, fresh_share, renoised
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from oracle import TWO_TEXTS, MixtureDenoiser, gaussian, levels, matched
+from dreamsampler.guidance.core.ddim import ddim_inversion, ddim_step, fresh_share, renoised
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian, levels, matched
 
 PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda p: p.name)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.ddpm import noised_states, posterior, residuals
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from dreamsampler_pack.guidance.proximal import ProximalSettings, proximal_edit
-from oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
+from dreamsampler.guidance.core.ddpm import noised_states, posterior, residuals
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.editing.proximal import ProximalSettings, proximal_edit
+from support.oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
 from torch import Tensor
 
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)

@@ -6,7 +6,7 @@ import re
 from random import Random
 
 import pytest
-from dreamsampler_pack.guidance.descriptors import PRESETS, Texts, describe, without_quality_words
+from dreamsampler.guidance.prompts.descriptors import PRESETS, Texts, describe, without_quality_words
 
 ARTIFACTS = ", oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
 WANTED = ", detailed high resolution, high quality, sharp"

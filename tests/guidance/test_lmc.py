@@ -7,21 +7,31 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.corrective.normalisation import Statistics, normalised
-from dreamsampler_pack.guidance.corrective.spectral import Bands, band_of
-from dreamsampler_pack.guidance.corrective.storage import About, ManifoldCorrective
-from dreamsampler_pack.guidance.corrective.training import fit_spectral
-from dreamsampler_pack.guidance.generators import Latent, Pixels
-from dreamsampler_pack.guidance.methods import METHODS, Parts, Settings, learning_rates, plan
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.objectives.base import Sample
-from dreamsampler_pack.guidance.objectives.lmc import LMC, PATCHES, WHOLE, Patching, View, patches, shrunk
-from dreamsampler_pack.guidance.objectives.sds import SDS
-from dreamsampler_pack.guidance.optimize import optimise
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from dreamsampler_pack.guidance.pictures import Pictures
-from dreamsampler_pack.guidance.prior import Prior
-from field_oracle import Fields, field_prior, frequency, natural, picture_of, transform
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.generators import Latent, Pixels
+from dreamsampler.guidance.distillation.method import Resources
+from dreamsampler.guidance.distillation.objective import Sample
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.objectives.lmc import (
+    LMC,
+    PATCHES,
+    WHOLE,
+    LMCSettings,
+    Patching,
+    View,
+    patches,
+    shrunk,
+)
+from dreamsampler.guidance.distillation.objectives.sds import SDS
+from dreamsampler.guidance.distillation.optimize import optimize
+from dreamsampler.guidance.networks.corrective.normalisation import Statistics, normalised
+from dreamsampler.guidance.networks.corrective.spectral import Bands, band_of
+from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective
+from dreamsampler.guidance.networks.corrective.training import fit_spectral
+from dreamsampler.guidance.networks.patches import Pictures
+from support.field_oracle import Fields, field_prior, frequency, natural, picture_of, transform
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -268,14 +278,14 @@ def _encode(pixels: Tensor) -> Tensor:
 def test_every_part_of_a_large_picture_moves_and_each_item_as_if_alone(kind: str):
     prior = Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
     start = torch.rand(2, 3, *LARGE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    settings = replace(METHODS["lmc"].settings, steps=12, learning_rate=0.01, optimizer="sgd")
+    config = METHODS["lmc"].config().updated({"steps": 12, "learning_rate": 0.01, "optimizer": "sgd"})
 
     def run(start: Tensor, seeds: list[int]) -> Tensor:
         generator, noise = generators()[kind](start), SeededNoise(seeds)
         corrective = ManifoldCorrective(Halved(), replace(ABOUT, size=(8, 8)))  # type: ignore[arg-type]
-        objective = METHODS["lmc"].objective(settings, Parts(None, None, noise, corrective))
+        objective = METHODS["lmc"].build(config.own, Resources(noise, corrective=corrective))
         before = generator().detach().clone()
-        for _ in optimise(prior, generator, objective, plan=plan(settings, prior, start), noise=noise):
+        for _ in optimize(prior, generator, objective, plan=config.loop.plan(prior, start), noise=noise):
             pass
         moved = (generator().detach() - before).abs()
         assert (moved > 0).all()
@@ -299,23 +309,22 @@ ABOUT = About("SD15", "abc", 2, "scaled", (0.1,), (SIDE, SIDE), "full", 1, 0.1)
 # The method
 
 
-def test_settings_are_published():
+def test_settings_are_those_of_the_paper():
     method = METHODS["lmc"]
-    new, edit = method.settings, replace(method.settings, **method.from_picture)
-    for settings in (new, edit):
-        assert (settings.steps, settings.t_min, settings.t_max) == (500, 0.02, 0.98)
-        assert (settings.optimizer, settings.weighting, settings.noise_policy) == ("adam", "uniform", "fresh")
-        assert not settings.diversity
-    assert (new.guidance_scale, new.learning_rate, 500 * new.first_stage) == (8.0, 0.1, 150)
-    assert (edit.guidance_scale, edit.learning_rate, 500 * edit.first_stage) == (15.0, 0.02, 200)
-    assert method.from_grey and method.needs == {"corrective"}
+    new, edit = method.config(), method.config(from_image=True)
+    for loop in (new.loop, edit.loop):
+        assert (loop.steps, loop.t_min, loop.t_max) == (500, 0.02, 0.98)
+        assert (loop.optimizer, loop.weighting, loop.noise_policy) == ("adam", "uniform", "fresh")
+    assert not new.own.diversity and not edit.own.diversity
+    assert (new.own.guidance_scale, new.loop.learning_rate, 500 * new.own.whole_image_stage) == (8.0, 0.1, 150)
+    assert (edit.own.guidance_scale, edit.loop.learning_rate, 500 * edit.own.whole_image_stage) == (15.0, 0.02, 200)
+    assert method.from_zeros and method.needs == {"corrective"}
 
 
-def test_learning_rates_fall_as_published():
+def test_learning_rates_fall_as_in_the_paper():
     like, prior = torch.zeros(1), field_prior(BELIEFS)
     method = METHODS["lmc"]
-    new = learning_rates(method.settings, prior, like)
-    edit = learning_rates(replace(method.settings, **method.from_picture), prior, like)
+    new, edit = (method.config(from_image=from_image).loop.learning_rates(prior, like) for from_image in (False, True))
     assert new[0] == 0.1 and new[150] == pytest.approx(0.1 * (1 + 0.03) / 2)
     assert new[300] == new[499] == pytest.approx(0.003)
     assert edit[0] == 0.02 and edit[250] == pytest.approx(0.018) and edit[499] == pytest.approx(0.016, rel=1e-3)
@@ -325,8 +334,8 @@ def test_learning_rates_fall_as_published():
 def test_the_method_is_made_of_its_parts(diversity: bool):
     corrective = ManifoldCorrective(Halved(), ABOUT)  # type: ignore[arg-type]
     noise = SeededNoise([1, 2, 3])
-    settings = Settings(3.0, first_stage=0.25, diversity=diversity)
-    made = METHODS["lmc"].objective(settings, Parts(None, None, noise, corrective))
+    settings = LMCSettings(3.0, whole_image_stage=0.25, diversity=diversity)
+    made = METHODS["lmc"].build(settings, Resources(noise, corrective=corrective))
     assert isinstance(made, LMC)
     assert made.statistics == "full" and made.guidance_scale == 3.0
     assert made.patching is not None and made.patching.size == (SIDE, SIDE) and made.patching.whole_share == 0.25
@@ -337,5 +346,5 @@ def test_the_method_is_made_of_its_parts(diversity: bool):
 
 
 def test_without_a_corrective_there_is_no_method():
-    with pytest.raises(ValueError, match="needs a manifold corrective, and there is none"):
-        METHODS["lmc"].objective(METHODS["lmc"].settings, Parts(None, None, SeededNoise([1])))
+    with pytest.raises(ValueError, match="needs a corrective, and there is none"):
+        METHODS["lmc"].build(METHODS["lmc"].settings, Resources(SeededNoise([1])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dreamsampler_pack.guidance.localization import covered, feathered, partition, resized
+from dreamsampler.guidance.prompts.regions import covered, feathered, partition, resized
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 

@@ -6,14 +6,18 @@ import math
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.objectives.base import WEIGHTS, Objective, Sample, weighted
-from dreamsampler_pack.guidance.objectives.bridge import FullBridge, Stages, TextBridge
-from dreamsampler_pack.guidance.objectives.delta import DDS, Delta, FlowDelta
-from dreamsampler_pack.guidance.objectives.sds import CSD, NFSD, SDS
-from dreamsampler_pack.guidance.objectives.vsd import VSD
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from oracle import TWO_TEXTS, gaussian, prior
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, weighted
+from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, Stages, TextBridge
+from dreamsampler.guidance.distillation.objectives.csd import CSD
+from dreamsampler.guidance.distillation.objectives.dds import DDS
+from dreamsampler.guidance.distillation.objectives.delta import Delta
+from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
+from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
+from dreamsampler.guidance.distillation.objectives.sds import SDS
+from dreamsampler.guidance.distillation.objectives.vsd import VSD
+from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian, prior
 from torch import Tensor
 
 NULL, TARGET, SOURCE = (
@@ -242,7 +246,7 @@ def test_bridge_from_no_text_is_the_classifier_term():
 def test_what_shares_a_level_shares_a_call(objective: Objective, calls: list[int]):
     here = prior(BELIEFS)
     objective(here, drawn(SCALED))
-    assert here.denoise.batches == calls
+    assert isinstance(here.denoise, MixtureDenoiser) and here.denoise.batches == calls
 
 
 @BOTH_PATHS

@@ -1,21 +1,32 @@
-"""What every linear operator must do, checked over all of them, and what each one is."""
+"""What every degradation operator must do, checked over all that are registered, and what each one is.
+
+A new operator is in `OPERATORS` as soon as its file is in `guidance/restoration/operators`, so these tests check it.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from dreamsampler_pack.guidance.operators import (
-    Colourisation,
+from dreamsampler.guidance.restoration.operators import (
+    OPERATORS,
+    Colorization,
     GaussianBlur,
     Inpainting,
     LinearOperator,
     MotionBlur,
+    OperatorKind,
+    OperatorSettings,
     SuperResolution,
+    Widget,
 )
+from dreamsampler.guidance.restoration.operators.registry import register
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -40,10 +51,23 @@ def soft(height: int, width: int, batch: int = 1) -> Tensor:
     return 0.475 * (1 + random(batch, 1, height, width, seed=7))
 
 
-OPERATORS = {
+def settings(height: int, width: int, **others: Any) -> OperatorSettings:
+    """Settings that suit every operator on images of 16 pixels per side or more."""
+    given = {"scale": 2, "kernel_size": 7, "sigma": 1.5, "angle": 30.0, "mask": hole(height, width)}
+    return OperatorSettings(**{**given, **others})
+
+
+def built(name: str, height: int, width: int) -> Callable[[], LinearOperator]:
+    """What makes a registered operator."""
+    return lambda: OPERATORS[name].build(height, width, settings(height, width))
+
+
+SIZES = {"even sides": (16, 18), "odd sides": (17, 19)}
+REGISTERED = {f"{name}, {sides}": built(name, *size) for name in OPERATORS for sides, size in SIZES.items()}
+SPECIAL = {
     "hole": lambda: Inpainting(hole(9, 12)),
     "soft hole": lambda: Inpainting(soft(8, 11)),
-    "grey": lambda: Colourisation(7, 10),
+    "gray": lambda: Colorization(7, 10),
     "half of even sides": lambda: SuperResolution(16, 18, 2),
     "half of odd sides": lambda: SuperResolution(17, 15, 2),
     "third of sides that do not divide": lambda: SuperResolution(23, 25, 3),
@@ -65,14 +89,17 @@ PER_ITEM = {
     "holes": lambda: Inpainting(hole(9, 12, batch=3)),
     "soft holes": lambda: Inpainting(soft(8, 11, batch=3)),
 }
-EVERY = pytest.mark.parametrize("make", OPERATORS.values(), ids=OPERATORS.keys())
+EVERY = pytest.mark.parametrize("make", [*REGISTERED.values(), *SPECIAL.values()], ids=[*REGISTERED, *SPECIAL])
 EVERY_AND_LARGE = pytest.mark.parametrize(
-    "make", [*OPERATORS.values(), *LARGE.values(), *PER_ITEM.values()], ids=[*OPERATORS, *LARGE, *PER_ITEM]
+    "make",
+    [*REGISTERED.values(), *SPECIAL.values(), *LARGE.values(), *PER_ITEM.values()],
+    ids=[*REGISTERED, *SPECIAL, *LARGE, *PER_ITEM],
 )
+EVERY_KIND = pytest.mark.parametrize("kind", OPERATORS.values(), ids=OPERATORS.keys())
 
 
 def pair(operator: LinearOperator, batch: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """A picture and a measurement that have nothing to do with each other."""
+    """An image and a measurement that have nothing to do with each other."""
     x = random(batch, *operator.picture_shape, seed=1, dtype=dtype)
     return x, random(batch, *operator.measurement_shape, seed=2, dtype=dtype)
 
@@ -118,7 +145,7 @@ def test_normal_is_forward_and_back(make):
 
 @EVERY
 @pytest.mark.parametrize("weight", [1e-4, 0.03, 2.0])
-def test_prox_is_the_dense_minimiser(make, weight):
+def test_prox_is_the_dense_minimizer(make, weight):
     operator = make()
     x0, y = pair(operator, batch=2)
     a = matrix(operator)
@@ -188,26 +215,24 @@ def test_gradients_flow_after_use_in_inference_mode(make, dtype, tolerance):
 
 @EVERY_AND_LARGE
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.37])
-def test_constant_picture_is_found_again_where_it_was_measured(make, value):
+def test_a_constant_image_is_found_again_where_it_was_measured(make, value):
     operator = make()
     x = torch.full((3, *operator.picture_shape), value, dtype=torch.float64)
-    measured = torch.ones_like(x)
-    if make in (OPERATORS["hole"], PER_ITEM["holes"]):
-        measured = operator.forward(measured)
+    measured = torch.ones_like(x) if operator.hole is None else (operator.hole < 1).double().expand_as(x)
     same(operator.back_projected(operator.forward(x)), value * measured, atol=1e-10)
 
 
 def test_hardly_seen_pixels_count_as_not_measured():
     mask = torch.tensor([0.0, 0.9, 0.995, 1.0]).reshape(1, 1, 1, 4)
-    picture = Inpainting(mask).back_projected(torch.full((1, 3, 1, 4), 0.05))
-    torch.testing.assert_close(picture[0, 0, 0], torch.tensor([0.05, 0.5, 0.0, 0.0]))
+    image = Inpainting(mask).back_projected(torch.full((1, 3, 1, 4), 0.05))
+    torch.testing.assert_close(image[0, 0, 0], torch.tensor([0.05, 0.5, 0.0, 0.0]))
 
 
-KEEP_CONSTANTS = [make for name, make in {**OPERATORS, **LARGE}.items() if "hole" not in name]
+WITHOUT_HOLE = {name: make for name, make in {**REGISTERED, **SPECIAL, **LARGE}.items() if make().hole is None}
 
 
-@pytest.mark.parametrize("make", KEEP_CONSTANTS)
-def test_blurs_downsampling_and_grey_keep_a_constant(make):
+@pytest.mark.parametrize("make", WITHOUT_HOLE.values(), ids=WITHOUT_HOLE.keys())
+def test_operators_without_a_hole_keep_a_constant(make):
     operator = make()
     y = operator.forward(torch.full((1, *operator.picture_shape), 0.37, dtype=torch.float64))
     same(y, torch.full_like(y, 0.37))
@@ -228,11 +253,11 @@ def test_inpainting_prox_leaves_the_hole_to_the_estimate_and_the_rest_to_the_mea
     same(x, torch.where(mask == 1, x0, y), atol=1e-8)
 
 
-def test_grey_is_what_pillow_makes():
+def test_gray_is_what_pillow_makes():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64) / 127.5 - 1
     x = torch.from_numpy(pixels / 127.5 - 1).movedim(-1, 0)[None]
-    same(Colourisation(7, 10).forward(x)[0, 0], torch.from_numpy(expected), atol=0.51 / 127.5)
+    same(Colorization(7, 10).forward(x)[0, 0], torch.from_numpy(expected), atol=0.51 / 127.5)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 7, 8, 16])
@@ -257,7 +282,7 @@ def test_how_many_pixels_a_measured_value_averages():
     assert SuperResolution(96, 96, 8).averaged == pytest.approx(width**2, rel=0.01)
     assert GaussianBlur(96, 96, 31, 3.0).averaged == pytest.approx(4 * math.pi * 9, rel=1e-3)
     assert MotionBlur(96, 96, 15, 0.0).averaged == pytest.approx(15, rel=1e-4)
-    assert Colourisation(7, 10).averaged == Inpainting(hole(9, 12)).averaged == 1
+    assert Colorization(7, 10).averaged == Inpainting(hole(9, 12)).averaged == 1
     assert Inpainting(torch.ones(1, 1, 9, 12)).averaged == 1
     assert Inpainting(torch.zeros(1, 1, 9, 12)).averaged == Inpainting(torch.zeros(3, 1, 9, 12)).averaged == 1
 
@@ -343,21 +368,30 @@ MASK_ERROR = r"mask has the shape \(.*\); give it as \(batch, 1, height, width\)
         (lambda: Inpainting(torch.zeros(9, 12)), MASK_ERROR),
         (lambda: Inpainting(torch.zeros(1, 9, 12)), MASK_ERROR),
         (lambda: Inpainting(torch.zeros(1, 3, 9, 12)), MASK_ERROR),
-        (lambda: SuperResolution(64, 64, 1), "super-resolution factor is 1; choose a whole number from 2 to 16"),
-        (lambda: SuperResolution(999, 999, 17), "super-resolution factor is 17; choose a whole number from 2 to 16"),
-        (lambda: SuperResolution(64, 56, 8), "factor of 8 makes 7 x 8 pixels of a 56 x 64 picture; choose a smaller"),
-        (lambda: SuperResolution(112, 512, 16), "makes 32 x 7 pixels of a 512 x 112 picture; choose a smaller factor"),
-        (lambda: GaussianBlur(32, 32, 4, 1.0), "kernel_size of the blur is 4; choose an odd number"),
-        (lambda: GaussianBlur(32, 32, 0, 1.0), "kernel_size of the blur is 0; choose an odd number of pixels"),
-        (lambda: GaussianBlur(32, 32, -3, 1.0), "kernel_size of the blur is -3; choose an odd number of pixels"),
-        (lambda: GaussianBlur(9, 32, 11, 1.0), "is 11, more than a side of the 32 x 9 picture; choose a smaller"),
-        (lambda: GaussianBlur(32, 9, 11, 1.0), "is 11, more than a side of the 9 x 32 picture; choose a smaller"),
-        (lambda: GaussianBlur(32, 32, 5, 0.0), "sigma of the Gaussian blur is 0.0; choose one above 0"),
-        (lambda: GaussianBlur(32, 32, 5, -1.0), "sigma of the Gaussian blur is -1.0; choose one above 0"),
-        (lambda: GaussianBlur(32, 32, 5, math.nan), "sigma of the Gaussian blur is nan; choose one above 0"),
-        (lambda: MotionBlur(32, 32, 6, 0.0), "kernel_size of the blur is 6; choose an odd number of pixels"),
-        (lambda: MotionBlur(32, 32, -1, 0.0), "kernel_size of the blur is -1; choose an odd number of pixels"),
-        (lambda: MotionBlur(32, 9, 11, 0.0), "is 11, more than a side of the 9 x 32 picture; choose a smaller"),
+        (lambda: SuperResolution(64, 64, 1), "input 'scale' is 1: choose a whole number from 2 to 16"),
+        (lambda: SuperResolution(999, 999, 17), "input 'scale' is 17: choose a whole number from 2 to 16"),
+        (
+            lambda: SuperResolution(64, 56, 8),
+            "'scale' is 8, which leaves 7 x 8 pixels of a 56 x 64 image: choose a smaller",
+        ),
+        (
+            lambda: SuperResolution(112, 512, 16),
+            "which leaves 32 x 7 pixels of a 512 x 112 image: choose a smaller 'scale'",
+        ),
+        (lambda: GaussianBlur(32, 32, 4, 1.0), "input 'kernel_size' is 4: choose an odd number"),
+        (lambda: GaussianBlur(32, 32, 0, 1.0), "input 'kernel_size' is 0: choose an odd number of pixels"),
+        (lambda: GaussianBlur(32, 32, -3, 1.0), "input 'kernel_size' is -3: choose an odd number of pixels"),
+        (lambda: GaussianBlur(9, 32, 11, 1.0), "is 11, more than a side of the 32 x 9 image: choose a smaller"),
+        (lambda: GaussianBlur(32, 9, 11, 1.0), "is 11, more than a side of the 9 x 32 image: choose a smaller"),
+        (lambda: GaussianBlur(32, 32, 5, 0.0), "input 'sigma' of the Gaussian blur is 0.0: choose a number above 0"),
+        (lambda: GaussianBlur(32, 32, 5, -1.0), "input 'sigma' of the Gaussian blur is -1.0: choose a number above 0"),
+        (
+            lambda: GaussianBlur(32, 32, 5, math.nan),
+            "input 'sigma' of the Gaussian blur is nan: choose a number above 0",
+        ),
+        (lambda: MotionBlur(32, 32, 6, 0.0), "input 'kernel_size' is 6: choose an odd number of pixels"),
+        (lambda: MotionBlur(32, 32, -1, 0.0), "input 'kernel_size' is -1: choose an odd number of pixels"),
+        (lambda: MotionBlur(32, 9, 11, 0.0), "is 11, more than a side of the 9 x 32 image: choose a smaller"),
     ],
 )
 def test_refusals_say_what_to_change(make, message):
@@ -368,3 +402,56 @@ def test_refusals_say_what_to_change(make, message):
 def test_smallest_sides_that_are_allowed():
     assert SuperResolution(57, 64, 8).measurement_shape == (3, 8, 8)
     assert GaussianBlur(11, 12, 11, 1.0).picture_shape == (3, 11, 12)
+
+
+# The registry
+
+
+def test_saved_workflows_know_the_operators_in_this_order():
+    assert list(OPERATORS)[:5] == ["inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation"]
+    assert [kind.order for kind in OPERATORS.values()] == sorted({kind.order for kind in OPERATORS.values()})
+
+
+def test_an_operator_may_read_all_settings_and_nothing_else():
+    assert set(get_args(Widget)) == {each.name for each in fields(OperatorSettings)}
+
+
+OTHERS: dict[Widget, Any] = {"scale": 3, "kernel_size": 9, "sigma": 3.0, "angle": 75.0, "mask": 1 - hole(24, 24)}
+
+
+@pytest.mark.parametrize("widget", get_args(Widget))
+@EVERY_KIND
+def test_an_operator_reads_the_widgets_it_declares(kind: OperatorKind, widget: Widget):
+    given = settings(24, 24)
+    operator, other = (kind.build(24, 24, each) for each in (given, replace(given, **{widget: OTHERS[widget]})))
+    x = random(1, *operator.picture_shape)
+    assert torch.equal(operator.forward(x), other.forward(x)) == (widget not in kind.reads)
+
+
+@pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])
+@EVERY_KIND
+def test_what_is_measured_has_the_shape_that_the_operator_expects(kind: OperatorKind, simulate: bool):
+    images = random(2, 3, 16, 18)
+    operator, y = kind.measured(images, settings(16, 18), simulate=simulate)
+    assert y.shape == (2, *operator.measurement_shape)
+    assert operator.back_projected(y).shape == (2, *operator.picture_shape)
+    if simulate:
+        assert operator.picture_shape == (3, 16, 18) and torch.equal(y, operator.forward(images))
+
+
+@EVERY_KIND
+def test_a_degraded_image_that_is_measured_again_is_the_same(kind: OperatorKind):
+    """Whether it goes through A once more, or is the measurement itself: it was made by A either way."""
+    operator, y = kind.measured(random(2, 3, 16, 18), settings(16, 18), simulate=True)
+    degraded = y.expand(-1, 3, -1, -1)
+    again, measured = kind.measured(degraded, settings(16, 18), simulate=False)
+    assert again.picture_shape == operator.picture_shape
+    same(measured, y)
+
+
+@pytest.mark.parametrize("taken", [{"name": "inpaint", "order": 99}, {"name": "new", "order": 1}])
+def test_a_name_or_an_order_that_is_taken_is_refused(taken: dict[str, Any]):
+    before = list(OPERATORS)
+    with pytest.raises(ValueError, match="clashes with 'inpaint' of order 1: choose another name, and an order above"):
+        register(OperatorKind(**taken, tooltip="a toy", build=OPERATORS["inpaint"].build))
+    assert list(OPERATORS) == before

@@ -7,19 +7,36 @@ import math
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.generators import Latent, Pixels
-from dreamsampler_pack.guidance.methods import METHODS, NOISE_POLICIES, Parts, Settings, learning_rates, plan
-from dreamsampler_pack.guidance.noise import Estimated, Inverted, Past, SeededNoise, fixed, fresh
-from dreamsampler_pack.guidance.objectives.base import WEIGHTS, Direction
-from dreamsampler_pack.guidance.objectives.bridge import FullBridge, TextBridge
-from dreamsampler_pack.guidance.objectives.delta import DDS, Delta, FlowDelta
-from dreamsampler_pack.guidance.objectives.sds import CSD, NFSD, SDS
-from dreamsampler_pack.guidance.objectives.vsd import VSD
-from dreamsampler_pack.guidance.optimize import NonFiniteGradient, Plan, at_rates, optimise
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from dreamsampler_pack.guidance.regularizers import L2ToSource
-from dreamsampler_pack.guidance.schedules import Annealed, Descending, Uniform, cosine, warm_up
-from oracle import Mixture, gaussian, prior
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.distillation.generators import Latent, Pixels
+from dreamsampler.guidance.distillation.method import LoopSettings, Resources
+from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, TextBridge
+from dreamsampler.guidance.distillation.objectives.csd import CSD
+from dreamsampler.guidance.distillation.objectives.dds import DDS
+from dreamsampler.guidance.distillation.objectives.delta import Delta
+from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
+from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
+from dreamsampler.guidance.distillation.objectives.sds import SDS
+from dreamsampler.guidance.distillation.objectives.vsd import VSD
+from dreamsampler.guidance.distillation.optimize import NonFiniteGradient, Plan, at_rates, optimize
+from dreamsampler.guidance.distillation.regularizers import L2ToSource
+from dreamsampler.guidance.distillation.schedules import (
+    NOISE_POLICIES,
+    Annealed,
+    Descending,
+    Estimated,
+    Inverted,
+    PreviousStep,
+    Uniform,
+    cosine,
+    fixed,
+    fresh,
+    warm_up,
+)
+from support.oracle import Mixture, gaussian, prior
 from torch import Tensor
 
 NULL, TARGET, SOURCE = gaussian([0.0], [1.0]), gaussian([2.0], [0.25]), gaussian([-1.0], [4.0])
@@ -31,11 +48,11 @@ CELLS = 4000
 
 def run(objective, start: Tensor, *, path=SCALED, beliefs=BELIEFS, regularizers=(), seed=0, **settings) -> Tensor:
     """Optimise a batch of latents (B, D) with these settings and return where it ends."""
-    chosen = Settings(1.0, **{"optimizer": "sgd", "weighting": "uniform", **settings})
+    loop = LoopSettings(**{"optimizer": "sgd", "weighting": "uniform", **settings})
     here, generator = prior(beliefs, path), Latent(start)
     noise = SeededNoise([seed + i for i in range(len(start))])
-    how = plan(chosen, here, start)
-    for _ in optimise(here, generator, objective, plan=how, noise=noise, regularizers=regularizers):
+    how = loop.plan(here, start)
+    for _ in optimize(here, generator, objective, plan=how, noise=noise, regularizers=regularizers):
         pass
     return generator().detach()
 
@@ -217,7 +234,7 @@ def test_eta_adds_the_stated_noise_and_no_more():
     # DDIM, eq. 16: sigma = eta sqrt((1 - A_s) / (1 - A_t)) sqrt(1 - A_t / A_s), of the total 1 - A_s at the new level.
     here, z = prior(TWO_MODES), torch.zeros(2, 1, dtype=torch.float64)
     before, after = torch.tensor([[3.0, 2.0], [1.0, 0.5]], dtype=torch.float64)
-    past = Past(before, z, torch.tensor([[0.7], [-1.1]], dtype=torch.float64))
+    past = PreviousStep(before, z, torch.tensor([[0.7], [-1.1]], dtype=torch.float64))
     mixed = Estimated(0.6)(here, z, before, after, SeededNoise([1, 2]), past)
     new = SeededNoise([1, 2]).like(z)
     for i in range(2):
@@ -233,7 +250,7 @@ def test_fresh_noise_changes_and_fixed_noise_does_not():
     here, z, t = prior(TWO_MODES), torch.zeros(2, 1, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)
     noise = SeededNoise([1, 2])
     first = fresh(here, z, t, t, noise, None)
-    past = Past(t, first, first + 1)
+    past = PreviousStep(t, first, first + 1)
     assert not torch.equal(first, fresh(here, z, t, t, noise, past))
     assert torch.equal(first, fixed(here, z, t, t, noise, past))
     assert torch.equal(first, fixed(here, z, t, t, SeededNoise([1, 2]), None))
@@ -267,7 +284,7 @@ def test_flowedit_carries_a_point_to_its_counterpart(path):
     # Priors of single points make the ODE d' = (d - (m_tgt - m_src)) / s, which Euler solves exactly: d ends there.
     points = {name: gaussian([m], [1e-12]) for name, m in (("negative", 0.3), ("positive", 2.0), ("source", -1.0))}
     z_ref = torch.tensor([[-1.0], [-0.4]], dtype=torch.float64)
-    s = METHODS["flowedit"].settings
+    s = METHODS["flowedit"].loop
     delta = Delta(z_ref, 1.0, 1.0)
     ends = run(
         FlowDelta(delta, lambda _: 1.0), z_ref, path=path, beliefs=points, steps=s.steps, learning_rate=s.learning_rate,
@@ -305,12 +322,12 @@ def test_time_schedules():
 def test_learning_rates():
     like = torch.zeros((), dtype=torch.float64)
     flow = prior(TWO_MODES, FLOW)
-    covered = learning_rates(
-        Settings(1.0, steps=10, learning_rate=1.0, learning_rate_schedule="flow time", t_min=0.0, t_max=0.7), flow, like
-    )
+    descending = LoopSettings(steps=10, learning_rate=1.0, learning_rate_schedule="flow time", t_min=0.0, t_max=0.7)
+    covered = descending.learning_rates(flow, like)
     assert sum(covered) == pytest.approx(flow.sigma_at(torch.tensor(0.7, dtype=torch.float64)).item())
     assert all(rate > 0 for rate in covered)
-    halves = learning_rates(Settings(1.0, steps=4, learning_rate=2.0, learning_rate_schedule="cosine"), flow, like)
+    halved = LoopSettings(steps=4, learning_rate=2.0, learning_rate_schedule="cosine")
+    halves = halved.learning_rates(flow, like)
     assert halves == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0, 1 - math.sqrt(0.5)])
     assert [warm_up(x) for x in (0.0, 0.05, 0.1, 0.7)] == pytest.approx([0.0, 0.5, 1.0, 1.0])
     assert cosine(1.0, final=0.03) == pytest.approx(0.03)
@@ -330,8 +347,8 @@ def test_mask_keeps_what_it_covers_exactly():
     start = torch.tensor([[0.1, 0.2], [0.5, -1.0]], dtype=torch.float64)
     generator = Latent(start, mask=torch.tensor([[1.0, 0.0]], dtype=torch.float64))
     here = prior({"negative": gaussian([0.0, 0.0], [1.0, 1.0]), "positive": gaussian([2.0, 2.0], [1.0, 1.0])})
-    how = plan(Settings(7.5, steps=20), here, start)
-    for _ in optimise(here, generator, SDS(7.5), plan=how, noise=SeededNoise([0, 1])):
+    how = LoopSettings(steps=20).plan(here, start)
+    for _ in optimize(here, generator, SDS(7.5), plan=how, noise=SeededNoise([0, 1])):
         pass
     assert torch.equal(generator()[:, 1], start[:, 1])
     assert (generator()[:, 0] - start[:, 0]).abs().min() > 0.05
@@ -358,11 +375,11 @@ def test_pixels_descend_through_the_encoder_and_stay_in_range():
     here = prior(TWO_MODES)
     how = Plan(1, at_rates("sgd", [0.05]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     expected = start - 0.05 * ((generator().detach() - wanted) @ matrix).reshape(start.shape)
-    for _ in optimise(here, generator, towards, plan=how, noise=SeededNoise([0, 1])):
+    for _ in optimize(here, generator, towards, plan=how, noise=SeededNoise([0, 1])):
         pass
     torch.testing.assert_close(generator.pixels, expected)
     far = Plan(1, at_rates("sgd", [100.0]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
-    for _ in optimise(here, generator, towards, plan=far, noise=SeededNoise([0, 1])):
+    for _ in optimize(here, generator, towards, plan=far, noise=SeededNoise([0, 1])):
         pass
     assert set(generator.pixels.flatten().tolist()) <= {0.0, 1.0}
 
@@ -379,7 +396,7 @@ def test_non_finite_gradient_stops_before_the_parameters_move():
     generator = Latent(start)
     how = Plan(4, at_rates("sgd", [0.25] * 4), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     with pytest.raises(NonFiniteGradient, match=r"step 2 at t = \[0\.4") as caught:
-        for _ in optimise(prior(TWO_MODES), generator, breaks, plan=how, noise=SeededNoise([0, 1])):
+        for _ in optimize(prior(TWO_MODES), generator, breaks, plan=how, noise=SeededNoise([0, 1])):
             pass
     assert caught.value.index == 2
     assert generator().tolist() == [[-0.5], [-0.5]]
@@ -392,7 +409,7 @@ def test_step_reports_the_norm_of_the_gradient():
         return Direction(torch.tensor([[3.0, 0.0, 4.0], [1.0, 0.0, 0.0]], dtype=torch.float64), sample.eps)
 
     how = Plan(1, at_rates("sgd", [0.5]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
-    (step,) = optimise(prior(TWO_MODES), Latent(start), steady, plan=how, noise=SeededNoise([0, 1]))
+    (step,) = optimize(prior(TWO_MODES), Latent(start), steady, plan=how, noise=SeededNoise([0, 1]))
     assert step.gradient_norm.tolist() == [5.0, 1.0]
     assert torch.equal(step.z, start)
 
@@ -410,7 +427,7 @@ def test_losses_on_the_parameters_are_descended_with_the_gradient():
 
     how = Plan(1, at_rates("sgd", [0.1]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     noise = SeededNoise([0, 1])
-    (step,) = optimise(prior(TWO_MODES), generator, steady, plan=how, noise=noise, losses=[cubed])
+    (step,) = optimize(prior(TWO_MODES), generator, steady, plan=how, noise=noise, losses=[cubed])
     expected = start - 0.1 * (1 + 3 * step.t[0] * start.square())
     torch.testing.assert_close(generator().detach(), expected)
 
@@ -418,13 +435,13 @@ def test_losses_on_the_parameters_are_descended_with_the_gradient():
 def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
     generator = Latent(torch.ones(1, 2, dtype=torch.float64))
     how = Plan(2, at_rates("sgd", [0.1] * 2), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
-    walk = optimise(
+    walk = optimize(
         prior(TWO_MODES),
         generator,
         SDS(1.0),
         plan=how,
         noise=SeededNoise([0]),
-        losses=[lambda _: (generator() * torch.inf).sum()],
+        losses=[lambda sample: (generator() * torch.inf).sum()],
     )
     with pytest.raises(NonFiniteGradient):
         next(walk)
@@ -435,14 +452,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
 def test_every_method_runs_as_published(name):
     method = METHODS[name]
     start = torch.full((2, 1), 0.3, dtype=torch.float64)
-    parts = Parts(start, GaussianParticles(SCALED), SeededNoise([5, 6]))
-    objective = method.objective(method.settings, parts)
+    resources = Resources(SeededNoise([5, 6]), start, particles=lambda rank, rate: GaussianParticles(SCALED))
+    objective = method.build(method.settings, resources)
     here = prior(BELIEFS)
-    how = plan(method.settings, here, start)
-    assert how.steps == method.settings.steps
+    how = method.loop.plan(here, start)
+    assert how.steps == method.loop.steps
     short = dataclasses.replace(how, steps=12)
     generator = Latent(start)
-    for _ in optimise(here, generator, objective, plan=short, noise=SeededNoise([0, 1])):
+    for _ in optimize(here, generator, objective, plan=short, noise=SeededNoise([0, 1])):
         pass
     assert generator().isfinite().all() and not torch.equal(generator(), start)
 

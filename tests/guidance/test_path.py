@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
 
 
 @pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda p: p.name)

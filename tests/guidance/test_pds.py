@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.objectives.base import Sample
-from dreamsampler_pack.guidance.objectives.delta import DDS, Delta
-from dreamsampler_pack.guidance.objectives.pds import PDS, STEP, coefficients
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path
-from dreamsampler_pack.guidance.prior import Prior
-from oracle import MixtureDenoiser, gaussian
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.objective import Sample
+from dreamsampler.guidance.distillation.objectives.dds import DDS
+from dreamsampler.guidance.distillation.objectives.delta import Delta
+from dreamsampler.guidance.distillation.objectives.pds import PDS, STEP, coefficients
+from support.oracle import MixtureDenoiser, gaussian
 from torch import Tensor
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -128,4 +129,4 @@ def test_identity_weight_scales_the_pull_to_the_source():
 def test_one_call_of_four():
     here = sd()
     PDS(Delta(reference(), 7.5, 7.5), "official", 1.0)(here, drawn(SCALED))
-    assert here.denoise.batches == [4]
+    assert isinstance(here.denoise, MixtureDenoiser) and here.denoise.batches == [4]

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.ddim import ddim_inversion
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.path import FLOW, SCALED
-from dreamsampler_pack.guidance.proximal import Kept, ProximalSettings, proximal_edit, proximal_point
-from oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
+from dreamsampler.guidance.core.ddim import ddim_inversion
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED
+from dreamsampler.guidance.editing.proximal import Kept, ProximalSettings, proximal_edit, proximal_point
+from support.oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
 
 
 def last_state(denoise, path, x, sigmas, settings, kept=None):

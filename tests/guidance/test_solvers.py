@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.solvers import Solution, conjugate_gradient
+from dreamsampler.guidance.restoration.solvers import Solution, conjugate_gradient
 from torch import Tensor
 
 SIZE = 12

@@ -5,30 +5,31 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.methods import METHODS, Parts, plan
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.guidance.objectives.base import Direction, Sample
-from dreamsampler_pack.guidance.optimize import optimise
-from dreamsampler_pack.guidance.path import FLOW, SCALED, Path, per_item
-from dreamsampler_pack.guidance.pictures import Pictures
-from dreamsampler_pack.guidance.prior import Prior
-from dreamsampler_pack.guidance.stored import Unusable
-from dreamsampler_pack.guidance.translation.network import (
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.core.path import FLOW, SCALED, Path, per_item
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.method import LoopSettings, Resources
+from dreamsampler.guidance.distillation.objective import Direction, Sample
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.optimize import optimize
+from dreamsampler.guidance.distillation.translator import Eased, Translated
+from dreamsampler.guidance.networks.patches import Pictures
+from dreamsampler.guidance.networks.storage import Unusable
+from dreamsampler.guidance.networks.translation.network import (
     Architecture,
     TranslatorNetwork,
     initialised,
     place,
     places,
 )
-from dreamsampler_pack.guidance.translation.storage import About, Translator, decoded
-from dreamsampler_pack.guidance.translation.training import Eased, Translated
-from dreamsampler_pack.guidance.unet import frequency_code
-from oracle import matched, sigma_at
+from dreamsampler.guidance.networks.translation.storage import About, Translator, decoded
+from dreamsampler.guidance.networks.unet import frequency_code
+from support.oracle import matched, sigma_at
 from torch import Tensor
 
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
@@ -151,17 +152,18 @@ def test_learns_where_each_target_is(path: Path, method: str):
     drawn, items = pictures(256), 16
     clock = sigma_at if path is SCALED else lambda t: matched(sigma_at(t))
     prior = Prior(ByItem(path), path, clock)
-    settings = METHODS[method].settings.__class__(
-        1.0, steps=300, learning_rate=1e-2, optimizer="adam", learning_rate_schedule="cosine", weighting="uniform",
+    loop = LoopSettings(
+        steps=300, learning_rate=1e-2, optimizer="adam", learning_rate_schedule="cosine", weighting="uniform",
         t_min=0.5, t_max=0.5,
     )  # fmt: skip
     noise = SeededNoise(range(items))
     made = network(drawn, width=12)
     generator = Translated(made, drawn, len(MEANS), noise.apart(3), lambda z: z)
-    objective = METHODS[method].objective(settings, Parts(generator.sources, None, noise))
+    settings = replace(METHODS[method].settings, guidance_scale=1.0)
+    objective = METHODS[method].build(settings, Resources(noise, generator.sources))
     eased, pull = Eased(objective, generator.sources, 0.5), 0.1  # of 2 v 0.5, v being 0.1 in the end
-    how = plan(settings, prior, generator.sources)
-    for _ in optimise(prior, generator, eased, plan=how, noise=noise):
+    how = loop.plan(prior, generator.sources)
+    for _ in optimize(prior, generator, eased, plan=how, noise=noise):
         pass
 
     z = torch.stack(list(drawn.latents[:32]))
@@ -213,8 +215,10 @@ def test_latents_with_a_frame_and_of_any_type_and_size():
 def test_a_copy_for_a_device_is_its_own():
     made = translator()
     copied = made.to(torch.device("cpu"))
-    copied.network.last.bias.fill_(1.0)
-    assert not made.network.last.bias.any()
+    theirs, own = copied.network.last.bias, made.network.last.bias
+    assert theirs is not None and own is not None
+    theirs.fill_(1.0)
+    assert not own.any()
 
 
 def with_text(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:

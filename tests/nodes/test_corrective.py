@@ -21,19 +21,21 @@ from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io
 from comfy_extras.nodes_freelunch import FreeU
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
-from corrective_nodes import about, network, spectral, train, vae_of
-from dreamsampler_pack.guidance.corrective.network import CorrectiveNetwork
-from dreamsampler_pack.guidance.corrective.spectral import SpectralCorrective
-from dreamsampler_pack.guidance.corrective.storage import ManifoldCorrective
-from dreamsampler_pack.nodes import corrective_training, host, reports
-from dreamsampler_pack.nodes.corrective import (
+from dreamsampler.guidance.networks.corrective.network import CorrectiveNetwork
+from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrective
+from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
+from dreamsampler.nodes import host
+from dreamsampler.nodes.host.model_files import read_tensors
+from dreamsampler.nodes.manifold_corrective import (
     ManifoldCorrectiveLoad,
     ManifoldCorrectiveSave,
     ManifoldCorrectiveTrain,
 )
-from host_oracle import HOST_NODES, progress_hook, tiny_lora
+from dreamsampler.nodes.runs import corrective_training
 from safetensors.torch import load_file, save_file
-from tiny_models import (
+from support.corrective_nodes import about, network, spectral, train, vae_of
+from support.host_oracle import HOST_NODES, progress_hook, tiny_lora
+from support.tiny_models import (
     EPS,
     FAMILIES,
     FLUX_DISTILLED,
@@ -199,7 +201,7 @@ def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(host, "tell_page", lambda event, data: sent.append({"event": event, **data}))
     monkeypatch.setattr(corrective_training, "POINTS", 3)
-    monkeypatch.setattr(reports, "BETWEEN", 0.0)
+    monkeypatch.setattr(corrective_training, "BETWEEN", 0.0)
     _, told = train(EPS, steps=8)
     losses, (curve,) = told["corrective"][0]["loss"], told["distillation"]
     means = [sum(part) / len(part) for part in (losses[:3], losses[3:6], losses[6:])]
@@ -207,7 +209,7 @@ def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch
     assert curve["training_loss"] == [[pytest.approx(mean)] for mean in means]
     assert [part["curve"]["step"] for part in sent] == [[2], [5], [7]]
     assert [part["curve"]["training_loss"] for part in sent] == [[each] for each in curve["training_loss"]]
-    assert {(part["event"], part["steps"]) for part in sent} == {(reports.EVENT, 8)}
+    assert {(part["event"], part["steps"]) for part in sent} == {(corrective_training.EVENT, 8)}
 
 
 def test_the_curve_of_a_resumed_training_is_whole():
@@ -678,7 +680,7 @@ def test_the_file_says_where_it_comes_from(own_folders: Path):
     save(made)
     path = own_folders / "output" / FOLDER / "mine.safetensors"
     assert load_file(path).keys() == weights(made).keys()
-    tensors, text_beside = host.shelf.read_tensors(path)
+    tensors, text_beside = read_tensors(path)
     told = json.loads(text_beside["about"])
     assert told["family"] == "SD15" and told["channels"] == 4 and told["path"] == "scaled" and told["steps"] == 2
     assert told["base"] == host.base_of(tiny(V)) and told["loss"] == made.about.loss and len(told["levels"]) == 5

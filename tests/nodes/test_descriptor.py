@@ -17,16 +17,16 @@ import comfy.text_encoders.flux
 import comfy.text_encoders.hidream
 import comfy.text_encoders.qwen_image
 import comfy.text_encoders.sd3_clip
-import dreamsampler_pack
+import dreamsampler
 import pytest
 import torch
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from dreamsampler_pack.guidance.descriptors import PRESETS, Remainder, Tokenize, remainders
-from dreamsampler_pack.nodes.descriptor import TextSourceDescriptor
-from node_texts import texts_on_nodes
+from dreamsampler.guidance.prompts.descriptors import PRESETS, Remainder, Tokenize, remainders
+from dreamsampler.nodes.text_source_descriptor import TextSourceDescriptor
 from safetensors.torch import save_file
-from tiny_models import randomise
+from support.node_texts import texts_on_nodes
+from support.tiny_models import randomise
 
 from tools.reference import in_process
 
@@ -236,7 +236,7 @@ def test_a_text_encoder_that_is_not_loaded_is_not_named():
 
 
 def test_its_interface():
-    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert TextSourceDescriptor in asyncio.run(extension.get_node_list())
     schema = TextSourceDescriptor.GET_SCHEMA()
     assert (schema.node_id, schema.display_name) == ("DSTextSourceDescriptor", "Text-Source Descriptor")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
-import dreamsampler_pack
+import dreamsampler
 import pytest
 import torch
 from comfy_api.latest import io
-from dreamsampler_pack.guidance.methods import METHODS, Method, Parts, Settings
-from dreamsampler_pack.guidance.objectives.base import Direction, Objective, Sample
-from dreamsampler_pack.guidance.prior import Prior
-from dreamsampler_pack.nodes.distillation import DistillationSampler
-from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook, same
-from tiny_models import (
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.method import LoopSettings, Method, Resources
+from dreamsampler.guidance.distillation.objective import Direction, Objective, Sample
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
+from dreamsampler.nodes.distillation_sampler import DistillationSampler
+from dreamsampler.nodes.sockets import ObjectiveSocket
+from support.host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook, same
+from support.tiny_models import (
     EPS,
     FAMILIES,
     FLUX,
@@ -367,7 +370,7 @@ def other_texts() -> dict[str, Any]:
 def test_an_objective_replaces_method_texts_and_reference():
     model, latent, reference = tiny(SD3), picture(SD3, 2), picture(SD3, 2, seed=5)
     texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
-    socket = ObjectiveSocket("mine", METHODS["dds"], texts, reference, settings={"guidance_scale": 3.0})
+    socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), texts, reference, settings={"guidance_scale": 3.0})
     made, curve = distil(model, latent, method="vsd", objective=socket, **other_texts())
     assert torch.equal(made["samples"], result(model, latent, method="dds", reference=reference, guidance_scale=3.0))
     assert curve["method"] == "mine"
@@ -377,14 +380,14 @@ def test_an_objective_replaces_method_texts_and_reference():
 
 @some_families
 def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family: Family):
-    def towards_one(settings: Settings, parts: Parts) -> Objective:
+    def towards_one(settings: SDSSettings, _: Resources) -> Objective:
         def objective(prior: Prior, sample: Sample) -> Direction:
             return Direction(settings.guidance_scale * (sample.z - 1), sample.eps)
 
         return objective
 
-    method = Method(Settings(1.0, optimizer="sgd", weighting="uniform"), frozenset(), towards_one)
-    socket = ObjectiveSocket("mine", method, {"positive": POSITIVE})
+    method = Method("mine", towards_one, SDSSettings(1.0), LoopSettings(optimizer="sgd", weighting="uniform"))
+    socket = ObjectiveSocket(method, {"positive": POSITIVE})
     model, latent = tiny(family), picture(family, 2)
     made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **other_texts())
     z = model.model.process_latent_in(latent["samples"])
@@ -483,7 +486,7 @@ def test_a_run_shows_progress_at_every_step():
 
 
 def test_the_node_as_users_and_saved_workflows_know_it():
-    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert DistillationSampler in asyncio.run(extension.get_node_list())
     schema = DistillationSampler.GET_SCHEMA()
     assert (schema.node_id, schema.display_name) == ("DSDistillationSampler", "Distillation Sampler")

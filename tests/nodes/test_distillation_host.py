@@ -14,7 +14,7 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
-from host_oracle import (
+from support.host_oracle import (
     Draws,
     Predict,
     Seen,
@@ -31,7 +31,7 @@ from host_oracle import (
     set_range,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FAMILIES,
     FLUX,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from corrective_nodes import about, network, spectral, train
-from dreamsampler_pack.guidance.corrective.normalisation import normalised
-from dreamsampler_pack.guidance.corrective.storage import ManifoldCorrective
-from host_oracle import Predict, Seen, assert_differs, assert_same, by_formula, level_at, of_items
-from tiny_models import (
+from dreamsampler.guidance.networks.corrective.normalisation import normalised
+from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
+from support.corrective_nodes import about, network, spectral, train
+from support.host_oracle import Predict, Seen, assert_differs, assert_same, by_formula, level_at, of_items
+from support.tiny_models import (
     EPS,
     FAMILIES,
     FLUX,

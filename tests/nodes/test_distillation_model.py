@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from dreamsampler_pack.nodes import host
-from host_oracle import (
+from dreamsampler.nodes import host
+from support.host_oracle import (
     LORA_LAYER,
     Draws,
     assert_differs,
@@ -32,7 +32,7 @@ from host_oracle import (
     set_range,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FAMILIES,
     FLUX,
@@ -318,11 +318,11 @@ def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int)
     found = []
 
     def learn(run: host.Run) -> tuple[Tensor, ...]:
-        with host.gradients():
+        with run.with_gradients() as run:
             path, sigma = run.prior.path, run.prior.sigma_at(torch.tensor([0.7, 0.3]))
             eps = Draws(run.latent.shape, 3)()
             x = path.noised(run.latent, eps, sigma)
-            particles = host.lora_particles(run, 4, 1e-2, 0)
+            particles = host.LoraParticles(run, 4, 1e-2, 0)
 
             def loss(model: Any) -> float:
                 (z0_hat,) = model(x, sigma, ("positive",))
@@ -336,7 +336,7 @@ def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int)
         return (run.latent,)
 
     with torch.inference_mode(), untouched(model.model):
-        host.run_method(
+        host.run_in_sampler(
             learn,
             model=model,
             conditionings={"positive": text},

@@ -9,11 +9,12 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
-from dreamsampler_pack.guidance.methods import Method, Settings
-from dreamsampler_pack.guidance.objectives.base import Direction
-from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from host_oracle import assert_differs, assert_same, left_half, progress_hook
-from tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, picture, tiny, tiny_vae
+from dreamsampler.guidance.distillation.method import LoopSettings, Method
+from dreamsampler.guidance.distillation.objective import Direction
+from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
+from dreamsampler.nodes.sockets import ObjectiveSocket
+from support.host_oracle import assert_differs, assert_same, left_half, progress_hook
+from support.tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, picture, tiny, tiny_vae
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,11 +29,11 @@ def result(*args: Any, **options: Any) -> Tensor:
 
 
 TOWARDS_ONE = ObjectiveSocket(
-    "towards one",
     Method(
-        Settings(1.0, optimizer="sgd", weighting="uniform"),
-        frozenset(),
-        lambda settings, parts: lambda prior, sample: Direction(sample.z - 1, sample.eps),
+        "towards one",
+        lambda settings, resources: lambda prior, sample: Direction(sample.z - 1, sample.eps),
+        SDSSettings(1.0),
+        LoopSettings(optimizer="sgd", weighting="uniform"),
     ),
     {"positive": POSITIVE},
 )

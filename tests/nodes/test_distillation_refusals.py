@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_base
@@ -12,9 +13,9 @@ from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from comfy.nested_tensor import NestedTensor
 from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
-from dreamsampler_pack.guidance.methods import METHODS
-from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from tiny_models import (
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.nodes.sockets import ObjectiveSocket
+from support.tiny_models import (
     EPS,
     FLUX_DISTILLED,
     NEGATIVE,
@@ -62,7 +63,7 @@ def parametrised(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher
 
 
 def objective(method: str, reference: dict[str, Any] | None = None, **texts: Conditioning) -> dict[str, Any]:
-    return {"objective": ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent")}
+    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), texts, reference, "source_latent")}
 
 
 EDITS, WITH_SOURCE = ("dds", "flowedit", "dvrf"), ("nfsd", "csd", "bridge", "full bridge", "dds", "flowedit", "dvrf")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from dreamsampler_pack.nodes.host import Replacement
+    from dreamsampler.nodes.host import Replacement
 
 FROZEN = Path(__file__).with_name("frozen.json")
 OF_THE_HOST = {"scheduler", "name", "file", "translation"}
@@ -32,7 +32,7 @@ OF_THE_PAGE = {"control_after_generate", "upload"}
 
 def published() -> dict[str, Any]:
     """All nodes as saved workflows know them."""
-    from dreamsampler_pack import comfy_entrypoint
+    from dreamsampler import comfy_entrypoint
 
     async def registered() -> list[Any]:
         return await (await comfy_entrypoint()).get_node_list()
@@ -54,7 +54,7 @@ def _of(schema: Any) -> dict[str, Any]:
 
 
 def renamed() -> Sequence[Replacement]:
-    from dreamsampler_pack.nodes.renamed import RENAMED
+    from dreamsampler.nodes.renamed import RENAMED
 
     return RENAMED
 
@@ -132,7 +132,7 @@ def test_changes_are_noticed():
 
 
 def test_a_renamed_node_needs_a_place_for_all_it_had():
-    from dreamsampler_pack.nodes.host import Replacement
+    from dreamsampler.nodes.host import Replacement
 
     old = {"inputs": ["m MODEL", "a INT", "c COMBO"], "outputs": ["o SVG", "p MASK"], "choices": {"c": ["x", "y"]}}
     new = {"inputs": ["c2 COMBO", "a INT", "m MODEL"], "outputs": ["p MASK", "o SVG"], "choices": {"c2": ["y", "x"]}}
@@ -158,7 +158,7 @@ def test_a_renamed_node_needs_a_place_for_all_it_had():
 
 
 def test_replacements_are_as_the_host_wants_them():
-    from dreamsampler_pack.nodes.host import Replacement
+    from dreamsampler.nodes.host import Replacement
 
     made = Replacement("DSA", "DSB", {"a": "b"}, ["a"], {"c": 3}, {1: 0})
     assert made.declared() == {
@@ -172,8 +172,8 @@ def test_replacements_are_as_the_host_wants_them():
 
 def test_hosts_that_know_no_replacements_load_the_pack():
     from comfy_api.latest import io
-    from dreamsampler_pack import comfy_entrypoint
-    from dreamsampler_pack.nodes.host import Replacement, register_replacements
+    from dreamsampler import comfy_entrypoint
+    from dreamsampler.nodes.host import Replacement, register_replacements
 
     async def load() -> None:
         await (await comfy_entrypoint()).on_load()

@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comfy_api.latest import io
-from dreamsampler_pack import comfy_entrypoint
-from dreamsampler_pack.guidance.methods import METHODS
+from dreamsampler import comfy_entrypoint
+from dreamsampler.guidance.distillation.method import Config
+from dreamsampler.guidance.distillation.objectives import LISTED, METHODS
+from dreamsampler.nodes.distillation_sampler import FIELDS, DistillationSampler
 
 PAGES = Path(__file__).resolve().parents[2] / "js" / "docs"
 PICTURE = re.compile(r"!\[([^\]]+)\]\(([^)]+)\)")
 LARGEST_PICTURE, LARGEST_PICTURES = 30_000, 400_000
 """Bytes of one picture, and of all together: the archive carries them."""
 SOURCE = re.compile(r"^## (Papers?|Source|Paper and format)$", re.MULTILINE)
+HOW = "How it works"
+FORMULA = re.compile(r"`[^`\n]*(=|\^|eps\()[^`\n]*`")
+DEFAULTS = "all, unless listed below"
 
 
 def nodes() -> list[type[io.ComfyNode]]:
@@ -71,21 +77,41 @@ def test_tables_of_the_help_are_whole(node: type[io.ComfyNode]):
 
 
 @EVERY_NODE
+def test_tables_of_the_help_fit_the_panel(node: type[io.ComfyNode]):
+    """ComfyUI's help panel cuts off a third column at its default width."""
+    page = (PAGES / f"{node.define_schema().node_id}.md").read_text("utf-8")
+    assert {len(cells(row)) for table in tables(page) for row in table} <= {1, 2}
+
+
+@EVERY_NODE
+def test_help_page_says_what_to_do_before_how_it_works(node: type[io.ComfyNode]):
+    """Steps and an image come before the first section, formulas and papers after all others."""
+    page = (PAGES / f"{node.define_schema().node_id}.md").read_text("utf-8")
+    introduction = page.partition("\n## ")[0]
+    assert re.search(r"^1\. ", introduction, re.MULTILINE)
+    assert PICTURE.search(introduction)
+    headings = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    last = [heading for heading in headings if heading == HOW or SOURCE.fullmatch(f"## {heading}")]
+    assert headings[-len(last) :] == last
+    assert not FORMULA.search(page[: page.index(f"\n## {last[0]}")])
+
+
+@EVERY_NODE
 def test_help_page_has_all_that_is_asked_of_it(node: type[io.ComfyNode]):
-    """A picture, each input with its safe range, what to change when something is wrong, and where it is from."""
+    """Each input with its safe range, what to change when something is wrong, images that exist, and a source."""
     schema = node.define_schema()
     page = (PAGES / f"{schema.node_id}.md").read_text("utf-8")
     found = tables(page)
     rows = [row for table in found if cells(table[0])[0] == "input" for row in table[2:]]
-    explained = re.findall(r"\w+", " ".join(cells(row)[0] for row in rows))
+    listed = re.findall(r"^- \*\*(.+?):\*\*", page, re.MULTILINE)
+    explained = re.findall(r"\w+", " ".join([*(cells(row)[0] for row in rows), *listed]))
     assert {part.id for part in schema.inputs} <= set(explained)
-    assert all(cells(table[0])[2].endswith("safe range") for table in found if cells(table[0])[0] == "input")
+    assert all(cells(table[0])[1].endswith("safe range") for table in found if cells(table[0])[0] == "input")
     assert "| what you see | what to change |\n" in page
     assert SOURCE.search(page)
     for alt, place in PICTURE.findall(page):
         # The page takes such an address as one beside the help page, in /extensions/<the pack>/docs/.
         assert alt and re.fullmatch(r"pictures/\w+\.(jpg|svg)", place) and (PAGES / place).is_file(), place
-    assert PICTURE.search(page)
 
 
 def test_pictures_of_the_help_are_small_and_used():
@@ -95,24 +121,47 @@ def test_pictures_of_the_help_are_small_and_used():
     assert max(sizes.values()) <= LARGEST_PICTURE and sum(sizes.values()) <= LARGEST_PICTURES
 
 
+ABSENT = object()
+
+
+def setting(config: Config, widget: str) -> Any:
+    """The setting that a widget of Distillation Sampler sets, ABSENT where the method has none."""
+    parts = [(part, name) for name in FIELDS.get(widget, (widget,)) for part in (config.own, config.loop)]
+    return next((getattr(part, name) for part, name in parts if hasattr(part, name)), ABSENT)
+
+
 def test_help_tells_the_settings_the_methods_have():
+    told = settings_of_methods()
+    common, lmc_from_image = told.pop(DEFAULTS), told.pop("lmc, from an image")
+    assert set(told) == set(LISTED)
+    for name, own in told.items():
+        config = METHODS[name].config()
+        has = {each: setting(config, each) for each in {**common, **own}}
+        assert not [each for each in own if has[each] is ABSENT], name
+        for each, value in {**common, **own}.items():
+            assert has[each] is ABSENT or as_told(has[each]) == value, (name, each)
+    edit, changed = METHODS["lmc"].config(from_image=True), METHODS["lmc"].from_image
+    assert lmc_from_image == {each: as_told(setting(edit, each)) for each in lmc_from_image}
+    assert len(lmc_from_image) == len(changed)
+
+
+def test_help_tells_every_setting_in_which_methods_may_differ():
+    configs = [METHODS[name].config() for name in LISTED]
+    widgets = {part.id for part in DistillationSampler.define_schema().inputs}
+    differ = {name for name in widgets if any(setting(config, name) is not ABSENT for config in configs)}
+    assert differ - set(settings_of_methods()[DEFAULTS]) == {"guidance_scale", "diversity"}
+
+
+def settings_of_methods() -> dict[str, dict[str, str]]:
+    """What the help of Distillation Sampler says of each method's own settings: "`steps` 1000, `optimizer` adamw"."""
     page = (PAGES / "DSDistillationSampler.md").read_text("utf-8")
-    head, rule, *rows = page[page.index("| method | steps ") :].split("\n\n")[0].splitlines()
-    columns = [cell.strip() for cell in head.strip("|").split("|")]
-    table = {}
-    for row in rows:
-        name, *cells = (cell.strip() for cell in row.strip("|").split("|"))
-        table[name] = dict(zip(columns[1:], cells))
-    assert set(table) == set(METHODS)
-    for name, cells in table.items():
-        settings = METHODS[name].settings
-        second = cells.pop("source_guidance_scale")
-        for column, cell in cells.items():
-            value = getattr(settings, column)
-            assert (value == cell) if isinstance(value, str) else (float(cell) == value), (name, column)
-        if second:
-            assert settings.source_guidance_scale == (None if second == "as guidance_scale" else float(second)), name
-        assert settings.noise_policy == "fresh"
-        assert settings.first_stage == {"bridge": 0.5, "full bridge": 0.5, "lmc": 0.3}.get(name, 0.0)
-        schedules = {"flowedit": "flow time", "lmc": "cosine to 0.03"}
-        assert settings.learning_rate_schedule == schedules.get(name, "constant")
+    section = page.partition("## Each method's own settings\n")[2].partition("\n## ")[0]
+    items = re.findall(r"^- \*\*(.+):\*\* ((?:.+\n)+?)(?=- |\n)", section, re.MULTILINE)
+    return {name: dict(re.findall(r"`(\w+)` ([^,]+)", " ".join(text.split()))) for name, text in items}
+
+
+def as_told(value: str | float | None) -> str:
+    """A setting's value as the help writes it."""
+    if value is None:
+        return "as guidance_scale"
+    return value if isinstance(value, str) else f"{value:g}"

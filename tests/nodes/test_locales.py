@@ -19,7 +19,7 @@ import pytest
 from comfy_api.latest import io
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from dreamsampler_pack import comfy_entrypoint
+from dreamsampler import comfy_entrypoint
 
 from tools import locales
 

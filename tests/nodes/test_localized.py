@@ -12,8 +12,8 @@ import comfy.samplers
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from dreamsampler_pack.nodes.localized import MaskLocalizedGuidance
-from host_oracle import (
+from dreamsampler.nodes.mask_localized_guidance import MaskLocalizedGuidance
+from support.host_oracle import (
     HOST_NODES,
     assert_differs,
     assert_same,
@@ -25,7 +25,7 @@ from host_oracle import (
     set_range,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FAMILIES,
     NEGATIVE,

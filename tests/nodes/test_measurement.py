@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import dreamsampler_pack
+import dreamsampler
 import numpy as np
 import pytest
 import torch
-from dreamsampler_pack.guidance.measurement import Measurement
-from dreamsampler_pack.nodes.measurement import OPERATORS, MeasurementNode
+from comfy_api.latest import io
+from dreamsampler.drawings.tasks import restoration_terms
+from dreamsampler.guidance.restoration import operators
+from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.guidance.restoration.operators import OPERATORS
+from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image
-from tiny_models import measure, photo, square
+from support.tiny_models import measure, photo, square
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,12 +27,16 @@ every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
 
 def asked(operator: str) -> dict[str, Any]:
-    """The operator, and the mask of the one that needs it."""
-    return {"operator": operator, **({"mask": square()} if operator == "inpaint" else {})}
+    """The operator, and a mask where it reads one."""
+    return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {})}
+
+
+def reads_mask(operator: str) -> bool:
+    return "mask" in OPERATORS[operator].reads
 
 
 def signed(image: Tensor) -> Tensor:
-    """An IMAGE as pictures (B, C, H, W) in [-1, 1]."""
+    """An IMAGE as images (B, C, H, W) in [-1, 1]."""
     return 2 * image.movedim(-1, 1) - 1
 
 
@@ -33,10 +44,10 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> N
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
 
 
-def convolved(pictures: Tensor, kernel: Tensor) -> Tensor:
+def convolved(images: Tensor, kernel: Tensor) -> Tensor:
     """By PyTorch, with the outermost pixels repeated."""
     side = kernel.shape[-1] // 2
-    padded = F.pad(pictures, (side,) * 4, mode="replicate")
+    padded = F.pad(images, (side,) * 4, mode="replicate")
     return F.conv2d(padded, kernel.expand(3, 1, *kernel.shape), groups=3)
 
 
@@ -81,7 +92,7 @@ def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, in
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_a_small_picture_is_taken_for_the_measurement_of_a_larger_one(scale: int):
+def test_a_small_image_is_taken_for_the_measurement_of_a_larger_one(scale: int):
     small = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
     measurement, observed = measure(small, "super-resolution", scale=scale, simulate=False)
     assert measurement.operator.picture_shape == (3, 8 * scale, 12 * scale)
@@ -118,7 +129,7 @@ def test_an_angle_turns_the_streak_counter_clockwise():
     assert y[14, 14] < 1e-4 and y[18, 18] < 1e-4
 
 
-def test_colourisation_measures_luma():
+def test_colorization_measures_luma():
     image = photo(2)
     for simulate in (False, True):
         measurement, observed = measure(image, "colourisation", simulate=simulate)
@@ -127,15 +138,15 @@ def test_colourisation_measures_luma():
         assert_close(observed, luma[..., None].expand(-1, -1, -1, 3))
 
 
-def test_a_grey_picture_is_observed_as_it_is():
-    grey = photo()[..., :1]
-    measurement, observed = measure(grey, "colourisation", simulate=False)
-    assert_close(measurement.y, signed(grey))
+def test_a_gray_image_is_observed_as_it_is():
+    gray = photo()[..., :1]
+    measurement, observed = measure(gray, "colourisation", simulate=False)
+    assert_close(measurement.y, signed(gray))
     assert measurement.operator.picture_shape == (3, 64, 64) and observed.shape == (1, 64, 64, 3)
 
 
 @pytest.mark.parametrize("operator", ["gaussian blur", "motion blur"])
-def test_a_blurred_picture_is_the_measurement_itself(operator: str):
+def test_a_blurred_image_is_the_measurement_itself(operator: str):
     image = photo(2)
     measurement, observed = measure(image, operator, simulate=False)
     assert torch.equal(measurement.y, signed(image))
@@ -147,9 +158,9 @@ def test_a_blurred_picture_is_the_measurement_itself(operator: str):
 
 @every_operator
 @pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])
-def test_what_is_observed_is_a_picture_of_the_wanted_size(operator: str, simulate: bool):
+def test_what_is_observed_is_an_image_of_the_wanted_size(operator: str, simulate: bool):
     image = torch.rand(2, 64, 48, 3, generator=torch.Generator().manual_seed(3)).round()
-    options = {**asked(operator), **({"mask": torch.ones(1, 64, 48).triu()} if operator == "inpaint" else {})}
+    options = {**asked(operator), **({"mask": torch.ones(1, 64, 48).triu()} if reads_mask(operator) else {})}
     measurement, observed = measure(image, **options, simulate=simulate, noise_std=0.5)
     assert observed.shape == (2, *measurement.operator.picture_shape[1:], 3)
     assert observed.min() >= 0 and observed.max() <= 1 and observed.isfinite().all()
@@ -157,15 +168,15 @@ def test_what_is_observed_is_a_picture_of_the_wanted_size(operator: str, simulat
 
 
 @every_operator
-def test_a_constant_picture_is_observed_as_it_is(operator: str):
+def test_a_constant_image_is_observed_as_it_is(operator: str):
     image = torch.full((1, 64, 64, 3), 0.3)
     _, observed = measure(image, **asked(operator))
-    seen = observed[square() == 0] if operator == "inpaint" else observed
+    seen = observed[square() == 0] if reads_mask(operator) else observed
     assert_close(seen, torch.full_like(seen, 0.3), 1e-4)
 
 
 @every_operator
-def test_the_picture_and_the_mask_are_left_alone(operator: str):
+def test_the_image_and_the_mask_are_left_alone(operator: str):
     image, mask = photo(2), square()
     before = image.clone(), mask.clone()
     measure(image, operator, mask=mask, noise_std=0.1)
@@ -181,7 +192,7 @@ def test_noise_has_the_size_asked_for_and_comes_from_the_seed_of_each_item(opera
     clean, _ = measure(image, **options)
     noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
     noise = noisy.y - clean.y
-    if operator == "inpaint":
+    if reads_mask(operator):
         noise = noise[..., square()[0] == 0]
     assert abs(noise.std().item() - 0.1) < 0.005
     assert noisy.noise_std == 0.1
@@ -203,10 +214,10 @@ def test_there_is_no_noise_where_nothing_was_seen():
     noisy, observed = measure(photo(), mask=square(), noise_std=0.2)
     hole = square()[0] == 1
     assert (noisy.y[..., hole] == 0).all()
-    pictures = signed(photo(seed=5))
-    restored = noisy.projected(pictures)
-    smooth = measure(photo(), mask=square())[0].projected(pictures)
-    rough, calm = ((picture - pictures)[..., hole].diff(dim=-1).std() for picture in (restored, smooth))
+    images = signed(photo(seed=5))
+    restored = noisy.projected(images)
+    smooth = measure(photo(), mask=square())[0].projected(images)
+    rough, calm = ((image - images)[..., hole].diff(dim=-1).std() for image in (restored, smooth))
     assert rough < 2 * calm + 0.05
 
 
@@ -221,18 +232,18 @@ def test_the_global_random_numbers_are_left_alone():
 
 
 @every_operator
-def test_alpha_is_left_out_and_grey_is_all_colours(operator: str):
+def test_alpha_is_left_out_and_gray_is_all_colors(operator: str):
     image, options = photo(2), asked(operator)
     plain, observed = measure(image, **options)
     for given in (torch.cat([image, torch.rand(2, 64, 64, 1)], -1), image.double()):
         measurement, shown = measure(given, **options)
         assert_close(measurement.y, plain.y)
         assert_close(shown, observed)
-    grey, _ = measure(image[..., :1], **options)
+    gray, _ = measure(image[..., :1], **options)
     threefold, _ = measure(image[..., :1].expand(-1, -1, -1, 3), **options)
-    assert_close(grey.y, threefold.y)
+    assert_close(gray.y, threefold.y)
     with_alpha, _ = measure(torch.cat([image[..., :1], torch.rand(2, 64, 64, 1)], -1), **options)
-    assert_close(with_alpha.y, grey.y)
+    assert_close(with_alpha.y, gray.y)
 
 
 def test_a_mask_of_another_resolution_is_the_same_hole():
@@ -249,7 +260,7 @@ def test_a_mask_of_another_resolution_is_the_same_hole():
         assert hole[0, 0, :8].max() < 1e-6 and hole[0, 0, outside].mean() < 0.02
 
 
-def test_each_picture_has_its_mask():
+def test_each_image_has_its_mask():
     image, masks = photo(2), torch.cat([square(), square().mT])
     together, observed = measure(image, mask=masks)
     for i in range(2):
@@ -266,7 +277,7 @@ def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
     assert torch.equal(actual.y, expected.y)
 
 
-@pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "inpaint"])
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if not reads_mask(name)])
 @pytest.mark.parametrize(
     "mask", [torch.zeros(1, 64, 64), torch.ones(1, 64, 128), torch.ones(3, 64, 64)], ids=["empty", "wide", "three"]
 )
@@ -279,8 +290,8 @@ def test_a_mask_is_of_no_matter_to_other_operators(operator: str, mask: Tensor):
 # Refusals
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no mask": ({"operator": "inpaint"}, "'inpaint' needs to know where the hole is: connect a mask to input 'mask'"),
-    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint what to change in it, or"),
+    "no mask": ({"operator": "inpaint"}, "'inpaint' needs a hole to fill: connect a mask to input 'mask'"),
+    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask has no pixels to change: paint what to change, or invert"),
     "negative mask": ({"mask": -torch.ones(1, 64, 64)}, "mask has no pixels to change"),
     "one empty mask of two": (
         {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},
@@ -288,11 +299,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mask of another aspect": (
         {"mask": torch.ones(1, 64, 128)},
-        "mask is 128x64 pixels, but image is 64x64 pixels, which is another shape of picture. Crop or resize",
+        "mask is 128x64 pixels, but image is 64x64 pixels, which has another aspect ratio: crop or resize",
     ),
-    "three masks for two pictures": (
+    "three masks for two images": (
         {"image": photo(2), "mask": torch.ones(3, 64, 64)},
-        "mask holds 3 masks but image holds 2 pictures: connect one mask, or one each",
+        "mask holds 3 masks but image holds 2 images: connect one mask, or one for each",
     ),
     "mask NaN": ({"mask": torch.full((1, 64, 64), float("nan"))}, "mask holds NaN or infinite values: check the node"),
     "image NaN": ({"image": photo() * float("nan"), "mask": square()}, "image holds NaN or infinite values: check the"),
@@ -302,18 +313,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "large gaussian kernel": (
         {"operator": "gaussian blur", "kernel_size": 65},
-        "kernel_size of the blur is 65, more than a side of the 64 x 64 picture; choose a smaller kernel",
+        "input 'kernel_size' is 65, more than a side of the 64 x 64 image: choose a smaller 'kernel_size'",
     ),
     "large motion kernel": (
         {"operator": "motion blur", "kernel_size": 65},
-        "kernel_size of the blur is 65, more than a side of the 64 x 64 picture; choose a smaller kernel",
+        "input 'kernel_size' is 65, more than a side of the 64 x 64 image: choose a smaller 'kernel_size'",
     ),
-    "even gaussian kernel": ({"operator": "gaussian blur", "kernel_size": 8}, "kernel_size of the blur is 8.* odd"),
-    "even motion kernel": ({"operator": "motion blur", "kernel_size": 8}, "kernel_size of the blur is 8.* odd number"),
-    "no sigma": ({"operator": "gaussian blur", "sigma": 0.0}, "sigma of the Gaussian blur is 0.0; choose one above 0"),
+    "even gaussian kernel": (
+        {"operator": "gaussian blur", "kernel_size": 8},
+        "input 'kernel_size' is 8: choose an odd number",
+    ),
+    "even motion kernel": (
+        {"operator": "motion blur", "kernel_size": 8},
+        "input 'kernel_size' is 8: choose an odd number",
+    ),
+    "no sigma": (
+        {"operator": "gaussian blur", "sigma": 0.0},
+        "'sigma' of the Gaussian blur is 0.0: choose a number above 0",
+    ),
     "large scale": (
         {"operator": "super-resolution", "scale": 16},
-        "factor of 16 makes 4 x 4 pixels of a 64 x 64 picture; choose a smaller factor or a larger picture",
+        "'scale' is 16, which leaves 4 x 4 pixels of a 64 x 64 image: choose a smaller 'scale' or a larger image",
     ),
 }
 
@@ -331,7 +351,7 @@ def test_refuses_in_a_sentence_that_says_what_to_do(case: str):
 
 
 def test_the_node_as_users_and_saved_workflows_know_it():
-    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert MeasurementNode in asyncio.run(extension.get_node_list())
     schema = MeasurementNode.GET_SCHEMA()
     assert (schema.node_id, schema.display_name, schema.category) == ("DSMeasurement", "Measurement", "DreamSampler")
@@ -356,12 +376,76 @@ def test_the_node_as_users_and_saved_workflows_know_it():
 
 
 @every_operator
-def test_its_defaults_measure_a_picture(operator: str):
+def test_its_defaults_measure_an_image(operator: str):
     defaults = {
         given.id: given.default
         for given in MeasurementNode.GET_SCHEMA().inputs
-        if getattr(given, "default", None) is not None
+        if isinstance(given, io.WidgetInput) and given.default is not None
     }
     options = {**defaults, **asked(operator), "image": photo(size=64)}
     measurement, _ = measure(**options)
     assert isinstance(measurement, Measurement) and measurement.y.isfinite().all()
+
+
+# Operators from other files
+
+FLIP = """
+from .base import LinearOperator
+from .registry import OperatorKind, register
+
+
+class Flip(LinearOperator):
+    lambda_sds, lambda_dc = 1.5, 2.0
+
+    def __init__(self, height, width, times):
+        super().__init__((3, height, width), (3, height, width))
+        self.times = times
+
+    def forward(self, x):
+        return x.flip(-1) if self.times % 2 else x
+
+    adjoint = forward
+
+
+register(
+    OperatorKind(
+        name="flip",
+        order=1000,
+        tooltip="looked at in a mirror",
+        reads=("scale",),
+        build=lambda height, width, settings: Flip(height, width, settings.scale),
+    )
+)
+"""
+"""An operator as the file of a contributor declares it."""
+
+
+@pytest.fixture
+def flip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The operator is in a file that the package of operators finds."""
+    (tmp_path / "flip.py").write_text(FLIP, "utf-8")
+    monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
+    operators.discover()
+    yield
+    del OPERATORS["flip"], sys.modules[f"{operators.__name__}.flip"]
+    delattr(operators, "flip")
+
+
+def test_an_operator_in_a_file_of_its_own_is_offered_and_used(flip: None):
+    inputs: dict[str, Any] = {given.id: given for given in MeasurementNode.define_schema().inputs}
+    assert inputs["operator"].options[-1] == "flip"
+    assert "flip: looked at in a mirror" in inputs["operator"].tooltip
+    assert inputs["scale"].tooltip.startswith("super-resolution, flip: ") and "flip" not in inputs["sigma"].tooltip
+    image = photo()
+    for scale, expected in ((3, image.flip(2)), (4, image)):
+        measurement, observed = measure(image, "flip", scale=scale, simulate=True)
+        assert_close(measurement.y, signed(expected))
+        assert_close(observed, image)
+    given, _ = measure(image, "flip", scale=3, simulate=False)
+    assert_close(given.y, signed(image))
+    assert restoration_terms(given.operator) == (1.5, 2.0)
+
+
+def test_an_operator_is_gone_with_its_file():
+    offered: Any = MeasurementNode.define_schema().inputs[1]
+    assert "flip" not in OPERATORS and offered.options == list(OPERATORS)

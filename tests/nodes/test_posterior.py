@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.objectives.pds import coefficients
-from dreamsampler_pack.guidance.path import FLOW, SCALED
-from dreamsampler_pack.guidance.prior import Prior
-from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
-from host_oracle import assert_differs, assert_same
-from tiny_models import (
+from dreamsampler.guidance.core.path import FLOW, SCALED
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.objectives.pds import PosteriorForm, coefficients
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from support.host_oracle import assert_differs, assert_same
+from support.tiny_models import (
     EPS,
     FAMILIES,
     NEGATIVE,
@@ -41,12 +41,12 @@ def matched(
     target: Conditioning = POSITIVE,
     negative: Conditioning = NEGATIVE,
     guidance_scale: float = 7.5,
-    posterior: str = "official",
+    posterior: PosteriorForm = "official",
     identity_weight: float = 1.0,
 ) -> Any:
     """The objective that the node makes."""
-    inputs = (latent, source, target, negative, guidance_scale, posterior, identity_weight)
-    return PosteriorLatentMatch.execute(*inputs).args[0]
+    texts = source, target, negative
+    return PosteriorLatentMatch.execute(latent, *texts, guidance_scale, posterior, identity_weight).args[0]
 
 
 def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Tensor:
@@ -56,7 +56,7 @@ def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Ten
 
 @every_family
 @pytest.mark.parametrize("posterior", ["official", "as printed", "exact"])
-def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior: str):
+def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior: PosteriorForm):
     latent = picture(family, 3)
     together = edited(family, latent, matched(latent, posterior=posterior), seed=5)
     assert_differs(together, latent["samples"])

@@ -8,13 +8,13 @@ from typing import Any
 
 import comfy.model_base
 import comfy.samplers
-import dreamsampler_pack
+import dreamsampler
 import pytest
 import torch
 from comfy.model_base import ModelType
-from dreamsampler_pack.nodes.proximal import ProximalDreamSampler
-from host_oracle import same
-from tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, picture, text, tiny
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from support.host_oracle import same
+from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, picture, text, tiny
 from torch import Tensor
 
 SCHEDULERS = list(comfy.samplers.SCHEDULER_NAMES)
@@ -148,7 +148,7 @@ def test_more_steps_than_the_model_has_levels_give_a_picture():
 
 
 def test_the_node_as_users_and_saved_workflows_know_it():
-    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert ProximalDreamSampler in asyncio.run(extension.get_node_list())
     schema = ProximalDreamSampler.GET_SCHEMA()
     assert (schema.node_id, schema.display_name) == ("DSProximalDreamSampler", "Proximal DreamSampler")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
-from host_oracle import (
+from support.host_oracle import (
     HOST_NODES,
     LORA_LAYER,
     Draws,
@@ -27,7 +27,7 @@ from host_oracle import (
     set_mask,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FAMILIES,
     NEGATIVE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import EPS, QWEN, SD3, Family, V, edit, picture, tiny
+from support.tiny_models import EPS, QWEN, SD3, Family, V, edit, picture, tiny
 from torch import Tensor
 
 families = pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)

@@ -11,7 +11,7 @@ import torch
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FLUX_DISTILLED,
     NEGATIVE,

@@ -14,8 +14,9 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.graph_utils import ExecutionBlocker
-from dreamsampler_pack.guidance.measurement import Measurement
-from host_oracle import (
+from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.nodes.runs.proximal import StartFrom
+from support.host_oracle import (
     Draws,
     Predict,
     assert_differs,
@@ -28,7 +29,7 @@ from host_oracle import (
     set_range,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FLUX,
     NEGATIVE,
@@ -230,7 +231,7 @@ TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
     ],
     ids=str,
 )
-def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: str, start_from: str, case: str):
+def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: str, start_from: StartFrom, case: str):
     model, vae, latent, measurement = tiny(family), tiny_vae(kind), picture(family), hole()
     options = {"dps_weight": 1.0, "data_every": 2, "seed": 7, "steps": 4, "skip": 0.5, **SETTINGS[case]}
     restored = restore(model, vae, latent, measurement, start_from=start_from, **options)

@@ -16,9 +16,9 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_freelunch import FreeU_V2
-from dreamsampler_pack.guidance.measurement import Measurement
-from dreamsampler_pack.nodes.host.checkpoints import checkpointed, mutation_allowed
-from host_oracle import (
+from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.nodes.host.checkpoints import checkpointed, mutation_allowed
+from support.host_oracle import (
     assert_differs,
     assert_same,
     controlled,
@@ -29,7 +29,7 @@ from host_oracle import (
     set_range,
     tiny_lora,
 )
-from tiny_models import (
+from support.tiny_models import (
     EPS,
     FLUX,
     NEGATIVE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import comfy.samplers
 import pytest
 import torch
-from host_oracle import assert_differs, assert_same
-from tiny_models import EPS, FAMILIES, NEGATIVE, SD3, Calls, Family, edit, picture, tiny
+from support.host_oracle import assert_differs, assert_same
+from support.tiny_models import EPS, FAMILIES, NEGATIVE, SD3, Calls, Family, edit, picture, tiny
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 STOCHASTIC = {"start_from": "stochastic inversion", "steps": 6}

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import comfy.model_management
-import dreamsampler_pack
+import dreamsampler
 import folder_paths
 import numpy as np
 import pytest
@@ -20,16 +20,16 @@ import torch
 import vtracer
 from comfy_api.latest import io
 from comfy_client import ComfyClient, ExecutionFailed, PromptRefused
-from dreamsampler_pack.nodes import host
-from dreamsampler_pack.nodes.image_to_svg import ImageToSVG
-from dreamsampler_pack.nodes.load_svg import LoadSVG
-from dreamsampler_pack.nodes.svg_to_image import SVGToImage
-from dreamsampler_pack.svg.markup.parser import parse
-from host_oracle import progress_hook
-from node_texts import texts_on_nodes
+from dreamsampler.nodes import host
+from dreamsampler.nodes.image_to_svg import ImageToSVG
+from dreamsampler.nodes.load_svg import LoadSVG
+from dreamsampler.nodes.svg_to_image import SVGToImage
+from dreamsampler.svg.markup.parser import parse
 from PIL import Image
-from svg_nodes import CORE, SVG, contents, drawn, value
-from svg_oracle import DOCUMENTS, SAME, render, svg
+from support.host_oracle import progress_hook
+from support.node_texts import texts_on_nodes
+from support.svg_nodes import CORE, SVG, contents, drawn, value
+from support.svg_oracle import DOCUMENTS, SAME, render, svg
 from torch import Tensor
 
 SQUARE = svg('<rect x="25" y="25" width="50" height="50" fill="#f00"/>')
@@ -123,8 +123,9 @@ def test_lists_drawings_in_the_input_folder(inputs: Path):
     for name in ("b.svg", "A.SVG", "picture.png", "svg", "c.svg.txt"):
         (inputs / name).write_text(SQUARE)
     (inputs / "folder.svg").mkdir()
-    (options,) = LoadSVG.INPUT_TYPES()["required"]["file"][:1]
-    details = LoadSVG.INPUT_TYPES()["required"]["file"][1]
+    found = LoadSVG.INPUT_TYPES()
+    assert isinstance(found, dict)
+    options, details = found["required"]["file"]
     assert (details["options"] if options == "COMBO" else options) == ["A.SVG", "b.svg"]
     assert details["image_upload"] is True
     folder_paths.set_input_directory(str(inputs / "missing"))
@@ -468,10 +469,12 @@ def test_settings_are_vtracers(case: str):
 
 
 def test_its_defaults_and_ranges_are_vtracers():
-    defaults = {given.id: given.default for given in ImageToSVG.GET_SCHEMA().inputs[1:]}
+    widgets = [given for given in ImageToSVG.GET_SCHEMA().inputs if isinstance(given, io.WidgetInput)]
+    defaults = {given.id: given.default for given in widgets}
     assert defaults == TRACING
     assert traced(noise(), **defaults) == [theirs(noise())]
-    ranges = {given.id: (given.min, given.max) for given in ImageToSVG.GET_SCHEMA().inputs[4:]}
+    numbers = [given for given in widgets if isinstance(given, io.Int.Input | io.Float.Input)]
+    ranges = {given.id: (given.min, given.max) for given in numbers}
     assert ranges == {
         "filter_speckle": (0, 16),
         "color_precision": (1, 8),
@@ -560,7 +563,7 @@ def test_says_how_to_install_vtracer(installed: Any, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_their_interface(node: Any, node_id: str, name: str, inputs: list[str], outputs: list[tuple[str, str]]):
-    extension = asyncio.run(dreamsampler_pack.comfy_entrypoint())
+    extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert node in asyncio.run(extension.get_node_list())
     schema = node.GET_SCHEMA()
     assert (schema.node_id, schema.display_name, schema.category) == (node_id, name, "DreamSampler")

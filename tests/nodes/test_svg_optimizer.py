@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from corrective_nodes import spectral
-from dreamsampler_pack.guidance.methods import METHODS
-from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
-from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from dreamsampler_pack.nodes.svg_optimizer import LAZY, SVGOptimizer
-from dreamsampler_pack.svg.art_styles import ART_STYLES
-from dreamsampler_pack.svg.document import Color
-from dreamsampler_pack.svg.drawing import Drawing, rasterized
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.markup.writer import write
-from svg_nodes import SVG, Optimised, drawn, value, vectorise
-from svg_oracle import DOCUMENTS, svg
-from tiny_models import (
+from dreamsampler.drawings.drawing import Drawing, rasterized
+from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.sockets import ObjectiveSocket
+from dreamsampler.nodes.svg_optimizer import LAZY, SVGOptimizer
+from dreamsampler.svg.document import Color
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.writer import write
+from support.corrective_nodes import spectral
+from support.svg_nodes import SVG, Optimised, drawn, value, vectorise
+from support.svg_oracle import DOCUMENTS, svg
+from support.tiny_models import (
     EPS,
     FLUX,
     NEGATIVE,
@@ -101,7 +102,9 @@ def objective(method: str, reference: dict[str, Any] | None = None, **settings: 
     """A method with texts of its own."""
     texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     corrective = spectral(EPS) if "corrective" in METHODS[method].needs else None
-    return ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent", settings, corrective)
+    return ObjectiveSocket(
+        replace(METHODS[method], name="mine"), texts, reference, "source_latent", settings, corrective
+    )
 
 
 # The jobs and what comes out
@@ -452,7 +455,7 @@ def test_faint_squares_of_pixel_art_stay_in_their_places():
 def test_dead_paths_start_again_while_drawing_and_not_while_restoring():
     thin = {"style": "low-poly", "paths": 8, "canvas_size": 64, "learning_rate": 0.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dreamsampler_pack.svg.art_styles.dead", lambda opacity, area: opacity > 0)
+        patch.setattr("dreamsampler.drawings.styles.dead", lambda opacity, area: opacity > 0)
         first, later = (vectorise(EPS, steps=steps, **thin) for steps in (1, 5))
         assert differ(first, later)
         first, later = (vectorise(EPS, steps=n, measurement=measured(), **thin) for n in (1, 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,15 @@ import pytest
 import torch
 from comfy_client import ComfyClient, ExecutionFailed
 from comfy_extras.nodes_flux import FluxGuidance
-from dreamsampler_pack.guidance.methods import METHODS
-from dreamsampler_pack.nodes.posterior import PosteriorLatentMatch
-from dreamsampler_pack.nodes.sockets import ObjectiveSocket
-from dreamsampler_pack.svg.markup.parser import parse
-from host_oracle import progress_hook
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.sockets import ObjectiveSocket
+from dreamsampler.svg.markup.parser import parse
 from PIL import Image
-from svg_nodes import CORE, Optimised, drawn, value, vectorise
-from svg_oracle import svg
-from tiny_models import (
+from support.host_oracle import progress_hook
+from support.svg_nodes import CORE, Optimised, drawn, value, vectorise
+from support.svg_oracle import svg
+from support.tiny_models import (
     EPS,
     FLUX_DISTILLED,
     NEGATIVE,
@@ -57,7 +58,7 @@ def pds(latent: Any = None, **texts: Any) -> dict[str, Any]:
 
 
 def plain(method: str, reference: Any = None, **texts: Any) -> dict[str, Any]:
-    return {"objective": ObjectiveSocket("mine", METHODS[method], texts, reference, "source_latent")}
+    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), texts, reference, "source_latent")}
 
 
 def latent(*shape: int, fill: float = 0.5) -> dict[str, Any]:
@@ -223,7 +224,7 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
 def test_progress_runs_to_its_end_and_shows_the_drawing(
     inputs: dict[str, Any], total: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("dreamsampler_pack.nodes.host.progress.BETWEEN", 0.0)
+    monkeypatch.setattr("dreamsampler.nodes.host.progress.BETWEEN", 0.0)
     seen = []
     with progress_hook(lambda done, of, preview, **_: seen.append((done, of, preview))):
         vectorise(EPS, **{"steps": 3, **inputs})

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from dreamsampler_pack.guidance.translation.network import Architecture, initialised
-from dreamsampler_pack.guidance.translation.storage import About, Translator
-from dreamsampler_pack.guidance.translation.training import Recipe
-from dreamsampler_pack.nodes import host
-from dreamsampler_pack.nodes.translator import TranslatorApply
-from dreamsampler_pack.nodes.translator_training import Job, trained
-from tiny_models import (
+from dreamsampler.guidance.distillation.translator import Recipe
+from dreamsampler.guidance.networks.translation.network import Architecture, initialised
+from dreamsampler.guidance.networks.translation.storage import About, Translator
+from dreamsampler.nodes import host
+from dreamsampler.nodes.apply_translator import TranslatorApply
+from dreamsampler.nodes.host.model_files import write_tensors
+from dreamsampler.nodes.runs.translator_training import Job, trained
+from support.tiny_models import (
     EPS,
     FAMILIES,
     NEGATIVE,
@@ -147,7 +148,7 @@ def test_what_there_is_not_is_said_before_work_starts(translation: str, own_fold
     name = kept(translator(EPS))
     assert name == "cats.safetensors"
     own_folders.joinpath("output", FOLDER, "bad.safetensors").write_bytes(b"nothing")
-    host.shelf.write_tensors(own_folders / "output" / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
+    write_tensors(own_folders / "output" / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
     refusal = TranslatorApply.validate_inputs(translation)
     assert isinstance(refusal, str) and refusal.startswith(REFUSED[translation]) and refusal.endswith(".")
 

@@ -17,7 +17,7 @@ from comfy_client import Prompt
 from comfy_server import ComfyServer
 from devhost import CHECKOUT, Host
 from PIL import Image
-from queue_runs import Popen, Start
+from support.queue_runs import Popen, Start
 
 COMMAND = [sys.executable, str(CHECKOUT / "tools" / "queue.py")]
 INVERT: Prompt = {

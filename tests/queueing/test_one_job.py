@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from comfy_client import Prompt
 from comfy_server import ComfyServer
-from gateway import gateway
-from queue_runs import Start, finish, manifest
 from queueing.work import Failed, ServerLost, Task, run_task
+from support.gateway import gateway
+from support.queue_runs import Start, finish, manifest
 
 GENERATE: Prompt = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},

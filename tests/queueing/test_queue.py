@@ -18,7 +18,7 @@ import pytest
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image
-from queue_runs import Popen, Start, assert_each_inverted_once, finish, kill, manifest, times
+from support.queue_runs import Popen, Start, assert_each_inverted_once, finish, kill, manifest, times
 
 SAMPLE = CHECKOUT / "tools" / "assets" / "sample.png"
 EDIT = (

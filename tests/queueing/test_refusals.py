@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
-from gateway import gateway
 from queueing.command_line import main
+from support.gateway import gateway
 
 SAMPLE = str(CHECKOUT / "tools" / "assets" / "sample.png")
 CHECKPOINT = ["--set", "1.ckpt_name=dreamsampler_reference.safetensors"]

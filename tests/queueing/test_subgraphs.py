@@ -12,11 +12,11 @@ import pytest
 from comfy_client import Prompt
 from comfy_server import ComfyServer
 from PIL import Image
-from queue_runs import Start, finish, pixels
 from queueing.errors import QueueingError
 from queueing.overrides import with_settings
 from queueing.workflow import Workflow, to_api
-from saved_graphs import (
+from support.queue_runs import Start, finish, pixels
+from support.saved_graphs import (
     BYPASSED,
     CASES,
     INSIDE,

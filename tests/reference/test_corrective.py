@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 
 import torch
-from dreamsampler_pack.guidance.corrective.normalisation import normalised
-from dreamsampler_pack.guidance.corrective.training import denoised
-from dreamsampler_pack.guidance.noise import SeededNoise
-from dreamsampler_pack.nodes import host
+from dreamsampler.guidance.core.noise import SeededNoise
+from dreamsampler.guidance.networks.corrective.normalisation import normalised
+from dreamsampler.guidance.networks.corrective.training import denoised
+from dreamsampler.nodes import host
 from torch import Tensor
 
 from tools.reference import corrective, in_process, world
@@ -27,7 +27,7 @@ def test_is_of_the_shipped_checkpoint_and_closer_to_its_answers_than_the_picture
     shares = {}
 
     def compare(run: host.Run) -> tuple[Tensor, ...]:
-        with host.gradients(), torch.no_grad():
+        with run.with_gradients() as run, torch.no_grad():
             for t in times.tolist():
                 time = torch.full((len(run.latent),), t)
                 z0_hat = denoised(run.prior, run.latent, time, SeededNoise(range(len(run.latent))))
@@ -38,7 +38,7 @@ def test_is_of_the_shipped_checkpoint_and_closer_to_its_answers_than_the_picture
 
     with torch.inference_mode():
         samples = reference.latent(in_process.pictures([world.sample_scene(rng, clean=True) for _ in range(8)]))
-        host.run_method(
+        host.run_in_sampler(
             compare,
             model=reference.model,
             conditionings={"negative": reference.conditioning([""])},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from dreamsampler_pack.nodes import host
+from dreamsampler.nodes import host
 
 from tools.reference import corrective, in_process, translator
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from drawings import BLUE, RED, drawing, leaves, square, with_leaves
-from dreamsampler_pack.svg.document import Document, Fill, Group, LinearGradient, Matrix, Point, Shape, Stop, ViewBox
-from dreamsampler_pack.svg.raster import compositing
-from dreamsampler_pack.svg.raster.rasterizer import rasterize
-from dreamsampler_pack.svg.raster.scene import Scene, scene
+from dreamsampler.svg.document import Document, Fill, Group, LinearGradient, Matrix, Point, Shape, Stop, ViewBox
+from dreamsampler.svg.raster import compositing
+from dreamsampler.svg.raster.rasterizer import rasterize
+from dreamsampler.svg.raster.scene import Scene, scene
+from support.drawings import BLUE, RED, drawing, leaves, square, with_leaves
 from torch import Tensor
 
 GPU = torch.cuda.is_available()
@@ -29,7 +29,7 @@ FADING = LinearGradient(Point(3, 3), Point(30, 30), (Stop(0, RED, 0.9), Stop(1, 
 def kernel() -> ModuleType:
     """The module, if there is Triton for this platform."""
     pytest.importorskip("triton")
-    from dreamsampler_pack.svg.raster import blending_kernel
+    from dreamsampler.svg.raster import blending_kernel
 
     return blending_kernel
 
@@ -119,9 +119,8 @@ def test_where_triton_cannot_compile_drawing_goes_on_without_it(kernel: ModuleTy
 
 def test_the_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path):
     pytest.importorskip("triton")
-    here = Path(__file__).parent
-    settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(here.parents[1])}
-    command = [sys.executable, str(here / "kernel_compiler.py")]
+    settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "kernel_compiler.py")]
     made = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
     assert made.stdout.split("\n")[:-1] == [
         f"{name} {real} True" for name in ("_forward", "_backward") for real in ("fp32", "fp64")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.svg.raster.coverage import tiles, winding
+from dreamsampler.svg.raster.coverage import tiles, winding
 from torch import Tensor
 
 HEIGHT, WIDTH = 11, 14

@@ -10,8 +10,7 @@ import importlib.util
 
 import pytest
 import torch
-from drawings import BLUE, RED, drawing, square
-from dreamsampler_pack.svg.document import (
+from dreamsampler.svg.document import (
     Document,
     Fill,
     Group,
@@ -24,10 +23,11 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
-from dreamsampler_pack.svg.raster.diffvg import Layer, _in_pixels, layers
-from dreamsampler_pack.svg.raster.rasterizer import rasterize
-from dreamsampler_pack.svg.raster.rasterizers import RASTERIZERS, rasterizer
-from dreamsampler_pack.svg.raster.scene import Scene, scene
+from dreamsampler.svg.raster.diffvg import Layer, _in_pixels, layers
+from dreamsampler.svg.raster.rasterizer import rasterize
+from dreamsampler.svg.raster.rasterizers import RASTERIZERS, rasterizer
+from dreamsampler.svg.raster.scene import Scene, scene
+from support.drawings import BLUE, RED, drawing, square
 from torch import Tensor
 
 HERE = importlib.util.find_spec("pydiffvg") is not None

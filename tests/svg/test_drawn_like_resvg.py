@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.raster.rasterizer import rasterize
-from dreamsampler_pack.svg.raster.scene import scene
-from icon_sets import SETS, sample, squared
-from svg_oracle import DOCUMENTS, render
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.raster.rasterizer import rasterize
+from dreamsampler.svg.raster.scene import scene
+from support.icon_sets import SETS, sample, squared
+from support.svg_oracle import DOCUMENTS, render
 
 SIZE = 128
 LIMIT = 2 / 255

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler_pack.svg.raster.coverage import tiles, winding
-from dreamsampler_pack.svg.raster.flattening import FEW, MOST, TOLERANCE, Flattened, bernstein, flatten, flatten_within
+from dreamsampler.svg.raster.coverage import tiles, winding
+from dreamsampler.svg.raster.flattening import FEW, MOST, TOLERANCE, Flattened, bernstein, flatten, flatten_within
 from torch import Tensor
 
 SIZE = 24

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.markup.writer import write
-from icon_sets import SETS, sample
-from svg_oracle import SAME, difference
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.writer import write
+from support.icon_sets import SETS, sample
+from support.svg_oracle import SAME, difference
 
 DRAWINGS = 200
 REPRESENTED = 0.95

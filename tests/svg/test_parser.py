@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from clock import within
-from dreamsampler_pack.svg.document import (
+from dreamsampler.svg.document import (
     IDENTITY,
     Color,
     Document,
@@ -20,12 +19,13 @@ from dreamsampler_pack.svg.document import (
     Shape,
     ViewBox,
 )
-from dreamsampler_pack.svg.markup.parser import Parsed, SVGError, parse
-from dreamsampler_pack.svg.markup.styles import PROPERTIES
-from dreamsampler_pack.svg.transforms import apply, inverse
+from dreamsampler.svg.markup.parser import Parsed, SVGError, parse
+from dreamsampler.svg.markup.styles import PROPERTIES
+from dreamsampler.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from svg_oracle import DOCUMENTS, svg
+from support.clock import within
+from support.svg_oracle import DOCUMENTS, svg
 
 RECT = '<rect width="10" height="10"/>'
 STOPS = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
@@ -51,7 +51,7 @@ def warning(body: str, *attributes: str) -> str:
     return only
 
 
-def ends(found: Shape) -> list[list[tuple[float, float]]]:
+def ends(found: Shape) -> list[list[tuple[float, ...]]]:
     return [[tuple(p) for p in contour.points[::3]] for contour in found.contours]
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
-from dreamsampler_pack.svg.cubics import cubics, split
-from dreamsampler_pack.svg.document import Contour, Point
-from dreamsampler_pack.svg.markup.outlines import line
-from dreamsampler_pack.svg.markup.path_data import Path, read_path
-from dreamsampler_pack.svg.markup.xml import SVGError
-from svg_oracle import SAME, difference, svg
+from dreamsampler.svg.cubics import cubics, split
+from dreamsampler.svg.document import Contour, Point
+from dreamsampler.svg.markup.outlines import line
+from dreamsampler.svg.markup.path_data import Path, read_path
+from dreamsampler.svg.markup.xml import SVGError
+from support.svg_oracle import SAME, difference, svg
 
 
-def corners(path: Path) -> list[list[tuple[float, float]]]:
+def corners(path: Path) -> list[list[tuple[float, ...]]]:
     """Where the cubics of each contour begin and end."""
     return [[tuple(p) for p in contour.points[::3]] for contour in path.contours]
 

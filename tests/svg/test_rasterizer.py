@@ -9,27 +9,31 @@ from weakref import ReferenceType, ref
 
 import pytest
 import torch
-from drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
-from dreamsampler_pack.svg.document import (
+from dreamsampler.svg.document import (
+    Cap,
     Contour,
     Document,
     Fill,
+    FillRule,
     Group,
+    Join,
     LinearGradient,
     Matrix,
     Point,
     RadialGradient,
     Shape,
+    Spread,
     Stop,
     Stroke,
     ViewBox,
 )
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.raster.compositing import over
-from dreamsampler_pack.svg.raster.coverage import tiles
-from dreamsampler_pack.svg.raster.rasterizer import rasterize, scene_edges
-from dreamsampler_pack.svg.raster.scene import scene
-from svg_oracle import svg
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.raster.compositing import over
+from dreamsampler.svg.raster.coverage import tiles
+from dreamsampler.svg.raster.rasterizer import rasterize, scene_edges
+from dreamsampler.svg.raster.scene import scene
+from support.drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
+from support.svg_oracle import svg
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -61,7 +65,7 @@ def gradients_are_exact(document: Document, size: int) -> bool:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("cap, join", [("butt", "miter"), ("round", "round"), ("square", "bevel")])
-def test_gradients_to_every_parameter(seed: int, cap: str, join: str):
+def test_gradients_to_every_parameter(seed: int, cap: Cap, join: Join):
     assert gradients_are_exact(drawing(seed, 10, 2, cap=cap, join=join), 10)
 
 
@@ -71,7 +75,7 @@ TILTED = Matrix(0.8, 0.3, -0.2, 1.1, 0.5, -0.3)
 
 @pytest.mark.parametrize("spread", ["pad", "reflect", "repeat"])
 @pytest.mark.parametrize("kind", ["linear", "radial"])
-def test_gradients_to_gradient_paints(kind: str, spread: str):
+def test_gradients_to_gradient_paints(kind: str, spread: Spread):
     linear = LinearGradient(Point(2.1, 3.3), Point(6.2, 7.4), STOPS, TILTED, spread)
     radial = RadialGradient(Point(5.1, 5.2), 3.3, Point(4.3, 5.9), STOPS, TILTED, spread)
     shape = Shape((square(1.3, 1.2, 8.6, 8.9),), Fill(linear if kind == "linear" else radial, 0.8))
@@ -199,7 +203,8 @@ def test_a_group_is_translucent_as_one():
 
 def test_fill_rules_differ_where_an_outline_winds_twice():
     twice = square(2, 2, 10, 10), square(4, 4, 8, 8)
-    for rule, inside in (("nonzero", 1), ("evenodd", 0)):
+    rules: dict[FillRule, float] = {"nonzero": 1, "evenodd": 0}
+    for rule, inside in rules.items():
         picture = drawn(Shape(twice, Fill(RED, rule=rule)))
         assert picture[3, 6, 6].item() == pytest.approx(inside)
         assert picture[3, 3, 3].item() == pytest.approx(1)
@@ -211,7 +216,7 @@ def test_an_open_contour_is_filled_as_if_closed():
 
 
 @pytest.mark.parametrize("join, corner", [("miter", 1), ("bevel", 0.5), ("round", torch.pi / 4)])
-def test_joins_cover_their_part_of_the_corner(join: str, corner: float):
+def test_joins_cover_their_part_of_the_corner(join: Join, corner: float):
     picture = drawn(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
     assert picture[3, 5, 6].item() == pytest.approx(corner, abs=0.01)
     assert picture[3].sum().item() == pytest.approx(4 * 2 + 4 * 2 - 1 + corner, abs=0.02)
@@ -219,16 +224,17 @@ def test_joins_cover_their_part_of_the_corner(join: str, corner: float):
 
 def test_a_sharp_corner_beyond_the_miter_limit_is_bevelled():
     sharp = line((2, 5), (9, 6), (2, 7))
+    joins: list[tuple[Join, float]] = [("miter", 4), ("bevel", 4), ("miter", 20)]
     areas = [
         drawn(Shape((sharp,), None, Stroke(RED, width=1, join=join, miter_limit=limit)), size=20)[3].sum().item()
-        for join, limit in (("miter", 4), ("bevel", 4), ("miter", 20))
+        for join, limit in joins
     ]
     assert areas[0] == pytest.approx(areas[1])
     assert areas[2] > areas[0] + 1
 
 
 @pytest.mark.parametrize("cap, beyond", [("butt", 0), ("square", 4), ("round", torch.pi)])
-def test_caps_reach_beyond_the_ends(cap: str, beyond: float):
+def test_caps_reach_beyond_the_ends(cap: Cap, beyond: float):
     picture = drawn(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
     assert picture[3].sum().item() == pytest.approx(12 + beyond, abs=0.03)
 

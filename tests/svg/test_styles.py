@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from dreamsampler_pack.svg.document import Color
-from dreamsampler_pack.svg.markup.colors import NAMED, read_color
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.markup.styles import inherit, read_length, read_share
+from dreamsampler.svg.document import Color
+from dreamsampler.svg.markup.colors import NAMED, read_color
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.styles import inherit, read_length, read_share
 from PIL import ImageColor
-from svg_oracle import svg
+from support.svg_oracle import svg
 
 
 def test_named_colours_are_pillows():

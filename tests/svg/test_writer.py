@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from dreamsampler_pack.svg.document import (
+from dreamsampler.svg.document import (
     IDENTITY,
     Color,
     Contour,
@@ -22,12 +22,12 @@ from dreamsampler_pack.svg.document import (
     Stroke,
     ViewBox,
 )
-from dreamsampler_pack.svg.markup.parser import parse
-from dreamsampler_pack.svg.markup.writer import write
-from dreamsampler_pack.svg.numbers import joined, places_within, short, significant_places
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.writer import write
+from dreamsampler.svg.numbers import joined, places_within, short, significant_places
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from svg_oracle import DOCUMENTS, SAME, difference
+from support.svg_oracle import DOCUMENTS, SAME, difference
 
 BOX = ViewBox(0.0, 0.0, 1000.0, 1000.0)
 RED, BLUE = Color(1.0, 0.0, 0.0), Color(0.0, 0.0, 1.0)

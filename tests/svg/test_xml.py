@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from clock import within
-from dreamsampler_pack.svg.markup.xml import SVGError, read_xml
+from dreamsampler.svg.markup.xml import SVGError, read_xml
+from support.clock import within
 
 SVG = 'xmlns="http://www.w3.org/2000/svg"'
 

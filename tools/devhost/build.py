@@ -24,6 +24,7 @@ from .recipe import (
     COMFYUI_INSIDE_PACKAGE,
     COMFYUI_PACKAGE,
     EXTRAS,
+    IMPORT_PATHS,
     MINIMUM_FREE_GIB,
     MINIMUM_PYTHON,
     REQUIREMENTS,
@@ -193,13 +194,12 @@ def _install_comfyui(host: Host, report: Report) -> None:
 
 
 def _install_site_files(host: Host) -> None:
-    """Put the torchvision shim, and ComfyUI itself, on the interpreter's import path."""
+    """Put the torchvision shim, ComfyUI itself and the pack on the interpreter's import path."""
     query = [str(host.python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site_packages = Path(subprocess.check_output(query, text=True).strip())
     shutil.copy(SHIM, site_packages / "dreamsampler_torchvision_shim.py")
-    (site_packages / "dreamsampler_host.pth").write_text(
-        f"import dreamsampler_torchvision_shim\n{host.comfyui}\n", "utf-8"
-    )
+    folders = "\n".join(str(host.base / name) for name in IMPORT_PATHS)
+    (site_packages / "dreamsampler_host.pth").write_text(f"import dreamsampler_torchvision_shim\n{folders}\n", "utf-8")
 
 
 def _torch_arguments() -> str:

@@ -34,6 +34,11 @@ class Host:
     def comfyui(self) -> Path:
         return self.base / "ComfyUI"
 
+    @property
+    def packages(self) -> Path:
+        """On the interpreter's import path: the checkout under the name of its package."""
+        return self.base / "packages"
+
 
 def locate() -> Host:
     """The host's place: ``DREAMSAMPLER_HOST`` if set, else ``.host`` in the checkout. It need not exist yet."""

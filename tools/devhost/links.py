@@ -12,6 +12,7 @@ from pathlib import Path
 from .layout import CHECKOUT, Host, HostError
 
 PACK = "comfyui-dreamsampler"
+PACKAGE = "dreamsampler"
 COMPANION = "dreamsampler-reference-model"
 CHECKPOINT = "dreamsampler_reference.safetensors"
 CORRECTIVE = "dreamsampler_reference_corrective.safetensors"
@@ -24,6 +25,7 @@ def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECK
     reference = checkout / "tools" / "reference"
     links = {
         custom_nodes / PACK: checkout,
+        host.packages / PACKAGE: checkout,
         custom_nodes / COMPANION: reference / "host_node",
         host.comfyui / "models" / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
         host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE: reference / CORRECTIVE,

@@ -63,11 +63,14 @@ EXTRAS = {
 }
 
 SHIM = Path(__file__).with_name("torchvision_shim.py")
+IMPORT_PATHS = ("ComfyUI", "packages")
+"""Folders of the host that its interpreter imports from: ComfyUI's own modules, and the pack as `dreamsampler`."""
 
 
 def host_digest() -> str:
     """Identify everything the host itself is made of, except the choice of torch."""
-    return _digest(TORCH, COMFYUI_PACKAGE, REQUIREMENTS, TORCHVISION, WITHOUT_DEPENDENCIES, SHIM.read_text("utf-8"))
+    packages = TORCH, COMFYUI_PACKAGE, REQUIREMENTS, TORCHVISION, WITHOUT_DEPENDENCIES
+    return _digest(*packages, SHIM.read_text("utf-8"), IMPORT_PATHS)
 
 
 def extra_digest(extra: str) -> str:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from ..pack import node, part
 from . import in_process, world
 
 CORRECTIVE = Path(__file__).with_name("dreamsampler_reference_corrective.safetensors")
@@ -44,13 +43,14 @@ def scenes(count: int) -> list[world.Scene]:
 
 def trained(reference: in_process.Reference, pictures: int, **inputs: Any) -> Any:
     """What Train Manifold Corrective makes of the reference model: the corrective, and what it tells of itself."""
+    from dreamsampler.nodes.manifold_corrective import ManifoldCorrectiveTrain
+
     drawn = scenes(pictures)
     images = [in_process.pictures(drawn[i : i + CHUNK]).movedim(1, -1) for i in range(0, pictures, CHUNK)]
     values = {"model": reference.model, "vae": reference.vae, "negative": reference.conditioning([""]), **inputs}
-    output = node("corrective", "ManifoldCorrectiveTrain").execute(
-        images=images, **{name: [value] for name, value in values.items()}
-    )
-    return output.result[0], output.ui["corrective"][0]
+    output = ManifoldCorrectiveTrain.execute(images=images, **{name: [value] for name, value in values.items()})
+    assert isinstance(output.ui, dict)
+    return output.args[0], output.ui["corrective"][0]
 
 
 def main() -> None:
@@ -63,7 +63,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with torch.inference_mode():
         made, told = trained(in_process.load(), arguments.pictures, **RECIPE | {"steps": arguments.steps})
-    part("nodes.host").CORRECTIVES.write(arguments.output, made, torch.float16)
+    from dreamsampler.nodes import host  # after the model is loaded, which prepares ComfyUI
+
+    host.CORRECTIVES.write(arguments.output, made, torch.float16)
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
     if size > LARGEST:

@@ -1,4 +1,4 @@
-"""Makes the development host's `comfy` usable outside its server, on a GPU where there is one."""
+"""Makes `comfy` and the pack usable outside ComfyUI's server, on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
+
+PACK = "dreamsampler"
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def import_comfy() -> None:
@@ -20,6 +23,17 @@ def import_comfy() -> None:
     import torch
 
     args.cpu = not torch.cuda.is_available()
+
+
+def import_pack() -> None:
+    """Prepare `import dreamsampler` in a ComfyUI other than the development host, which has a link of that name."""
+    if importlib.util.find_spec(PACK) is None:
+        spec = importlib.util.spec_from_file_location(
+            PACK, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
+        )
+        assert spec and spec.loader
+        sys.modules[PACK] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
 
 
 def host_nodes() -> Any:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dreamsampler.guidance.editing.proximal import GammaSchedule
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..pack import node
 from . import host_access, world
 from .autoencoder import to_tensor
 from .export import CHECKPOINT, SCORER
@@ -76,28 +76,33 @@ class Reference:
         *,
         steps: int,
         gamma: float,
-        gamma_schedule: str = "alpha_bar",
+        gamma_schedule: GammaSchedule = "alpha_bar",
     ) -> dict[str, Tensor]:
         """What Proximal DreamSampler returns from the inverted picture, with the `normal` schedule."""
+        from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+
         settings = (steps, gamma, gamma_schedule, 0.0, "unconditional", "inversion", "normal", 0)
-        sampler = node("proximal", "ProximalDreamSampler")
-        return sampler.execute(self.model, positive, negative, latent, *settings).result[0]
+        return ProximalDreamSampler.execute(self.model, positive, negative, latent, *settings).args[0]
 
     def distilled(
         self, positive: Any, negative: Any, latent: dict[str, Tensor], *, method: str, seed: int, **inputs: Any
     ) -> dict[str, Tensor]:
         """What Distillation Sampler returns; `inputs` are any more of the node's, the others are the method's own."""
-        sampler = node("distillation", "DistillationSampler")
-        return sampler.execute(self.model, positive, negative, latent, method=method, seed=seed, **inputs).result[0]
+        from dreamsampler.nodes.distillation_sampler import DistillationSampler
+
+        asked = self.model, positive, negative, latent, method, seed
+        return DistillationSampler.execute(*asked, **inputs).args[0]
 
     def vectorised(self, positive: Any, **inputs: Any) -> tuple[Any, Tensor]:
         """What SVG Optimizer returns: the SVG, and its pictures (B, 3, H, W). `inputs` are more of the node's.
 
         Needs `host_access.import_svg` before.
         """
+        from dreamsampler.nodes.svg_optimizer import SVGOptimizer
+
         settings = {"style": "iconography", "paths": 64, "guidance_scale": -1.0, "canvas_size": world.SIZE, "seed": 0}
         model = {"model": self.model, "vae": self.vae, "positive": positive, "negative": self.conditioning([""])}
-        svg, image = node("svg_optimizer", "SVGOptimizer").execute(**{**settings, **model, **inputs}).result
+        svg, image = SVGOptimizer.execute(**{**settings, **model, **inputs}).args
         return svg, image.movedim(-1, 1)
 
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
@@ -147,7 +152,9 @@ def pictures(scenes: list[world.Scene]) -> Tensor:
 
 def drawn(svg: Any, size: int) -> Tensor:
     """Pictures (B, 3, size, size) of an SVG, on white."""
-    image, _ = node("svg_to_image", "SVGToImage").execute(svg, size, size, "white").result
+    from dreamsampler.nodes.svg_to_image import SVGToImage
+
+    image, _ = SVGToImage.execute(svg, size, size, "white").args
     return image.movedim(-1, 1)
 
 

@@ -14,20 +14,23 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from dreamsampler.guidance.distillation.objectives import METHODS
+from dreamsampler.guidance.distillation.translator import Recipe
+from dreamsampler.guidance.networks.translation.storage import Translator
 
-from ..pack import part
 from . import in_process, world
 from .corrective import CORRECTIVE, LARGEST
+
+if TYPE_CHECKING:
+    from dreamsampler.nodes.runs.translator_training import Job
 
 TRANSLATOR = Path(__file__).with_name("dreamsampler_reference_translator.safetensors")
 SOURCE, TARGETS = "circle", ("square", "triangle", "star", "heart")
 SEED, PICTURES = 50_000, 2048
-RECIPE = part("guidance.translation.training").Recipe(
-    steps=3000, learning_rate=1e-3, source_weight=3.0, width=40, seed=SEED
-)
+RECIPE = Recipe(steps=3000, learning_rate=1e-3, source_weight=3.0, width=40, seed=SEED)
 """The text says nothing of colours, and by the published weight of 1 only a third of them stay."""
 CHUNK = 256
 
@@ -41,17 +44,20 @@ def scenes(count: int, seed: int = SEED) -> list[world.Scene]:
     return [world.with_attribute(scene, "shape", SOURCE) for scene in drawn]
 
 
-def job(reference: in_process.Reference, pictures: int) -> Any:
+def job(reference: in_process.Reference, pictures: int) -> Job:
     """What is trained on."""
+    from dreamsampler.nodes import host
+    from dreamsampler.nodes.runs.translator_training import Job
+
     drawn, latents = scenes(pictures), []
     for start in range(0, pictures, CHUNK):
         latents += list(reference.latent(in_process.pictures(drawn[start : start + CHUNK]))["samples"])
     texts, source = {target: f"a {target}" for target in TARGETS}, f"a {SOURCE}"
     said = {"positive": list(texts.values()), "source": [source], "negative": [""]}
-    return part("nodes.translator_training").Job(
-        reference.model, latents, (world.SIZE // 8,) * 2, source, texts,
+    return Job(
+        reference.model, latents, (world.SIZE // 8, world.SIZE // 8), source, texts,
         {name: reference.conditioning(each) for name, each in said.items()},
-        part("nodes.host").CORRECTIVES.read_file(CORRECTIVE),
+        host.CORRECTIVES.read_file(CORRECTIVE),
     )  # fmt: skip
 
 
@@ -60,19 +66,21 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=PICTURES)
-    parser.add_argument("--method", default=RECIPE.method, choices=list(part("guidance.methods").METHODS))
+    parser.add_argument("--method", default=RECIPE.method, choices=list(METHODS))
     parser.add_argument("--guidance", type=float, default=RECIPE.guidance_scale)
     parser.add_argument("--steps", type=int, default=RECIPE.steps)
     parser.add_argument("--output", type=Path, default=TRANSLATOR)
     arguments = parser.parse_args()
     recipe = replace(RECIPE, method=arguments.method, guidance_scale=arguments.guidance, steps=arguments.steps)
-
-    def keep(translator: Any) -> None:
-        part("nodes.host").TRANSLATORS.write(arguments.output, translator, torch.float16)
-
     with torch.inference_mode():
         reference = in_process.load()
-        keep(part("nodes.translator_training").trained(job(reference, arguments.pictures), recipe, keep))
+        from dreamsampler.nodes import host  # after the model is loaded, which prepares ComfyUI
+        from dreamsampler.nodes.runs.translator_training import trained
+
+        def keep(translator: Translator) -> None:
+            host.TRANSLATORS.write(arguments.output, translator, torch.float16)
+
+        keep(trained(job(reference, arguments.pictures), recipe, keep))
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
     if size > LARGEST:

@@ -1,0 +1,1 @@
+"""One loop with five choices: objective, time schedule, noise policy, generator, regularizers."""

@@ -1,0 +1,74 @@
+"""The `Objective` protocol: a gradient field on clean latents, what it sees and answers, and the weights w(t)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ..core.path import Path, per_item
+from ..core.prior import Prior
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One draw of time and noise for the current image.
+
+    `z` (B, ...) is the clean latent g(theta) in model scale and `eps` its noise; `t` in [0, 1] and its level `sigma`
+    are (B,). `progress` runs from 0 at the first step of the optimisation to 1 after the last.
+    """
+
+    z: Tensor
+    eps: Tensor
+    t: Tensor
+    sigma: Tensor
+    progress: float
+
+    def noised(self, path: Path) -> Tensor:
+        """The state the model sees: z_t = a z + b eps."""
+        return path.noised(self.z, self.eps, self.sigma)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What an objective returns: the `gradient` (B, ...) on the latent to descend, before the weight w(t).
+
+    `eps_hat` is the model's noise prediction, which the next step may reuse as its noise (DreamSampler, Algorithm 2).
+    """
+
+    gradient: Tensor
+    eps_hat: Tensor
+
+
+class Objective(Protocol):
+    """A gradient field on clean latents. No graph is built through the denoiser."""
+
+    def __call__(self, prior: Prior, sample: Sample) -> Direction: ...
+
+
+Weight = Callable[[Path, Tensor], Tensor]
+"""w(t) of a path and its levels (B,)."""
+
+WEIGHTS: dict[str, Weight] = {
+    "1-alpha_bar": lambda path, sigma: 1 - path.alpha_bar(sigma),
+    "uniform": lambda path, sigma: sigma.new_ones(sigma.shape),
+    "snr": lambda path, sigma: path.b(sigma) / path.a(sigma),
+}
+"""How much each noise level counts.
+
+"1-alpha_bar" is DreamFusion's weight, "uniform" that of LMC-SDS. "snr" divides by the root of the signal-to-noise
+ratio, a / b, which turns a difference of noises into one of clean estimates: SDS becomes z - z0_hat.
+"""
+
+
+def weighted(gradient: Tensor, weight: Weight, path: Path, sigma: Tensor) -> Tensor:
+    """w(t) times a gradient (B, ...)."""
+    return per_item(weight(path, sigma), gradient) * gradient
+
+
+def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:
+    """The noise predictions of the sample's state under each named conditioning, from one batched call."""
+    x = sample.noised(prior.path)
+    return [prior.path.eps_hat(x, z0_hat, sample.sigma) for z0_hat in prior.denoise(x, sample.sigma, names)]

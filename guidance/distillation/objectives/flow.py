@@ -1,0 +1,93 @@
+"""Flow editing as distillation (FlowEdit, DVRF): DDS along a descending schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...core.prior import Prior
+from ..method import LoopSettings, Method, Resources, register
+from ..objective import Direction, Sample
+from ..schedules import FLOW_TIME
+from .delta import NEEDS, Delta
+
+
+@dataclass(frozen=True)
+class FlowDelta:
+    """Flow editing as distillation (DVRF, eq. 6 and 8), on any model family.
+
+    The image is noised along its way from the reference, `z_t = a z + b eps + c_t (z - z_ref)`, that is with the noise
+    `eps + shift (z - z_ref)` where `c_t = shift b`. The gradient compares how far each velocity `v_hat = eps_hat -
+    z0_hat` is from its own noise and image:
+
+        (v_hat_tgt - v_hat_src) + (1 - shift) (z - z_ref)
+
+    `shift` 0 is DDS with the weight `(a + b) / a`; `shift` 1 is the field of FlowEdit (Kulikov et al., 2024), which an
+    SGD step of the fall in flow time integrates. `shift` is a function of the progress in [0, 1]: constant 1 for
+    FlowEdit, the progress itself for DVRF. Velocities are per unit of flow time b / (a + b), the model's own for flow
+    models. One model call of 4.
+    """
+
+    delta: Delta
+    shift: Callable[[float], float]
+
+    def __call__(self, prior: Prior, sample: Sample) -> Direction:
+        shift = self.shift(sample.progress)
+        moved = sample.z - self.delta.reference
+        pair = self.delta.pair(prior, sample, sample.eps + shift * moved)
+        velocity = (pair.eps_target - pair.z0_target) - (pair.eps_source - pair.z0_source)
+        return Direction(velocity + (1 - shift) * moved, pair.eps_target)
+
+
+@dataclass(frozen=True)
+class FlowEditSettings:
+    """FlowEdit's guidance scales for SD3; `source_guidance_scale` None is as much as the target's."""
+
+    guidance_scale: float = 13.5
+    source_guidance_scale: float | None = 3.5
+
+
+@dataclass(frozen=True)
+class DVRFSettings:
+    """DVRF's guidance scales for SD3; `source_guidance_scale` None is as much as the target's."""
+
+    guidance_scale: float = 16.5
+    source_guidance_scale: float | None = 6.0
+
+
+FLOWEDIT_LOOP = LoopSettings(
+    steps=33,
+    learning_rate=1.0,
+    learning_rate_schedule=FLOW_TIME,
+    optimizer="sgd",
+    weighting="uniform",
+    time_schedule="descending",
+    t_min=0.0,
+    t_max=0.66,
+)
+"""FlowEdit on SD3: the last 33 of 50 steps."""
+DVRF_LOOP = LoopSettings(
+    steps=50,
+    learning_rate=0.02,
+    optimizer="sgd",
+    weighting="uniform",
+    time_schedule="descending",
+    t_min=0.0,
+    t_max=1.0,
+)
+
+
+def _delta(settings: FlowEditSettings | DVRFSettings, resources: Resources) -> Delta:
+    return Delta(resources.need("reference"), settings.guidance_scale, settings.source_guidance_scale)
+
+
+def build_flowedit(settings: FlowEditSettings, resources: Resources) -> FlowDelta:
+    return FlowDelta(_delta(settings, resources), lambda _: 1.0)
+
+
+def build_dvrf(settings: DVRFSettings, resources: Resources) -> FlowDelta:
+    return FlowDelta(_delta(settings, resources), lambda progress: progress)
+
+
+register(Method("flowedit", build_flowedit, FlowEditSettings(), FLOWEDIT_LOOP, needs=NEEDS, edits=True, order=7))
+register(Method("dvrf", build_dvrf, DVRFSettings(), DVRF_LOOP, needs=NEEDS, edits=True, order=8))

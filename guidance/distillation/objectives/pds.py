@@ -1,0 +1,91 @@
+"""Posterior distillation sampling (PDS): match the stochastic latents of an image and its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from ...core.path import per_item
+from ...core.prior import Prior
+from ..method import LoopSettings, Method, Resources, register
+from ..objective import Direction, Sample
+from .delta import NEEDS, Delta
+
+PosteriorForm = Literal["official", "as printed", "exact"]
+POSTERIOR_FORMS: tuple[PosteriorForm, ...] = get_args(PosteriorForm)
+STEP = 1 / 999
+"""One of the thousand training times of a diffusion model, on the clock of `Prior`."""
+LOWEST_TIME = 0.003
+"""Three of them: two times back there must still be noise."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The weights of PDS at times (B,): `psi` of the difference of images, `chi` of that of noises."""
+
+    psi: Tensor
+    chi: Tensor
+
+
+def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficients:
+    """psi(t) and chi(t) (PDS, eq. 14) of one step of the DDPM posterior, from the prior's own noise levels.
+
+    In the "exact" posterior the step leads to the time before and psi is 0: PDS is DDS with the weight chi. "official",
+    the authors' code, steps back by two times and keeps the beta of one. "as printed" steps back by one and has
+    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be at least `LOWEST_TIME`. Flow models take the
+    alpha_bar of equal signal-to-noise ratio.
+    """
+    exact = t.cpu().double()  # in this order: not every device knows float64
+    now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (exact, exact - STEP))
+    beta = 1 - now / before
+    if posterior == "official":
+        before = prior.path.alpha_bar(prior.sigma_at(exact - 2 * STEP))
+    kept = now if posterior == "as printed" else 1 - beta
+    gamma = before.sqrt() * beta / (1 - now)
+    delta = kept.sqrt() * (1 - before) / (1 - now)
+    sigma = ((1 - before) / (1 - now) * beta).sqrt()
+    psi = (before.sqrt() - gamma - delta * now.sqrt()) / sigma
+    chi = gamma * (1 / now - 1).sqrt() / sigma
+    return Coefficients(psi.to(t), chi.to(t))
+
+
+@dataclass(frozen=True)
+class PDS:
+    """`chi (eps_hat(z_t, y_tgt) - eps_hat(z_t^src, y_src)) + weight psi (z - z_src)` (PDS, eq. 14).
+
+    Image and source carry the same noise. `identity_weight` multiplies psi, which holds the image to its source. One
+    model call of 4.
+    """
+
+    delta: Delta
+    posterior: PosteriorForm
+    identity_weight: float
+
+    def __call__(self, prior: Prior, sample: Sample) -> Direction:
+        c = coefficients(prior, sample.t, self.posterior)
+        pair = self.delta.pair(prior, sample, sample.eps)
+        edit = per_item(c.chi, sample.z) * (pair.eps_target - pair.eps_source)
+        identity = per_item(self.identity_weight * c.psi, sample.z) * (sample.z - self.delta.reference)
+        return Direction(edit + identity, pair.eps_target)
+
+
+@dataclass(frozen=True)
+class PDSSettings:
+    """Guidance, posterior and weight of the authors' code."""
+
+    guidance_scale: float = 100.0
+    posterior: PosteriorForm = "official"
+    identity_weight: float = 1.0
+
+
+LOOP = LoopSettings(steps=200, optimizer="adam", weighting="uniform")
+"""Times of the authors' code; it edits 3D scenes and SVGs, so steps and optimizer for images are ours."""
+
+
+def build(s: PDSSettings, resources: Resources) -> PDS:
+    return PDS(Delta(resources.need("reference"), s.guidance_scale), s.posterior, s.identity_weight)
+
+
+register(Method("pds", build, PDSSettings(), LOOP, needs=NEEDS, edits=True, lowest_time=LOWEST_TIME))

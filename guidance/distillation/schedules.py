@@ -1,0 +1,197 @@
+"""What each step of a distillation draws: its time, its noise and its learning rate.
+
+`progress` runs from 0 at the first step to 1 after the last. Times are in [0, 1], 0 clean and 1 pure noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..core.ddim import ddim_inversion, fresh_share, renoised
+from ..core.denoiser import Guided
+from ..core.noise import SeededNoise
+from ..core.path import per_item
+from ..core.prior import Prior
+
+# Times
+
+
+class TimeSchedule(Protocol):
+    """The times (B,) of one step, drawn from `noise` where they are random."""
+
+    def __call__(self, progress: float, noise: SeededNoise) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """t ~ U(t_min, t_max) at every step (DreamFusion)."""
+
+    t_min: float
+    t_max: float
+
+    def __call__(self, progress: float, noise: SeededNoise) -> Tensor:
+        return self.t_min + (self.t_max - self.t_min) * noise.uniform()
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """t ~ U(t_min, T), where T falls from t_max to t_min: layout first, then more and more detail."""
+
+    t_min: float
+    t_max: float
+
+    def __call__(self, progress: float, noise: SeededNoise) -> Tensor:
+        top = self.t_max - (self.t_max - self.t_min) * progress
+        return self.t_min + (top - self.t_min) * noise.uniform()
+
+
+@dataclass(frozen=True)
+class Descending:
+    """t falls evenly from t_max, as in sampling, and stops one step above t_min (DreamSampler, Algorithm 2)."""
+
+    t_min: float
+    t_max: float
+
+    def __call__(self, progress: float, noise: SeededNoise) -> Tensor:
+        return torch.full((len(noise),), self.time(progress))
+
+    def time(self, progress: float) -> float:
+        """The time of a step, the same for every item."""
+        return self.t_max - (self.t_max - self.t_min) * progress
+
+
+TIME_SCHEDULES: dict[str, Callable[[float, float], TimeSchedule]] = {
+    "uniform": Uniform,
+    "annealed": Annealed,
+    "descending": Descending,
+}
+
+# Noise
+
+
+@dataclass(frozen=True)
+class PreviousStep:
+    """The step before: its levels `sigma` (B,), the noise `eps` it added and the model's prediction `eps_hat`."""
+
+    sigma: Tensor
+    eps: Tensor
+    eps_hat: Tensor
+
+
+class NoisePolicy(Protocol):
+    """Where the noise of a step comes from.
+
+    Called with the prior, the clean latent z (B, ...), its times and noise levels (B,), the random numbers and the
+    previous step, which is None at the first.
+    """
+
+    def __call__(
+        self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+    ) -> Tensor: ...
+
+
+def fresh(
+    prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+) -> Tensor:
+    """A new draw at every step (DreamFusion)."""
+    return noise.like(z)
+
+
+def fixed(
+    prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+) -> Tensor:
+    """The first step's draw for the whole run: less variance, and results that depend on the seed."""
+    return noise.like(z) if previous is None else previous.eps
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """The model's noise prediction at the previous step, mixed with fresh noise (DreamSampler, Algorithm 2).
+
+    `eta` in [0, 1] is 0 for DDIM; 1 adds as much fresh noise as the posterior between the two levels has.
+    """
+
+    eta: float = 0.0
+
+    def __call__(
+        self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+    ) -> Tensor:
+        if previous is None:
+            return noise.like(z)
+        new = noise.like(z) if self.eta > 0 else None
+        share = fresh_share(prior.path, previous.sigma, sigma, self.eta)
+        return renoised(previous.eps_hat, new, per_item(share, z))
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """The noise that DDIM inversion finds in the image itself (SDI: Lukoianov et al., 2024).
+
+    The image is inverted to time t in `steps` DDIM steps under the target prompt with `guidance_scale`. The paper's is
+    negative: what the prompt asks for and the image lacks counts as noise. `eta` in [0, 1] is the share of fresh noise.
+    """
+
+    steps: int = 10
+    guidance_scale: float = -7.5
+    eta: float = 0.0
+
+    def __call__(
+        self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+    ) -> Tensor:
+        climb = Guided(prior.denoise, self.guidance_scale)
+        *_, top = ddim_inversion(climb, prior.path, z, prior.levels_below(t, self.steps), "guided")
+        new = noise.like(z) if self.eta > 0 else None
+        return renoised(prior.path.eps_hat(top.x, z, sigma), new, z.new_tensor(self.eta))
+
+
+NOISE_POLICIES: dict[str, Callable[[float, int], NoisePolicy]] = {
+    "fresh": lambda eta, steps: fresh,
+    "fixed": lambda eta, steps: fixed,
+    "estimated": lambda eta, steps: Estimated(eta),
+    "inverted": lambda eta, steps: Inverted(steps, eta=eta),
+}
+"""By name; each takes the share of fresh noise `eta` and the number of inversion steps."""
+
+# Learning rates
+
+
+def constant(progress: float) -> float:
+    """The same learning rate throughout."""
+    return 1.0
+
+
+def cosine(progress: float, final: float = 0.0, share: float = 1.0) -> float:
+    """Half a cosine from 1 down to `final` over the first `share` of the steps, then constant."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress / share)))
+
+
+def warm_up(progress: float, share: float = 0.1) -> float:
+    """Linear from 0 to 1 over the first `share` of the steps, then constant."""
+    return min(1.0, progress / share)
+
+
+LEARNING_RATES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "warm-up": warm_up,
+    "cosine to 0.03": partial(cosine, final=0.03, share=0.6),
+    "cosine to 0.8": partial(cosine, final=0.8),
+}
+"""The factor on the learning rate, by progress. The last two are LMC-SDS's: for images from scratch, optimized at 0.03
+of the rate after 300 of 500 steps, and for edits."""
+
+FLOW_TIME = "flow time"
+"""The learning-rate schedule under which SGD integrates an ODE: each step's rate is the flow time it covers."""
+
+
+def flow_time_rates(prior: Prior, t_min: float, t_max: float, steps: int, like: Tensor) -> list[float]:
+    """How much flow time b / (a + b) each of `steps` descending steps from `t_max` to `t_min` covers."""
+    t = like.new_tensor([t_max - (t_max - t_min) * (step / steps) for step in range(steps + 1)])
+    return (-prior.path.flow_time(prior.sigma_at(t)).diff()).tolist()

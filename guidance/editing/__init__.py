@@ -1,0 +1,1 @@
+"""Edits that sample: DreamSampler's proximal edit along an inverted trajectory."""

@@ -1,0 +1,1 @@
+"""Trained networks: the U-Net, manifold correctives, translators, and how their files are read and written."""

@@ -1,0 +1,1 @@
+"""Linear inverse problems: degradation operators, their solvers, and sampling held to a measurement."""

@@ -1,0 +1,143 @@
+"""Blurs: an image out of focus (Gaussian), or taken with a moving camera (motion).
+
+Beyond the border of the image its outermost pixels repeat, so a constant image stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .base import Constant, LinearOperator, Separable
+from .registry import OperatorKind, register
+
+
+class GaussianBlur(Separable):
+    """Convolution with a Gaussian of standard deviation `sigma` pixels, cut off to `kernel_size` pixels per side.
+
+    Raises ValueError for an even kernel_size, one larger than the image, or a sigma that is not above 0.
+    """
+
+    lambda_sds, lambda_dc = 2.4, 3.0
+    """DreamSampler, section 4.3, for a kernel of 61 pixels and a sigma of 5."""
+
+    def __init__(self, height: int, width: int, kernel_size: int, sigma: float):
+        _check_kernel(height, width, kernel_size)
+        if not sigma > 0:
+            raise ValueError(f"The input 'sigma' of the Gaussian blur is {sigma}: choose a number above 0, in pixels.")
+        kernel = torch.exp(-0.5 * (_offsets(kernel_size) / sigma).square())
+        kernel = kernel / kernel.sum()
+        super().__init__(_convolution(kernel, height), _convolution(kernel, width))
+
+
+class MotionBlur(LinearOperator):
+    """Convolution with a straight line of `kernel_size` pixels at `angle` degrees.
+
+    0 is horizontal, and the line turns counterclockwise. Raises ValueError for an even kernel_size or one larger than
+    the image.
+    """
+
+    lambda_sds, lambda_dc = GaussianBlur.lambda_sds, GaussianBlur.lambda_dc
+    """Not in the paper: those of the Gaussian blur."""
+
+    def __init__(self, height: int, width: int, kernel_size: int, angle: float):
+        _check_kernel(height, width, kernel_size)
+        super().__init__((3, height, width), (3, height, width))
+        self._pad = kernel_size // 2
+        self._transfer = Constant(_transfer(_line(kernel_size, angle), height + 2 * self._pad, width + 2 * self._pad))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(self._convolved(_replicated(x, self._pad)), (-self._pad,) * 4)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _folded(self._convolved(functional.pad(y, (self._pad,) * 4)), self._pad)
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """Circular convolution, its own adjoint because the kernel is symmetric.
+
+        By Fourier transforms: the cost of a direct one grows with the square of the kernel, which is long here.
+        """
+        return torch.fft.irfft2(torch.fft.rfft2(x) * self._transfer.like(x), s=x.shape[-2:])
+
+
+def _check_kernel(height: int, width: int, kernel_size: int) -> None:
+    """Raises ValueError for a kernel without a center pixel or larger than the image."""
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"The input 'kernel_size' is {kernel_size}: choose an odd number of pixels, at least 1.")
+    if kernel_size > min(height, width):
+        raise ValueError(
+            f"The input 'kernel_size' is {kernel_size}, more than a side of the {width} x {height} image: choose a "
+            "smaller 'kernel_size' or a larger image."
+        )
+
+
+def _offsets(kernel_size: int) -> Tensor:
+    """Positions of the pixels of a kernel relative to its center: (kernel_size,)."""
+    return torch.arange(kernel_size, dtype=torch.float64) - kernel_size // 2
+
+
+def _convolution(kernel: Tensor, size: int) -> Tensor:
+    """The matrix (size, size) that convolves one side with a symmetric kernel (k,), border pixels repeated."""
+    sources = torch.arange(size)[:, None] + torch.arange(len(kernel)) - len(kernel) // 2
+    matrix = torch.zeros(size, size, dtype=kernel.dtype)
+    return matrix.scatter_add_(1, sources.clamp(0, size - 1), kernel.expand(size, -1))
+
+
+def _line(size: int, angle: float) -> Tensor:
+    """A line through the center of (size, size) pixels, `size` long, one wide and antialiased, of sum 1."""
+    right, up = _offsets(size), -_offsets(size)[:, None]
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    along, aside = (right * cos + up * sin).abs(), (up * cos - right * sin).abs()
+    weights = (1 - aside).clamp(min=0) * (size / 2 + 0.5 - along).clamp(0, 1)
+    return weights / weights.sum()
+
+
+def _transfer(kernel: Tensor, height: int, width: int) -> Tensor:
+    """The Fourier transform (height, width // 2 + 1) of a kernel about its center, real because it is symmetric."""
+    canvas = functional.pad(kernel, (0, width - kernel.shape[1], 0, height - kernel.shape[0]))
+    centered = canvas.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1))
+    return torch.fft.rfft2(centered).real
+
+
+def _replicated(x: Tensor, pad: int) -> Tensor:
+    """`x` (..., H, W) with its border pixels repeated `pad` times.
+
+    `torch.nn.functional.pad` does the same, but its gradient is not deterministic on CUDA.
+    """
+    for dim in (-2, -1):
+        first, last = x.narrow(dim, 0, 1), x.narrow(dim, -1, 1)
+        x = torch.cat([first] * pad + [x] + [last] * pad, dim)
+    return x
+
+
+def _folded(x: Tensor, pad: int) -> Tensor:
+    """The adjoint of `_replicated`: adds the margin to the border pixels that it repeats."""
+    for dim in (-2, -1):
+        before, inside, after = x.split((pad, x.shape[dim] - 2 * pad, pad), dim)
+        x = inside.clone()
+        x.narrow(dim, 0, 1).add_(before.sum(dim, keepdim=True))
+        x.narrow(dim, -1, 1).add_(after.sum(dim, keepdim=True))
+    return x
+
+
+register(
+    OperatorKind(
+        name="gaussian blur",
+        order=3,
+        tooltip="out of focus",
+        reads=("kernel_size", "sigma"),
+        build=lambda height, width, settings: GaussianBlur(height, width, settings.kernel_size, settings.sigma),
+    )
+)
+register(
+    OperatorKind(
+        name="motion blur",
+        order=4,
+        tooltip="camera shake",
+        reads=("kernel_size", "angle"),
+        build=lambda height, width, settings: MotionBlur(height, width, settings.kernel_size, settings.angle),
+    )
+)

@@ -1,0 +1,276 @@
+"""Checks of images, masks, latents, prompts and VAEs, made before any work starts.
+
+`check_...` only checks, `checked_...` also returns the value in the form that the work needs. Each raises ValueError
+with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...guidance.networks.translation.storage import Translator
+from .. import host
+from ..sockets import ObjectiveSocket
+from ..widgets import OWN, UNSET
+
+DEFAULT_DISTILLED_GUIDANCE = 3.5
+"""What the host feeds a guidance-distilled model when the conditioning does not say."""
+
+# Images
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """A tensor without NaN and infinity."""
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinite values: check the node that makes it.")
+
+
+def check_not_empty(image: Tensor) -> None:
+    """An IMAGE with pixels in it."""
+    if not image.numel():
+        count, height, width = image.shape[:3]
+        raise ValueError(
+            f"The image is empty ({count} images of {width}x{height} pixels): connect a node that makes images to "
+            "input 'image'."
+        )
+
+
+def checked_image(value: Tensor) -> Tensor:
+    """An IMAGE's three color channels (B, H, W, 3), finite, in float32."""
+    check_finite("The image", value)
+    colors = value[..., : 3 if value.shape[-1] >= 3 else 1].float()  # one or two channels are gray, and its alpha
+    return colors.expand(*colors.shape[:-1], 3)
+
+
+# Masks
+
+
+def checked_mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
+    """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
+    if value is None:
+        return None
+    return _fitted_mask(value, samples, "latent_image", "cells")
+
+
+def checked_hole(value: Tensor | None, images: Tensor) -> Tensor | None:
+    """A MASK as a hole (B or 1, 1, H, W) in [0, 1] in `images` (B, 3, H, W), with something to fill in it."""
+    if value is None:
+        return None
+    check_mask_not_empty(value)
+    masks = _fitted_mask(value, images, "image", "pixels")
+    return F.interpolate(masks, images.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def check_mask_not_empty(value: Tensor) -> None:
+    """A MASK with pixels above 0 for each image; NaN is reported elsewhere."""
+    if (value.reshape(-1, value.shape[-2] * value.shape[-1]) <= 0).all(dim=1).any():
+        raise ValueError(
+            "The mask has no pixels to change: paint what to change, or invert the mask if you painted what to keep."
+        )
+
+
+def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
+    """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], checked to fit the tensor (B, C, [1,] h, w) of input `name`."""
+    masks = value.reshape(-1, 1, *(1,) * (samples.ndim - 4), *value.shape[-2:])
+    if len(masks) not in (1, len(samples)):
+        raise ValueError(
+            f"The mask holds {len(masks)} masks but {name} holds {len(samples)} images: connect one mask, or one for "
+            "each image."
+        )
+    (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
+    if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
+        raise ValueError(
+            f"The mask is {width}x{height} pixels, but {name} is {columns}x{rows} {unit}, which has another aspect "
+            "ratio: crop or resize the mask like the image."
+        )
+    check_finite("The mask", masks)
+    return masks.clamp(0, 1).float()
+
+
+# Latents
+
+
+def checked_latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
+    """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds an image where it must."""
+    samples = host.fitted_latent(model, _single_tensor(name, value))
+    _check_single_frame(name, samples)
+    if samples.ndim == 5 and not host.latent_has_frames(model):
+        raise ValueError(
+            f"{name} has a frame dimension but the model works on plain images: encode the image with the VAE that "
+            "belongs to the model."
+        )
+    _check_channels(name, samples, host.latent_channels(model), "model works")
+    if needs_content and not samples.any():
+        raise ValueError(
+            f"{name} is empty, so there is no image to start from: connect a VAE Encode node, or set start_from to "
+            "noise."
+        )
+    return samples.float()
+
+
+def checked_translatable(translator: Translator, value: dict) -> Tensor:
+    """The float32 tensor of the LATENT on input latent_image, which the translator can take."""
+    samples = _single_tensor("latent_image", value)
+    _check_single_frame("latent_image", samples)
+    _check_channels("latent_image", samples, translator.about.channels, "translator works")
+    return samples.float()
+
+
+def _single_tensor(name: str, value: dict) -> Tensor:
+    samples = value["samples"]
+    if samples.is_nested:
+        raise ValueError(f"{name} holds several latents (video with sound): connect the latent of one image instead.")
+    return samples
+
+
+def _check_single_frame(name: str, samples: Tensor) -> None:
+    if samples.ndim not in (4, 5):
+        raise ValueError(f"{name} has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
+    if samples.ndim == 5 and samples.shape[2] != 1:
+        raise ValueError(
+            f"{name} is a video of {samples.shape[2]} frames, and this node edits single images: cut it to one frame, "
+            "or put the frames into a batch of images."
+        )
+
+
+def _check_channels(name: str, samples: Tensor, channels: int, works: str) -> None:
+    """As many channels as something `works` on, with finite values."""
+    if samples.shape[1] != channels:
+        raise ValueError(
+            f"{name} has {samples.shape[1]} channels but the {works} on {channels}: encode the image with the VAE that "
+            "belongs to the model."
+        )
+    if not torch.isfinite(samples).all():
+        raise ValueError(f"{name} holds NaN or infinite values: the node before it failed, often a VAE run in fp16.")
+
+
+def item_seeds(seed: int, value: dict, samples: Tensor) -> list[int]:
+    """One seed for each item: `seed` plus its place in the batch, or in the LATENT's `batch_index` where it has one."""
+    places = list(value.get("batch_index", range(len(samples))))
+    if len(places) != len(samples):
+        raise ValueError(
+            f"latent_image holds {len(samples)} images but its batch_index names {len(places)}: check the node that "
+            "made the batch."
+        )
+    return [seed + place for place in places]
+
+
+def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> Tensor | None:
+    """The float32 tensor that a method compares `samples` with, one or one for each, if it does."""
+    if "reference" not in chosen.method.needs:
+        return None
+    name, value = chosen.reference_input, chosen.reference
+    compared = None if value is None else checked_latent(model, value, needs_content=False, name=name)
+    if compared is None or not compared.any():
+        raise ValueError(
+            f"The method '{chosen.method.name}' compares with a source image, and {name} is empty: connect the encoded "
+            "image to latent_image or to reference_latent."
+        )
+    if compared.shape[1:] != samples.shape[1:] or len(compared) not in (1, len(samples)):
+        raise ValueError(
+            f"{name} is {_size(compared)} but latent_image is {_size(samples)}: encode both from images of the same "
+            "size, and give one reference or one for each image."
+        )
+    return compared
+
+
+def _size(samples: Tensor) -> str:
+    return f"{len(samples)} of {samples.shape[-1]}x{samples.shape[-2]} cells"
+
+
+def check_autoencoder(model: Any, vae: Any) -> None:
+    """A VAE whose latents are the model's, or none."""
+    if vae is None:
+        return
+    if vae.latent_channels != host.latent_channels(model):
+        raise ValueError(
+            f"The VAE makes latents of {vae.latent_channels} channels but the model works on "
+            f"{host.latent_channels(model)}: connect the VAE that belongs to the model."
+        )
+    if (vae.latent_dim == 3) != host.latent_has_frames(model):
+        raise ValueError(
+            "One of VAE and model has a frame dimension in its latents and the other has none: connect the VAE that "
+            "belongs to the model."
+        )
+
+
+# Prompts
+
+
+def check_conditioning(name: str, value: Any) -> None:
+    """A CONDITIONING with at least one entry."""
+    if not value:
+        raise ValueError(f"The conditioning on input '{name}' is empty: connect a CLIP Text Encode node to it.")
+
+
+def check_true_negative(model: Any, name: str, value: Any) -> None:
+    """A guidance-distilled MODEL must be asked for its plain prediction: at guidance 1, or with guidance disabled."""
+    if not host.distilled_guidance(model):
+        return
+    guidances = (entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
+    for guidance in (g for g in guidances if g not in (None, 1.0)):
+        raise ValueError(
+            f"This model has guidance distilled into it (guidance {guidance:g} on input '{name}'), so it has no true "
+            "negative prediction to edit against: put a FluxGuidance node with guidance 1.0 behind every text encoder, "
+            "or use a model that was not guidance-distilled."
+        )
+
+
+def check_prompts(model: Any, prompts: dict[str, Any]) -> None:
+    """CONDITIONINGs by input name, each with something in it that the MODEL can be guided by."""
+    for name, value in prompts.items():
+        check_conditioning(name, value)
+        check_true_negative(model, name, value)
+
+
+def same_prompt(one: Any, other: Any) -> bool:
+    """Whether two CONDITIONINGs encode the same text."""
+    return len(one) == len(other) and all(
+        a[0].shape == b[0].shape and torch.equal(a[0], b[0]) for a, b in zip(one, other, strict=True)
+    )
+
+
+def check_objective(model: Any, chosen: ObjectiveSocket) -> None:
+    """The prompts that a method needs."""
+    if "source" in chosen.method.needs and "source" not in chosen.conditionings:
+        raise ValueError(
+            f"The method '{chosen.method.name}' needs a source prompt that describes the image as it is now: connect a "
+            "conditioning to input 'source', for example from Text-Source Descriptor."
+        )
+    check_prompts(model, chosen.conditionings)
+
+
+# Numbers
+
+
+def check_steps(value: int) -> None:
+    """At least one step."""
+    if value < 1:
+        raise ValueError(f"steps is {value}: set it to 1 or more (50 is a good start; the paper uses 200).")
+
+
+COUNTS = {"steps", "ode_steps", "lora_rank"}
+"""Settings of which there must be at least 1."""
+
+
+def checked_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that replace the paper's. -1 means unset; a value between it and 0 would ascend the gradient."""
+    given = {name: value for name, value in values.items() if value not in (UNSET, OWN)}
+    for name, value in given.items():
+        least = 1 if name in COUNTS else 0
+        if isinstance(value, (int, float)) and value < least:
+            raise ValueError(f"{name} is {value:g}: set it to {least} or more, or to -1 for the paper's value.")
+    return given
+
+
+def after_skip(skip: float, sigmas: Tensor) -> Tensor:
+    """The schedule (n + 1,) without the share `skip` of its steps at the noisy end; at least one step is left."""
+    skipped = round(skip * (len(sigmas) - 1))
+    if skipped >= len(sigmas) - 1:
+        raise ValueError(f"skip is {skip:g}, which leaves out all {len(sigmas) - 1} steps: lower it.")
+    return sigmas[skipped:]

@@ -1,0 +1,274 @@
+"""Distillation Sampler: optimize a latent, or an image's pixels, against a model by any distillation gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..guidance.core.denoiser import NULL, SOURCE, TARGET
+from ..guidance.distillation.method import Config
+from ..guidance.distillation.objective import WEIGHTS
+from ..guidance.distillation.objectives import LISTED, METHODS
+from ..guidance.distillation.optimize import OPTIMIZERS
+from ..guidance.distillation.schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
+from ..guidance.networks.corrective.storage import ManifoldCorrective
+from . import checks, host, widgets
+from .runs.distillation import Curve, ImageDistillation
+from .sockets import CORRECTIVE, OBJECTIVE, ObjectiveSocket
+from .widgets import OWN
+
+FIELDS = {
+    "source_guidance_scale": ("source_guidance_scale", "source_prompt_weight"),
+    "first_stage": ("sds_stage", "whole_image_stage"),
+    "ode_steps": ("ode_steps", "inversion_steps"),
+}
+"""The settings that a widget of another name sets. Every other widget sets the setting of its own name."""
+
+
+class DistillationSampler(io.ComfyNode):
+    """The loop of `guidance.distillation.optimize` as a node."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DSDistillationSampler",
+            display_name="Distillation Sampler",
+            category="DreamSampler",
+            description=(
+                "Optimizes an image against a diffusion model with a score-distillation gradient: makes one from a "
+                "prompt, or edits the one it is given. Settings left at -1 or \"method's own\" use the paper's values."
+            ),
+            inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective()],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        latent_image: dict,
+        method: str,
+        seed: int,
+        source: Any = None,
+        reference_latent: dict | None = None,
+        objective: ObjectiveSocket | None = None,
+        vae: Any = None,
+        start_from: str = OWN,
+        source_weight: float = 0.0,
+        corrective: ManifoldCorrective | None = None,
+        **settings: Any,
+    ) -> io.NodeOutput:
+        samples = checks.checked_latent(model, latent_image, needs_content=False)
+        conditionings = {TARGET: positive, NULL: negative, **({} if source is None else {SOURCE: source})}
+        chosen = objective or ObjectiveSocket(
+            METHODS[method],
+            conditionings,
+            reference=latent_image if reference_latent is None else reference_latent,
+            reference_input="latent_image" if reference_latent is None else "reference_latent",
+            corrective=corrective,
+        )
+        from_noise = _from_noise(start_from, chosen, samples)
+        from_scratch = from_noise or chosen.method.from_zeros and not samples.any()
+        config = _config(chosen, settings, from_scratch=bool(from_scratch))
+        host.model_path(model)
+        checks.check_objective(model, chosen)
+        checks.check_autoencoder(model, vae)
+        chosen.method.check(config.loop)
+        if "corrective" in chosen.method.needs:
+            checks.check_objective_corrective(model, chosen, config.own.guidance_scale)
+        curve = Curve(chosen.method.name, config.loop.steps)
+        run = ImageDistillation(
+            chosen=chosen,
+            config=config,
+            seeds=checks.item_seeds(seed, latent_image, samples),
+            curve=curve,
+            reference=checks.checked_reference(model, chosen, samples),
+            from_noise=from_noise,
+            source_weight=source_weight,
+            model=model,
+            vae=vae,
+        )
+        (latent,) = host.run_in_sampler(
+            run,
+            model=model,
+            conditionings=chosen.conditionings,
+            samples=samples,
+            sigmas=host.whole_range(model),
+            evaluations=config.loop.steps,
+            seed=seed,
+            mask=checks.checked_mask(latent_image.get("noise_mask"), samples),
+        )
+        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.whole]})
+
+
+def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:
+    """Whether to start at noise: by default where there is no image and the method can do without."""
+    if start_from == OWN:
+        return not chosen.method.edits and not chosen.method.from_zeros and not samples.any()
+    return start_from == "noise"
+
+
+def _config(chosen: ObjectiveSocket, values: dict[str, Any], *, from_scratch: bool) -> Config:
+    """The paper's settings, which may differ for an edit, with those of the objective's node and the widgets."""
+    given = checks.checked_settings(values)
+    config = chosen.method.config(from_image=not from_scratch).updated(chosen.settings)
+    fields = {field: value for name, value in given.items() for field in FIELDS.get(name, (name,))}
+    return config.updated({field: value for field, value in fields.items() if config.has(field)})
+
+
+def _main_inputs() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="Any image model (eps- or v-prediction, or flow matching)."),
+        io.Conditioning.Input("positive", tooltip="The target prompt: what the image should show."),
+        io.Conditioning.Input("negative", tooltip="The unconditional (negative) prompt. The papers leave it empty."),
+        io.Latent.Input(
+            "latent_image",
+            tooltip="An encoded image to edit, or an empty latent to make an image from scratch. Its noise mask, if it "
+            "has one, limits the change. Batch items are optimized independently, except with vsd, which treats the "
+            "batch as particles of one distribution.",
+        ),
+        io.Combo.Input(
+            "method",
+            options=LISTED,
+            default="bridge",
+            tooltip="The gradient. bridge, vsd, csd, nfsd, sds and lmc make or change images; dds, flowedit and dvrf "
+            "edit; full bridge is slow and exact. The help page lists what each needs.",
+        ),
+        widgets.whole(
+            "steps",
+            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps.",
+            high=100_000,
+        ),
+        widgets.number("learning_rate", "Learning rate of the optimizer.", high=1e6, step=0.001),
+        widgets.number(
+            "guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4
+        ),
+        widgets.choice(
+            "time_schedule",
+            list(TIME_SCHEDULES),
+            "Which noise levels the steps visit: uniform draws them at random, annealed draws them lower and lower, "
+            "descending walks down as a sampler does.",
+        ),
+        widgets.choice(
+            "noise_policy",
+            list(NOISE_POLICIES),
+            "Which noise is added: a fresh draw at every step, one fixed draw, the model's own estimate from the "
+            "previous step (with descending: DreamSampler), or the noise found by inverting the image (SDI; adds 2 x "
+            "ode_steps model calls per step).",
+        ),
+        widgets.number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
+        widgets.number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0),
+        widgets.seed("Seed of the noise, the times and the starting point. Batch item i uses seed + i."),
+    ]
+
+
+def _connections() -> list[io.Input]:
+    return [
+        io.Conditioning.Input(
+            "source",
+            optional=True,
+            tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit and dvrf "
+            "need a caption of the source image; nfsd a prompt describing low-quality images. Text-Source Descriptor "
+            "makes it.",
+        ),
+        io.Latent.Input(
+            "reference_latent",
+            optional=True,
+            tooltip="The source image for dds, flowedit and dvrf. Defaults to latent_image.",
+        ),
+        OBJECTIVE.Input(
+            "objective",
+            optional=True,
+            tooltip="An objective from another node, such as Posterior Latent Match. Replaces method and prompts.",
+        ),
+        io.Vae.Input(
+            "vae",
+            optional=True,
+            tooltip="Connect it to optimize the image's pixels through this VAE's encoder instead of the latent. "
+            "Slower, and needs more memory.",
+        ),
+    ]
+
+
+def _fine_settings() -> list[io.Input]:
+    return [
+        widgets.choice(
+            "start_from",
+            ["latent", "noise"],
+            "Where to start: at latent_image, or at noise. By default at latent_image; if that is empty, sds, nfsd, "
+            "csd, vsd and the bridges start at noise.",
+            optional=True,
+        ),
+        widgets.choice(
+            "optimizer",
+            list(OPTIMIZERS),
+            "How the gradient moves the image. adamw also decays it by a hundredth of learning_rate per step, which "
+            "darkens pixels: with a vae choose adam.",
+            optional=True,
+        ),
+        widgets.choice(
+            "learning_rate_schedule",
+            [*LEARNING_RATES, FLOW_TIME],
+            "Learning-rate schedule. flow time, together with descending and sgd, turns the optimizer into an ODE "
+            "solver (flowedit).",
+            optional=True,
+        ),
+        widgets.choice(
+            "weighting",
+            list(WEIGHTS),
+            "Weight per noise level: 1-alpha_bar favors layout, uniform is constant, snr (b/a) expresses the gradient "
+            "as a difference of clean estimates.",
+            optional=True,
+        ),
+        widgets.number("eta", "Share of fresh noise in estimated or inverted noise.", high=1.0, optional=True),
+        widgets.number(
+            "source_guidance_scale",
+            "dds, flowedit, dvrf: guidance scale of the source prediction. csd: weight w2 of the source prompt.",
+            high=1e4,
+            optional=True,
+        ),
+        io.Float.Input(
+            "source_weight",
+            default=0.0,
+            min=0.0,
+            max=1e4,
+            step=0.001,
+            round=False,
+            optional=True,
+            tooltip="L2 pull towards latent_image. 0.005-0.05 for lmc edits (the paper's 0.1 applies before dividing "
+            "by the guidance scale).",
+        ),
+        widgets.number(
+            "first_stage",
+            "bridge, full bridge: fraction of steps spent in the initial SDS stage. lmc: fraction during which an "
+            "image larger than one patch is optimized downscaled, before switching to patches.",
+            high=1.0,
+            optional=True,
+        ),
+        widgets.whole(
+            "ode_steps", "full bridge: ODE steps each way. inverted noise: inversion steps.", high=1000, optional=True
+        ),
+        widgets.whole("lora_rank", "vsd: rank of the LoRA trained on the current images.", high=512, optional=True),
+        widgets.number("lora_learning_rate", "vsd: learning rate of that LoRA.", high=1.0, step=1e-5, optional=True),
+    ]
+
+
+def _manifold_corrective() -> list[io.Input]:
+    return [
+        CORRECTIVE.Input(
+            "corrective",
+            optional=True,
+            tooltip="lmc: the manifold corrective of this model, from Load or Train Manifold Corrective.",
+        ),
+        io.Boolean.Input(
+            "diversity",
+            default=False,
+            optional=True,
+            tooltip="lmc: reuse one noise sample for the text gradient during the whole run, so that different seeds "
+            "give different images.",
+        ),
+    ]

@@ -1,0 +1,41 @@
+"""Out-of-memory fallbacks, tried in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import comfy.model_management
+
+log = logging.getLogger("dreamsampler")
+Result = TypeVar("Result")
+
+
+class OomFallback(Generic[Result]):
+    """Calls the first function that fits in memory, and sticks with it.
+
+    Each of `functions` comes with the sentence to tell the user when it is fallen back to; those sentences are appended
+    to `notes`. Where the last one does not fit either, the host's own error is raised.
+    """
+
+    def __init__(self, functions: Sequence[tuple[str, Callable[..., Result]]], notes: list[str]):
+        self._functions, self._notes = list(functions), notes
+
+    @property
+    def left(self) -> int:
+        """How many fallbacks are left."""
+        return len(self._functions) - 1
+
+    def __call__(self, *arguments: object) -> Result:
+        try:
+            return self._functions[0][1](*arguments)
+        except comfy.model_management.OOM_EXCEPTION:
+            if not self.left:
+                raise
+        del self._functions[0]
+        note = self._functions[0][0]
+        log.warning(note)
+        self._notes.append(note)
+        comfy.model_management.soft_empty_cache()
+        return self(*arguments)

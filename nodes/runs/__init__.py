@@ -1,0 +1,1 @@
+"""Everything that runs inside the host's sampler, one file per algorithm."""

@@ -1,0 +1,349 @@
+"""Turns shape elements (<path>, <rect>, ...) into `Shape`s: outlines, fill, stroke and dashes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar, get_args
+
+from ..cubics import Box, bounds
+from ..document import (
+    BLACK,
+    IDENTITY,
+    Cap,
+    Color,
+    Contour,
+    Fill,
+    FillRule,
+    Join,
+    LinearGradient,
+    Matrix,
+    Paint,
+    Shape,
+    Stroke,
+)
+from ..transforms import apply_to, linear_part, similarity
+from . import basic_shapes
+from .budget import CostKind, ParseBudget
+from .colors import read_color
+from .dashes import dashed, read_pattern
+from .gradients import GRADIENTS, Find, Gradients
+from .normal_form import visible_paint
+from .outlines import MAX_COORDINATE, Outlines, TooManyPoints, is_dot
+from .path_data import draw_path
+from .report import COLOR_ADVICE, FRACTION_ADVICE, LENGTH_ADVICE, Report
+from .styles import Cascade, Viewport, font_size, read_fraction, read_length
+from .xml import Element, SVGError
+
+_AXES = {
+    **dict.fromkeys(("x", "cx", "rx", "x1", "x2", "width"), 0),
+    **dict.fromkeys(("y", "cy", "ry", "y1", "y2", "height"), 1),
+}
+"""Which side of the viewport percentages of an attribute refer to; the diagonal for all others."""
+_NO_FILL = ("line",)
+"""Elements without an interior."""
+_CACHEABLE = ("path", "polyline", "polygon")
+"""Elements whose outlines do not depend on style or viewport, so each is parsed only once, however often used."""
+
+_Keyword = TypeVar("_Keyword", bound=str)
+
+
+@dataclass(frozen=True)
+class _StyledShape:
+    """A shape element with its computed style, its outlines in its own units, and the transform to user units."""
+
+    element: Element
+    style: dict[str, str]
+    transform: Matrix
+    viewport: Viewport
+    contours: tuple[Contour, ...]
+
+    @property
+    def font_size(self) -> float:
+        return font_size(self.style)
+
+    @cached_property
+    def box(self) -> Box | None:
+        return bounds(self.contours)
+
+
+class ShapeReader:
+    """Reads the shape elements of one document, within its budget."""
+
+    def __init__(self, ids: dict[str, Element], find: Find, cascade: Cascade, budget: ParseBudget, report: Report):
+        self._ids, self._budget, self._report = ids, budget, report
+        self._gradients = Gradients(find, cascade, budget, report)
+        self._cached_contours: dict[Element, tuple[Contour, ...]] = {}
+
+    def shapes(self, element: Element, style: dict[str, str], transform: Matrix, viewport: Viewport) -> list[Shape]:
+        """The shape of an element: two if its stroke is dashed, none if it paints nothing.
+
+        Args:
+            element: A shape element.
+            style: Its computed properties.
+            transform: The map from its own units to user units.
+            viewport: The reference for percentages.
+
+        Raises:
+            SVGError: The budget is exceeded, or a coordinate is out of range.
+        """
+        if style.get("visibility", "visible") != "visible":
+            return []
+        contours = self._contours(element, style, viewport)
+        subject = _StyledShape(element, style, transform, viewport, contours)
+        fill, stroke = self._fill(subject), self._stroke(subject)
+        if not contours or not (fill or stroke):
+            return []
+        name = element.attributes.get("id", "")
+        pattern = self._pattern(subject) if stroke else None
+        if not stroke or pattern is None:
+            return self._placed(subject, contours, fill, stroke, name)
+        filled = self._placed(subject, contours, fill, None, name)
+        return filled + self._placed(subject, self._dashed(subject, *pattern), None, stroke, name)
+
+    def referred(self, value: str) -> Element | None:
+        """The element that a url(#id) refers to, or None if it is not in this document."""
+        name, _ = _reference(value) or ("", "")
+        return self._ids.get(name[1:]) if name.startswith("#") else None
+
+    def _placed(
+        self, subject: _StyledShape, contours: tuple[Contour, ...], fill: Fill | None, stroke: Stroke | None, name: str
+    ) -> list[Shape]:
+        """The shape in user units, without contours that are invisible."""
+        if stroke is None or stroke.cap == "butt":
+            contours = tuple(contour for contour in contours if not is_dot(contour))
+        contours = apply_to(subject.transform, contours)
+        if any(max(map(max, c.points)) > MAX_COORDINATE or min(map(min, c.points)) < -MAX_COORDINATE for c in contours):
+            raise SVGError(
+                f"A point of {subject.element.where()} lies beyond {MAX_COORDINATE:g} after its transforms. "
+                "Correct them."
+            )
+        return [Shape(contours, fill, stroke, name)] if contours and (fill or stroke) else []
+
+    def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
+        if (cached := self._cached_contours.get(element)) is not None:
+            self._budget.spend("control points", point_count(cached), element)
+            return cached
+        outlines = Outlines(self._budget.remaining("control points"))
+        with _errors_name(element), suppress(TooManyPoints):
+            self._draw(outlines, element, style, viewport)
+        # Raises if there were too many points, with the counts of everything else in the drawing.
+        self._budget.spend("control points", outlines.spent, element)
+        contours = tuple(outlines.contours)
+        if element.tag in _CACHEABLE:
+            self._cached_contours[element] = contours
+        return contours
+
+    def _draw(self, outlines: Outlines, element: Element, style: dict[str, str], viewport: Viewport) -> None:
+        if element.tag == "path":
+            if draw_path(outlines, element.attributes.get("d", "")):
+                self._report.add(
+                    "Path data is drawn only up to its first syntax error", element, "Correct the d attribute"
+                )
+        elif element.tag in ("polyline", "polygon"):
+            points = element.attributes.get("points", "")
+            if not basic_shapes.draw_polyline(outlines, points, closed=element.tag == "polygon"):
+                self._report.add(
+                    "A list of points is drawn only up to its first syntax error",
+                    element,
+                    "Correct the points attribute",
+                )
+        else:
+            draw = {"rect": basic_shapes.draw_rect, "line": basic_shapes.draw_line}
+            length = self._length_reader(_StyledShape(element, style, IDENTITY, viewport, ()))
+            draw.get(element.tag, basic_shapes.draw_ellipse)(outlines, length)
+
+    def _length_reader(self, subject: _StyledShape) -> Callable[[str], float | None]:
+        wholes = (*subject.viewport, subject.viewport.diagonal)
+
+        def length(name: str) -> float | None:
+            text = subject.element.attributes.get(name, "auto").strip()
+            if text == "auto":
+                return None
+            value = read_length(text, wholes[_AXES.get(name, 2)], subject.font_size)
+            if value is None:
+                self._report.add(f"An invalid {name} is ignored", subject.element, LENGTH_ADVICE)
+            return value
+
+        return length
+
+    def _fill(self, subject: _StyledShape) -> Fill | None:
+        if subject.element.tag in _NO_FILL:
+            return None
+        found = self._paint(subject, "fill", "black")
+        if found is None:
+            return None
+        paint, opacity = found
+        rule = self._keyword(subject, "fill-rule", get_args(FillRule), "nonzero")
+        return Fill(paint, opacity * self._fraction(subject, "fill-opacity"), rule)
+
+    def _stroke(self, subject: _StyledShape) -> Stroke | None:
+        width = self._length(subject, "stroke-width", "1")
+        found = self._paint(subject, "stroke", "none") if width > 0 else None
+        if found is None:
+            return None
+        paint, opacity = found
+        scale = similarity(subject.transform)
+        if scale is not None and width * scale > MAX_COORDINATE:
+            raise SVGError(
+                f"The stroke of {subject.element.where()} is wider than {MAX_COORDINATE:g} after its transforms. "
+                "Correct them or its stroke-width."
+            )
+        return Stroke(
+            paint,
+            opacity * self._fraction(subject, "stroke-opacity"),
+            width if scale is None else width * scale,
+            self._keyword(subject, "stroke-linecap", get_args(Cap), "butt"),
+            self._keyword(subject, "stroke-linejoin", get_args(Join), "miter"),
+            self._miter_limit(subject),
+            linear_part(subject.transform) if scale is None else IDENTITY,
+        )
+
+    def _miter_limit(self, subject: _StyledShape) -> float:
+        text = subject.style.get("stroke-miterlimit", "4")
+        limit = read_length(text, 0.0)
+        if limit is None or limit < 1:
+            self._report.add("An invalid stroke-miterlimit is ignored", subject.element, "Use a number of at least 1")
+            return 4.0
+        return min(limit, MAX_COORDINATE)
+
+    def _paint(self, subject: _StyledShape, name: str, default: str) -> tuple[Paint, float] | None:
+        """The paint of `fill` or `stroke` in user units and its opacity; None if it paints nothing."""
+        text = subject.style.get(name, default)
+        reference = _reference(text)
+        if reference is None:
+            return self._color(subject, name, text)
+        element = self.referred(text)
+        if element is not None and element.tag in GRADIENTS:
+            self._budget.spend("control points in bounding-box tests", point_count(subject.contours), subject.element)
+            self._budget.spend("painted gradients", 1, subject.element)
+            gradient = self._gradients.read(element, subject.box, subject.viewport)
+            found = visible_paint(gradient, subject.transform) if gradient else None
+            if gradient and not found:
+                self._report.add(
+                    f"A {name} is not painted because its gradient's transform is singular",
+                    subject.element,
+                    "Correct the gradientTransform or the element's transform",
+                )
+            if found and not _in_range(found[0]):
+                self._report.add(
+                    f"A {name} is not painted because its gradient extends beyond {MAX_COORDINATE:g}",
+                    subject.element,
+                    "Correct the gradient's coordinates",
+                )
+                found = None
+        else:
+            if element:
+                what = f"<{element.tag[:40]}> is not supported as a {name}"
+            else:
+                what = f"The url() of a {name} refers to nothing in the document"
+            self._report.add(what, subject.element, "Use a color, <linearGradient> or <radialGradient>")
+            found = None
+        return found or (self._color(subject, name, reference[1]) if reference[1] else None)
+
+    def _color(self, subject: _StyledShape, name: str, text: str) -> tuple[Color, float] | None:
+        if text.strip().lower() == "none":
+            return None
+        current = read_color(subject.style.get("color", "black"))
+        found = read_color(text, current[0] if current else BLACK)
+        if found is None:
+            self._report.add(
+                f"The {name} '{text[:40]}' is not a valid color and is not painted", subject.element, COLOR_ADVICE
+            )
+        return found
+
+    def _pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
+        """Dash lengths and offset in the shape's own units; None if the stroke is solid."""
+        text = subject.style.get("stroke-dasharray", "none").strip()
+        if text in ("none", ""):
+            return None
+        whole = subject.viewport.diagonal
+        words = re.split(r"[\s,]+", text)
+        self._budget.spend("dash lengths", len(words), subject.element)
+        size = subject.font_size
+        lengths = [read_length(word, whole, size) for word in words]
+        known = [length for length in lengths if length is not None]
+        if len(known) < len(lengths) or min(known) < 0:
+            self._report.add(
+                "An invalid stroke-dasharray is ignored", subject.element, "Use a list of non-negative lengths"
+            )
+            return None
+        pattern = read_pattern(known)
+        return None if pattern is None else (pattern, self._length(subject, "stroke-dashoffset", "0"))
+
+    def _dashed(self, subject: _StyledShape, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
+        if "pathLength" in subject.element.attributes:
+            self._report.add(
+                "The pathLength of a dashed outline is ignored", subject.element, "Give stroke-dasharray in user units"
+            )
+
+        def spend(kind: CostKind, count: int) -> None:
+            self._budget.spend(kind, count, subject.element)
+
+        return dashed(subject.contours, pattern, offset, partial(spend, "dashed curves"), partial(spend, "dashes"))
+
+    def _length(self, subject: _StyledShape, name: str, default: str) -> float:
+        text = subject.style.get(name, default)
+        value = read_length(text, subject.viewport.diagonal, subject.font_size)
+        if value is None:
+            self._report.add(f"An invalid {name} is ignored", subject.element, LENGTH_ADVICE)
+            return float(default)
+        if abs(value) > MAX_COORDINATE:
+            self._report.add(f"A {name} beyond {MAX_COORDINATE:g} is ignored", subject.element, "Correct it")
+            return float(default)
+        return value
+
+    def _fraction(self, subject: _StyledShape, name: str) -> float:
+        fraction = read_fraction(subject.style.get(name, "1"))
+        if fraction is None:
+            self._report.add(f"An invalid {name} is ignored", subject.element, FRACTION_ADVICE)
+            return 1.0
+        return fraction
+
+    def _keyword(self, subject: _StyledShape, name: str, known: tuple[_Keyword, ...], default: _Keyword) -> _Keyword:
+        text = subject.style.get(name, default)
+        found = next((keyword for keyword in known if keyword == text), None)
+        if found is None:
+            self._report.add(
+                f"The {name} '{text[:40]}' is not supported; '{default}' is used instead",
+                subject.element,
+                f"Use {', '.join(known[:-1])} or {known[-1]}",
+            )
+        return found or default
+
+
+def _in_range(paint: Paint) -> bool:
+    """Whether all coordinates of a paint are within `MAX_COORDINATE`."""
+    if isinstance(paint, Color):
+        return True
+    if isinstance(paint, LinearGradient):
+        geometry = (*paint.start, *paint.end)
+    else:
+        geometry = (*paint.center, *paint.focus, paint.radius)
+    return all(abs(value) <= MAX_COORDINATE for value in (*geometry, *paint.transform))
+
+
+def point_count(contours: Iterable[Contour]) -> int:
+    """Total number of control points."""
+    return sum(len(contour.points) for contour in contours)
+
+
+@contextmanager
+def _errors_name(element: Element) -> Iterator[None]:
+    """Prefix any SVGError with the element it concerns."""
+    try:
+        yield
+    except SVGError as error:
+        raise SVGError(f"{element.where()} cannot be drawn. {error}") from None
+
+
+def _reference(value: str) -> tuple[str, str] | None:
+    """Split `url(address) fallback` into address and fallback; None if the value is not a url()."""
+    value = value.strip()
+    address, closing, fallback = value.removeprefix("url(").partition(")")
+    if not (closing and value.startswith("url(")):
+        return None
+    return address.strip().strip("\"'").strip(), fallback.strip()

@@ -1,0 +1,1 @@
+"""Helpers that several tests share: oracles, tiny models, drawings, the page."""

@@ -1,0 +1,231 @@
+"""The host as an oracle: its own predictions, and those of its nodes and hooks that act on a sampling."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy.controlnet import ControlNet
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from support.tiny_models import Conditioning, Family, tiny_controlnet
+
+HOST_NODES = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
+
+
+def assert_same(actual: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
+    """Equal but for the order of a float32's operations, over a trajectory."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * expected.std().item())
+
+
+def assert_differs(actual: Tensor, other: Tensor, share: float = 0.01) -> None:
+    """Further apart than a share of the spread of the latent, which no rounding explains."""
+    assert ((actual - other).std() / other.std()).item() > share
+
+
+def same(first: Any, second: Any) -> bool:
+    """Deep equality of what sockets carry, tensors by value."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+class Draws:
+    """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip promises."""
+
+    def __init__(self, shape: torch.Size, seed: int):
+        self.shape = shape
+        self.generators = [torch.Generator().manual_seed(seed + i) for i in range(shape[0])]
+
+    def __call__(self, *levels: Tensor) -> Tensor:
+        return torch.stack([torch.randn(self.shape[1:], generator=generator) for generator in self.generators])
+
+
+# The host's conditioning
+
+
+def left_half(width: int = 64) -> Tensor:
+    """A MASK of the left half."""
+    mask = torch.zeros(1, width, width)
+    mask[..., : width // 2] = 1
+    return mask
+
+
+def set_mask(conditioning: Conditioning, mask: Tensor) -> Conditioning:
+    """A text for a part of the picture."""
+    return HOST_NODES["ConditioningSetMask"]().append(conditioning, mask, "default", 1.0)[0]
+
+
+def set_area(conditioning: Conditioning, top: int = 0) -> Conditioning:
+    """A text for half of a picture of 64 pixels: the rows from `top` on."""
+    return HOST_NODES["ConditioningSetArea"]().append(conditioning, 64, 32, 0, top, 1.0)[0]
+
+
+def set_range(conditioning: Conditioning, start: float, end: float) -> Conditioning:
+    """A text for a part of the time, in shares of the way from noise (0) to the picture (1)."""
+    return HOST_NODES["ConditioningSetTimestepRange"]().set_range(conditioning, start, end)[0]
+
+
+def controlled(
+    *texts: Conditioning,
+    hints: int = 1,
+    seed: int = 4,
+    end: float = 1.0,
+    net: ControlNet | None = None,
+    masks: Tensor | None = None,
+) -> tuple[Conditioning, ...]:
+    """Texts that share one ControlNet with a hint for each picture, or one for all.
+
+    With `masks` (B, 1, H, W) it is one for inpainting, which takes them with its hints.
+    """
+    hint = torch.rand(hints, 64, 64, 3, generator=torch.Generator().manual_seed(seed))
+    together = [entry for one in texts for entry in one]
+    apply = HOST_NODES["ControlNetApplyAdvanced"]().apply_controlnet
+    net, extra = net or tiny_controlnet(3 if masks is None else 4), [] if masks is None else [masks]
+    entries, _ = apply(together, [], net, hint, 0.8, 0.0, end, extra_concat=extra)
+    rest = iter(entries)
+    return tuple([next(rest) for _ in one] for one in texts)
+
+
+def one_each(*texts: Conditioning) -> Conditioning:
+    """One CONDITIONING with a text for each item of a batch."""
+    tokens, pooled = zip(*((entry[0], entry[1]["pooled_output"]) for (entry,) in texts))
+    return [[torch.cat(tokens), {**texts[0][0][1], "pooled_output": torch.cat(pooled)}]]
+
+
+Texts = dict[str, Conditioning]
+
+
+def of_items(texts: Texts, count: int) -> list[Texts]:
+    """What CONDITIONINGs say to each item of a batch."""
+    return [{name: _of_item(text, i) for name, text in texts.items()} for i in range(count)]
+
+
+def _of_item(conditioning: Conditioning, index: int) -> Conditioning:
+
+    def row(value: Tensor) -> Tensor:
+        return value[index % len(value)][None]
+
+    def own(values: dict[str, Any]) -> dict[str, Any]:
+        rows = {k: row(v) for k, v in values.items() if k in ("pooled_output", "mask")}
+        if "control" in values:
+            rows["control"] = controlled_by(values["control"])
+        return {**values, **rows}
+
+    def controlled_by(control: Any) -> Any:
+        own = control.copy()
+        own.cond_hint_original = row(control.cond_hint_original)
+        own.extra_concat_orig = [row(each) for each in control.extra_concat_orig]
+        before = control.previous_controlnet
+        return own.set_previous_controlnet(None if before is None else controlled_by(before))
+
+    return [[row(tokens), own(values)] for tokens, values in conditioning]
+
+
+# The host's predictions
+
+Predict = Callable[[Tensor, float, str], Tensor]
+"""The clean estimate of one picture's state (1, ...) at a noise level under a named text, alone."""
+
+Formula = Callable[[int, Predict, Tensor], Tensor]
+"""What becomes of picture `i`, given the host's predictions and its clean latent (1, ...) in the model's scale."""
+
+
+class _ByFormula(comfy.samplers.Sampler):
+    def __init__(self, formula: Formula, index: int):
+        self.formula, self.index = formula, index
+
+    def sample(
+        self,
+        model_wrap,
+        sigmas,
+        extra_args,
+        callback,
+        noise,
+        latent_image: Any = None,
+        denoise_mask=None,
+        disable_pbar=False,
+    ):
+        def predict(x: Tensor, sigma: float, name: str) -> Tensor:
+            cond, level = model_wrap.conds[name], x.new_full((1,), sigma)
+            options = extra_args["model_options"]
+            (z0_hat,) = comfy.samplers.calc_cond_batch(model_wrap.inner_model, [cond], x, level, options)
+            return z0_hat
+
+        return self.formula(self.index, predict, latent_image)
+
+
+def by_formula(model: ModelPatcher, samples: Tensor, texts: list[Texts], formula: Formula) -> Tensor:
+    """The latents that a formula makes of the host's own predictions: picture by picture and text by text."""
+    rows = []
+    for i, own in enumerate(texts):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.inner_set_conds(own)
+        row = samples[i : i + 1]
+        with torch.inference_mode():
+            rows.append(
+                guider.sample(torch.zeros_like(row), row, _ByFormula(formula, i), torch.tensor([1.0, 0.0]), seed=0)
+            )
+    return torch.cat(rows)
+
+
+def level_at(model: ModelPatcher, t: float) -> float:
+    """The noise level of a time in [0, 1], as the host's percentages have it up to the highest level."""
+    sampling: Any = model.get_model_object("model_sampling")
+    return min(float(sampling.percent_to_sigma(1 - t)), float(sampling.sigma_max))
+
+
+class Seen:
+    """What the host's model sees in one picture at a noise level, in noise: `a z + b eps` and its parts."""
+
+    def __init__(self, family: Family, predict: Predict, sigma: float):
+        self.predict, self.sigma = predict, sigma
+        self.a, self.b = (1 - sigma if family.flow else 1.0), sigma
+
+    def noised(self, z: Tensor, eps: Tensor) -> Tensor:
+        return self.a * z + self.b * eps
+
+    def clean(self, x: Tensor, name: str) -> Tensor:
+        return self.predict(x, self.sigma, name)
+
+    def eps(self, x: Tensor, name: str) -> Tensor:
+        return (x - self.a * self.clean(x, name)) / self.b
+
+    def guided(self, x: Tensor, name: str, scale: float) -> Tensor:
+        null = self.eps(x, "negative")
+        return null + scale * (self.eps(x, name) - null)
+
+
+# The host's patches and hooks
+
+LORA_LAYER = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
+
+
+def tiny_lora() -> dict[str, Tensor]:
+    """A LoRA for one layer of the noise-predicting family."""
+    generator = torch.Generator().manual_seed(6)
+    return {
+        f"{LORA_LAYER}.lora_up.weight": torch.randn(32, 2, generator=generator),
+        f"{LORA_LAYER}.lora_down.weight": torch.randn(2, 16, generator=generator),
+    }
+
+
+@contextmanager
+def progress_hook(hook: Callable[..., None]) -> Iterator[None]:
+    """Listen to progress as the host's server does."""
+    before = comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(hook)
+    try:
+        yield
+    finally:
+        comfy.utils.set_progress_bar_global_hook(before)

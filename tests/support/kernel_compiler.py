@@ -1,0 +1,26 @@
+"""Compiles the blend's kernels for a CUDA device that need not be there; prints what was compiled.
+
+A program of its own, because Triton decides once in a process whether it compiles or interprets.
+"""
+
+from __future__ import annotations
+
+import triton
+from dreamsampler.svg.raster import blending_kernel as kernels
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+AMPERE = GPUTarget("cuda", 80, 32)
+CONSTANTS = {"KEEP": True, "SIDE": 16, "FIELDS": 8}
+TYPES = {
+    **dict.fromkeys(("layers", "entries", "begins"), "*i64"),
+    **dict.fromkeys(("height", "width", "across", "cells", "painted"), "i32"),
+    **dict.fromkeys(CONSTANTS, "constexpr"),
+}
+
+for function in (kernels._forward, kernels._backward):
+    for real in ("fp32", "fp64"):
+        types = {name: TYPES.get(name, f"*{real}") for name in function.arg_names}
+        constants = {name: value for name, value in CONSTANTS.items() if name in types}
+        made = triton.compile(ASTSource(function, types, constexprs=constants), target=AMPERE)
+        print(function.__name__, real, "cubin" in made.asm)

@@ -1,0 +1,101 @@
+"""SVG Optimizer as the host runs it, and the host's own nodes for drawings."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import torch
+from devhost import locate
+from dreamsampler.nodes.svg_optimizer import SVGOptimizer
+from dreamsampler.nodes.svg_to_image import SVGToImage
+from dreamsampler.svg.document import Document, Shape
+from dreamsampler.svg.markup.parser import parse
+from torch import Tensor
+
+from support.tiny_models import EPS, NEGATIVE, POSITIVE, Family, tiny, tiny_vae
+
+VAES = {"eps": "kl", "v": "kl", "sd3": "taesd-16", "flux": "taesd-16", "flux-distilled": "taesd-16", "qwen": "wan"}
+"""The kind of VAE that belongs to a family, by its name."""
+
+
+def imported(name: str) -> Any:
+    """A module of the host that needs its `server`, as in a server."""
+    import_module("nodes")
+    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` before the one its server means
+    try:
+        import_module("utils.install_util")
+        return import_module(name)
+    finally:
+        sys.path.remove(str(locate().comfyui))
+
+
+CORE = imported("comfy_extras.nodes_images")
+SVG = CORE.SVG
+
+
+def value(*files: str | bytes) -> Any:
+    """Files as the host has them on its sockets."""
+    return SVG([BytesIO(file if isinstance(file, bytes) else file.encode()) for file in files])
+
+
+def contents(output: Any) -> list[bytes]:
+    """The files in a node's first output."""
+    return [stream.getvalue() for stream in output.args[0].data]
+
+
+class Optimised(NamedTuple):
+    """What SVG Optimizer returns: the SVG, its texts, the IMAGE, and what it tells of each step and of its files."""
+
+    svg: Any
+    texts: list[str]
+    image: Tensor
+    told: dict[str, Any]
+
+    @property
+    def documents(self) -> list[Document]:
+        """The drawings, all of which is read."""
+        parsed = [parse(text) for text in self.texts]
+        assert not any(each.warnings for each in parsed)
+        return [each.document for each in parsed]
+
+    @property
+    def shapes(self) -> list[list[Shape]]:
+        return [list(document.shapes()) for document in self.documents]
+
+    @property
+    def curve(self) -> dict[str, list[Any]]:
+        """What each step of distillation did."""
+        (curve,) = self.told["distillation"]
+        return curve
+
+
+def vectorise(family: Family | None = EPS, **inputs: Any) -> Optimised:
+    """Run SVG Optimizer on a tiny model and its VAE, or on none, as ComfyUI runs it: in inference mode.
+
+    `inputs` are those of the node; what is None is left out, as an unconnected input is.
+    """
+    connected: dict[str, Any] = {}
+    if family is not None:
+        connected = {
+            "model": tiny(family),
+            "vae": tiny_vae(VAES[family.name]),
+            "positive": POSITIVE,
+            "negative": NEGATIVE,
+        }
+    widgets = {"style": "iconography", "paths": 5, "steps": 2, "guidance_scale": -1.0, "canvas_size": 64, "seed": 7}
+    asked = {**widgets, "fit_steps": 2, "fit_groups": 2, **connected, **inputs}
+    with torch.inference_mode():
+        output = SVGOptimizer.execute(**{name: each for name, each in asked.items() if each is not None})
+    svg, image = output.args
+    assert isinstance(output.ui, dict)
+    return Optimised(svg, [file.decode() for file in contents(output)], image, output.ui)
+
+
+@torch.inference_mode()
+def drawn(*files: str, width: int = 64, height: int = 0, background: str = "white") -> tuple[Tensor, Tensor]:
+    """SVG to Image's image and mask, as the host gets them."""
+    image, mask = SVGToImage.execute(value(*files), width, height, background).args
+    return image, mask
