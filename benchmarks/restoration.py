@@ -35,7 +35,7 @@ from dreamsampler.nodes import host
 from dreamsampler.nodes.mask_localized_guidance import MaskLocalizedGuidance
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
-from dreamsampler.nodes.runs.proximal import Restoration
+from dreamsampler.nodes.runs.restoration import Restoration
 from torch import Tensor
 
 from tools.reference import in_process, world

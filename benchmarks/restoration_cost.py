@@ -26,7 +26,7 @@ import torch
 from dreamsampler.guidance.restoration.measurement import DataConsistency, Measurement
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
-from dreamsampler.nodes.runs.proximal import Consistency
+from dreamsampler.nodes.runs.restoration import Consistency
 from torch import Tensor
 
 from .cost import RESULTS, paired, parameters, random_model, seconds

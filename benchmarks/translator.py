@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from dreamsampler.guidance.networks.translation.storage import Translator
 from dreamsampler.nodes import host
-from dreamsampler.nodes.runs.translator_training import trained
+from dreamsampler.nodes.runs.translator_training import train
 from kornia.metrics import ssim
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def learned(name: str, reference: in_process.Reference, steps: int) -> Translato
     if missing > 0:
         recipe = replace(RECIPES[name], steps=missing)
         job = translator.job(reference, translator.PICTURES)
-        shelf.write(file, trained(job, recipe, lambda made: shelf.write(file, made), before), torch.float16)
+        shelf.write(file, train(job, recipe, lambda made: shelf.write(file, made), before), torch.float16)
     return shelf.read_file(file)
 
 

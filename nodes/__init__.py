@@ -6,16 +6,18 @@ from . import host
 from .apply_translator import TranslatorApply
 from .distillation_sampler import DistillationSampler
 from .image_to_svg import ImageToSVG
+from .load_manifold_corrective import ManifoldCorrectiveLoad
 from .load_svg import LoadSVG
-from .manifold_corrective import ManifoldCorrectiveLoad, ManifoldCorrectiveSave, ManifoldCorrectiveTrain
 from .mask_localized_guidance import MaskLocalizedGuidance
 from .measurement import MeasurementNode
 from .posterior_latent_match import PosteriorLatentMatch
 from .proximal_dreamsampler import ProximalDreamSampler
 from .renamed import RENAMED
+from .save_manifold_corrective import ManifoldCorrectiveSave
 from .svg_optimizer import SVGOptimizer
 from .svg_to_image import SVGToImage
 from .text_source_descriptor import TextSourceDescriptor
+from .train_manifold_corrective import ManifoldCorrectiveTrain
 
 
 class DreamSamplerExtension(ComfyExtension):

@@ -11,7 +11,8 @@ from ..guidance.editing.proximal import ProximalSettings
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.proximal import DataSteps
 from . import checks, host, widgets
-from .runs.proximal import Consistency, Edit, Restoration, StartFrom
+from .runs.edit import Edit, StartFrom
+from .runs.restoration import Consistency, Restoration
 from .sockets import MEASUREMENT
 
 

@@ -31,7 +31,7 @@ from dreamsampler.guidance.distillation.objectives import LISTED  # noqa: E402
 from dreamsampler.guidance.distillation.translator import Recipe  # noqa: E402
 
 if TYPE_CHECKING:
-    from dreamsampler.nodes.runs.translator_training import Job
+    from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
 log = logging.getLogger("dreamsampler.translator")
 COMFYUI = Path(__file__).resolve().parents[3]
@@ -105,11 +105,11 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"There is no file {file}: name {what}.")
 
 
-def job(arguments: argparse.Namespace) -> Job:
+def job(arguments: argparse.Namespace) -> TranslatorTraining:
     """Everything loaded and encoded. Raises ValueError."""
     import comfy.sd
     from dreamsampler.nodes import checks, host
-    from dreamsampler.nodes.runs.translator_training import Job
+    from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
     texts = targets(arguments.target)
     images = pictures(arguments.pictures, arguments.size)
@@ -123,7 +123,7 @@ def job(arguments: argparse.Namespace) -> Job:
     conditionings = told(model, clip, arguments.source, list(texts.values()))
     latents = [vae.encode(image)[0] for image in images]
     cells = arguments.size * latents[0].shape[-1] // images[0].shape[2]
-    return Job(model, latents, (cells, cells), arguments.source, texts, conditionings, corrective)
+    return TranslatorTraining(model, latents, (cells, cells), arguments.source, texts, conditionings, corrective)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -155,7 +155,7 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.path.insert(0, str(COMFYUI))
     import_comfy()
     from dreamsampler.nodes import host
-    from dreamsampler.nodes.runs.translator_training import trained
+    from dreamsampler.nodes.runs.translator_training import train
 
     settings = ("method", "steps", "batch", "seed", "guidance_scale", "learning_rate", "source_weight")
     recipe = replace(Recipe(), **{name: getattr(arguments, name) for name in settings})
@@ -164,7 +164,7 @@ def main(given: Sequence[str] | None = None) -> int:
         shelf = host.TRANSLATORS
         place, start = shelf.new_file(arguments.name), shelf.read_file(arguments.start) if arguments.start else None
         with torch.inference_mode():
-            shelf.write(place, trained(job(arguments), recipe, lambda made: shelf.write(place, made), start))
+            shelf.write(place, train(job(arguments), recipe, lambda made: shelf.write(place, made), start))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

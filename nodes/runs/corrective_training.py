@@ -37,7 +37,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class CorrectiveTraining:
     """What to train on what: latents (C, [1,] H, W) in the host's scale, patches of `size` cells of them.
 
     `form` is what is made; `start` one of the same form to go on from.
@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedCorrective:
     """A corrective with the loss of each of its steps and their curve, both empty for a spectral one.
 
     `rate` is how many pictures a second it learned from, None where no step was left to do.
@@ -101,7 +101,7 @@ class LossCurve:
         self._told, self._when = len(self.whole["step"]), time.monotonic()
 
 
-def trained(job: Job, tell: Tell) -> Trained:
+def train(job: CorrectiveTraining, tell: Tell) -> TrainedCorrective:
     """Do a job, from where an interrupted one of the same kind stopped. `tell` is told how it goes."""
     run = _Training(job, tell)
     batch = (job.recipe.batch, *job.latents[0].shape[:-2], *job.size)
@@ -118,7 +118,7 @@ def trained(job: Job, tell: Tell) -> Trained:
     statistics, steps = job.recipe.statistics, before + len(run.losses)
     about = origin(job.model, size=job.size, statistics=statistics, steps=steps, loss=_recent(run.losses))
     assert run.network is not None
-    return Trained(ManifoldCorrective(run.network, about), run.losses, run.curve.whole, run.rate)
+    return TrainedCorrective(ManifoldCorrective(run.network, about), run.losses, run.curve.whole, run.rate)
 
 
 def origin(model: Any, **training: Any) -> About:
@@ -137,7 +137,7 @@ def origin(model: Any, **training: Any) -> About:
 class _Training:
     """The method that is run in the host's sampling; leaves `network`, and of one that learns the rest."""
 
-    def __init__(self, job: Job, tell: Tell):
+    def __init__(self, job: CorrectiveTraining, tell: Tell):
         self.job, self.tell = job, tell
         self.network: CorrectiveNetwork | SpectralCorrective | None = None
         self.losses: list[float] = []

@@ -43,7 +43,7 @@ Keep = Callable[[Translator], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class TranslatorTraining:
     """What to train on: a MODEL, latents (C, [1,] H, W) in the host's scale, patches of `size` cells of them.
 
     `texts` are what the model is told of each target, by its name, and `source` what of the pictures as they are;
@@ -59,7 +59,9 @@ class Job:
     corrective: ManifoldCorrective | None = None
 
 
-def trained(job: Job, recipe: Recipe, keep: Keep | None = None, start: Translator | None = None) -> Translator:
+def train(
+    job: TranslatorTraining, recipe: Recipe, keep: Keep | None = None, start: Translator | None = None
+) -> Translator:
     """The translator that a job makes. `keep` gets what it is so far, now and then; Ctrl-C ends the training early.
 
     `start` is a translator to go on from. Raises ValueError for what cannot be trained.
@@ -84,7 +86,7 @@ def trained(job: Job, recipe: Recipe, keep: Keep | None = None, start: Translato
 class _Training:
     """The method that is run in the host's sampling."""
 
-    def __init__(self, job: Job, recipe: Recipe, keep: Keep | None, start: Translator | None):
+    def __init__(self, job: TranslatorTraining, recipe: Recipe, keep: Keep | None, start: Translator | None):
         self.job, self.recipe, self.keep = job, recipe, keep
         self.before, self.done = start.about.steps if start else 0, 0
         with torch.inference_mode(False):

@@ -425,7 +425,10 @@ def test_an_operator_reads_the_widgets_it_declares(kind: OperatorKind, widget: W
     given = settings(24, 24)
     operator, other = (kind.build(24, 24, each) for each in (given, replace(given, **{widget: OTHERS[widget]})))
     x = random(1, *operator.picture_shape)
-    assert torch.equal(operator.forward(x), other.forward(x)) == (widget not in kind.reads)
+    used = not torch.equal(operator.forward(x), other.forward(x))
+    assert used == (widget in kind.reads), (
+        f"'{kind.name}' {'uses' if used else 'does not use'} '{widget}': see `reads`."
+    )
 
 
 @pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])

@@ -26,12 +26,10 @@ from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrectiv
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
 from dreamsampler.nodes import host
 from dreamsampler.nodes.host.model_files import read_tensors
-from dreamsampler.nodes.manifold_corrective import (
-    ManifoldCorrectiveLoad,
-    ManifoldCorrectiveSave,
-    ManifoldCorrectiveTrain,
-)
+from dreamsampler.nodes.load_manifold_corrective import ManifoldCorrectiveLoad
 from dreamsampler.nodes.runs import corrective_training
+from dreamsampler.nodes.save_manifold_corrective import ManifoldCorrectiveSave
+from dreamsampler.nodes.train_manifold_corrective import ManifoldCorrectiveTrain
 from safetensors.torch import load_file, save_file
 from support.corrective_nodes import about, network, spectral, train, vae_of
 from support.host_oracle import HOST_NODES, progress_hook, tiny_lora

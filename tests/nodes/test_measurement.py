@@ -376,6 +376,12 @@ def test_the_node_as_users_and_saved_workflows_know_it():
 
 
 @every_operator
+def test_the_help_page_explains_every_operator(operator: str):
+    page = Path(__file__).resolve().parents[2] / "js" / "docs" / "DSMeasurement.md"
+    assert f"\n| {operator} | " in page.read_text("utf-8")
+
+
+@every_operator
 def test_its_defaults_measure_an_image(operator: str):
     defaults = {
         given.id: given.default

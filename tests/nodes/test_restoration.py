@@ -15,7 +15,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.graph_utils import ExecutionBlocker
 from dreamsampler.guidance.restoration.measurement import Measurement
-from dreamsampler.nodes.runs.proximal import StartFrom
+from dreamsampler.nodes.runs.edit import StartFrom
 from support.host_oracle import (
     Draws,
     Predict,

@@ -15,7 +15,7 @@ from dreamsampler.guidance.networks.translation.storage import About, Translator
 from dreamsampler.nodes import host
 from dreamsampler.nodes.apply_translator import TranslatorApply
 from dreamsampler.nodes.host.model_files import write_tensors
-from dreamsampler.nodes.runs.translator_training import Job, trained
+from dreamsampler.nodes.runs.translator_training import TranslatorTraining, train
 from support.tiny_models import (
     EPS,
     FAMILIES,
@@ -195,10 +195,10 @@ def several(*conditionings: Conditioning) -> Conditioning:
     return [[torch.cat(rows), {"pooled_output": torch.cat(pooled)}]]
 
 
-def job(family: Family, model: Any = None) -> Job:
+def job(family: Family, model: Any = None) -> TranslatorTraining:
     said = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
     latents = list(picture(family, 8)["samples"])
-    return Job(model or tiny(family), latents, (8, 8), "a cat", TEXTS, said)
+    return TranslatorTraining(model or tiny(family), latents, (8, 8), "a cat", TEXTS, said)
 
 
 RECIPE = Recipe(method="dds", steps=3, batch=4, learning_rate=1e-3, width=4, levels=1)
@@ -217,7 +217,7 @@ def same(one: Translator, other: Translator) -> bool:
 def test_is_trained_on_every_family_and_leaves_the_model_as_it_was(family: Family, method: str):
     model, random_numbers = tiny(family), torch.get_rng_state()
     with untouched(model.model):
-        made = trained(job(family), replace(RECIPE, method=method))
+        made = train(job(family), replace(RECIPE, method=method))
     assert torch.equal(torch.get_rng_state(), random_numbers)
     about = made.about
     assert (about.family, about.channels, about.source) == (host.family(model), family.shape[0], "a cat")
@@ -230,7 +230,7 @@ def test_is_trained_on_every_family_and_leaves_the_model_as_it_was(family: Famil
 
 def test_a_step_asks_the_model_once_for_all_targets():
     calls = Calls()
-    trained(job(EPS, calls.watch(tiny(EPS))), RECIPE)
+    train(job(EPS, calls.watch(tiny(EPS))), RECIPE)
     assert calls.batches == [16] * 3 and calls.runs == 1  # 4 pictures, dds's four answers
 
 
@@ -242,7 +242,7 @@ def test_each_picture_is_held_against_the_text_of_its_target():
         seen.append(arguments["c"]["c_crossattn"].clone())
         return ask(apply_model, arguments)
 
-    trained(job(EPS, wrapped(tiny(EPS), listen)), replace(RECIPE, method="sds", steps=1))
+    train(job(EPS, wrapped(tiny(EPS), listen)), replace(RECIPE, method="sds", steps=1))
     dog, bear = text(1)[0][0][0], text(5)[0][0][0]
     (rows,) = seen
     told = [next(name for name, row in {"dog": dog, "bear": bear, "": NEGATIVE[0][0][0]}.items()
@@ -252,14 +252,14 @@ def test_each_picture_is_held_against_the_text_of_its_target():
 
 
 def test_the_seed_decides_every_bit():
-    first, again, other = (trained(job(EPS), replace(RECIPE, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (train(job(EPS), replace(RECIPE, seed=seed)) for seed in (1, 1, 2))
     assert same(first, again) and not same(first, other)
 
 
 def test_goes_on_from_a_translator_without_changing_it():
-    first = trained(job(EPS), RECIPE)
+    first = train(job(EPS), RECIPE)
     copied = {name: tensor.clone() for name, tensor in weights(first).items()}
-    further = trained(job(EPS), RECIPE, start=first)
+    further = train(job(EPS), RECIPE, start=first)
     assert further.about.steps == 6 and not same(first, further)
     assert all(torch.equal(tensor, copied[name]) for name, tensor in weights(first).items())
 
@@ -273,7 +273,7 @@ def test_what_was_trained_when_it_is_interrupted_is_kept():
             raise KeyboardInterrupt
         return ask(apply_model, arguments)
 
-    made = trained(job(EPS, wrapped(tiny(EPS), stop)), RECIPE)
+    made = train(job(EPS, wrapped(tiny(EPS), stop)), RECIPE)
     assert made.about.steps == 2 and made.network.last.weight.any()
 
 
@@ -282,9 +282,9 @@ def test_a_gradient_that_is_not_finite_is_said():
         return torch.full_like(ask(apply_model, arguments), torch.nan)
 
     with pytest.raises(ValueError, match="became NaN or infinite at step 1: lower the learning rate or the guidance"):
-        trained(job(EPS, wrapped(tiny(EPS), broken)), RECIPE)
+        train(job(EPS, wrapped(tiny(EPS), broken)), RECIPE)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
     with pytest.raises(ValueError, match="A batch of 5 cannot hold each of 2 targets equally often"):
-        trained(job(EPS), replace(RECIPE, batch=5))
+        train(job(EPS), replace(RECIPE, batch=5))

@@ -11,7 +11,7 @@ from dreamsampler.guidance.networks.corrective.network import Architecture, init
 from dreamsampler.guidance.networks.corrective.spectral import Bands, SpectralCorrective
 from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective
 from dreamsampler.nodes import host
-from dreamsampler.nodes.manifold_corrective import ManifoldCorrectiveTrain
+from dreamsampler.nodes.train_manifold_corrective import ManifoldCorrectiveTrain
 from torch import Tensor
 
 from support.tiny_models import NEGATIVE, QWEN, Conditioning, Family, photo, tiny, tiny_vae

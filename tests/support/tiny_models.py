@@ -28,7 +28,7 @@ from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.nodes.distillation_sampler import DistillationSampler
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
-from dreamsampler.nodes.runs.proximal import StartFrom
+from dreamsampler.nodes.runs.edit import StartFrom
 from torch import Tensor
 from torch.nn import functional
 

@@ -1,4 +1,4 @@
-"""The Triton kernels against the blend in torch: by Triton's interpreter, or on a GPU where there is one."""
+"""The Triton kernels against the PyTorch blend: in Triton's interpreter, or on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from torch import Tensor
 GPU = torch.cuda.is_available()
 gpu = pytest.mark.skipif(not GPU, reason="needs a CUDA device")
 FADING = LinearGradient(Point(3, 3), Point(30, 30), (Stop(0, RED, 0.9), Stop(1, BLUE, 0.2)), Matrix(1, 0.2, 0, 1, 0, 0))
-"""Opacities of its own, and no border along which it is flat."""
+"""Has opacities of its own, and is not constant along any border."""
 
 
 @pytest.fixture(scope="module")
 def kernel() -> ModuleType:
-    """The module, if there is Triton for this platform."""
+    """The module, if Triton supports this platform."""
     pytest.importorskip("triton")
     from dreamsampler.svg.raster import blending_kernel
 
@@ -39,7 +39,7 @@ def device() -> str:
 
 
 def documents() -> dict[str, Document]:
-    """Drawings on 40 pixels: more than one square of the kernel, and its last ones not whole."""
+    """Drawings on 40 x 40 pixels: several blocks of the kernel, the last ones only partly on the canvas."""
     shapes = drawing(3, 40.0, 4).children
     faded = Shape((square(4.2, 6.3, 37.1, 30.4),), Fill(FADING, 0.8))
     beside = drawing(5, 80.0, 6).children
@@ -55,30 +55,30 @@ def documents() -> dict[str, Document]:
 
 def with_gradients(made: Scene, blend: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, ...]:
     monkeypatch.setattr(compositing, "Blend", blend)
-    monkeypatch.setattr(compositing, "_kernel", lambda *_: blend)
-    paper = made.colors.new_tensor([[0.2, 0.9, 0.6]]).requires_grad_()
-    parameters = paper, *leaves(made)
-    picture = rasterize([with_leaves(made, *parameters[1:])], paper)
-    wanted = torch.linspace(0, 20, picture.numel()).sin().view(picture.shape).to(picture)
-    return picture.detach(), *torch.autograd.grad((picture - wanted).square().sum(), parameters, allow_unused=True)
+    monkeypatch.setattr(compositing, "_triton_blend", lambda *_: blend)
+    background = made.colors.new_tensor([[0.2, 0.9, 0.6]]).requires_grad_()
+    parameters = background, *leaves(made)
+    image = rasterize([with_leaves(made, *parameters[1:])], background)
+    target = torch.linspace(0, 20, image.numel()).sin().view(image.shape).to(image)
+    return image.detach(), *torch.autograd.grad((image - target).square().sum(), parameters, allow_unused=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", documents())
-def test_drawings_and_gradients_are_those_of_the_blend_in_torch(
+def test_images_and_gradients_equal_those_of_the_pytorch_blend(
     name: str, dtype: torch.dtype, kernel: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
     made = scene(documents()[name], 40, 40, torch.empty(0, dtype=dtype, device=device()))
     plain = compositing.Blend
     expected, found = with_gradients(made, plain, monkeypatch), with_gradients(made, kernel.Blend, monkeypatch)
     tolerance = 1e3 * torch.finfo(dtype).eps
-    for a, b in zip(expected, found):
+    for a, b in zip(expected, found, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
             assert (a - b).abs().max() <= tolerance * a.abs().max().clamp(min=1) if a.numel() else True
 
 
-def test_without_gradients_nothing_is_kept(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch):
+def test_no_changes_are_stored_without_gradients(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch):
     made = scene(documents()["a group"], 40, 40, torch.empty(0, device=device()))
     expected = rasterize([made])
     monkeypatch.setattr(compositing, "Blend", kernel.Blend)
@@ -88,7 +88,7 @@ def test_without_gradients_nothing_is_kept(kernel: ModuleType, monkeypatch: pyte
 
 def test_the_kernels_are_checked_before_they_are_used(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog):
     like = torch.zeros((), dtype=torch.float64, device=device())
-    assert kernel.difference(compositing.Blend, like) < 1e-12
+    assert kernel.deviation(compositing.Blend, like) < 1e-12
 
     class Wrong(torch.autograd.Function):
         forward = staticmethod(compositing.Blend.forward)
@@ -98,22 +98,22 @@ def test_the_kernels_are_checked_before_they_are_used(kernel: ModuleType, monkey
         def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
             return tuple(None if g is None else 1.01 * g for g in Wrong.right(ctx, *gradients))
 
-    assert kernel.difference(Wrong, like) > 0.005
+    assert kernel.deviation(Wrong, like) > 0.005
     monkeypatch.setattr(compositing, "Blend", Wrong)
-    compositing._kernel.cache_clear()
-    assert compositing._kernel(like.device, like.dtype) is None
-    compositing._kernel.cache_clear()
-    assert "off by 0.0" in caplog.text
+    compositing._triton_blend.cache_clear()
+    assert compositing._triton_blend(like.device, like.dtype) is None
+    compositing._triton_blend.cache_clear()
+    assert "deviates by 0.0" in caplog.text
 
 
-def test_where_triton_cannot_compile_drawing_goes_on_without_it(kernel: ModuleType, monkeypatch, caplog):
+def test_rendering_works_if_triton_cannot_compile(kernel: ModuleType, monkeypatch, caplog):
     def fails(*_: Any) -> float:
         raise RuntimeError("Failed to find C compiler.")
 
-    monkeypatch.setattr(kernel, "difference", fails)
-    compositing._kernel.cache_clear()
-    assert compositing._kernel(torch.device("cpu"), torch.float32) is None
-    compositing._kernel.cache_clear()
+    monkeypatch.setattr(kernel, "deviation", fails)
+    compositing._triton_blend.cache_clear()
+    assert compositing._triton_blend(torch.device("cpu"), torch.float32) is None
+    compositing._triton_blend.cache_clear()
     assert "blended without Triton on cpu" in caplog.text and "C compiler" in caplog.text
 
 
@@ -129,8 +129,8 @@ def test_the_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path):
 
 @gpu
 @pytest.mark.gpu
-def test_a_gpu_draws_what_the_cpu_draws(kernel: ModuleType):
-    assert compositing._kernel(torch.device("cuda"), torch.float32) is kernel.Blend
+def test_the_gpu_draws_what_the_cpu_draws(kernel: ModuleType):
+    assert compositing._triton_blend(torch.device("cuda"), torch.float32) is kernel.Blend
     for document in documents().values():
         here, there = (rasterize([scene(document, 40, 40, torch.empty(0, device=d))]) for d in ("cpu", "cuda"))
         assert math.isclose((here - there.cpu()).abs().max().item(), 0, abs_tol=1e-5)

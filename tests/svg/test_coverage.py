@@ -1,40 +1,40 @@
-"""Exact area coverage against areas of clipped polygons, and its derivative against finite differences."""
+"""Exact area coverage against the areas of clipped polygons; its derivative against finite differences."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.svg.raster.coverage import tiles, winding
+from dreamsampler.svg.raster.coverage import tile_layout, winding
 from torch import Tensor
 
 HEIGHT, WIDTH = 11, 14
 
 
 def polygon(points: Tensor) -> Tensor:
-    """Closed edges (N, 2, 2) through points (N, 2)."""
+    """The edges (N, 2, 2) of a polygon with corners (N, 2)."""
     return torch.stack((points, points.roll(-1, 0)), 1)
 
 
 def canvas(*polygons: Tensor) -> Tensor:
-    """Winding numbers (N, HEIGHT, WIDTH) of polygons given by their corners."""
+    """Mean winding numbers (N, HEIGHT, WIDTH) of polygons given by their corners."""
     edges = torch.cat([polygon(points) for points in polygons])
     layers = torch.cat([torch.full((len(points),), n) for n, points in enumerate(polygons)])
-    boxes = tiles(edges, layers, len(polygons), HEIGHT, WIDTH)
-    buffer = winding(edges, layers, boxes)
+    tiles = tile_layout(edges, layers, len(polygons), HEIGHT, WIDTH)
+    buffer = winding(edges, layers, tiles)
     rows = []
     for n in range(len(polygons)):
-        top, left, height, width = boxes.boxes[n]
+        top, left, height, width = tiles.boxes[n]
         full = buffer.new_zeros(HEIGHT, WIDTH)
         if height:
             full = full.index_put(
-                (torch.arange(top, top + height)[:, None], torch.arange(left, left + width)), boxes.view(buffer, n)
+                (torch.arange(top, top + height)[:, None], torch.arange(left, left + width)), tiles.view(buffer, n)
             )
         rows.append(full)
     return torch.stack(rows)
 
 
 def clipped_area(points: list[tuple[float, float]], row: int, column: int) -> float:
-    """Signed area of a polygon within a pixel, by Sutherland and Hodgman's clipping and the shoelace formula."""
+    """Signed area of a polygon within a pixel: Sutherland-Hodgman clipping and the shoelace formula."""
     for axis, border, sign in ((0, column, 1), (0, column + 1, -1), (1, row, 1), (1, row + 1, -1)):
         kept = []
         for a, b in zip(points, points[1:] + points[:1]):
@@ -54,12 +54,12 @@ def test_coverage_is_the_area_within_each_pixel(seed: int, corners: int):
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(corners, 2, generator=generator, dtype=torch.float64) * 20 - 4
     if seed % 3 == 0:
-        points = points.round()  # edges along the borders of pixels
+        points = points.round()  # edges on pixel borders
     expected = [[clipped_area(points.tolist(), y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
     assert canvas(points)[0] == pytest.approx(torch.tensor(expected, dtype=torch.float64), abs=1e-12)
 
 
-def test_every_polygon_has_a_tile_of_its_own():
+def test_polygons_do_not_affect_each_other():
     generator = torch.Generator().manual_seed(0)
     polygons = [torch.rand(5, 2, generator=generator, dtype=torch.float64) * 18 - 3 for _ in range(9)]
     polygons.append(polygons[0] + 100)
@@ -73,9 +73,9 @@ def test_single_precision_stays_tight_on_a_wide_canvas():
     points = torch.tensor([[0.3, 0.2], [4000.7, 30.1], [4010.2, 35.4], [2.5, 38.9]])
     edges = polygon(points)
     layers = torch.zeros(4, dtype=torch.long)
-    boxes = tiles(edges, layers, 1, 40, 4096)
-    single = boxes.view(winding(edges, layers, boxes), 0)
-    double = boxes.view(winding(edges.double(), layers, boxes), 0)
+    tiles = tile_layout(edges, layers, 1, 40, 4096)
+    single = tiles.view(winding(edges, layers, tiles), 0)
+    double = tiles.view(winding(edges.double(), layers, tiles), 0)
     assert (single - double).abs().max() < 1e-3
 
 
@@ -95,11 +95,11 @@ ACROSS = {
     "above it": [(3.3, -8.1), (9.2, -2.8), (5.6, -3.4)],
     "below it": [(3.3, 18.1), (9.2, 12.8), (5.6, 13.4)],
 }
-"""Polygons that leave the canvas."""
+"""Polygons that extend beyond the canvas."""
 
 
 @pytest.mark.parametrize("name", ACROSS)
-def test_what_leaves_the_canvas_counts_and_moves_as_if_it_were_wider(name: str):
+def test_polygons_beyond_the_canvas_match_a_larger_canvas(name: str):
     points = torch.tensor(ACROSS[name], dtype=torch.float64, requires_grad=True)
     expected = [[clipped_area(ACROSS[name], y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
     assert canvas(points)[0].detach() == pytest.approx(torch.tensor(expected, dtype=torch.float64), abs=1e-12)
@@ -110,7 +110,7 @@ def test_what_leaves_the_canvas_counts_and_moves_as_if_it_were_wider(name: str):
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
 @pytest.mark.parametrize("seed", range(3))
 def test_edges_from_far_away_are_clipped_exactly(seed: int, size: float):
-    """To what float64 leaves of `size`; in float32 to its rounding on the canvas, as no corner is moved."""
+    """In float64 up to its rounding at `size`; in float32 up to its rounding on the canvas, because no corner moves."""
     generator = torch.Generator().manual_seed(seed)
     points = ((torch.rand(5, 2, generator=generator) - 0.5) * size).round()
     points[0] = torch.tensor([6.3, 4.8])
@@ -128,8 +128,8 @@ def test_a_strip_of_any_length_covers_its_columns(kind: torch.dtype, far: float)
 
 
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
-def test_gradients_to_points_far_away_are_exact(size: float):
-    """In float32, though a canvas is a small part of an edge's own parameter."""
+def test_gradients_of_distant_points_are_exact(size: float):
+    """In float32, although the canvas covers only a small part of an edge's parameter."""
     corners = torch.tensor([[-0.31, -0.22], [0.71, 0.513], [0.72, 0.498]], dtype=torch.float64) * size
     single, double = (corners.to(kind).requires_grad_() for kind in (torch.float32, torch.float64))
     weight = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -139,8 +139,8 @@ def test_gradients_to_points_far_away_are_exact(size: float):
     assert torch.allclose(single.grad.double(), double.grad, rtol=1e-4, atol=1e-4 * double.grad.abs().max().item())
 
 
-def test_what_lies_outside_the_canvas_costs_nothing():
-    """What drawing keeps for its backward pass is the number of cuts: as many as if no corner were far away."""
+def test_edges_outside_the_canvas_cost_nothing():
+    """The tensors saved for the backward pass grow with the number of pieces: as many as with nearby corners."""
 
     def kept(points: Tensor) -> int:
         sizes: list[int] = []
@@ -173,8 +173,8 @@ def test_gradients_equal_finite_differences(seed: int):
     assert torch.autograd.gradcheck(lambda p: canvas(p), (points,), eps=1e-7, atol=1e-6)
 
 
-def test_an_edge_on_the_border_of_pixels_follows_the_inside():
-    """Where the shape can only grow or only shrink a pixel, the derivative is that of shrinking."""
+def test_an_edge_on_a_pixel_border_moves_inward():
+    """Moving the edge either way changes one pixel or the other; the derivative is that of the covered one."""
     square = torch.tensor([[3.0, 2.0], [9.0, 2.0], [9.0, 7.0], [3.0, 7.0]], dtype=torch.float64, requires_grad=True)
     canvas(square)[0].abs().sum().backward()
     assert square.grad is not None
@@ -182,8 +182,8 @@ def test_an_edge_on_the_border_of_pixels_follows_the_inside():
     assert torch.allclose(square.grad, expected)
 
 
-def test_an_edge_along_the_border_of_the_canvas_follows_the_inside_from_end_to_end():
-    """Also where its ends lie outside: on a border of the canvas a rectangle can only shrink."""
+def test_an_edge_on_the_canvas_border_moves_inward():
+    """Also if its ends are outside: at the border of the canvas, a rectangle can only shrink."""
     wide = torch.tensor([[-5, 0], [19, 0], [19, 11], [-5, 11]], dtype=torch.float64, requires_grad=True)
     high = torch.tensor([[0, -5], [14, -5], [14, 16], [0, 16]], dtype=torch.float64, requires_grad=True)
     canvas(wide, high).abs().sum().backward()

@@ -1,4 +1,4 @@
-"""The rasteriser against resvg, which samples where ours integrates: hand-written files and icons that people use."""
+"""The rasterizer against resvg, which samples where ours integrates: hand-written files and popular icon sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.svg_oracle import DOCUMENTS, render
 
 SIZE = 128
 LIMIT = 2 / 255
-"""Mean absolute difference: resvg rounds coverage and colours to 8 bits and samples a pixel's rows four times."""
+"""Mean absolute difference: resvg rounds coverage and colors to 8 bits and samples a pixel's rows four times."""
 OF_EACH_SET = 40
 
 

@@ -1,11 +1,20 @@
-"""Curves as edges: within the tolerance, and no more of them than a canvas shows."""
+"""Flattened curves: within the tolerance, and with no more edges than the canvas needs."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.svg.raster.coverage import tiles, winding
-from dreamsampler.svg.raster.flattening import FEW, MOST, TOLERANCE, Flattened, bernstein, flatten, flatten_within
+from dreamsampler.svg.raster.coverage import tile_layout, winding
+from dreamsampler.svg.raster.flattening import (
+    MAX_EDGES,
+    SPLIT_ABOVE,
+    TOLERANCE,
+    Flattened,
+    bernstein,
+    flatten,
+    flatten_within,
+    ragged_arange,
+)
 from torch import Tensor
 
 SIZE = 24
@@ -13,41 +22,42 @@ WINDOW = torch.tensor([[[0, 0], [SIZE, SIZE]]], dtype=torch.float64)
 
 
 def outlines(count: int, size: float, seed: int) -> Tensor:
-    """Cubics (3 `count`, 4, 2) of closed outlines: one point of each on the canvas, the others up to `size` from it."""
+    """Cubics (3 count, 4, 2) of closed outlines: one point of each on the canvas, the others up to `size` away."""
     generator = torch.Generator().manual_seed(seed)
     points = (torch.rand(count, 9, 2, generator=generator, dtype=torch.float64) - 0.5) * size + SIZE / 2
     points[:, 0] = torch.rand(count, 2, generator=generator, dtype=torch.float64) * SIZE
     return points[:, [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 0]]].flatten(0, 1)
 
 
-def pictures(flat: Flattened, count: int) -> Tensor:
+def images(flat: Flattened, count: int) -> Tensor:
+    """Mean winding numbers (count, SIZE, SIZE) of the outlines."""
     layers = flat.curve // 3
-    boxes = tiles(flat.edges, layers, count, SIZE, SIZE)
-    buffer = winding(flat.edges, layers, boxes)
+    tiles = tile_layout(flat.edges, layers, count, SIZE, SIZE)
+    buffer = winding(flat.edges, layers, tiles)
     whole = buffer.new_zeros(count, SIZE, SIZE)
-    for n, (top, left, height, width) in enumerate(boxes.boxes):
-        whole[n, top : top + height, left : left + width] = boxes.view(buffer, n)
+    for n, (top, left, height, width) in enumerate(tiles.boxes):
+        whole[n, top : top + height, left : left + width] = tiles.view(buffer, n)
     return whole
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("size", [60, 3000, 30000])
-def test_a_canvas_shows_the_same_of_coarser_outlines(seed: int, size: float):
+def test_coarse_outlines_look_the_same_on_the_canvas(seed: int, size: float):
     cubics = outlines(6, size, seed)
     fine, coarse = flatten(cubics), flatten_within(cubics, WINDOW)
-    off = (pictures(fine, 6) - pictures(coarse, 6)).abs()
+    off = (images(fine, 6) - images(coarse, 6)).abs()
     assert off.max() < 4 * TOLERANCE
     assert len(coarse.edges) <= len(fine.edges)
 
 
-def test_a_canvas_needs_few_edges_of_curves_of_any_size():
+def test_curves_of_any_size_need_few_edges():
     for size in (1e5, 1e7, 1e9, 1e12):
-        assert len(flatten_within(outlines(6, size, 0), WINDOW).edges) < 18 * FEW
-        assert len(flatten_within(outlines(6, size, 0).float(), WINDOW).edges) < 18 * FEW
+        assert len(flatten_within(outlines(6, size, 0), WINDOW).edges) < 18 * SPLIT_ABOVE
+        assert len(flatten_within(outlines(6, size, 0).float(), WINDOW).edges) < 18 * SPLIT_ABOVE
 
 
-def test_more_edges_than_memory_holds_are_refused():
-    with pytest.raises(ValueError, match=r"come to [\d,]+ edges on this canvas, and 8,000,000 can be drawn: simplify"):
+def test_too_many_edges_are_refused():
+    with pytest.raises(ValueError, match=r"need [\d,]+ edges on this canvas; the limit is 8,000,000. Simplify"):
         flatten_within(outlines(6, 1e6, 0).repeat(400, 1, 1), WINDOW * 1e5)
 
 
@@ -57,11 +67,11 @@ def test_each_curve_may_have_a_window_of_its_own():
     seen = torch.stack((torch.stack((high[0] + 1, high[0] + 2)), torch.stack((low[1], high[1]))))
     flat = flatten_within(cubics, seen)
     assert (flat.curve == 0).sum() == 1
-    assert (flat.curve == 1).sum() >= FEW
+    assert (flat.curve == 1).sum() >= SPLIT_ABOVE
 
 
-def test_curves_beyond_precision_are_not_divided_for_ever():
-    assert len(flatten_within(outlines(6, 1e25, 0).float(), WINDOW).edges) < 18 * 2 * MOST
+def test_splitting_ends_at_the_limits_of_precision():
+    assert len(flatten_within(outlines(6, 1e25, 0).float(), WINDOW).edges) < 18 * 2 * MAX_EDGES
 
 
 def test_edges_join_exactly():
@@ -84,10 +94,15 @@ def test_edges_keep_within_the_tolerance_of_their_curve(size: float):
 
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf, 3e38])
-def test_curves_without_a_size_have_few_edges_and_leave_others_alone(broken: float):
+def test_curves_that_are_not_finite_have_few_edges_and_do_not_affect_others(broken: float):
     cubics = outlines(2, 60, 0).float()
     alone = flatten(cubics[3:])
     cubics[0, 2, 1] = broken
     for flat in (flatten(cubics), flatten_within(cubics, WINDOW)):
-        assert len(flat.edges[flat.curve == 0]) <= MOST
+        assert len(flat.edges[flat.curve == 0]) <= MAX_EDGES
         assert torch.equal(flat.edges[flat.curve >= 3], alone.edges)
+
+
+def test_ragged_arange():
+    row, column = ragged_arange(torch.tensor([2, 0, 1]))
+    assert (row.tolist(), column.tolist()) == ([0, 0, 2], [0, 1, 0])

@@ -1,4 +1,4 @@
-"""Path data: the grammar against cases of the specification, the curves against closed forms and an independent one."""
+"""Path data: the grammar against the specification, curves against closed forms and an independent renderer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from support.svg_oracle import SAME, difference, svg
 
 
 def corners(path: Path) -> list[list[tuple[float, ...]]]:
-    """Where the cubics of each contour begin and end."""
+    """End points of the cubics of each contour."""
     return [[tuple(p) for p in contour.points[::3]] for contour in path.contours]
 
 
 def along(contour: Contour, pieces: int = 16) -> list[Point]:
-    """Points on all curves of a contour."""
+    """Points along all curves of a contour."""
     return [split(cubic, i / pieces)[0][3] for cubic in cubics(contour) for i in range(pieces + 1)]
 
 
@@ -52,7 +52,7 @@ def test_arcs_need_no_separators_after_flags():
     assert compact.error == ""
 
 
-def test_closing_goes_back_to_the_start_and_on_from_there():
+def test_closing_returns_to_the_start():
     path = read_path("M10 10h5v5zl1 1 2 0z m1 1 2 0 0 2")
     assert corners(path) == [
         [(10, 10), (15, 10), (15, 15)],
@@ -63,7 +63,7 @@ def test_closing_goes_back_to_the_start_and_on_from_there():
     assert [len(contour.points) for contour in path.contours] == [9, 9, 7]
 
 
-def test_no_line_is_added_where_the_end_is_the_start():
+def test_no_closing_line_is_added_at_the_start_point():
     for data in ("M1 1H3V3H1V1Z", "M.1.1l.2.2.1-.3-.3.1z"):
         closed = read_path(data).contours[0]
         assert len(closed.points) == 3 * (4 if "H" in data else 3)
@@ -79,7 +79,7 @@ def test_contours_without_length_are_dots(data):
     assert read_path(data).contours == (Contour((Point(5, 5),) * 4, closed=False),)
 
 
-def test_standstill_inside_a_contour_is_dropped():
+def test_degenerate_cubics_are_dropped():
     assert read_path("M0 0h0h5h0v5l0 0z") == read_path("M0 0h5v5z")
 
 
@@ -93,7 +93,7 @@ def test_moves_alone_draw_nothing(data):
 @pytest.mark.parametrize(
     "data, drawn, error",
     [
-        ("L1 1", 0, "begins with 'L1 1' instead of M"),
+        ("L1 1", 0, "starts with 'L1 1' instead of M"),
         ("M0 0L1 1 2", 1, "has its end at character 11, where L needs a number"),
         ("M0 0L1 1 x L5 5", 1, "has 'x L5 5' at character 10"),
         ("M0 0h5 #", 1, "has '#' at character 8, where h needs a number"),
@@ -103,7 +103,7 @@ def test_moves_alone_draw_nothing(data):
         ("M0 0 L NaN 5", 0, "has 'NaN 5' at character 8"),
     ],
 )
-def test_an_error_ends_the_path_and_keeps_what_came_before(data, drawn, error):
+def test_paths_are_drawn_up_to_the_first_error(data, drawn, error):
     path = read_path(data)
     assert error in path.error
     assert sum(len(contour.points) // 3 for contour in path.contours if len(set(contour.points)) > 1) == drawn
@@ -111,27 +111,27 @@ def test_an_error_ends_the_path_and_keeps_what_came_before(data, drawn, error):
 
 @pytest.mark.parametrize("data", ["M0 0L1e10 5", "M0 0L1e999 5", "M0 0h9e8h9e8", "M1e9 0t1 1 5 5 -2e9 0 9 9"])
 def test_far_points_are_refused(data):
-    with pytest.raises(SVGError, match="A point lies at .* beyond 1e.09"):
+    with pytest.raises(SVGError, match="A point lies at .* beyond the limit of 1e.09. Correct or remove it"):
         read_path(data)
 
 
 def test_too_many_points_are_refused():
-    assert len(read_path("M0 0" + "h1" * 100, most_points=400).contours[0].points) == 301
+    assert len(read_path("M0 0" + "h1" * 100, max_points=400).contours[0].points) == 301
     with pytest.raises(SVGError, match="too many control points"):
-        read_path("M0 0" + "h1" * 1000, most_points=400)
+        read_path("M0 0" + "h1" * 1000, max_points=400)
 
 
 @pytest.mark.parametrize("sweep", [0, 1])
 @pytest.mark.parametrize("large", [0, 1])
 @pytest.mark.parametrize("rx, ry, turn", [(5, 5, 0), (8, 3, 0), (9, 4, 30), (3, 7, -100), (6, 5.5, 400)])
 def test_arcs_are_on_their_ellipse(rx, ry, turn, large, sweep):
-    """Both ends, the points between on one ellipse of these radii, and which of the four arcs it is."""
+    """Checks the end points, the points in between, and which of the four possible arcs is drawn."""
     end = Point(4.0, 1.5)
     contour = read_path(f"M0 0A{rx} {ry} {turn} {large} {sweep} {end.x} {end.y}").contours[0]
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     unit = [((cos * p.x + sin * p.y) / rx, (cos * p.y - sin * p.x) / ry) for p in along(contour)]
     assert contour.points[0] == (0, 0) and contour.points[-1] == end
-    x, y = circle_centre(unit[0], unit[-1], unit[len(unit) // 2])
+    x, y = circle_center(unit[0], unit[-1], unit[len(unit) // 2])
     assert all(abs(math.hypot(u - x, v - y) - 1) < 1e-4 for u, v in unit)
     angles = [math.atan2(v - y, u - x) for u, v in unit]
     steps = [(b - a + math.pi) % (2 * math.pi) - math.pi for a, b in zip(angles, angles[1:])]
@@ -139,8 +139,8 @@ def test_arcs_are_on_their_ellipse(rx, ry, turn, large, sweep):
     assert (abs(sum(steps)) > math.pi) == bool(large)
 
 
-def circle_centre(a, b, c) -> tuple[float, float]:
-    """The centre of the circle through three points."""
+def circle_center(a, b, c) -> tuple[float, float]:
+    """The center of the circle through three points."""
     (ax, ay), (bx, by), (cx, cy) = a, b, c
     d = 2 * (ax * (by - cy) + bx * (cy - ay) + cx * (ay - by))
     a2, b2, c2 = ax * ax + ay * ay, bx * bx + by * by, cx * cx + cy * cy
@@ -149,12 +149,12 @@ def circle_centre(a, b, c) -> tuple[float, float]:
     ) / d
 
 
-def test_arcs_that_do_not_reach_are_stretched():
+def test_arcs_with_radii_too_small_are_scaled_up():
     contour = read_path("M0 0A1 1 0 0 1 10 0").contours[0]
     assert all(abs(math.hypot(p.x - 5, p.y) - 5) < 5e-4 for p in along(contour))
 
 
-def test_arcs_without_radius_are_lines_and_those_that_go_nowhere_nothing():
+def test_degenerate_arcs_are_lines_or_nothing():
     assert read_path("M0 0A0 5 0 0 1 9 9").contours[0].points[1:] == line(Point(0, 0), Point(9, 9))
     assert read_path("M0 0A5 5 0 1 1 0 0").contours == ()
     assert read_path("M0 0A-5 -5 0 0 1 3 4") == read_path("M0 0A5 5 0 0 1 3 4")

@@ -1,4 +1,4 @@
-"""The rasteriser's gradients against finite differences, and its rules against simple drawings worked out by hand."""
+"""The rasterizer's gradients against finite differences, its painting rules against drawings computed by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dreamsampler.svg.document import (
 )
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.raster.compositing import over
-from dreamsampler.svg.raster.coverage import tiles
+from dreamsampler.svg.raster.coverage import tile_layout
 from dreamsampler.svg.raster.rasterizer import rasterize, scene_edges
 from dreamsampler.svg.raster.scene import scene
 from support.drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
@@ -55,12 +55,12 @@ def drawn(*children: Shape | Group, size: int = 12, background: Tensor | None = 
 
 def gradients_are_exact(document: Document, size: int) -> bool:
     made = scene(document, size, size, DOUBLE)
-    paper = torch.tensor([[0.2, 0.9, 0.6]], dtype=torch.float64, requires_grad=True)
+    background = torch.tensor([[0.2, 0.9, 0.6]], dtype=torch.float64, requires_grad=True)
 
     def render(background: Tensor, *parameters: Tensor) -> Tensor:
         return rasterize([with_leaves(made, *parameters)], background)
 
-    return torch.autograd.gradcheck(render, (paper, *leaves(made)), eps=1e-7, atol=1e-5, rtol=1e-3, fast_mode=True)
+    return torch.autograd.gradcheck(render, (background, *leaves(made)), eps=1e-7, atol=1e-5, rtol=1e-3, fast_mode=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -98,7 +98,7 @@ SMOOTH = {
     "hardly a corner": '<path d="M5.2 9.3L20.1 18.7L35 28.115"/>',
     "smooth S": '<path d="M5.2 9.3C10 2 15 30 20.1 20.7S30 5 35 20.1"/>',
 }
-"""Outlines whose curves go on as the one before ends, or nearly so."""
+"""Outlines with smooth or nearly smooth joins."""
 
 
 def stroked(name: str, width: float, join: str) -> Document:
@@ -109,7 +109,7 @@ def stroked(name: str, width: float, join: str) -> Document:
 @pytest.mark.parametrize("join", ["miter", "round", "bevel"])
 @pytest.mark.parametrize("width", [1, 3, 8])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_gradients_of_strokes_that_go_on_smoothly(name: str, width: float, join: str):
+def test_gradients_of_smooth_strokes(name: str, width: float, join: str):
     assert gradients_are_exact(stroked(name, width, join), 40)
 
 
@@ -127,7 +127,7 @@ def test_gradients_of_smooth_strokes_hold_in_single_precision(name: str, join: s
     assert torch.dist(*found) < 1e-3 * found[1].norm()
 
 
-def test_a_stroke_that_turns_back_is_round_on_its_far_side():
+def test_a_round_join_of_180_degrees_is_half_a_disc():
     for back in ("M5 20H30H8", "M30 20H5H28", "M20 5V30V8", "M20 30V5V28"):
         pen = 'fill="none" stroke="#fff" stroke-width="8" stroke-linejoin="round"'
         made = parse(svg(f'<path d="{back}" {pen}/>', 'viewBox="0 0 40 40"')).document
@@ -141,15 +141,15 @@ def test_gradients_of_drawings_larger_than_the_canvas(seed: int):
     assert gradients_are_exact(dataclasses.replace(large, view_box=ViewBox(150, 150, 20, 20)), 10)
 
 
-def test_a_file_of_any_size_costs_no_more_than_its_part_on_the_canvas():
-    """A sheet of any size with a corner on the canvas is that corner."""
+def test_shapes_may_be_much_larger_than_the_canvas():
+    """A rectangle of any size with one corner on the canvas."""
     for size in (30, 1e4, 1e9):
-        picture = drawn(Shape((square(3.5, 4.5, size, size),), Fill(RED)))
-        assert picture[3].sum().item() == pytest.approx(8.5 * 7.5, abs=1e-3)
+        image = drawn(Shape((square(3.5, 4.5, size, size),), Fill(RED)))
+        assert image[3].sum().item() == pytest.approx(8.5 * 7.5, abs=1e-3)
 
 
 class Held(TorchDispatchMode):
-    """How many of the tensors made meanwhile are alive at once, at most."""
+    """Counts the tensors created in its scope that are alive at the same time, at most."""
 
     def __init__(self):
         super().__init__()
@@ -165,64 +165,64 @@ class Held(TorchDispatchMode):
 
 
 def held(layers: int, wanted: bool, grad: bool) -> int:
-    """How many tensors laying so many layers holds, with gradients to the coverage wanted, or allowed."""
+    """The tensors held while compositing layers, if the coverage requires gradients (`wanted`) and they are enabled."""
     edges = torch.tensor([[[2.0, 3.0], [9.0, 8.0]]]).expand(layers, 2, 2)
-    boxes = tiles(edges, torch.arange(layers), layers, 12, 12)
-    coverage = torch.ones(boxes.cells, requires_grad=wanted)
+    tiles = tile_layout(edges, torch.arange(layers), layers, 12, 12)
+    coverage = torch.ones(tiles.cells, requires_grad=wanted)
     with torch.set_grad_enabled(grad), Held() as mode:
-        over(torch.zeros(4, 12, 12), range(layers), coverage, boxes, torch.ones(layers, 4), [None] * layers)
+        over(torch.zeros(4, 12, 12), range(layers), coverage, tiles, torch.ones(layers, 4), [None] * layers)
     return mode.most
 
 
-def test_layers_are_kept_only_for_a_backward_pass():
+def test_changes_are_stored_only_for_a_backward_pass():
     assert held(40, wanted=True, grad=True) == held(10, wanted=True, grad=True) + 30
     assert held(40, wanted=True, grad=False) == held(10, wanted=True, grad=False)
     assert held(40, wanted=False, grad=True) == held(10, wanted=False, grad=True)
 
 
-def test_a_colour_is_laid_over_what_is_there():
+def test_a_color_is_composited_over_the_background():
     background = torch.tensor([[0.5, 0.5, 0.5]], dtype=torch.float64)
-    picture = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)), background=background)
-    assert torch.allclose(picture[:, 5, 4], torch.tensor([0.8, 0.2, 0.2, 1.0], dtype=torch.float64))
-    assert torch.allclose(picture[:, 5, 7], torch.tensor([0.65, 0.35, 0.35, 1.0], dtype=torch.float64))
-    assert torch.allclose(picture[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
+    image = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)), background=background)
+    assert torch.allclose(image[:, 5, 4], torch.tensor([0.8, 0.2, 0.2, 1.0], dtype=torch.float64))
+    assert torch.allclose(image[:, 5, 7], torch.tensor([0.65, 0.35, 0.35, 1.0], dtype=torch.float64))
+    assert torch.allclose(image[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
 
 
-def test_without_background_the_picture_is_premultiplied():
-    picture = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)))
-    assert torch.allclose(picture[:, 5, 7], torch.tensor([0.3, 0, 0, 0.3], dtype=torch.float64))
-    assert not picture[:, 0].any()
+def test_without_a_background_the_image_is_premultiplied():
+    image = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)))
+    assert torch.allclose(image[:, 5, 7], torch.tensor([0.3, 0, 0, 0.3], dtype=torch.float64))
+    assert not image[:, 0].any()
 
 
-def test_a_group_is_translucent_as_one():
+def test_group_opacity_applies_to_the_group_as_a_whole():
     shapes = Shape((square(1, 1, 8, 8),), Fill(RED)), Shape((square(4, 4, 11, 11),), Fill(BLUE))
-    picture = drawn(Group(shapes, 0.5))
-    assert torch.allclose(picture[:, 6, 6], torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64))
-    assert torch.allclose(picture[:, 2, 2], torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
+    image = drawn(Group(shapes, 0.5))
+    assert torch.allclose(image[:, 6, 6], torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64))
+    assert torch.allclose(image[:, 2, 2], torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
 
 
 def test_fill_rules_differ_where_an_outline_winds_twice():
     twice = square(2, 2, 10, 10), square(4, 4, 8, 8)
     rules: dict[FillRule, float] = {"nonzero": 1, "evenodd": 0}
     for rule, inside in rules.items():
-        picture = drawn(Shape(twice, Fill(RED, rule=rule)))
-        assert picture[3, 6, 6].item() == pytest.approx(inside)
-        assert picture[3, 3, 3].item() == pytest.approx(1)
+        image = drawn(Shape(twice, Fill(RED, rule=rule)))
+        assert image[3, 6, 6].item() == pytest.approx(inside)
+        assert image[3, 3, 3].item() == pytest.approx(1)
 
 
 def test_an_open_contour_is_filled_as_if_closed():
-    picture = drawn(Shape((line((2, 2), (10, 2), (10, 10)),), Fill(RED)))
-    assert picture[3].sum().item() == pytest.approx(32)
+    image = drawn(Shape((line((2, 2), (10, 2), (10, 10)),), Fill(RED)))
+    assert image[3].sum().item() == pytest.approx(32)
 
 
 @pytest.mark.parametrize("join, corner", [("miter", 1), ("bevel", 0.5), ("round", torch.pi / 4)])
 def test_joins_cover_their_part_of_the_corner(join: Join, corner: float):
-    picture = drawn(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
-    assert picture[3, 5, 6].item() == pytest.approx(corner, abs=0.01)
-    assert picture[3].sum().item() == pytest.approx(4 * 2 + 4 * 2 - 1 + corner, abs=0.02)
+    image = drawn(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
+    assert image[3, 5, 6].item() == pytest.approx(corner, abs=0.01)
+    assert image[3].sum().item() == pytest.approx(4 * 2 + 4 * 2 - 1 + corner, abs=0.02)
 
 
-def test_a_sharp_corner_beyond_the_miter_limit_is_bevelled():
+def test_a_corner_beyond_the_miter_limit_is_beveled():
     sharp = line((2, 5), (9, 6), (2, 7))
     joins: list[tuple[Join, float]] = [("miter", 4), ("bevel", 4), ("miter", 20)]
     areas = [
@@ -234,9 +234,9 @@ def test_a_sharp_corner_beyond_the_miter_limit_is_bevelled():
 
 
 @pytest.mark.parametrize("cap, beyond", [("butt", 0), ("square", 4), ("round", torch.pi)])
-def test_caps_reach_beyond_the_ends(cap: Cap, beyond: float):
-    picture = drawn(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
-    assert picture[3].sum().item() == pytest.approx(12 + beyond, abs=0.03)
+def test_caps_extend_beyond_the_ends(cap: Cap, beyond: float):
+    image = drawn(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
+    assert image[3].sum().item() == pytest.approx(12 + beyond, abs=0.03)
 
 
 def test_a_dot_is_its_caps():
@@ -247,7 +247,7 @@ def test_a_dot_is_its_caps():
     assert areas == pytest.approx([4 * torch.pi, 16, 0], abs=0.05)
 
 
-def test_a_batch_draws_every_scene_as_if_alone():
+def test_scenes_of_a_batch_do_not_affect_each_other():
     scenes = [scene(drawing(seed, 24), 24, 24) for seed in range(3)]
     backgrounds = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
     together = rasterize(scenes, backgrounds)
@@ -257,13 +257,13 @@ def test_a_batch_draws_every_scene_as_if_alone():
 
 @pytest.mark.parametrize("height, width", [(24, 24), (50, 31), (17, 64)])
 def test_a_document_fits_any_canvas(height: int, width: int):
-    """Drawn twice as large, a picture's mean over 2 x 2 pixels is the picture itself: coverage is exact."""
+    """An image of twice the size, averaged over 2 x 2 pixels, is the image itself: coverage is exact."""
     small, large = (rasterize([scene(drawing(1), n * height, n * width, DOUBLE)])[0] for n in (1, 2))
     mean = torch.nn.functional.avg_pool2d(large[None], 2)[0]
     assert (mean - small).abs().mean() < 2e-3
 
 
-def test_a_scene_becomes_its_document_again():
+def test_a_scene_converts_back_to_its_document():
     document = drawing(4)
     back = scene(document, 100, 60, DOUBLE).to_document()
     for shape, original in zip(back.shapes(), document.shapes()):
@@ -290,15 +290,15 @@ def test_strokes_need_few_edges_outside_the_canvas():
         assert edges_of(far) < 40 * 1000
 
 
-def test_round_joins_and_caps_need_few_edges_where_they_are_not_seen_or_many():
+def test_hidden_or_numerous_round_joins_and_caps_need_few_edges():
     pen = 'fill="none" stroke="red" stroke-linejoin="round" stroke-linecap="round"'
     assert edges_of(f'<path d="M500 500{"h9v9" * 50}" {pen} stroke-width="400"/>') < 1000
     assert edges_of(f'<path d="M0 0{"h9v9" * 5000}" {pen} stroke-width="1e8"/>') < 2_000_000
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_the_canvas_shows_the_same_of_strokes_that_leave_it(name: str):
-    """As a part of a larger canvas; one with a skewed pen, too."""
+def test_strokes_beyond_the_canvas_match_a_larger_canvas(name: str):
+    """Compared with the same part of a larger canvas, with a skewed pen."""
     pen = 'fill="none" stroke="#fff" stroke-width="4" stroke-linejoin="round" stroke-linecap="round"'
     place = "translate(-900 -700) rotate(9) scale(60 45)"
     document = parse(svg(f'<g transform="{place}" {pen}>{SMOOTH[name]}</g>', 'viewBox="0 0 40 40"')).document
@@ -310,10 +310,10 @@ def test_the_canvas_shows_the_same_of_strokes_that_leave_it(name: str):
 
 
 @pytest.mark.parametrize("width", [1e9, math.inf, math.nan])
-def test_strokes_of_any_width_make_no_more_edges_than_they_may(width: float):
+def test_strokes_of_any_width_stay_within_the_edge_limit(width: float):
     made = dataclasses.replace(
         scene(drawing(0), 24, 24), widths=torch.full_like(scene(drawing(0), 24, 24).widths, width)
     )
-    picture = rasterize([made])
-    assert picture.shape == (1, 4, 24, 24)
+    image = rasterize([made])
+    assert image.shape == (1, 4, 24, 24)
     assert sum(len(edges) for edges, _ in scene_edges(made)) < 1_000_000

@@ -1,4 +1,4 @@
-"""CSS: colours against Pillow's, lengths, the cascade and inheritance."""
+"""CSS: colors against Pillow's, lengths, the cascade and inheritance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 from dreamsampler.svg.document import Color
 from dreamsampler.svg.markup.colors import NAMED, read_color
 from dreamsampler.svg.markup.parser import parse
-from dreamsampler.svg.markup.styles import inherit, read_length, read_share
+from dreamsampler.svg.markup.styles import inherit, read_fraction, read_length
 from PIL import ImageColor
 from support.svg_oracle import svg
 
 
-def test_named_colours_are_pillows():
+def test_named_colors_match_pillow():
     assert NAMED.keys() == ImageColor.colormap.keys()
     assert len(NAMED) == 148
     for name in NAMED:
@@ -23,7 +23,7 @@ def test_named_colours_are_pillows():
     ["#f80", "#FF8800", "rgb(255,136,0)", "rgb(100%, 53%, 0%)", "hsl(32, 100%, 50%)", "hsl(120,100%,25%)"]
     + ["hsl(312, 37%, 81%)", "hsl(300, 0%, 37%)"],
 )
-def test_colours_are_pillows(text):
+def test_colors_match_pillow(text):
     found = read_color(text)
     assert found is not None
     assert found[0] == pytest.approx([v / 255 for v in ImageColor.getrgb(text)[:3]], abs=0.51 / 255)
@@ -52,7 +52,7 @@ def test_opacities_and_keywords(text, color, opacity):
 @pytest.mark.parametrize(
     "text", ["", "reddish", "#ff", "#fffff", "#ggg", "rgb(1,2)", "rgb(1px,2,3)", "url(#a)", "rgb()"]
 )
-def test_what_is_no_colour(text):
+def test_invalid_colors(text):
     assert read_color(text) is None
 
 
@@ -79,12 +79,12 @@ def test_lengths(text, expected):
 @pytest.mark.parametrize(
     "text, expected", [("0.5", 0.5), ("50%", 0.5), ("7", 1), ("-3", 0), ("5px", None), ("x", None)]
 )
-def test_shares(text, expected):
-    assert read_share(text) == expected
+def test_fractions(text, expected):
+    assert read_fraction(text) == expected
 
 
 def fill(style: str, attributes: str, around: str = "") -> Color:
-    """The colour with which a rectangle is filled."""
+    """The fill color of a rectangle under the given styles."""
     shape = next(
         parse(svg(f"<style>{style}</style><g {around}><rect width='9' height='9' {attributes}/></g>")).document.shapes()
     )
@@ -131,7 +131,7 @@ def test_cascade(style, attributes, around, expected):
         ("rect{d:path('M0 0')}", "The CSS property 'd' is ignored"),
     ],
 )
-def test_what_is_ignored_is_said(style, message):
+def test_ignored_css_is_reported(style, message):
     parsed = parse(svg(f"<style>{style}</style><rect width='9' height='9'/>"))
     assert any(message in warning for warning in parsed.warnings)
     shape = next(parsed.document.shapes())

@@ -1,4 +1,4 @@
-"""What the writer makes of documents: the same picture, the same values when read, the same text when rewritten."""
+"""Written documents look the same, parse back to the same values, and are written as the same text again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def drawing(*children: Shape | Group, box: ViewBox = BOX) -> Document:
 
 
 def body(*children: Shape | Group, **options: int) -> str:
-    """What is written of drawings, without the root element."""
+    """The written text of nodes, without the root element."""
     lines = write(drawing(*children), **options).splitlines()
     return "\n".join(line.strip() for line in lines[1:-1])
 
@@ -79,7 +79,7 @@ def test_a_whole_file():
     )
 
 
-def test_strokes_name_only_what_is_not_the_default():
+def test_default_stroke_attributes_are_omitted():
     assert body(Shape((CURVE,), stroke=Stroke(RED))) == '<path d="M1 2C3 40 50 6 70 8" fill="none" stroke="#ff0000"/>'
     stroke = Stroke(BLUE, 0.25, 3.0, "round", "bevel", 7.0)
     assert body(Shape((CURVE,), stroke=stroke)).endswith(
@@ -99,7 +99,7 @@ def test_strokes_name_only_what_is_not_the_default():
         "M1 1H1",
     ],
 )
-def test_lines_and_curves_are_written_as_short_as_they_came(data):
+def test_path_data_is_written_compactly(data):
     source = f'<svg viewBox="0 0 1000 1000"><path d="{data}" stroke="red" stroke-linecap="round"/></svg>'
     assert f'd="{data}"' in write(parse(source).document)
 
@@ -128,7 +128,7 @@ def test_coarser_precision_is_shorter():
     assert 'd="M.1235 1C1.2346 9 2 3.3333 4 4.4444"' in body(shape, precision=4)
 
 
-def test_gradients_are_written_once_and_read_as_they_were():
+def test_gradients_are_written_once_and_parse_back():
     linear = LinearGradient(Point(1.0, 2.0), Point(3.0, 4.0), STOPS, spread="repeat")
     stretch = Matrix(0.5, 0.25, 0.25, 1, 3, 4)
     radial = RadialGradient(Point(0.0, 0.0), 7.0, Point(1.0, 2.0), STOPS, stretch, "reflect")
@@ -147,7 +147,7 @@ def test_a_pen_is_written_as_a_transform():
     assert parse(text).document == document
 
 
-def test_a_pen_that_scales_alike_is_a_wider_stroke():
+def test_a_pen_that_is_a_similarity_becomes_a_wider_stroke():
     (shape,) = parse(
         write(drawing(Shape((CURVE,), stroke=Stroke(RED, width=2.0, pen=Matrix(0, 3, -3, 0)))))
     ).document.shapes()
@@ -165,7 +165,7 @@ def test_names_are_unique_and_escaped_and_gradients_avoid_them():
     assert write(read) == text
 
 
-def test_groups_are_kept_where_they_have_an_effect():
+def test_only_groups_with_an_effect_are_kept():
     two = (Shape((LOOP,), Fill(RED)), Shape((LOOP,), Fill(BLUE)))
     document = drawing(Group(two, 0.5, "g"))
     assert parse(write(document)).document == document
@@ -185,15 +185,15 @@ def test_groups_are_kept_where_they_have_an_effect():
         Shape((contour(*[(5, 5)] * 4),), stroke=Stroke(RED)),
     ],
 )
-def test_what_paints_nothing_is_left_out(shape):
+def test_nodes_that_paint_nothing_are_dropped(shape):
     assert body(shape) == ""
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_no_file_can_hold_are_refused(value):
-    with pytest.raises(ValueError, match="A number of the drawing is -?(nan|inf), which no file can hold"):
+def test_numbers_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="The drawing contains -?(nan|inf), which SVG cannot represent"):
         write(drawing(Shape((contour((0, 0), (1, value), (2, 0), (3, 5)),), Fill(RED))))
-    with pytest.raises(ValueError, match="view box is .*: set its sides above 0"):
+    with pytest.raises(ValueError, match="view box is .* Set its width and height to finite numbers above 0"):
         write(drawing(box=ViewBox(0, 0, value, 5)))
 
 
@@ -215,17 +215,17 @@ def test_numbers_are_short(value, text):
     assert float(text) == value
 
 
-def test_numbers_are_set_apart():
+def test_numbers_are_separated():
     assert joined([1.0, -2.0, 0.5, 0.25, -0.5]) == "1-2 .5 .25-.5"
 
 
 @given(st.floats(1e-12, 1e6), st.floats(-1e6, 1e6))
-def test_places_keep_the_error(error, value):
+def test_rounding_stays_within_the_error(error, value):
     assert abs(round(value, places_within(error)) - value) <= error * (1 + 1e-6) + 1e-9 * abs(value)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=4), st.integers(2, 10))
-def test_significant_places_do_not_change_by_rounding(values, digits):
+def test_significant_places_are_stable_under_rounding(values, digits):
     places = significant_places(values, digits)
     rounded = [round(value, places) for value in values]
     again = significant_places(rounded, digits)
@@ -275,7 +275,7 @@ ANYTHING = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
 
 @given(st.lists(DRAWINGS, max_size=4), ANYTHING, st.floats(0.01, 5000), st.text(max_size=9), st.integers(0, 5))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_any_document_is_read_and_written_alike(children, last, size, title, precision):
+def test_any_document_round_trips(children, last, size, title, precision):
     document = Document(ViewBox(0.0, 0.0, size, size), (*children, last), title=title)
     text = write(document, precision=precision)
     parsed = parse(text)

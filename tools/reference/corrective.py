@@ -43,7 +43,7 @@ def scenes(count: int) -> list[world.Scene]:
 
 def trained(reference: in_process.Reference, pictures: int, **inputs: Any) -> Any:
     """What Train Manifold Corrective makes of the reference model: the corrective, and what it tells of itself."""
-    from dreamsampler.nodes.manifold_corrective import ManifoldCorrectiveTrain
+    from dreamsampler.nodes.train_manifold_corrective import ManifoldCorrectiveTrain
 
     drawn = scenes(pictures)
     images = [in_process.pictures(drawn[i : i + CHUNK]).movedim(1, -1) for i in range(0, pictures, CHUNK)]

@@ -25,7 +25,7 @@ from . import in_process, world
 from .corrective import CORRECTIVE, LARGEST
 
 if TYPE_CHECKING:
-    from dreamsampler.nodes.runs.translator_training import Job
+    from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
 TRANSLATOR = Path(__file__).with_name("dreamsampler_reference_translator.safetensors")
 SOURCE, TARGETS = "circle", ("square", "triangle", "star", "heart")
@@ -44,17 +44,17 @@ def scenes(count: int, seed: int = SEED) -> list[world.Scene]:
     return [world.with_attribute(scene, "shape", SOURCE) for scene in drawn]
 
 
-def job(reference: in_process.Reference, pictures: int) -> Job:
+def job(reference: in_process.Reference, pictures: int) -> TranslatorTraining:
     """What is trained on."""
     from dreamsampler.nodes import host
-    from dreamsampler.nodes.runs.translator_training import Job
+    from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
     drawn, latents = scenes(pictures), []
     for start in range(0, pictures, CHUNK):
         latents += list(reference.latent(in_process.pictures(drawn[start : start + CHUNK]))["samples"])
     texts, source = {target: f"a {target}" for target in TARGETS}, f"a {SOURCE}"
     said = {"positive": list(texts.values()), "source": [source], "negative": [""]}
-    return Job(
+    return TranslatorTraining(
         reference.model, latents, (world.SIZE // 8, world.SIZE // 8), source, texts,
         {name: reference.conditioning(each) for name, each in said.items()},
         host.CORRECTIVES.read_file(CORRECTIVE),
@@ -75,12 +75,12 @@ def main() -> None:
     with torch.inference_mode():
         reference = in_process.load()
         from dreamsampler.nodes import host  # after the model is loaded, which prepares ComfyUI
-        from dreamsampler.nodes.runs.translator_training import trained
+        from dreamsampler.nodes.runs.translator_training import train
 
         def keep(translator: Translator) -> None:
             host.TRANSLATORS.write(arguments.output, translator, torch.float16)
 
-        keep(trained(job(reference, arguments.pictures), recipe, keep))
+        keep(train(job(reference, arguments.pictures), recipe, keep))
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
     if size > LARGEST:

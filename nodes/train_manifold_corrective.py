@@ -1,12 +1,11 @@
-"""Train, Save and Load Manifold Corrective: what the method lmc of Distillation Sampler needs of a model."""
+"""Train Manifold Corrective: learn what the method lmc of Distillation Sampler needs to know of a model."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.networks.corrective.network import Architecture, Head
@@ -16,7 +15,7 @@ from ..guidance.networks.corrective.storage import ManifoldCorrective
 from ..guidance.networks.corrective.training import Recipe
 from ..guidance.networks.unet import fitting_levels
 from . import checks, host, widgets
-from .runs.corrective_training import Job, Trained, progress, trained
+from .runs.corrective_training import CorrectiveTraining, TrainedCorrective, progress, train
 from .sockets import CORRECTIVE
 
 log = logging.getLogger("dreamsampler")
@@ -56,10 +55,10 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
     @classmethod
     def execute(cls, images: list[Tensor], corrective: list[Any] | None = None, **values: Any) -> io.NodeOutput:
         given = {name: value[0] for name, value in values.items()}  # a list of one each, as images may be a list
-        job = _job(images=images, corrective=corrective[0] if corrective else None, **given)
-        warning = _few_pictures(len(job.latents))
+        training = _training(images=images, corrective=corrective[0] if corrective else None, **given)
+        warning = _few_pictures(len(training.latents))
         cls._tell(warning)
-        made = trained(job, lambda text: cls._tell(text, warning))
+        made = train(training, lambda text: cls._tell(text, warning))
         cls._tell(_summary(made), warning)
         told = {"loss": made.losses, "pictures_per_second": made.rate}
         curves = [made.curve] if made.losses else []
@@ -88,7 +87,7 @@ def _few_pictures(count: int) -> str:
     return warning
 
 
-def _job(
+def _training(
     *,
     model: Any,
     negative: Any,
@@ -104,7 +103,7 @@ def _job(
     levels: int = 4,
     normalisation: Statistics = "as printed",
     corrective: ManifoldCorrective | None = None,
-) -> Job:
+) -> CorrectiveTraining:
     """All inputs, checked before any work starts; only then are the pictures encoded."""
     side = checks.check_corrective_training(model, negative, vae, images, patch_size)
     channels = host.latent_channels(model)
@@ -117,10 +116,10 @@ def _job(
     # Picture by picture, as a VAE of videos takes a batch for one.
     latents = [vae.encode(picture[None])[0] for image in images for picture in checks.checked_image(image)]
     recipe = Recipe(steps, batch_size, learning_rate, seed, normalisation)
-    return Job(model, negative, latents, (side, side), form, recipe, corrective)
+    return CorrectiveTraining(model, negative, latents, (side, side), form, recipe, corrective)
 
 
-def _summary(made: Trained) -> str:
+def _summary(made: TrainedCorrective) -> str:
     about = made.corrective.about
     size = f"{about.size[1]}x{about.size[0]} cells"
     if made.corrective.kind == "spectral":
@@ -217,98 +216,3 @@ def _settings() -> list[io.Input]:
             "normalisation stay.",
         ),
     ]
-
-
-class ManifoldCorrectiveSave(io.ComfyNode):
-    """A corrective to a file."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DSManifoldCorrectiveSave",
-            display_name="Save Manifold Corrective",
-            category="DreamSampler",
-            description=(
-                "Saves a manifold corrective as a safetensors file in ComfyUI's output folder, where Load Manifold "
-                "Corrective finds it. A file of the same name is never replaced: the new one gets a number."
-            ),
-            inputs=[
-                CORRECTIVE.Input("corrective", tooltip="From Train Manifold Corrective."),
-                io.String.Input(
-                    "name",
-                    default="corrective",
-                    tooltip="The file's name, which may have folders before it. Name it after the model.",
-                ),
-            ],
-            outputs=[],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None) -> bool | str:
-        """A name that cannot be used is refused before anything is trained; None is linked, and not yet known."""
-        try:
-            if name is not None:
-                host.CORRECTIVES.new_file(name)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def execute(cls, corrective: ManifoldCorrective, name: str) -> io.NodeOutput:
-        path = host.CORRECTIVES.new_file(name)
-        host.CORRECTIVES.write(path, corrective)
-        return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}."))
-
-
-class ManifoldCorrectiveLoad(io.ComfyNode):
-    """A corrective from a file."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DSManifoldCorrectiveLoad",
-            display_name="Load Manifold Corrective",
-            category="DreamSampler",
-            description=(
-                "Loads a manifold corrective from ComfyUI's folders models/dreamsampler_correctives and "
-                "output/dreamsampler_correctives."
-            ),
-            inputs=[
-                io.Combo.Input(
-                    "name",
-                    options=host.CORRECTIVES.names(),
-                    tooltip="A file that Save Manifold Corrective wrote, of the model you use.",
-                )
-            ],
-            outputs=[
-                CORRECTIVE.Output(
-                    display_name="corrective",
-                    tooltip="For the method lmc of Distillation Sampler, or to train further.",
-                )
-            ],
-        )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed, which it was not when the page was loaded.
-
-        None is linked, and not yet known.
-        """
-        try:
-            if name is not None:
-                host.CORRECTIVES.file(name)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, name: str | None) -> str:
-        """What changes when the file does; a linked name, None, may be that of any file."""
-        names = host.CORRECTIVES.names() if name is None else [name]
-        content = (host.CORRECTIVES.file(each).read_bytes() for each in names)
-        return " ".join(hashlib.sha256(each).hexdigest() for each in content)
-
-    @classmethod
-    def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(host.CORRECTIVES.read(name))

@@ -1,0 +1,85 @@
+"""The run of a restoration by Proximal DreamSampler: sampling held to a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...guidance.core.noise import SeededNoise
+from ...guidance.editing.proximal import ProximalSettings
+from ...guidance.restoration.measurement import DataConsistency, Measurement
+from ...guidance.restoration.proximal import DataSteps, measured_edit, with_noise_in
+from .. import host
+from .edit import StartFrom, invert, walk_down
+
+Consistency = Literal["both", "consistency only", "dps only"]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """The whole restoration of one batch (Algorithm 4); `notes` tells the user of what had to be left out."""
+
+    settings: ProximalSettings
+    start_from: StartFrom
+    seeds: list[int]
+    model: Any
+    vae: Any
+    measurement: Measurement
+    consistency: Consistency
+    data_steps: DataSteps
+    dps_weight: float
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
+        noise, hole = SeededNoise(self.seeds), self._hole(run)
+        start = self._beginning(run, noise, hole)
+        with host.autoencoder(self.vae, self.model, run) as autoencoder:
+            measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
+            data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight)
+            gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
+            fit = host.data_fit(data, self.notes)
+            walk = measured_edit(
+                run.prior.denoise,
+                run.prior.path,
+                start,
+                run.sigmas,
+                settings=self.settings,
+                noise=noise,
+                region=self._region(run, hole),
+                data_steps=self.data_steps,
+                explaining=_unless(lambda: gradient.possible, fit) if self.consistency == "dps only" else fit,
+                gradient=None if self.consistency == "consistency only" else gradient,
+            )
+            return walk_down(run, walk, self.start_from), start
+
+    def _hole(self, run: host.Run) -> Tensor | None:
+        """What the measurement did not see, over the latent (B or 1, 1, [1,] h, w)."""
+        hole = self.measurement.operator.hole
+        if hole is None:
+            return None
+        cells = F.interpolate(hole, run.latent.shape[-2:], mode="area")
+        return cells.reshape(len(cells), 1, *(1,) * (run.latent.ndim - 4), *cells.shape[-2:]).to(run.latent)
+
+    def _region(self, run: host.Run, hole: Tensor | None) -> Tensor | float:
+        """Where the text acts."""
+        if run.mask is not None:
+            return run.mask
+        return 1.0 if hole is None else hole
+
+    def _beginning(self, run: host.Run, noise: SeededNoise, hole: Tensor | None) -> Tensor:
+        """The state at the highest level: noise where nothing is known, the inverted picture elsewhere."""
+        path, sigma = run.prior.path, run.sigmas[0]
+        if self.start_from == "noise":
+            return path.noised(run.latent, noise.like(run.latent), sigma)
+        (x,) = invert(run, all_states=False)
+        return x if hole is None else with_noise_in(hole, x, noise.like(x), path, sigma)
+
+
+def _unless(possible: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The fit for estimates that something else holds to the measurement as long as that is possible."""
+    return lambda z0_hat: z0_hat if possible() else fit(z0_hat)

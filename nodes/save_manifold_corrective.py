@@ -1,0 +1,51 @@
+"""Save Manifold Corrective: write a corrective to a file."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..guidance.networks.corrective.storage import ManifoldCorrective
+from . import host
+from .sockets import CORRECTIVE
+
+
+class ManifoldCorrectiveSave(io.ComfyNode):
+    """A corrective to a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DSManifoldCorrectiveSave",
+            display_name="Save Manifold Corrective",
+            category="DreamSampler",
+            description=(
+                "Saves a manifold corrective as a safetensors file in ComfyUI's output folder, where Load Manifold "
+                "Corrective finds it. A file of the same name is never replaced: the new one gets a number."
+            ),
+            inputs=[
+                CORRECTIVE.Input("corrective", tooltip="From Train Manifold Corrective."),
+                io.String.Input(
+                    "name",
+                    default="corrective",
+                    tooltip="The file's name, which may have folders before it. Name it after the model.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """A name that cannot be used is refused before anything is trained; None is linked, and not yet known."""
+        try:
+            if name is not None:
+                host.CORRECTIVES.new_file(name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, corrective: ManifoldCorrective, name: str) -> io.NodeOutput:
+        path = host.CORRECTIVES.new_file(name)
+        host.CORRECTIVES.write(path, corrective)
+        return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}."))
