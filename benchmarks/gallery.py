@@ -155,7 +155,7 @@ EDITS = {
 def edit(text: str, scene: world.Scene, **settings: float) -> Shot:
     """A picture edited by text."""
     source, sampler = rendered(scene), {f"Proximal DreamSampler.{name}": value for name, value in settings.items()}
-    return Shot(f"“{text}”", "edit", source, {"Source picture.image": source, "Target prompt.text": text}, sampler)
+    return Shot(f"“{text}”", "edit", source, {"Source image.image": source, "Target prompt.text": text}, sampler)
 
 
 def edits() -> list[Shot]:
@@ -199,19 +199,19 @@ def restorations() -> list[Shot]:
     hole, both = with_holes(HEART, HOLE), with_holes(PAIR, *TWO_HOLES)
     small, blurred = damaged(STAR, "super-resolution"), damaged(CROSS, "gaussian blur")
     shaken = damaged(CIRCLE, "motion blur", angle=30.0)
-    shows, motion = "What the picture shows.text", {"Measurement.operator": "motion blur", "Measurement.angle": 30.0}
+    shows, motion = "What the image shows.text", {"Measurement.operator": "motion blur", "Measurement.angle": 30.0}
     return [
         Shot("a hole", "inpaint", hole, {
-            "Picture with a hole.image": hole, "Text for the hole.text": "a blue heart on a dotted white background",
+            "Image with a hole.image": hole, "Prompt for the hole.text": "a blue heart on a dotted white background",
         }),
         Shot("two holes", "inpaint_two_texts", both, {
-            "Picture with the first hole.image": with_holes(PAIR, TWO_HOLES[0]),
-            "The same with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
-            "First text.text": TWO_TEXTS[0], "Second text.text": TWO_TEXTS[1], "Mask Localized Guidance.feather": 2.0,
+            "Image with the first hole.image": with_holes(PAIR, TWO_HOLES[0]),
+            "Same image with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
+            "First prompt.text": TWO_TEXTS[0], "Second prompt.text": TWO_TEXTS[1], "Mask Localized Guidance.feather": 2.0,
         }),
-        Shot("4 times smaller", "super_resolve", small, {"Small picture.image": small, shows: world.describe(STAR)}),
-        Shot("blurred", "deblur", blurred, {"Blurred picture.image": blurred, shows: world.describe(CROSS)}),
-        Shot("shaken", "deblur", shaken, {"Blurred picture.image": shaken, shows: world.describe(CIRCLE)}, motion),
+        Shot("4 times smaller", "super_resolve", small, {"Small image.image": small, shows: world.describe(STAR)}),
+        Shot("blurred", "deblur", blurred, {"Blurred image.image": blurred, shows: world.describe(CROSS)}),
+        Shot("shaken", "deblur", shaken, {"Blurred image.image": shaken, shows: world.describe(CIRCLE)}, motion),
     ]  # fmt: skip
 
 
@@ -231,12 +231,12 @@ def drawings() -> list[Shot]:
     ]
     return [
         *from_text,
-        Shot("picture to SVG", "vectorise", rendered(CIRCLE), {"Picture.image": rendered(CIRCLE)}),
+        Shot("picture to SVG", "vectorise", rendered(CIRCLE), {"Image.image": rendered(CIRCLE)}),
         Shot("“a blue square”", "svg_edit", picture(RED_SQUARE), {
             "Drawing to edit.file": RED_SQUARE, "What it shows.text": texts[0], "What it should show.text": texts[1],
         }),
         Shot("blurred, to SVG", "restore_svg", blurred, {
-            "Blurred picture.image": blurred, "What it shows, and its style.text": world.describe(CROSS),
+            "Blurred image.image": blurred, "What it shows, and its style.text": world.describe(CROSS),
         }),
     ]  # fmt: skip
 
@@ -249,16 +249,16 @@ def others() -> list[Shot]:
     """Templates that the README does not show as they are."""
     heart, blue = rendered(HEART), world.describe(world.with_attribute(HEART, "colour", "blue"))
     painting, small = rendered(replace(CIRCLE, style="painting")), rendered(SMALL_CIRCLE)
-    texts = {"Source picture.image": heart, "Target prompt.text": blue}
+    texts = {"Source image.image": heart, "Target prompt.text": blue}
     return [
         edit("a blue heart", HEART),
         Shot("", "distil_text_to_image", None, {"Text-Source Descriptor.text": world.describe(HEART)}),
         Shot("", "painting_to_real", painting, {
-            "Source picture.image": painting, "Text-Source Descriptor.text": world.describe(CIRCLE),
+            "Source image.image": painting, "Text-Source Descriptor.text": world.describe(CIRCLE),
         }),
         Shot("", "posterior_edit", heart, {**texts, "Source prompt.text": world.describe(HEART)}),
         Shot("", "lmc_edit", heart, texts),
-        Shot("", "translate", small, {"Source picture.image": small, "What to make of it.translation": HEARTS}),
+        Shot("", "translate", small, {"Source image.image": small, "Translator and target.translation": HEARTS}),
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import torch
 from comfy_client import ComfyClient, PromptRefused, find_node
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
-from dreamsampler.guidance.networks.corrective.storage import decoded
+from dreamsampler.guidance.networks.corrective.storage import decode
 from PIL import Image
 from safetensors import safe_open
 
@@ -37,7 +37,7 @@ def test_lmc_edits_by_a_target_text_alone(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = stored(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "lmc_edit.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Distillation Sampler")]["inputs"]["steps"] = 150
 
     edited = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
@@ -65,7 +65,7 @@ def test_a_corrective_is_trained_from_a_folder_and_kept(client: ComfyClient, ser
     assert len(shown["loss"]) == 20
     kept = server.workdir / "output" / "dreamsampler_correctives" / "of a folder.safetensors"
     with safe_open(str(kept), "pt") as file:
-        made = decoded({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
+        made = decode({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
     assert made.about.family == "ReferenceModel" and made.about.size == (12, 12) and made.about.steps == 20
     assert kept.name in client.object_info("DSManifoldCorrectiveLoad")["DSManifoldCorrectiveLoad"]["input"]["required"][
         "name"
@@ -85,7 +85,7 @@ def test_a_translator_makes_a_star_of_a_circle(client: ComfyClient, tmp_path: Pa
     scene = world.Scene((world.Thing("circle", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     prompt = json.loads((PROMPTS / "translate.json").read_text("utf-8"))
     source = client.upload_image(stored(scene, tmp_path / "circle.png"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = source
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = source
 
     made = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
 

@@ -143,7 +143,7 @@ def test_edit_changes_what_the_text_names_and_keeps_the_rest(client: ComfyClient
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = stored(scene, tmp_path)
     prompt = json.loads((PROMPTS / "edit.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Target prompt")]["inputs"]["text"] = "a blue heart"
 
     result = client.run(prompt)
@@ -169,7 +169,7 @@ def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("circle", "blue", 48, 48, 30, 0.1),), "yellow", "checkered", None, "painting", 7)
     source = stored(scene, tmp_path)
     prompt = json.loads((PROMPTS / "painting_to_real.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     text = "a blue circle on a checkered yellow background"
     prompt[find_node(prompt, "Text-Source Descriptor")]["inputs"]["text"] = text
 
@@ -186,7 +186,7 @@ def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tm
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = stored(scene, tmp_path)
     prompt = json.loads((PROMPTS / "posterior_edit.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     edited = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
     (seen,) = in_process.load_scorer().read(edited)
     assert (seen["colour"], seen["shape"], seen["pattern"]) == ("blue", "heart", "dotted")
@@ -219,7 +219,7 @@ def test_inpaint_fills_the_hole_by_text_and_returns_the_rest_exactly(client: Com
     hole = (14, 14, 82, 82)
     source = with_hole(scene, hole, tmp_path / "hole.png")
     prompt = json.loads((PROMPTS / "inpaint.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Picture with a hole")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Image with a hole")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Proximal DreamSampler")]["inputs"]["steps"] = FEWER_STEPS
     filled = Image.open(BytesIO(client.fetch(client.run(prompt).files()[0])))
 
@@ -237,8 +237,8 @@ def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: 
     prompt[find_node(prompt, "Proximal DreamSampler")]["inputs"]["steps"] = FEWER_STEPS
     prompt[find_node(prompt, "Mask Localized Guidance")]["inputs"]["feather"] = 2.0  # a picture of 96 pixels
     for title, hole in (
-        ("Picture with the first hole", (4, 24, 47, 72)),
-        ("The same with the second hole", (49, 24, 92, 72)),
+        ("Image with the first hole", (4, 24, 47, 72)),
+        ("Same image with the second hole", (49, 24, 92, 72)),
     ):
         source = with_hole(scene, hole, tmp_path / f"{hole[0]}.png")
         prompt[find_node(prompt, title)]["inputs"]["image"] = client.upload_image(source)
@@ -261,8 +261,8 @@ def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) ->
 @pytest.mark.parametrize(
     ("template", "title", "operator"),
     [
-        ("super_resolve", "Small picture", "super-resolution"),
-        ("deblur", "Blurred picture", "gaussian blur"),
+        ("super_resolve", "Small image", "super-resolution"),
+        ("deblur", "Blurred image", "gaussian blur"),
     ],
 )
 def test_a_damaged_picture_is_restored(template: str, title: str, operator: str, client: ComfyClient, tmp_path: Path):
@@ -317,7 +317,7 @@ def test_a_blurred_picture_becomes_a_sharp_drawing(at_once: bool, gain: float, c
     scene = world.Scene((world.Thing("star", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     source, truth = damaged(scene, "gaussian blur", tmp_path, kernel_size=31, sigma=5.0, noise_std=0.0)
     prompt = json.loads((PROMPTS / "restore_svg.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Blurred picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Blurred image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "What it shows, and its style")]["inputs"]["text"] = world.describe(scene)
     inputs = prompt[find_node(prompt, "SVG Optimizer")]["inputs"]
     if at_once:
@@ -335,6 +335,6 @@ def test_a_picture_becomes_a_drawing_without_a_model(client: ComfyClient, tmp_pa
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     source = stored(scene, tmp_path)
     prompt = json.loads((PROMPTS / "vectorise.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Picture")]["inputs"]["image"] = client.upload_image(source)
+    prompt[find_node(prompt, "Image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"fit_steps": 25, "paths": 32}
     assert in_process.psnr(drawn(client, prompt, "The drawing"), as_tensor(Image.open(source))) > 25

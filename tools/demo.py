@@ -99,7 +99,7 @@ def _prepare(client: ComfyClient, options: argparse.Namespace) -> Prompt:
     from comfy_client import find_node
 
     prompt = json.loads(WORKFLOW.read_text("utf-8"))
-    prompt[find_node(prompt, "Source picture")]["inputs"]["image"] = client.upload_image(options.image)
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(options.image)
     if options.prompt:
         prompt[find_node(prompt, "Target prompt")]["inputs"]["text"] = options.prompt
     return prompt

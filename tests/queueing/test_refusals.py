@@ -18,8 +18,8 @@ SAMPLE = str(CHECKOUT / "tools" / "assets" / "sample.png")
 CHECKPOINT = ["--set", "1.ckpt_name=dreamsampler_reference.safetensors"]
 REFERENCE = ["edit", "--image", SAMPLE, *CHECKPOINT]
 NODES = (
-    "There are: 1 (Any image model), 2 (Source picture), 3 (VAE Encode), 4 (Target prompt), 5 (Empty text), "
-    "6 (Proximal DreamSampler), 7 (VAE Decode), 8 (Edited picture)."
+    "There are: 1 (Any image model), 2 (Source image), 3 (VAE Encode), 4 (Target prompt), 5 (Empty prompt), "
+    "6 (Proximal DreamSampler), 7 (VAE Decode), 8 (Edited image)."
 )
 Said = Callable[..., str]
 
@@ -47,7 +47,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("99.gamma=1", f"The workflow has no node '99'. {NODES}"),
         ("Foo.x=1", f"The workflow has no node 'Foo'. {NODES}"),
         ("ProximalDreamSampler.gamma=1", "no node 'ProximalDreamSampler'. Nearest: 6 (Proximal DreamSampler)."),
-        ("CLIPTextEncod.text=1", "no node 'CLIPTextEncod'. Nearest: 4 (Target prompt), 5 (Empty text), "),
+        ("CLIPTextEncod.text=1", "no node 'CLIPTextEncod'. Nearest: 4 (Target prompt), 5 (Empty prompt), "),
         ("DSProximalDreamSampler.gama=1", "Proximal DreamSampler has no input 'gama'. Nearest: gamma."),
         ("6.gamma=-1", "gamma goes from 0.0 to 100.0, and -1.0 is outside."),
         ("6.gamma=nan", "gamma takes a number, and 'nan' is none."),
@@ -55,7 +55,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("6.projection=perhaps", "projection takes true or false, and 'perhaps' is neither."),
         ("6.scheduler=kara", "scheduler cannot be 'kara'. It takes: simple, sgm_uniform, karras,"),
         ("6.positive=x", "positive comes from another node. Set an input of node 4 (Target prompt) instead."),
-        ("CLIPTextEncode.text=x", "means 2 nodes: 4 (Target prompt), 5 (Empty text). Take the id or title of one."),
+        ("CLIPTextEncode.text=x", "means 2 nodes: 4 (Target prompt), 5 (Empty prompt). Take the id or title of one."),
         ("gamma=1", "It must be NODE.INPUT=VALUE"),
     ],
 )
@@ -135,7 +135,7 @@ def test_missing_checkpoint_is_named_with_its_address_where_the_workflow_has_it(
         ),
         (
             *("translate", "DSTranslatorApply", "mine.safetensors: star"),
-            "Node 4 (What to make of it): the server has no translator 'mine.safetensors: star'. Train one with "
+            "Node 4 (Translator and target): the server has no translator 'mine.safetensors: star'. Train one with "
             "tools/translator.py, or set translation to dreamsampler_reference_translator.safetensors: ",
         ),
     ],
@@ -181,12 +181,12 @@ def test_picture_where_none_is_loaded_or_two_are(server: ComfyServer, said: Said
     told = said("distil_text_to_image", *CHECKPOINT, "--image", SAMPLE, "--server", server.url)
     assert told == "--image: the workflow has no node that loads a picture."
     told = said("inpaint_two_texts", *CHECKPOINT, "--image", SAMPLE, "--server", server.url)
-    assert told.startswith("--image: 2 nodes wait for a picture: 2 (Picture with the first hole), 3 (")
+    assert told.startswith("--image: 2 nodes wait for a picture: 2 (Image with the first hole), 3 (")
 
 
 def test_picture_that_was_not_given(server: ComfyServer, said: Said):
     told = said("edit", *CHECKPOINT, "--server", server.url)
-    assert told.endswith("Node 2 (Source picture): the server has no picture 'example.png'. Give one with --image.")
+    assert told.endswith("Node 2 (Source image): the server has no picture 'example.png'. Give one with --image.")
 
 
 def test_picture_for_a_drawing(server: ComfyServer, said: Said):

@@ -80,7 +80,7 @@ def test_inputs_younger_than_the_file_have_their_defaults(saved: Saved, info: di
 
 def test_titles_are_kept(saved: Saved, info: dict[str, Any]):
     titles = {node_id: node["_meta"]["title"] for node_id, node in to_api(saved, info).items()}
-    assert titles == {"1": "Picture", "2": "SVG Optimizer", "3": "The drawing"}
+    assert titles == {"1": "Image", "2": "SVG Optimizer", "3": "The drawing"}
 
 
 def test_node_of_another_version_is_refused(saved: Saved, info: dict[str, Any]):
