@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -81,6 +83,72 @@ def test_what_the_readme_shows_and_links_is_there():
     text = (CHECKOUT / "README.md").read_text("utf-8")
     linked = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(re.findall(r'src="([^":]+)"', text))
     assert linked and not [name for name in linked if not (CHECKOUT / name).is_file()]
+
+
+# The Python package
+
+PYTHON = """
+import sys
+import dreamsampler.guidance, dreamsampler.svg, dreamsampler.drawings
+assert dreamsampler.__file__.startswith(sys.argv[1]), dreamsampler.__file__
+assert not {"comfy", "comfy_api", "nodes", "folder_paths"} & sys.modules.keys()
+"""
+"""Imports the libraries from the folder named, without ComfyUI."""
+
+
+def run_python(script: str, *arguments: object, packages: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script with a folder first on the import path."""
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(command, cwd=packages, env=environment, capture_output=True, text=True)
+
+
+def test_every_folder_of_modules_is_a_package_that_is_installed():
+    tops = ("guidance", "svg", "drawings", "nodes")
+    folders = {path.parent.relative_to(CHECKOUT) for top in tops for path in (CHECKOUT / top).rglob("*.py")}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == {
+        "dreamsampler",
+        *(".".join(["dreamsampler", *folder.parts]) for folder in folders),
+    }
+
+
+def test_pip_installs_the_package(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    for name in listed("--exclude-standard"):  # a copy, as building leaves files beside the sources
+        if name.endswith((".py", ".toml", ".typed", "LICENSE")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, source / name)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert (target / "dreamsampler" / "py.typed").is_file()
+    done = run_python(PYTHON, target, packages=target)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_clone_of_that_name_is_the_package(tmp_path: Path):
+    (tmp_path / "dreamsampler").symlink_to(CHECKOUT, target_is_directory=True)
+    done = run_python(PYTHON, tmp_path, packages=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["comfyui-dreamsampler", "DreamSampler 0.1 (copy)", "nodes"])
+def test_the_pack_loads_under_any_folder_name(name: str, tmp_path: Path):
+    (tmp_path / name).symlink_to(CHECKOUT, target_is_directory=True)
+    module_name = str(tmp_path / name).replace(".", "_x_")  # as ComfyUI names it
+    place = tmp_path / name / "__init__.py"
+    spec = importlib.util.spec_from_file_location(module_name, place, submodule_search_locations=[str(place.parent)])
+    assert spec and spec.loader
+    sys.modules[module_name] = pack = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(pack)
+        extension = asyncio.run(pack.comfy_entrypoint())
+        nodes = asyncio.run(extension.get_node_list())
+    finally:
+        for each in [key for key in sys.modules if key == module_name or key.startswith(module_name + ".")]:
+            del sys.modules[each]
+    assert {node.define_schema().node_id for node in nodes} == node_ids()
 
 
 # The archive
