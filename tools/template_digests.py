@@ -35,6 +35,8 @@ def _options() -> argparse.Namespace:
     options.checkout = options.checkout.resolve()
     if options.compare and not options.compare.is_file():
         parser.error(f"there is no file {options.compare}")
+    if not options.output.absolute().parent.is_dir():
+        parser.error(f"there is no folder {options.output.parent}")
     try:
         options.templates = _templates(options.checkout, options.only)
     except LookupError as error:
