@@ -143,7 +143,7 @@ class ComfyClient:
         A prompt that the server already has under ``prompt_id`` is not queued again: its end is awaited. Raises
         PromptRefused, ExecutionFailed or PromptInterrupted. After ``timeout`` seconds, if any, it cancels the run.
         """
-        prompt_id = prompt_id or uuid.uuid4().hex
+        prompt_id = prompt_id or str(uuid.uuid4())
         try:
             asyncio.run(asyncio.wait_for(self._run(prompt, prompt_id, on_progress), timeout))
         except asyncio.TimeoutError as error:  # not yet the built-in TimeoutError in Python 3.10

@@ -76,7 +76,7 @@ class Spread:
             if server in self._begun:
                 self._begun[server].append((job, prompt_id))
             else:
-                self._waiting.append((job, uuid.uuid4().hex))
+                self._waiting.append((job, str(uuid.uuid4())))
 
     def _hand_out(self) -> bool:
         """Give every idle server a job, as far as there are any. Returns whether anything runs."""
@@ -115,10 +115,10 @@ class Spread:
         """Leave a server, and its jobs to the others."""
         self._audience.lost(loss.message)
         del self._lanes[lane.url]
-        self._waiting.extendleft((other, uuid.uuid4().hex) for other, _ in self._begun.pop(lane.url))
+        self._waiting.extendleft((other, str(uuid.uuid4())) for other, _ in self._begun.pop(lane.url))
         self._losses[job.key] += 1
         if self._losses[job.key] < MAXIMUM_LOSSES:
-            self._waiting.appendleft((job, uuid.uuid4().hex))
+            self._waiting.appendleft((job, str(uuid.uuid4())))
         else:
             self._fail(job, f"{MAXIMUM_LOSSES} servers ended during this job, which may be why.")
 
