@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devhost import CHECKOUT
@@ -83,3 +85,40 @@ def test_words_are_those_of_the_house(path: Path):
 def test_commits_are_checked_by_the_ruff_of_the_tests():
     ruff = next(each for each in EXTRAS["tests"] if each.startswith("ruff=="))
     assert set(re.findall(r"ruff==[\d.]+", text(CHECKOUT / ".pre-commit-config.yaml"))) == {ruff}
+
+
+# The examples in Python
+
+EXPECTED: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "Edit a latent": lambda made: bool(((made["last"].x - made["z0"] - 2.7).abs() < 0.05).all()),
+    "Descend on a drawing": lambda made: made["loss"].item() < 1e-4,
+    "Distill": lambda made: bool(((made["latent"]() - 2).abs() < 0.3).all()),
+}
+"""What each example of docs/python.md ends with, by its heading."""
+
+
+def examples(content: str) -> dict[str, str]:
+    """The Python code under each heading of the second level."""
+    sections = re.findall(r"^## (.*)\n((?:(?!## ).*\n)+)", content, re.MULTILINE)
+    return {name: found[1] for name, body in sections if (found := re.search(r"```python\n(.*?)```", body, re.DOTALL))}
+
+
+def made_by(code: str, folder: Path) -> dict[str, Any]:
+    """What a piece of code leaves behind."""
+    (folder / "example.py").write_text(code, "utf-8")
+    return runpy.run_path(str(folder / "example.py"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_of_the_library_does_what_it_says(name: str, tmp_path: Path):
+    assert EXPECTED[name](made_by(examples(text(CHECKOUT / "docs" / "python.md"))[name], tmp_path))
+
+
+def test_every_example_of_the_library_is_tried():
+    assert set(examples(text(CHECKOUT / "docs" / "python.md"))) == set(EXPECTED)
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path):
+    (example,) = [block for block in code(text(README)) if "from dreamsampler" in block]
+    made = made_by(example.removeprefix("```python\n").removesuffix("```"), tmp_path)
+    assert EXPECTED["Edit a latent"](made)
