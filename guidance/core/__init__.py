@@ -1,1 +1,38 @@
-"""What every method is built on: the noising path, the denoiser, the prior, seeded noise, DDIM and DDPM."""
+"""What all methods are built on: noising path, denoiser, prior, seeded noise, DDIM and DDPM.
+
+Example: invert a latent `z0` and sample it back, with any `denoise` that follows the `Denoiser` protocol.
+
+    *_, top = ddim_invert(denoise, SCALED, z0, sigmas)
+    z0_again = ddim_sample(denoise, SCALED, top.x, sigmas, NULL)
+"""
+
+from .ddim import InversionStep, ddim_invert, ddim_sample, ddim_step, fresh_share
+from .ddpm import ddpm_invert, noised_states, posterior
+from .denoiser import NULL, SOURCE, TARGET, Denoiser, GuidedDenoiser, PairedDenoiser, TrainableDenoiser, guide
+from .noise import SeededNoise
+from .path import FLOW, SCALED, NoisePath
+from .prior import Prior
+
+__all__ = [
+    "FLOW",
+    "NULL",
+    "SCALED",
+    "SOURCE",
+    "TARGET",
+    "Denoiser",
+    "GuidedDenoiser",
+    "InversionStep",
+    "NoisePath",
+    "PairedDenoiser",
+    "Prior",
+    "SeededNoise",
+    "TrainableDenoiser",
+    "ddim_invert",
+    "ddim_sample",
+    "ddim_step",
+    "ddpm_invert",
+    "fresh_share",
+    "guide",
+    "noised_states",
+    "posterior",
+]

@@ -1,49 +1,55 @@
-"""DDIM on any path: the step between two noise levels, and inversion, which climbs the same levels."""
+"""DDIM on any noising path: one step, inversion up the noise levels, and sampling down."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser
+from .denoiser import NULL, Denoiser
 from .noise import SeededNoise
-from .path import Path
+from .path import NoisePath
 
 
-def ddim_step(path: Path, z0_hat: Tensor, eps: Tensor, sigma_next: Tensor) -> Tensor:
-    """The state at `sigma_next` made of a clean estimate and a noise (DreamSampler, eq. 3): `a z0_hat + b eps`."""
+def ddim_step(path: NoisePath, z0_hat: Tensor, eps: Tensor, sigma_next: Tensor) -> Tensor:
+    """The state `a z0_hat + b eps` at `sigma_next` (DreamSampler, eq. 3), from a clean estimate and noise (B, ...)."""
     return path.noised(z0_hat, eps, sigma_next)
 
 
-def fresh_share(path: Path, sigma: Tensor, sigma_next: Tensor, eta: float) -> Tensor:
-    """The share of fresh noise in a DDIM step from `sigma` to `sigma_next`, in [0, 1] (DDIM, eq. 16).
+def fresh_share(path: NoisePath, sigma: Tensor, sigma_next: Tensor, eta: float) -> Tensor:
+    """The share of fresh noise in a DDIM step from `sigma` down to `sigma_next`, in [0, 1] (DDIM, eq. 16).
 
-    It is `eta beta_t / sqrt(1 - alpha_bar_next)` of DreamSampler's eq. 5. `eta` = 0 is deterministic, `eta` = 1 samples
-    the exact posterior between the two levels, whichever family the path belongs to.
+    This is `eta beta_t / sqrt(1 - alpha_bar_next)` of DreamSampler's eq. 5. `eta` in [0, 1]: 0 is deterministic, 1
+    samples the exact posterior between the two levels, on any path.
     """
-    before, after = path.alpha_bar(sigma), path.alpha_bar(sigma_next)
-    return eta * ((1 - before / after) / (1 - before)).clamp(0, 1).sqrt()
+    # With z_t = sqrt(alpha_bar_t) z0 + sqrt(1 - alpha_bar_t) eps, the DDPM posterior at a level s below t is
+    #     z_s = sqrt(alpha_bar_s) z0 + c eps + d fresh,    c^2 + d^2 = 1 - alpha_bar_s,
+    #     c^2 = (alpha_bar_t / alpha_bar_s) (1 - alpha_bar_s)^2 / (1 - alpha_bar_t)    (see `ddpm.posterior`)
+    # so fresh noise has the share d / sqrt(1 - alpha_bar_s) = sqrt((1 - alpha_bar_t / alpha_bar_s) / (1 - alpha_bar_t))
+    # of the noise. Other paths only multiply the state, which leaves the share as it is.
+    alpha_bar_t, alpha_bar_s = path.alpha_bar(sigma), path.alpha_bar(sigma_next)
+    return eta * ((1 - alpha_bar_t / alpha_bar_s) / (1 - alpha_bar_t)).clamp(0, 1).sqrt()
 
 
-def renoised(eps_hat: Tensor, fresh: Tensor | None, share: Tensor) -> Tensor:
-    """Estimated and fresh noise mixed to unit variance (DreamSampler, eq. 5). No `fresh` is needed for `share` 0."""
+def mix_noise(eps_hat: Tensor, fresh: Tensor | None, share: Tensor) -> Tensor:
+    """Predicted and fresh noise (B, ...) mixed to unit variance (DreamSampler, eq. 5).
+
+    `share` in [0, 1] is the weight of `fresh`; pass None for `fresh` where the share is 0.
+    """
     return eps_hat if fresh is None else (1 - share.square()).sqrt() * eps_hat + share * fresh
 
 
-def partly_fresh(eps_hat: Tensor, share: Tensor, noise: SeededNoise) -> Tensor:
-    """Estimated noise (B, ...) with a `share` (a scalar) of fresh noise, which is drawn only where there is one."""
-    return renoised(eps_hat, noise.like(eps_hat) if share > 0 else None, share)
+def mix_fresh_noise(eps_hat: Tensor, share: Tensor, noise: SeededNoise) -> Tensor:
+    """Predicted noise (B, ...) mixed with a `share` (scalar) of fresh noise, drawn only for a share above 0."""
+    return mix_noise(eps_hat, noise.like(eps_hat) if share > 0 else None, share)
 
 
 @dataclass(frozen=True)
 class InversionStep:
-    """A state on the way up, and what carried the one below it there.
-
-    `x` (B, ...) is the state at noise level `sigma`, made of the clean estimate `z0_hat` and the noise `eps_hat`.
-    """
+    """One step up: the state `x` (B, ...) at noise level `sigma`, and the `z0_hat` and `eps_hat` it was made from."""
 
     sigma: Tensor
     x: Tensor
@@ -51,22 +57,28 @@ class InversionStep:
     eps_hat: Tensor
 
 
-def ddim_inversion(
-    denoise: Denoiser, path: Path, z0: Tensor, sigmas: Tensor, name: str = "negative"
+def ddim_invert(
+    denoise: Denoiser, path: NoisePath, z0: Tensor, sigmas: Tensor, name: str = NULL
 ) -> Iterator[InversionStep]:
-    """Climb from a clean latent to the noise that DDIM would turn back into it (DDIM, section 4.3).
+    """Find the noise that DDIM sampling turns back into a clean latent (DDIM, section 4.3).
 
-    `z0` (B, ...) is a latent in model scale, `sigmas` (n + 1,) or (n + 1, B) a falling schedule, `name` the
-    conditioning to invert under. Yields n steps, at `sigmas[n - 1]` up to `sigmas[0]`; each costs one model evaluation.
-    At level 0 the noise is undefined, so the first step asks for it at the lowest level, of the noise-free state.
+    Args:
+        z0: (B, ...) latent in model scale.
+        sigmas: (n + 1,) or (n + 1, B) noise levels, falling to 0.
+        name: the conditioning to invert under.
 
-    Raises ValueError where the schedule does not end at 0.
+    Yields:
+        n steps, from `sigmas[n - 1]` up to `sigmas[0]`; each costs one model call.
+
+    Raises:
+        ValueError: the noise levels do not end at 0.
     """
     if sigmas[-1].any():
-        raise ValueError(f"The noise levels must fall to 0, where the picture is clean; they end at {sigmas[-1]}.")
+        raise ValueError(f"The noise levels must fall to 0, where the image is clean; they end at {sigmas[-1]}.")
     rising = sigmas.flip(0)[1:]
     x = path.noised(z0, torch.zeros_like(z0), rising[0])
     for i, sigma_next in enumerate(rising):
+        # The model predicts no noise at level 0, so the first prediction is for the clean image at the lowest level.
         sigma = rising[max(i - 1, 0)]
         (z0_hat,) = denoise(x, sigma, (name,))
         eps_hat = path.eps_hat(x, z0_hat, sigma)
@@ -76,13 +88,12 @@ def ddim_inversion(
         yield InversionStep(sigma_next, x, z0_hat, eps_hat)
 
 
-def ddim_sampling(denoise: Denoiser, path: Path, x: Tensor, sigmas: Tensor, name: str) -> Tensor:
-    """Walk down from the state `x` (B, ...) at `sigmas[0]` to `sigmas[-1]` without fresh noise (DDIM, eq. 12, sigma =
-    0).
+def ddim_sample(denoise: Denoiser, path: NoisePath, x: Tensor, sigmas: Tensor, name: str) -> Tensor:
+    """Sample without fresh noise from the state `x` (B, ...) at `sigmas[0]` down to `sigmas[-1]` (DDIM, eq. 12).
 
-    `sigmas` (n + 1,) or (n + 1, B) falls; each of the n steps costs one model evaluation.
+    `sigmas` (n + 1,) or (n + 1, B) falls. Costs n model calls.
     """
-    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+    for sigma, sigma_next in pairwise(sigmas):
         (z0_hat,) = denoise(x, sigma, (name,))
         x = ddim_step(path, z0_hat, path.eps_hat(x, z0_hat, sigma), sigma_next)
     return x

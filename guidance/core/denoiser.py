@@ -1,4 +1,4 @@
-"""What every method asks of a model."""
+"""The `Denoiser` protocols that all methods are written against, and classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from typing import Protocol
 from torch import Tensor
 
 NULL, TARGET, SOURCE = "negative", "positive", "source"
-"""The conditionings that methods ask for: the unconditional prompt, what is wanted, and what the image shows now."""
+"""Names of the conditionings: the unconditional (negative) prompt, the target prompt and the source prompt."""
 
 
 class Denoiser(Protocol):
-    """A diffusion model with named conditionings, such as "positive" and "negative".
+    """A diffusion model with named conditionings, such as `NULL` and `TARGET`.
 
-    States are (B, ...); a noise level sigma, above 0, is a scalar or one for each item, (B,).
+    States are (B, ...); a noise level sigma is above 0, a scalar or one per item (B,).
     """
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
-        """The posterior mean E[z0 | x, c] (B, ...) under each named conditioning, from one batched call."""
+        """The posterior mean E[z0 | x, c] (B, ...) under each named conditioning, from one batched model call."""
         ...
 
 
 class PairedDenoiser(Denoiser, Protocol):
-    """A denoiser that also looks at several states at once."""
+    """A denoiser that also accepts several states in one call."""
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """The posterior means of several states at the same level, `names[i]` naming the conditionings of `xs[i]`.
+        """The posterior means of several states at the same level, under the conditionings `names[i]` for `xs[i]`.
 
-        As many names for each state; one batched call wherever the conditionings allow it.
+        Each state has the same number of names. One batched model call wherever the conditionings allow it.
         """
         ...
 
 
 class TrainableDenoiser(Denoiser, Protocol):
-    """A denoiser that is trained while it is used: the model with a LoRA, say. It knows the conditioning TARGET."""
+    """A denoiser that can be trained, such as the model with a LoRA. Its conditioning is `TARGET`."""
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
-        """Take one training step towards predicting the noise `eps` in the state `x` at level `sigma` (B,)."""
+        """Take one training step towards predicting the noise `eps` (B, ...) in the state `x` at level `sigma` (B,)."""
         ...
 
 
-class Guided:
-    """A denoiser with one conditioning, "guided": classifier-free guidance between two of another denoiser's.
+class GuidedDenoiser:
+    """Classifier-free guidance as a denoiser with a single conditioning, called "guided".
 
-    `scale` 0 is the `null` text alone, 1 the `text` alone; a negative one turns away from the text.
+    `scale` 0 is the conditioning `null` alone, 1 is `text` alone, and negative values move away from `text`.
     """
 
-    def __init__(self, denoise: Denoiser, scale: float, *, null: str = "negative", text: str = "positive"):
+    def __init__(self, denoise: Denoiser, scale: float, *, null: str = NULL, text: str = TARGET):
         self._denoise, self._scale, self._names = denoise, scale, (null, text)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         null, text = self._denoise(x, sigma, self._names)
-        return [guided(null, text, self._scale)]
+        return [guide(null, text, self._scale)]
 
 
-def guided(null: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans, eq. 6), on noises or on clean estimates."""
+def guide(null: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans, eq. 6) of noise predictions or clean estimates (B, ...)."""
     return null + scale * (text - null)

@@ -1,4 +1,4 @@
-"""A diffusion model as a prior: what it believes, how it noises, and where its time goes."""
+"""A diffusion model as a prior: its denoiser, its noising path and its time scale."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import torch
 from torch import Tensor
 
 from .denoiser import PairedDenoiser
-from .path import Path
+from .path import NoisePath
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A denoiser, its noising path and its clock.
+    """A denoiser with its noising path and its noise level at each time.
 
-    `sigma_at` maps times t in [0, 1] (any shape), 0 clean and 1 pure noise, to the model's noise levels; it rises, and
-    is 0 at 0.
+    `sigma_at` maps times t in [0, 1] (any shape; 0 is clean, 1 is pure noise) to noise levels, rising from 0.
     """
 
     denoise: PairedDenoiser
-    path: Path
+    path: NoisePath
     sigma_at: Callable[[Tensor], Tensor]
 
     def levels_below(self, t: Tensor, steps: int) -> Tensor:
-        """Noise levels that fall from times `t` (B,) to 0 in even steps of time: (steps + 1, B)."""
+        """Noise levels (steps + 1, B) that fall from times `t` (B,) to 0 in equal steps of time."""
         share = torch.linspace(1, 0, steps + 1, dtype=t.dtype, device=t.device)
         return self.sigma_at(share[:, None] * t)

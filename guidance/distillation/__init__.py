@@ -1,1 +1,49 @@
-"""One loop with five choices: objective, time schedule, noise policy, generator, regularizers."""
+"""Score distillation: one loop with five choices - objective, time schedule, noise policy, generator, regularizers.
+
+Example: optimize a latent with a registered method and its paper's settings.
+
+    method, noise = METHODS["dds"], SeededNoise([0])
+    config = method.config(from_image=True)
+    objective = method.build(config.own, Resources(noise, reference=z0))
+    latent = Latent(z0)
+    for step in optimize(prior, latent, objective, plan=config.loop.plan(prior, z0), noise=noise):
+        print(step.index, step.gradient_norm)
+    edited = latent().detach()
+
+`objectives` has one file per objective, which registers its methods; `translator` trains a network with the same loop.
+"""
+
+from .generators import Generator, Latent, Pixels
+from .loop import NonFiniteGradientError, Plan, Step, optimize
+from .method import Config, LoopSettings, Method, Resources, register
+from .objective import WEIGHTS, Direction, Objective, Sample
+from .objectives import LISTED, METHODS
+from .regularizers import L2ToSource, Loss, Regularizer
+from .schedules import LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
+
+__all__ = [
+    "LEARNING_RATES",
+    "LISTED",
+    "METHODS",
+    "NOISE_POLICIES",
+    "TIME_SCHEDULES",
+    "WEIGHTS",
+    "Config",
+    "Direction",
+    "Generator",
+    "L2ToSource",
+    "Latent",
+    "LoopSettings",
+    "Loss",
+    "Method",
+    "NonFiniteGradientError",
+    "Objective",
+    "Pixels",
+    "Plan",
+    "Regularizer",
+    "Resources",
+    "Sample",
+    "Step",
+    "optimize",
+    "register",
+]

@@ -1,4 +1,4 @@
-"""What is optimised: parameters theta and the clean latent z0 = g(theta) they make."""
+"""Generators g(theta): what is optimized, and the clean latent z0 = g(theta) it makes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from torch import Tensor
 
 
 class Generator(Protocol):
-    """Differentiable from its parameters to a latent (B, ...) in model scale.
+    """A differentiable map from parameters to a latent (B, ...) in model scale.
 
-    The items of a batch share no parameter, so that each is optimised as if it were alone.
+    The items of a batch share no parameters, so each is optimized as if it were alone.
     """
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """The leaves to optimise."""
+        """The leaf tensors to optimize."""
         ...
 
     def __call__(self) -> Tensor:
-        """The latent g(theta)."""
+        """The latent g(theta), (B, ...)."""
         ...
 
     def constrain(self) -> None:
-        """Bring the parameters back to where they are allowed, after a step."""
+        """Bring the parameters back into their allowed range, after a step."""
         ...
 
 
 class Latent:
-    """The latent itself.
+    """The latent itself as the parameter.
 
-    `start` (B, ...) is where it begins. Outside `mask`, which broadcasts over it and is 1 where the picture may change,
-    it is exactly `kept` (B, ...), which is the start itself if not given.
+    It starts at `start` (B, ...). `mask` in [0, 1] broadcasts over it: 1 where the image may change; where it is 0 the
+    latent is exactly `kept` (B, ...), by default `start`.
     """
 
     def __init__(self, start: Tensor, mask: Tensor | None = None, kept: Tensor | None = None):
@@ -54,10 +54,10 @@ class Latent:
 
 
 class Pixels:
-    """A picture's pixels, seen through an encoder.
+    """The pixels of an image as the parameters, mapped to a latent by an encoder.
 
-    `start` (B, 3, H, W) is in [0, 1] and the pixels are kept there; `encode` maps them to latents differentiably.
-    `mask` (B or 1, 1, H, W) is 1 where the picture may change, outside it is `kept` as for `Latent`.
+    `start` (B, 3, H, W) is in [0, 1], and pixels are clamped to that range. `encode` maps them to latents
+    differentiably. `mask` (B or 1, 1, H, W) and `kept` (B, 3, H, W) are as for `Latent`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Pixels:
 
     @property
     def pixels(self) -> Tensor:
-        """The picture as it is now."""
+        """The current image (B, 3, H, W)."""
         return self._pixels()
 
     def __call__(self) -> Tensor:

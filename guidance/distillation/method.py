@@ -16,8 +16,8 @@ from ..core.denoiser import TrainableDenoiser
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
 from ..networks.corrective.storage import ManifoldCorrective
+from .loop import Plan, descent_at_rates
 from .objective import WEIGHTS, Objective
-from .optimize import Plan, at_rates
 from .schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES, flow_time_rates
 
 Need = Literal["source", "reference", "particles", "corrective"]
@@ -46,10 +46,10 @@ class LoopSettings:
     inversion_steps: int = 10
 
     def plan(self, prior: Prior, like: Tensor) -> Plan:
-        """What the loop is given, on the device and in the type of `like`."""
+        """The plan of the loop, for latents on the device and in the dtype of `like`."""
         return Plan(
             self.steps,
-            at_rates(self.optimizer, self.learning_rates(prior, like)),
+            descent_at_rates(self.optimizer, self.learning_rates(prior, like)),
             TIME_SCHEDULES[self.time_schedule](self.t_min, self.t_max),
             NOISE_POLICIES[self.noise_policy](self.eta, self.inversion_steps),
             WEIGHTS[self.weighting],

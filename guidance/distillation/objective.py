@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..core.path import Path, per_item
+from ..core.path import NoisePath, per_item
 from ..core.prior import Prior
 
 
@@ -17,7 +17,7 @@ class Sample:
     """One draw of time and noise for the current image.
 
     `z` (B, ...) is the clean latent g(theta) in model scale and `eps` its noise; `t` in [0, 1] and its level `sigma`
-    are (B,). `progress` runs from 0 at the first step of the optimisation to 1 after the last.
+    are (B,). `progress` runs from 0 at the first step to 1 after the last.
     """
 
     z: Tensor
@@ -26,7 +26,7 @@ class Sample:
     sigma: Tensor
     progress: float
 
-    def noised(self, path: Path) -> Tensor:
+    def noised(self, path: NoisePath) -> Tensor:
         """The state the model sees: z_t = a z + b eps."""
         return path.noised(self.z, self.eps, self.sigma)
 
@@ -48,22 +48,22 @@ class Objective(Protocol):
     def __call__(self, prior: Prior, sample: Sample) -> Direction: ...
 
 
-Weight = Callable[[Path, Tensor], Tensor]
-"""w(t) of a path and its levels (B,)."""
+Weight = Callable[[NoisePath, Tensor], Tensor]
+"""Maps a path and its noise levels (B,) to w(t), (B,)."""
 
 WEIGHTS: dict[str, Weight] = {
     "1-alpha_bar": lambda path, sigma: 1 - path.alpha_bar(sigma),
     "uniform": lambda path, sigma: sigma.new_ones(sigma.shape),
     "snr": lambda path, sigma: path.b(sigma) / path.a(sigma),
 }
-"""How much each noise level counts.
+"""The weights w(t) of the noise levels, by name.
 
 "1-alpha_bar" is DreamFusion's weight, "uniform" that of LMC-SDS. "snr" divides by the root of the signal-to-noise
 ratio, a / b, which turns a difference of noises into one of clean estimates: SDS becomes z - z0_hat.
 """
 
 
-def weighted(gradient: Tensor, weight: Weight, path: Path, sigma: Tensor) -> Tensor:
+def apply_weight(gradient: Tensor, weight: Weight, path: NoisePath, sigma: Tensor) -> Tensor:
     """w(t) times a gradient (B, ...)."""
     return per_item(weight(path, sigma), gradient) * gradient
 

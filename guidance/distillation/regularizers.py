@@ -1,4 +1,4 @@
-"""What else pulls during distillation: at the latent, as gradients on it, or at the parameters, as losses."""
+"""Regularizers: gradients on the latent (`Regularizer`) or losses on the parameters (`Loss`)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .objective import Sample
 
 
 class Regularizer(Protocol):
-    """The gradient (B, ...) of a penalty at the clean latent z (B, ...)."""
+    """Maps a clean latent z (B, ...) to the gradient (B, ...) of a penalty."""
 
     def __call__(self, z: Tensor) -> Tensor: ...
 
 
 class Loss(Protocol):
-    """A scalar of the generator's parameters at one step, whose latent, time and level are the sample's."""
+    """A scalar loss on the generator's parameters at one step; the sample holds its latent, time and noise level."""
 
     def __call__(self, sample: Sample) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class L2ToSource:
-    """`weight |z - source|^2`, which keeps an edit near its source (LMC-SDS; DreamSampler, Algorithm 2)."""
+    """`weight |z - source|^2`, which keeps an edit close to its source (LMC-SDS; DreamSampler, Algorithm 2)."""
 
     source: Tensor
     weight: float

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.ddim import ddim_inversion, fresh_share, renoised
-from ..core.denoiser import Guided
+from ..core.ddim import ddim_invert, fresh_share, mix_noise
+from ..core.denoiser import GuidedDenoiser
 from ..core.noise import SeededNoise
 from ..core.path import per_item
 from ..core.prior import Prior
@@ -127,7 +127,7 @@ class Estimated:
             return noise.like(z)
         new = noise.like(z) if self.eta > 0 else None
         share = fresh_share(prior.path, previous.sigma, sigma, self.eta)
-        return renoised(previous.eps_hat, new, per_item(share, z))
+        return mix_noise(previous.eps_hat, new, per_item(share, z))
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ class Inverted:
     def __call__(
         self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
     ) -> Tensor:
-        climb = Guided(prior.denoise, self.guidance_scale)
-        *_, top = ddim_inversion(climb, prior.path, z, prior.levels_below(t, self.steps), "guided")
+        climb = GuidedDenoiser(prior.denoise, self.guidance_scale)
+        *_, top = ddim_invert(climb, prior.path, z, prior.levels_below(t, self.steps), "guided")
         new = noise.like(z) if self.eta > 0 else None
-        return renoised(prior.path.eps_hat(top.x, z, sigma), new, z.new_tensor(self.eta))
+        return mix_noise(prior.path.eps_hat(top.x, z, sigma), new, z.new_tensor(self.eta))
 
 
 NOISE_POLICIES: dict[str, Callable[[float, int], NoisePolicy]] = {

@@ -1,4 +1,4 @@
-"""A network as what the loop of all distillation methods optimises, and what holds it to its sources."""
+"""Training of a translator with the distillation loop (LMC-SDS, section 5.2): its generator and its objective."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
-from ..networks.patches import Pictures, as_pictures
-from ..networks.translation.network import TranslatorNetwork, places
+from ..networks.patches import LatentPatches, without_frame_dim
+from ..networks.translation.network import TranslatorNetwork, target_codes
 from .objective import Direction, Objective, Sample
 from .schedules import cosine
 
-FAINT, EASED = 0.1, 0.1
-"""The weight of what is not yet, or no longer, in force, and the share of the steps over which that changes."""
+LOWEST_WEIGHT, TRANSITION = 0.1, 0.1
+"""The lower weight of a loss, and the fraction of the steps over which the weights change."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a translator is trained; width, levels, batch and guidance are published.
+    """Training settings of a translator. Width, levels, batch and guidance scale are the paper's.
 
-    Published are 200,000 steps at a rate of 5e-5. `source_weight` is that of the squared distance to the source in the
-    units of the published loss, in which the text counts `guidance_scale`.
+    The paper takes 200,000 steps at a learning rate of 5e-5. `source_weight` multiplies the squared distance to the
+    source in the paper's loss, in which the prompt counts `guidance_scale`.
     """
 
     method: str = "lmc"
@@ -37,48 +37,46 @@ class Recipe:
     seed: int = 0
 
 
-class Translated:
-    """A `Generator`: what a network makes of pictures that are drawn anew at every step, some for each target.
+class TranslatorGenerator:
+    """A `Generator` whose parameters are a network's: its output for new random patches at every step.
 
-    `to_model_scale` maps latents (B, ...) of the host's scale, which the pictures and the network have, to the model's.
+    Item i of the batch has target i mod `targets`. `patches` and the network are in the host's scale;
+    `to_model_scale` maps such latents (B, ...) to the model's.
     """
 
     def __init__(
         self,
         network: TranslatorNetwork,
-        pictures: Pictures,
+        patches: LatentPatches,
         targets: int,
         noise: SeededNoise,
         to_model_scale: Callable[[Tensor], Tensor],
     ):
-        self._network, self._pictures, self._noise = network.requires_grad_(), pictures, noise
+        self._network, self._patches, self._noise = network.requires_grad_(), patches, noise
         self._to_model_scale = to_model_scale
-        self._places = places(targets, len(noise)).to(pictures.latents[0])
-        self.sources = to_model_scale(self._drawn()).clone()
-        """What this step's pictures were, (B, ...) in model scale; overwritten by the next step."""
+        self._codes = target_codes(targets, len(noise)).to(patches.latents[0])
+        self.sources = to_model_scale(self._patches.draw(self._noise)).clone()
+        """The patches (B, ...) of the current step in model scale; the next step overwrites them."""
 
     @property
     def parameters(self) -> Sequence[Tensor]:
         return list(self._network.parameters())
 
     def __call__(self) -> Tensor:
-        drawn = self._drawn()
-        self.sources.copy_(self._to_model_scale(drawn))
-        return self._to_model_scale(self._network(as_pictures(drawn), self._places).reshape_as(drawn))
+        patches = self._patches.draw(self._noise)
+        self.sources.copy_(self._to_model_scale(patches))
+        return self._to_model_scale(self._network(without_frame_dim(patches), self._codes).reshape_as(patches))
 
     def constrain(self) -> None:
         pass
 
-    def _drawn(self) -> Tensor:
-        return self._pictures.draw(self._noise)
-
 
 @dataclass(frozen=True)
-class Eased:
-    """`w (objective) + v source_weight |z - source|^2`, w rising from 0.1 to 1 and v falling from 1 to 0.1.
+class EasedObjective:
+    """`w (objective) + v source_weight |z - source|^2`, where w rises from 0.1 to 1 and v falls from 1 to 0.1.
 
-    They change over the first tenth of the steps, by half a cosine (LMC-SDS, appendix A). `sources` (B, ...) is what
-    `Translated` has drawn.
+    Both change over the first tenth of the steps, by half a cosine (LMC-SDS, appendix A). `sources` (B, ...) are those
+    of the `TranslatorGenerator`.
     """
 
     objective: Objective
@@ -86,7 +84,8 @@ class Eased:
     source_weight: float
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
-        held = cosine(sample.progress, final=FAINT, share=EASED)
-        said = self.objective(prior, sample)
-        pull = 2 * held * self.source_weight * (sample.z - self.sources)
-        return Direction((1 + FAINT - held) * said.gradient + pull, said.eps_hat)
+        v = cosine(sample.progress, final=LOWEST_WEIGHT, share=TRANSITION)
+        w = 1 + LOWEST_WEIGHT - v
+        direction = self.objective(prior, sample)
+        pull = 2 * v * self.source_weight * (sample.z - self.sources)
+        return Direction(w * direction.gradient + pull, direction.eps_hat)

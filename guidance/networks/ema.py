@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, which is what a short training makes of many noisy steps."""
+"""An exponential moving average of a network's weights, which averages out the noise of short trainings."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import torch
 from torch import Tensor, nn
 
 
-class MovingAverage:
-    """The exponential moving average of all weights of a network, with the decay `keep`; faster while it is young."""
+class WeightEMA:
+    """The exponential moving average of all weights of a network.
 
-    def __init__(self, network: nn.Module, keep: float = 0.999):
-        self.keep = keep
+    `decay` in [0, 1) is the share of the old average that each step keeps; it is less over the first steps.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.999):
+        self.decay = decay
         self.weights = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
 
     @torch.no_grad()
-    def follow(self, network: nn.Module, step: int) -> None:
-        """Move towards the weights after the step of that index."""
-        keep = min(self.keep, (1 + step) / (10 + step))
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards the weights after the step with index `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
         for name, weight in network.state_dict().items():
-            self.weights[name].lerp_(weight, 1 - keep)
+            self.weights[name].lerp_(weight, 1 - decay)
 
     def on_cpu(self) -> dict[str, Tensor]:
         """A copy of the averaged weights on the CPU."""

@@ -1,7 +1,7 @@
-"""Target and source texts for Bridge (Rethinking Score Distillation as a Bridge Between Image Distributions).
+"""Target and source prompts for Bridge (Rethinking Score Distillation as a Bridge Between Image Distributions).
 
-Its gradient leads from what a picture looks like now to what it should look like, and both ends are texts: the target
-is the prompt with praise, the source is the prompt without praise and with the flaws that the picture has.
+Bridge moves an image from the source prompt to the target prompt. The target is the user's prompt plus phrases of high
+quality; the source is the user's prompt without such phrases, plus the flaws that the image has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """Comma-separated phrases to add to the target text and to the source text."""
+    """Comma-separated phrases to add to the target prompt and to the source prompt."""
 
     target: str = ""
     source: str = ""
@@ -36,31 +36,33 @@ PRESETS: dict[str, Preset] = {
     "low resolution": Preset(_WANTED, "low resolution, blurry, pixelated, jpeg artifacts"),
     "custom": Preset(),
 }
-"""By name. "sds artifacts" and "painting" are published: what score distillation does to a picture, and the domain word
-of painting-to-real. "sketch", "3d render" and "low resolution" are made like them."""
+"""By name. "sds artifacts" (the flaws of score distillation) and "painting" (the domain word of painting-to-real) are
+the paper's; "sketch", "3d render" and "low resolution" follow the same pattern."""
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Both ends of the bridge: what the picture should look like, and what it looks like now."""
+class PromptPair:
+    """The two ends of the bridge: what the image should look like, and what it looks like now."""
 
     target: str
     source: str
 
 
-def describe(text: str, preset: str, target_descriptor: str = "", source_descriptor: str = "") -> Texts:
-    """The target and source texts of a prompt (Rethinking Score Distillation, y_tgt and y_src).
+def describe(text: str, preset: str, target_descriptor: str = "", source_descriptor: str = "") -> PromptPair:
+    """The target and source prompts of a user's prompt (Rethinking Score Distillation, y_tgt and y_src).
 
-    The target is the prompt, the preset's target phrases and `target_descriptor`; the source is the prompt without its
-    quality words, the preset's source phrases and `source_descriptor`. A prompt that nothing is added to keeps every
-    character. Raises ValueError for a preset that is not in `PRESETS`.
+    The target is `text`, the preset's target phrases and `target_descriptor`; the source is `text` without its quality
+    words, the preset's source phrases and `source_descriptor`. A prompt to which nothing is added stays as it is.
+
+    Raises:
+        ValueError: `preset` is not in `PRESETS`.
     """
     if preset not in PRESETS:
-        raise ValueError(f"preset is '{preset}': set it to one of {', '.join(PRESETS)}.")
+        raise ValueError(f"The input 'preset' is '{preset}': choose one of {', '.join(PRESETS)}.")
     phrases = PRESETS[preset]
-    return Texts(
-        target=_extended(text, phrases.target, target_descriptor),
-        source=_extended(without_quality_words(text), phrases.source, source_descriptor),
+    return PromptPair(
+        target=_extend(text, phrases.target, target_descriptor),
+        source=_extend(without_quality_words(text), phrases.source, source_descriptor),
     )
 
 
@@ -68,8 +70,8 @@ _COMMAS, _LINE_ENDS, _SENTENCE_ENDS = ",;，、；", "\n", ".!?。！？"
 _BLANKS = " \t\r\n"
 
 
-def _extended(text: str, *additions: str) -> str:
-    """The text without the punctuation at its end, and the additions, with commas between; the blank ones left out."""
+def _extend(text: str, *additions: str) -> str:
+    """The text without its final punctuation, followed by the additions that are not blank, separated by commas."""
     added = [phrases for addition in additions if (phrases := addition.strip(_BLANKS + _COMMAS))]
     if not added:
         return text
@@ -87,27 +89,28 @@ QUALITY_PHRASES: tuple[str, ...] = (
     *("highres", "hires", "hi res", "absurdres", "hd", "uhd", "hdr", "4k", "8k", "16k"),
     *("masterpiece", "sharp focus", "photorealistic", "photo realistic", "hyperrealistic"),
 )
-"""Praise of a picture, whatever it shows. Capitals do not count, hyphens and underscores count as spaces."""
+"""Phrases that can only describe image quality. Case is ignored; hyphens and underscores count as spaces."""
 
 AMBIGUOUS_WORDS: tuple[str, ...] = ("sharp", "crisp", "detailed", "intricate", "realistic")
-"""Praise of a picture or a quality of a thing in it, as in "a long, sharp, curved beak"."""
+"""Words that describe image quality or an object, as in "a long, sharp, curved beak"."""
 
 INTENSIFIERS: tuple[str, ...] = ("very", "highly", "extremely", "ultra", "super", "hyper", "insanely", "full")
-"""What may stand before any of the others."""
+"""Words that may precede any of the others."""
 
 
 def without_quality_words(text: str) -> str:
-    """A prompt without its descriptors of high quality, which the paper drops from the source text.
+    """A prompt without its descriptors of high quality, which the paper drops from the source prompt.
 
-    Phrases go as a whole or not at all. They end at commas, semicolons, lines and sentences; a group in parentheses,
-    weighted or not, is one too. A phrase goes if it holds nothing but `QUALITY_PHRASES` and `AMBIGUOUS_WORDS`; if only
-    the latter, it must end the prompt or have a quality phrase beside it. What is left keeps every character.
+    Only whole phrases are dropped. A phrase ends at a comma, semicolon, line or sentence; a group in parentheses,
+    weighted or not, is a phrase too. A phrase is dropped if it consists of `QUALITY_PHRASES` and `AMBIGUOUS_WORDS`
+    only; if it has only the latter, it must also be at the end of the prompt or next to a dropped phrase. The rest of
+    the prompt keeps every character.
     """
-    return _pruned(text, ends=True)
+    return _prune(text, ends=True)
 
 
-class _Praise(IntEnum):
-    """Whether a phrase consists of quality words, and whether they can mean anything else."""
+class _Quality(IntEnum):
+    """Whether a phrase consists of quality words only, and whether they could also describe an object."""
 
     NONE = 0
     AMBIGUOUS = 1
@@ -123,57 +126,57 @@ _ONLY_QUALITY_WORDS = re.compile(rf"{_TERM}(?:(?: and| &)? {_TERM})*")
 _QUALITY_PHRASE = re.compile(rf"\b{_any_of(QUALITY_PHRASES)}\b")
 
 
-def _pruned(text: str, *, ends: bool) -> str:
-    """Without quality words; `ends` says whether the prompt ends where this text does."""
+def _prune(text: str, *, ends: bool) -> str:
+    """The text without quality words; `ends` says whether the prompt ends where this text ends."""
     pieces, tail = _split(text)
-    dropped = _dropped(_praises(pieces), ends=ends)
+    dropped = _places_to_drop(_rate_pieces(pieces), ends=ends)
     left: list[str] = []
     gaps: list[str] = []
     for place, piece in enumerate(pieces):
         gaps.append(piece.gap)
         if place not in dropped:
-            left += [_joint(gaps, first=not left), _pruned_group(piece.text, ends=ends and place == len(pieces) - 1)]
+            left += [_join_gaps(gaps, first=not left), _prune_group(piece.text, ends=ends and place == len(pieces) - 1)]
             gaps = []
     return "".join(left if gaps else [*left, tail])
 
 
-def _pruned_group(text: str, *, ends: bool) -> str:
-    """The same for what is inside a group in parentheses; any other phrase stays."""
+def _prune_group(text: str, *, ends: bool) -> str:
+    """A group in parentheses without quality words inside; any other phrase unchanged."""
     if _group_end(text, 0) != len(text):
         return text
-    inside, weight = _opened(text)
-    return f"({_pruned(inside, ends=ends)}{weight})"
+    inside, weight = _open_group(text)
+    return f"({_prune(inside, ends=ends)}{weight})"
 
 
-def _dropped(praises: Sequence[_Praise], *, ends: bool) -> set[int]:
-    """The places of the phrases to drop: whole runs of praise, if one of them is clear or the prompt ends with them."""
+def _places_to_drop(qualities: Sequence[_Quality], *, ends: bool) -> set[int]:
+    """Places of the phrases to drop: runs of quality phrases, if one of them is clear or the run ends the prompt."""
     dropped: set[int] = set()
-    for is_praise, places in groupby(range(len(praises)), key=lambda place: praises[place] > _Praise.NONE):
+    for is_quality, places in groupby(range(len(qualities)), key=lambda place: qualities[place] > _Quality.NONE):
         run = list(places)
-        clear = max(praises[place] for place in run) == _Praise.CLEAR
-        if is_praise and (clear or (ends and run[-1] == len(praises) - 1)):
+        clear = max(qualities[place] for place in run) == _Quality.CLEAR
+        if is_quality and (clear or (ends and run[-1] == len(qualities) - 1)):
             dropped.update(run)
     return dropped
 
 
-def _praises(pieces: Sequence[_Piece]) -> list[_Praise]:
-    """How each piece praises. Words that touch a group with no comma between are no phrase of their own: NONE."""
-    apart = [True, *(_separation(piece.gap) > 0 for piece in pieces[1:]), True]
+def _rate_pieces(pieces: Sequence[_Piece]) -> list[_Quality]:
+    """The quality of each piece. Words next to a group without a comma are not a phrase of their own: NONE."""
+    apart = [True, *(_strength(piece.gap) > 0 for piece in pieces[1:]), True]
     return [
-        _praise(piece.text) if _group_end(piece.text, 0) or (before and after) else _Praise.NONE
+        _rate(piece.text) if _group_end(piece.text, 0) or (before and after) else _Quality.NONE
         for piece, before, after in zip(pieces, apart, apart[1:])
     ]
 
 
-def _praise(text: str) -> _Praise:
-    """How one phrase or group praises."""
+def _rate(text: str) -> _Quality:
+    """The quality of one phrase or group."""
     if _group_end(text, 0):
-        praises = _praises(_split(_opened(text)[0])[0])
-        return max(praises) if praises and min(praises) > _Praise.NONE else _Praise.NONE
+        qualities = _rate_pieces(_split(_open_group(text)[0])[0])
+        return max(qualities) if qualities and min(qualities) > _Quality.NONE else _Quality.NONE
     words = " ".join(re.sub("[-_]", " ", text.lower()).split())
     if not _ONLY_QUALITY_WORDS.fullmatch(words):
-        return _Praise.NONE
-    return _Praise.CLEAR if _QUALITY_PHRASE.search(words) else _Praise.AMBIGUOUS
+        return _Quality.NONE
+    return _Quality.CLEAR if _QUALITY_PHRASE.search(words) else _Quality.AMBIGUOUS
 
 
 # The syntax of prompts
@@ -181,7 +184,7 @@ def _praise(text: str) -> _Praise:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A phrase, or a group in parentheses, of a prompt, and what stands before it."""
+    """A phrase or a group in parentheses, and the gap before it."""
 
     gap: str
     text: str
@@ -191,11 +194,11 @@ _SEPARATOR = rf"[{_COMMAS}{_LINE_ENDS}]|[.!?]+(?=[\s{_COMMAS}]|$)|[。！？]"
 _GAP = re.compile(rf"(?:\s|{_SEPARATOR})*")
 _MARK = re.compile(rf"\\[()]|\(|{_SEPARATOR}")
 _ABBREVIATED = re.compile(r"\b(?:mr|mrs|ms|dr|st|prof|\w)$", re.IGNORECASE)
-"""What a period may follow inside a sentence: a title or an initial."""
+"""Titles and initials, after which a period does not end the sentence."""
 
 
 def _split(text: str) -> tuple[list[_Piece], str]:
-    """A prompt as pieces and what follows the last; together they are the prompt again."""
+    """The pieces of a prompt and what follows the last one; joined they are the prompt again."""
     pieces: list[_Piece] = []
     at = 0
     while True:
@@ -214,7 +217,7 @@ def _gap(text: str, at: int) -> str:
 
 
 def _phrase_end(text: str, at: int) -> int:
-    """Where the phrase that begins at `at` ends: at a separator, a group or the end of the text, blanks left out."""
+    """Where the phrase that begins at `at` ends: before a separator, a group or the end of the text, without blanks."""
     end = len(text)
     for mark in _MARK.finditer(text, at):
         if _ends_phrase(text, mark):
@@ -232,7 +235,7 @@ def _ends_phrase(text: str, mark: re.Match[str]) -> bool:
 
 
 def _group_end(text: str, at: int) -> int:
-    """Where the group in parentheses that begins at `at` ends; 0 if none does. Escaped parentheses are text."""
+    """Where the group in parentheses that begins at `at` ends, or 0 if none begins there. Escaped ones are text."""
     depth = 0
     for bracket in re.finditer(r"\\[()]|[()]", text[at:]) if text.startswith("(", at) else ():
         depth += {"(": 1, ")": -1}.get(bracket[0], 0)
@@ -241,8 +244,8 @@ def _group_end(text: str, at: int) -> int:
     return 0
 
 
-def _opened(group: str) -> tuple[str, str]:
-    """What is inside a group's parentheses: its text, and its weight with the colon or nothing."""
+def _open_group(group: str) -> tuple[str, str]:
+    """The text inside a group's parentheses, and its weight with the colon, or an empty string."""
     text, colon, weight = group[1:-1].rpartition(":")
     try:
         float(weight)
@@ -251,36 +254,35 @@ def _opened(group: str) -> tuple[str, str]:
     return text, colon + weight
 
 
-def _separation(gap: str) -> int:
-    """How much a gap separates: 3 for sentences, 2 for lines, 1 for phrases, 0 for words."""
+def _strength(gap: str) -> int:
+    """How strongly a gap separates: 3 for sentences, 2 for lines, 1 for phrases, 0 for words."""
     kinds = ((3, _SENTENCE_ENDS), (2, _LINE_ENDS), (1, _COMMAS))
     return next((strength for strength, marks in kinds if set(marks) & set(gap)), 0)
 
 
-def _joint(gaps: list[str], *, first: bool) -> str:
-    """What goes before a piece that is left: of the gaps since the last one, that which separates most."""
+def _join_gaps(gaps: list[str], *, first: bool) -> str:
+    """The gap before a piece that stays: the strongest of those since the piece before it."""
     if len(gaps) == 1:
         return gaps[0]
-    return "" if first else max(reversed(gaps), key=_separation) or " "
+    return "" if first else max(reversed(gaps), key=_strength) or " "
 
 
-# What a text encoder reads of a text
+# Length limits of text encoders
 
 Chunks = list[list[tuple[Any, float, int]]]
-"""One text encoder's tokens: (token, weight, word), where word 0 is what the tokenizer itself put in."""
+"""The tokens of one text encoder as (token, weight, word); word 0 marks tokens that the tokenizer added."""
 
 Tokenize = Callable[[str], dict[str, Chunks]]
-"""The tokens of a text by the name of the text encoder."""
+"""Maps a text to its tokens, by name of the text encoder."""
 
 _ENCODERS = {"l": "CLIP-L", "g": "CLIP-G", "h": "CLIP-H", "t5xxl": "T5"}
 
 
 @dataclass(frozen=True)
-class Remainder:
-    """The end of a text, `rest`, that text encoders read apart from its beginning, or not at all.
+class Overflow:
+    """The end of a prompt, `rest`, that does not fit the first chunk of some text encoders.
 
-    `size` is how many tokens they read at once, `chunks` how many times that much the text takes: 1 where they drop the
-    rest.
+    `size` is the number of tokens in a chunk, `chunks` how many chunks the prompt takes: 1 if the rest is dropped.
     """
 
     encoders: tuple[str, ...]
@@ -288,22 +290,22 @@ class Remainder:
     size: int
     rest: str
 
-    def sentences(self, name: str) -> str:
-        """What a user should know about it, of a text called `name`, such as "source text"."""
+    def warning(self, name: str) -> str:
+        """A warning for the user; `name` says which prompt it is, such as "source prompt"."""
         encoders = " and ".join(_ENCODERS.get(encoder, encoder) for encoder in self.encoders)
         if self.chunks == 1:
             return f'{encoders} reads {self.size} tokens of the {name} and drops the end, "{self.rest}". Shorten it.'
         return (
-            f"The {name} takes {self.chunks} chunks of {self.size} tokens in {encoders}. Its end is encoded apart from "
-            f'its beginning, and is not in the pooled vector that SDXL, SD3 and Flux use: "{self.rest}". Shorten the '
-            "prompt to keep the text together."
+            f"The {name} takes {self.chunks} chunks of {self.size} tokens in {encoders}. Its end is encoded separately "
+            f'and is not part of the pooled vector that SDXL, SD3 and Flux use: "{self.rest}". Shorten the prompt to '
+            "keep it in one chunk."
         )
 
 
-def remainders(text: str, tokenize: Tokenize) -> list[Remainder]:
-    """What does not get read together with the beginning of the text; empty if all of it fits one chunk.
+def find_overflows(text: str, tokenize: Tokenize) -> list[Overflow]:
+    """The parts of a prompt that text encoders do not read together with its beginning; empty if it fits one chunk.
 
-    A text encoder that makes one chunk of any text is only looked at where another one needs several.
+    An encoder that puts any text into one chunk is only checked if another encoder needs several.
     """
     tokenize = cache(tokenize)
     tokens = tokenize(text)
@@ -311,14 +313,14 @@ def remainders(text: str, tokenize: Tokenize) -> list[Remainder]:
         return []
     encoders: dict[tuple[int, int, str], list[str]] = {}
     for name, chunks in tokens.items():
-        rest = _rest(text, name, chunks, tokenize)
+        rest = _unread_end(text, name, chunks, tokenize)
         if rest:
             encoders.setdefault((len(chunks), len(chunks[0]), rest), []).append(name)
-    return [Remainder(tuple(names), *remainder) for remainder, names in encoders.items()]
+    return [Overflow(tuple(names), *overflow) for overflow, names in encoders.items()]
 
 
-def _rest(text: str, name: str, chunks: Chunks, tokenize: Tokenize) -> str:
-    """What follows the words that the first chunk holds. Groups in parentheses count as one word."""
+def _unread_end(text: str, name: str, chunks: Chunks, tokenize: Tokenize) -> str:
+    """What follows the last word that fits the first chunk. A group in parentheses counts as one word."""
     ends, fits = _word_ends(text), _count(chunks[:1])
 
     def tokens_until(end: int) -> int:

@@ -1,1 +1,21 @@
-"""Linear inverse problems: degradation operators, their solvers, and sampling held to a measurement."""
+"""Linear inverse problems: degradation operators, solvers, and sampling held to a measurement."""
+
+from .blending import membrane
+from .measurement import Autoencoder, DataConsistency, Measurement
+from .operators import OPERATORS, LinearOperator
+from .proximal import DataSteps, fill_with_noise, proximal_restore
+from .solvers import Solution, conjugate_gradient
+
+__all__ = [
+    "OPERATORS",
+    "Autoencoder",
+    "DataConsistency",
+    "DataSteps",
+    "LinearOperator",
+    "Measurement",
+    "Solution",
+    "conjugate_gradient",
+    "fill_with_noise",
+    "membrane",
+    "proximal_restore",
+]

@@ -1,4 +1,4 @@
-"""Filling holes so that no seam shows."""
+"""Filling a hole smoothly from its surroundings."""
 
 from __future__ import annotations
 
@@ -9,41 +9,53 @@ from torch.nn import functional
 from .solvers import conjugate_gradient
 
 ITERATIONS, TOLERANCE = 4000, 1e-3
+"""Limits of the conjugate gradients on each resolution."""
 COARSEST = 16
-"""Side in pixels of the smallest picture from which larger ones begin."""
+"""Side in pixels at and below which no coarser image is solved first."""
 
 
 def membrane(values: Tensor, hole: Tensor) -> Tensor:
-    """`values` (B, C, H, W) outside the hole, spanned like a soap film inside (Poisson image editing, eq. 3).
+    """Fill a hole with the membrane that its surroundings span (Poisson image editing, eq. 3).
 
-    `hole` (B or 1, 1, H, W) is 1 inside, 0 outside. The film solves Laplace's equation, so it takes the values at the
-    hole's edge, lies between their extremes and is as smooth as can be; the picture's own border does not hold it. An
-    item that is hole all over gets 0.
+    The membrane solves Laplace's equation inside the hole: it continues the values at the hole's edge, stays between
+    their extremes and is as smooth as possible. The border of the image does not fix it.
+
+    Args:
+        values: (B, C, H, W).
+        hole: (B or 1, 1, H, W), 1 inside and 0 outside.
+
+    Returns:
+        `values` outside the hole, the membrane inside: (B, C, H, W). An item without any known pixel is 0.
     """
+    # Write u = known + hole v. With the graph Laplacian L (positive semidefinite), L u = 0 inside the hole is
+    #     hole L (hole v) = -hole L known
+    # which is symmetric and solved by conjugate gradients. They carry a value one pixel further per iteration, and are
+    # slow for the long waves of a wide hole. So each resolution starts from the solution at half the resolution, which
+    # already has the long waves (nested iteration, the way up of full multigrid); only the short ones are left.
     known = (1 - hole) * values
     if min(values.shape[-2:]) <= COARSEST:
         start = torch.zeros_like(values)
     else:
-        start = functional.interpolate(membrane(*_halved(known, hole)), values.shape[-2:], mode="bilinear")
-    held = (hole < 1).flatten(1).any(dim=1).reshape(-1, 1, 1, 1)
+        start = functional.interpolate(membrane(*_halve(known, hole)), values.shape[-2:], mode="bilinear")
+    has_edge = (hole < 1).flatten(1).any(dim=1).reshape(-1, 1, 1, 1)
     film = conjugate_gradient(
         lambda v: hole * _laplacian(hole * v),
-        -hole * held * _laplacian(known),
-        hole * held * start,
+        -hole * has_edge * _laplacian(known),
+        hole * has_edge * start,
         tolerance=TOLERANCE,
         iterations=ITERATIONS,
     )
     return known + film.x
 
 
-def _halved(known: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """The means of the known pixels of each two by two, and a hole where there are none."""
+def _halve(known: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and hole at half the resolution: means of the known pixels of each 2 x 2; hole where none is known."""
     total, count = (functional.avg_pool2d(v, 2, ceil_mode=True) for v in (known, 1 - hole))
     return total / count.clamp(min=0.25), (count == 0).to(hole)
 
 
 def _laplacian(v: Tensor) -> Tensor:
-    """Sum of the differences of each pixel from its neighbours, of which those on the border have fewer."""
+    """The graph Laplacian of the pixel grid: the sum of each pixel's differences from its 2 to 4 neighbors."""
     down, right = v.diff(dim=-2), v.diff(dim=-1)
     total = torch.zeros_like(v)
     total[..., :-1, :] -= down

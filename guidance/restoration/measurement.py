@@ -1,4 +1,4 @@
-"""A measurement of an image, and how clean estimates are made to agree with it (DreamSampler, section 3.3; DPS)."""
+"""Measurements of images, and data consistency of clean estimates (DreamSampler, section 3.3; DPS)."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.path import Path, per_item
+from ..core.path import NoisePath, per_item
 from .operators import LinearOperator
 from .solvers import conjugate_gradient
 
 
 class Autoencoder(Protocol):
-    """Images (B, C, H, W) in [-1, 1] to latents (B, ...) in model scale and back, differentiable where asked."""
+    """Maps images (B, C, H, W) in [-1, 1] to latents (B, ...) in model scale and back, differentiably."""
 
-    def encode(self, pictures: Tensor) -> Tensor: ...
+    def encode(self, images: Tensor, /) -> Tensor: ...
 
-    def decode(self, latents: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor, /) -> Tensor: ...
 
 
 QUANTIZATION = 2 / 255 / 12**0.5
-"""Standard deviation of rounding to 8 bits, on the scale of [-1, 1]: no image is known more precisely."""
+"""Standard deviation of rounding to 8 bits for values in [-1, 1]: no image is known more precisely."""
 DECODED_ERROR = 0.07
-"""Expected error of a decoded image, on the scale of [-1, 1]: a value that suits blurs on the reference world."""
+"""Expected error of a decoded image for values in [-1, 1]; chosen for blurs on the reference model."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """`y` = A x + n: what `operator` A sees of images x (B, 3, H, W) in [-1, 1], with noise n.
+    """A measurement `y` = A x + n of images x (B, 3, H, W) in [-1, 1], with the linear `operator` A and noise n.
 
-    `y` (B or 1, *operator.measurement_shape) is in the scale of the images, and so is `noise_std`, the standard
-    deviation of n, at least 0.
+    `y` is (B or 1, *operator.measurement_shape). `noise_std`, the standard deviation of n, is at least 0; both are in
+    the scale of the images.
     """
 
     operator: LinearOperator
@@ -42,7 +42,7 @@ class Measurement:
     noise_std: float = 0.0
 
     def to(self, like: Tensor) -> Measurement:
-        """The same on the device and in the dtype of a tensor."""
+        """This measurement on the device and in the dtype of a tensor."""
         return replace(self, y=self.y.to(like))
 
     def of_item(self, index: int) -> Measurement:
@@ -50,11 +50,11 @@ class Measurement:
         return replace(self, operator=self.operator.of_item(index), y=self.y[index % len(self.y)][None])
 
     def projected(self, images: Tensor) -> Tensor:
-        """Images that agree with the measurement as closely as its noise allows, near the given ones (B, 3, H, W).
+        """The images nearest to `images` (B, 3, H, W) that agree with the measurement as closely as its noise allows.
 
-        The error of a decoder is smooth: the mean of a block of pixels is as far off as each of them. So where A maps N
-        values to n, `DECODED_ERROR` is the error of each of the n. Around a hole, where the pixels themselves are
-        known, they are kept exactly unless there is noise.
+        A decoder's error is smooth: the mean of a block of pixels is as far off as each of them. So if A maps N values
+        to n, `DECODED_ERROR` is the error of each of the n. Known pixels around a hole are kept exactly, unless the
+        measurement has noise.
         """
         numbers, seen = (math.prod(shape) for shape in (self.operator.picture_shape, self.operator.measurement_shape))
         least = QUANTIZATION if self.operator.hole is None else 0.0
@@ -68,10 +68,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class DataConsistency:
-    """How estimates are held to a measurement.
+    """Data consistency of clean estimates with a measurement, by fitting or by gradient.
 
-    `weight` is lambda of the data-consistency step, at least 0, which runs `iterations` of conjugate gradients at most;
-    few of them keep noise out where A is ill-conditioned. `dps_weight` multiplies the gradient step (1 is published).
+    `weight`, at least 0, is lambda of the data-consistency step, which takes at most `iterations` steps of conjugate
+    gradients; few steps keep noise out where A is ill-conditioned. `dps_weight` multiplies the gradient step; the
+    paper's value is 1.
     """
 
     measurement: Measurement
@@ -82,10 +83,10 @@ class DataConsistency:
     dps_weight: float = 1.0
 
     def of_item(self, index: int) -> DataConsistency:
-        """The same for one item of a batch."""
+        """Data consistency for one item of a batch."""
         return replace(self, measurement=self.measurement.of_item(index))
 
-    def explaining(self, z0_hat: Tensor) -> Tensor:
+    def fit(self, z0_hat: Tensor) -> Tensor:
         """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9)."""
         operator, y = self.measurement.operator, self.measurement.y
         with torch.no_grad():
@@ -100,11 +101,11 @@ class DataConsistency:
             return self.autoencoder.encode(solution.x)
 
     def posterior_gradient(
-        self, predict: Callable[[Tensor], Tensor], path: Path, x: Tensor, sigma: Tensor
+        self, predict: Callable[[Tensor], Tensor], path: NoisePath, x: Tensor, sigma: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The estimate z0_hat = predict(x) and the gradient of |A D(z0_hat) - y| (DPS, eq. 16), both (B, ...).
+        """The clean estimate z0_hat = predict(x) and the gradient of |A D(z0_hat) - y| (DPS, eq. 16), both (B, ...).
 
-        The gradient is with respect to the variance-preserving state z_t of the same noise level, whatever the path.
+        The gradient is with respect to the variance-preserving state of the same noise level, on any path.
         """
         with torch.enable_grad():
             x = x.detach().clone().requires_grad_()

@@ -1,45 +1,55 @@
-"""Sampling held to a measurement: DreamSampler's inpainting and restoration (Algorithm 4)."""
+"""DreamSampler's inpainting and restoration: sampling held to a measurement (Algorithm 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
-from ..core.ddim import ddim_step, partly_fresh
-from ..core.denoiser import Denoiser
+from ..core.ddim import ddim_step, mix_fresh_noise
+from ..core.denoiser import NULL, TARGET, Denoiser
 from ..core.noise import SeededNoise
-from ..core.path import Path
+from ..core.path import NoisePath
 from ..editing.proximal import ProximalSettings, ProximalStep, proximal_point
+
+Fit = Callable[[Tensor], Tensor]
+"""Maps a clean estimate (B, ...) to a latent near it that agrees with the measurement."""
+MeasurementGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""Maps a state (B, ...) and its noise level to the clean estimate without the target prompt and to the gradient of the
+distance to the measurement with respect to the variance-preserving state, or None if it is not available."""
 
 
 @dataclass(frozen=True)
 class DataSteps:
-    """Which steps are data-consistency steps (Gamma of Algorithm 4): every `every`th of the first share `until`.
+    """Which steps are data-consistency steps (Gamma of Algorithm 4); all others are gradient steps.
 
-    The others are gradient steps. The defaults are the authors': every third of the first 85%.
+    Every `every`th step of the first fraction `until` of the steps. The defaults are those of the authors' code: every
+    third of the first 85%.
     """
 
     every: int = 3
     until: float = 0.85
 
     def __contains__(self, step: tuple[int, int]) -> bool:
+        """Whether a step, given as (index, number of steps), is one of them."""
         index, steps = step
         return index % self.every == 0 and index < self.until * steps
 
 
-def with_noise_in(hole: Tensor, x: Tensor, eps: Tensor, path: Path, sigma: Tensor) -> Tensor:
-    """A state (B, ...) whose `hole`, which broadcasts over it and is 1 inside, holds noise alone.
+def fill_with_noise(hole: Tensor, x: Tensor, eps: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
+    """The state `x` (B, ...) with its `hole` replaced by noise of the state's variance (Algorithm 4).
 
-    Where the hole's border is soft the two are mixed to the variance they have.
+    `hole` in [0, 1] broadcasts over `x`, 1 inside. Where its border is soft, state and noise are mixed so that the
+    variance stays the same.
     """
     return (1 - hole).sqrt() * x + hole.sqrt() * path.scale(sigma) * eps
 
 
-def measured_edit(
+def proximal_restore(
     denoise: Denoiser,
-    path: Path,
+    path: NoisePath,
     x: Tensor,
     sigmas: Tensor,
     *,
@@ -47,36 +57,44 @@ def measured_edit(
     noise: SeededNoise,
     region: Tensor | float = 1.0,
     data_steps: DataSteps = DataSteps(),
-    explaining: Callable[[Tensor], Tensor] | None = None,
-    gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]] | None = None,
+    fit: Fit | None = None,
+    gradient: MeasurementGradient | None = None,
 ) -> Iterator[ProximalStep]:
-    """Sample down from `x`, held to a measurement and, in `region`, pulled towards the text (Algorithm 4).
+    """Sample down from `x`, held to a measurement and moved towards the target prompt (DreamSampler, Algorithm 4).
 
-    A data-consistency step moves the estimate without the text towards the latent `explaining` makes of it, which
-    explains the measurement, by alpha_bar, and the result towards the text by gamma_t in `region` (broadcasts over x, 1
-    where the text acts). A gradient step is DDIM's, without the text, less alpha_bar's root times the gradient of the
-    distance to the measurement: `gradient` maps x and sigma to the estimate without the text and that gradient with
-    respect to the variance-preserving state. Without `explaining` its part is left out; without `gradient`, or where it
-    gives None for the gradient, those steps are data-consistency steps without the text.
+    A data-consistency step moves the unconditional estimate by alpha_bar towards its `fit` to the measurement, and the
+    result by gamma_t towards the target prompt in `region`. A gradient step is an unconditional DDIM step, minus
+    sqrt(alpha_bar) times the `gradient` (DPS). The paper's values are gamma = 1 and eta = 1; here `settings.eta`
+    multiplies sqrt(alpha_bar), the paper's share of fresh noise.
 
-    The paper's gamma is 1 and its share of fresh noise `eta` sqrt(alpha_bar), with eta = 1. Otherwise as
-    `proximal_edit`.
+    Args:
+        denoise: has the conditionings `NULL` (the unconditional prompt) and `TARGET`.
+        x: (B, ...) state at `sigmas[0]`.
+        sigmas: (n + 1,) noise levels, falling to 0.
+        region: in [0, 1], broadcasts over `x`: 1 where the target prompt acts.
+        data_steps: which steps are data-consistency steps.
+        fit: None leaves out the fit to the measurement.
+        gradient: None, or a None gradient, turns gradient steps into data-consistency steps without target prompt.
+
+    Yields:
+        n steps. A data-consistency step costs one model call of 2 conditionings, a gradient step one `gradient`.
     """
 
-    def known(z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
-        return z0_hat if explaining is None else proximal_point(z0_hat, explaining(z0_hat), alpha_bar)
+    def fitted(z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+        return z0_hat if fit is None else proximal_point(z0_hat, fit(z0_hat), alpha_bar)
 
     steps = len(sigmas) - 1
-    for index, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:])):
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         alpha_bar, pull = path.alpha_bar(sigma), None
         if (index, steps) in data_steps:
-            z0_null, z0_target = denoise(x, sigma, ("negative", "positive"))
-            z_bar = proximal_point(known(z0_null, alpha_bar), z0_target, region * settings.weight(alpha_bar))
+            z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
+            z_bar = proximal_point(fitted(z0_null, alpha_bar), z0_target, region * settings.weight(alpha_bar))
         else:
-            z0_null, pull = (*denoise(x, sigma, ("negative",)), None) if gradient is None else gradient(x, sigma)
-            z_bar = known(z0_null, alpha_bar) if pull is None else z0_null
-        eps_hat = path.eps_hat(x, settings.seen(z0_null, z_bar), sigma)
-        x = ddim_step(path, z_bar, partly_fresh(eps_hat, settings.eta * alpha_bar.sqrt(), noise), sigma_next)
+            z0_null, pull = (*denoise(x, sigma, (NULL,)), None) if gradient is None else gradient(x, sigma)
+            z_bar = fitted(z0_null, alpha_bar) if pull is None else z0_null
+        eps_hat = path.eps_hat(x, settings.renoise_estimate(z0_null, z_bar), sigma)
+        x = ddim_step(path, z_bar, mix_fresh_noise(eps_hat, settings.eta * alpha_bar.sqrt(), noise), sigma_next)
         if pull is not None:
+            # The variance-preserving state moves by sqrt(alpha_bar) pull, and x, `scale` times as large, by a pull.
             x = x - path.a(sigma_next) * pull
         yield ProximalStep(x, z_bar)

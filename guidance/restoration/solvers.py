@@ -1,4 +1,4 @@
-"""Linear systems, solved by what the matrix does to a tensor."""
+"""Matrix-free solvers of linear systems."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..core.path import per_item
 
 @dataclass(frozen=True)
 class Solution:
-    """Where a solver of A x = rhs stopped, item by item.
+    """The result of a solver of A x = rhs, for each item of a batch.
 
-    `x` (B, ...) is the estimate, `iterations` (B,) counts the steps that led there, `residual` (B,) is
-    |rhs - A x| / |rhs| computed anew from `x`, 0 where `rhs` is 0, and `tolerance` what was asked of it.
+    `x` (B, ...) is the solution, `iterations` (B,) the number of steps it took, `residual` (B,) the relative residual
+    |rhs - A x| / |rhs| recomputed from `x` (0 where `rhs` is 0), and `tolerance` the residual that was requested.
     """
 
     x: Tensor
@@ -26,7 +26,7 @@ class Solution:
 
     @property
     def converged(self) -> Tensor:
-        """(B,) true where the residual is within the tolerance."""
+        """Whether the residual is within the tolerance: (B,), bool."""
         return self.residual <= self.tolerance
 
 
@@ -38,12 +38,20 @@ def conjugate_gradient(
     tolerance: float = 1e-4,
     iterations: int = 10,
 ) -> Solution:
-    """Solve A x = rhs for every item of a batch on its own (Hestenes and Stiefel, 1952).
+    """Solve A x = rhs by conjugate gradients, separately for each item of a batch (Hestenes and Stiefel, 1952).
 
-    `apply` maps v (B, ...) to A v. It must be linear, symmetric and positive semi-definite and keep the items apart.
-    `rhs` and `start` are (B, ...); without a start it is 0. An item stops changing once its residual is at most
-    `tolerance` |rhs|, after `iterations` steps, or where A is not positive along the next direction. So its result is
-    the one it has alone. Costs one call of `apply` per step, one for the residual, and one for a start.
+    An item stops once its residual is at most `tolerance` |rhs|, after `iterations` steps, or if A is not positive
+    along the next direction. Its result is the same in any batch.
+
+    Args:
+        apply: maps v (B, ...) to A v; linear, symmetric and positive semidefinite, without mixing items.
+        rhs: (B, ...).
+        start: (B, ...); None starts from 0.
+        tolerance: relative residual at which an item stops.
+        iterations: the most steps to take.
+
+    Returns:
+        The solution. Costs one call of `apply` per step, one for the residual, and one for `start`.
     """
     scale = _norm(rhs)
     x = torch.zeros_like(rhs) if start is None else torch.where(per_item(scale > 0, rhs), start, 0)
@@ -58,7 +66,7 @@ def conjugate_gradient(
         a_p = apply(p)
         curvature = _dot(p, a_p)
         active = active & (curvature > 0)
-        # A step of exactly 0 leaves x and r of the items at rest as they are, to the last bit.
+        # A step of exactly 0 leaves x and r of finished items unchanged, to the last bit.
         alpha = torch.where(active, rr / curvature, 0)
         x = x + per_item(alpha, x) * p
         r = r - per_item(alpha, r) * a_p
@@ -66,7 +74,7 @@ def conjugate_gradient(
         p = r + per_item(torch.where(active, rr_next / rr, 0), p) * p
         rr = rr_next
         steps = steps + active
-    # The recursion's r drifts from the true residual by rounding, and is then too small.
+    # By rounding, the recursion's r drifts from the true residual and becomes too small.
     residual = torch.where(scale > 0, _norm(rhs - apply(x)) / scale, 0)
     return Solution(x, steps, residual, tolerance)
 

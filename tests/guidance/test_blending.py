@@ -1,4 +1,4 @@
-"""Filling a hole without a seam, against a dense solution of Laplace's equation."""
+"""The membrane in a hole against a dense solution of Laplace's equation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOLES = {
 
 
 def dense(values: Tensor, hole: Tensor) -> Tensor:
-    """Each pixel of the hole is the mean of its neighbours (C, H, W), by a linear system."""
+    """Each pixel of the hole is the mean of its neighbors (C, H, W), by a linear system."""
     height, width = hole.shape[-2:]
     inside = [(i, j) for i in range(height) for j in range(width) if hole[0, 0, i, j]]
     places = {place: n for n, place in enumerate(inside)}
@@ -46,7 +46,7 @@ def dense(values: Tensor, hole: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_the_film_is_the_solution_of_laplaces_equation(name: str):
+def test_the_membrane_solves_laplaces_equation(name: str):
     hole = HOLES[name]
     values = torch.randn(2, 3, *hole.shape[-2:], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     film = membrane(values, hole)
@@ -56,7 +56,7 @@ def test_the_film_is_the_solution_of_laplaces_equation(name: str):
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_what_lies_in_the_hole_does_not_matter_and_a_plane_goes_on(name: str):
+def test_values_in_the_hole_do_not_matter_and_a_plane_continues(name: str):
     hole = HOLES[name]
     level = torch.full((1, 3, *hole.shape[-2:]), 0.7, dtype=torch.float64)
     torch.testing.assert_close(membrane(level * (1 - hole) + 100 * hole, hole), level, rtol=0, atol=2e-3)
@@ -71,7 +71,7 @@ def test_each_item_has_its_own_hole():
         torch.testing.assert_close(film[index : index + 1], alone)
 
 
-def test_a_picture_that_is_hole_all_over_is_left_at_zero():
+def test_an_image_without_known_pixels_is_zero():
     holes = torch.cat([torch.ones(1, 1, 20, 20), rectangle(20, 20, slice(2, 5), slice(2, 5)).float()])
     film = membrane(torch.ones(2, 3, 20, 20), holes)
     assert not film[0].any()
@@ -79,7 +79,7 @@ def test_a_picture_that_is_hole_all_over_is_left_at_zero():
 
 
 def test_large_holes_take_few_iterations():
-    # Coarse to fine: the error left to the finest level is local, so the film is there at once even on large pictures.
+    # Coarse to fine: only short waves are left to the finest level, so few iterations suffice for large images.
     hole = rectangle(256, 256, slice(20, 230), slice(20, 230)).float()
     ramp = torch.linspace(0, 1, 256).expand(1, 3, 256, 256)
     torch.testing.assert_close(membrane(ramp * (1 - hole), hole), ramp, rtol=0, atol=0.02)

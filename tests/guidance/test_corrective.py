@@ -1,4 +1,4 @@
-"""The manifold corrective against closed form: for Gaussian fields b(z, t) is linear and known."""
+"""The manifold corrective against the closed form: for Gaussian fields b(z, t) is linear and known."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED
 from dreamsampler.guidance.core.prior import Prior
-from dreamsampler.guidance.networks.corrective.network import Architecture, CorrectiveNetwork, Head, initialised
-from dreamsampler.guidance.networks.corrective.normalisation import STATISTICS, Statistics, loss, normalised
-from dreamsampler.guidance.networks.corrective.spectral import Bands, SpectralCorrective, cosine, inverse_cosine
-from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective, decoded, made_of
-from dreamsampler.guidance.networks.corrective.training import Recipe, Training, denoised, fit_spectral
-from dreamsampler.guidance.networks.patches import Pictures
-from dreamsampler.guidance.networks.storage import Unusable
+from dreamsampler.guidance.networks.corrective.network import Architecture, CorrectiveNetwork, Head, initial_network
+from dreamsampler.guidance.networks.corrective.normalization import STATISTICS, Statistics, loss, normalize
+from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrective, SpectralForm, dct, inverse_dct
+from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective, build_network, decode
+from dreamsampler.guidance.networks.corrective.training import Recipe, Training, denoise_at, fit_spectral
+from dreamsampler.guidance.networks.patches import LatentPatches
+from dreamsampler.guidance.networks.storage import UnusableFileError
 from dreamsampler.guidance.networks.unet import fitting_levels, frequency_code
-from support.field_oracle import Fields, field_prior, natural, picture_of, transform
+from support.field_oracle import Fields, field_prior, image_of, natural, transform
 from torch import Tensor, nn
 
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
@@ -30,10 +30,10 @@ def drawn(count: int, seed: int = 0, fields: Fields | None = None) -> Tensor:
 
 
 def exact(fields: Fields, prior: Prior, z: Tensor, t: Tensor) -> Tensor:
-    """b(z, t) = E[z0_hat | z]: the mean, and of each frequency a^2 S / (a^2 S + b^2) of its distance from that."""
+    """b(z, t) = E[z0_hat | z]: each frequency's distance from the mean, times a^2 S / (a^2 S + b^2)."""
     sigma = prior.sigma_at(t)[:, None, None, None]
     kept = fields.gain(prior.path.a(sigma), prior.path.b(sigma))
-    return fields.means[0] + picture_of(kept * transform(z - fields.means[0]))
+    return fields.means[0] + image_of(kept * transform(z - fields.means[0]))
 
 
 def times(t: float, count: int) -> Tensor:
@@ -41,17 +41,17 @@ def times(t: float, count: int) -> Tensor:
 
 
 def error(actual: Tensor, expected: Tensor) -> float:
-    """Root mean square, relative."""
+    """The relative root mean square error."""
     return ((actual - expected).norm() / expected.norm()).item()
 
 
-# Normalisation
+# Normalization
 
 
 @pytest.mark.parametrize("statistics", ["as printed", "full"])
-def test_normalisation_is_equation_10(statistics: Statistics):
+def test_normalization_is_equation_10(statistics: Statistics):
     b, z0 = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    made = normalised(3 * b + 2, z0, statistics)
+    made = normalize(3 * b + 2, z0, statistics)
     for i in range(3):
         x, y = (3 * b[i] + 2).numpy(), z0[i].numpy()
         mean = x.mean() if statistics == "as printed" else y.mean()
@@ -60,19 +60,19 @@ def test_normalisation_is_equation_10(statistics: Statistics):
     assert loss(3 * b + 2, z0, statistics).item() == pytest.approx((z0 - made).square().mean().item(), rel=1e-12)
 
 
-def test_what_normalisation_does_not_see():
+def test_normalization_removes_contrast_and_brightness():
     b, z0 = drawn(3), drawn(3, seed=1)
-    centred = b - b.mean((1, 2, 3), keepdim=True)
-    full = normalised(b, z0, "full")
-    torch.testing.assert_close(normalised(7 * b - 3, z0, "full"), full, rtol=1e-10, atol=1e-10)
-    printed = normalised(b, z0)
-    torch.testing.assert_close(normalised(7 * centred + b - centred, z0), printed, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(normalised(b - 3, z0), printed - 3, rtol=1e-10, atol=1e-10)  # its mean it does see
-    assert normalised(b, z0, "none") is b
+    centered = b - b.mean((1, 2, 3), keepdim=True)
+    full = normalize(b, z0, "full")
+    torch.testing.assert_close(normalize(7 * b - 3, z0, "full"), full, rtol=1e-10, atol=1e-10)
+    printed = normalize(b, z0)
+    torch.testing.assert_close(normalize(7 * centered + b - centered, z0), printed, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(normalize(b - 3, z0), printed - 3, rtol=1e-10, atol=1e-10)  # it keeps the mean
+    assert normalize(b, z0, "none") is b
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_a_flat_estimate_is_no_division_by_zero(statistics: Statistics):
+def test_a_constant_estimate_does_not_divide_by_zero(statistics: Statistics):
     flat = torch.ones(1, 2, 4, 4, requires_grad=True)
     error = loss(flat, drawn(1).float()[..., :4, :4], statistics)
     error.backward()
@@ -84,13 +84,13 @@ def test_a_flat_estimate_is_no_division_by_zero(statistics: Statistics):
 
 def test_frequencies_are_those_of_the_cosine_transform():
     x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    torch.testing.assert_close(cosine(x), transform(x), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(inverse_cosine(cosine(x)), x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(dct(x), transform(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(inverse_dct(dct(x)), x, rtol=1e-12, atol=1e-12)
 
 
 def spectral(fields: Fields, prior: Prior, *, bands: int = 12, knots: int = 16, count: int = 256) -> SpectralCorrective:
-    pictures = Pictures(list(drawn(512, seed=3, fields=fields)), tuple(fields.means.shape[-2:]))  # type: ignore[arg-type]
-    *_, made = fit_spectral(Bands(CHANNELS, bands, knots), prior, pictures, count=count, batch=128, seed=5)
+    images = LatentPatches(list(drawn(512, seed=3, fields=fields)), tuple(fields.means.shape[-2:]))  # type: ignore[arg-type]
+    *_, made = fit_spectral(SpectralForm(CHANNELS, bands, knots), prior, images, count=count, batch=128, seed=5)
     return made
 
 
@@ -104,14 +104,14 @@ def test_least_squares_finds_the_blur_of_a_gaussian_denoiser(path):
         time = times(t, len(z))
         found[t] = error(made(z, time), exact(fields, prior, z, time))
     print("spectral, relative error by t:", {f"{t:.2f}": f"{e:.4f}" for t, e in found.items()})
-    assert max(found.values()) < 0.06  # what 12 bands and 256 pictures leave
+    assert max(found.values()) < 0.06  # what 12 bands and 256 images leave
     between = times(sum(made.form.times[8:10].tolist()) / 2, len(z))
     assert error(made(z, between), exact(fields, prior, z, between)) < 0.06
     nothing = error(z, exact(fields, prior, z, between))
     assert nothing > 0.3  # the blur is there to be found
 
 
-def test_more_bands_and_pictures_come_closer():
+def test_more_bands_and_images_reduce_the_error():
     fields = natural()
     prior, z, t = field_prior({"negative": fields}), drawn(64, seed=9), times(0.7, 64)
     expected = exact(fields, prior, z, t)
@@ -119,12 +119,12 @@ def test_more_bands_and_pictures_come_closer():
         error(spectral(fields, prior, bands=bands, count=count)(z, t), expected)
         for bands, count in ((3, 32), (24, 512))
     )
-    print(f"3 bands of 32 pictures: {coarse:.4f}, 24 of 512: {fine:.4f}")
+    print(f"3 bands of 32 images: {coarse:.4f}, 24 of 512: {fine:.4f}")
     assert fine < 0.4 * coarse
 
 
-def fitted(form: Bands, *pairs: tuple[Tensor, Tensor]) -> SpectralCorrective:
-    """One fitted to pictures and what became of them, a pair for each of its times."""
+def fitted(form: SpectralForm, *pairs: tuple[Tensor, Tensor]) -> SpectralCorrective:
+    """A corrective fitted to pairs of images and clean estimates, one pair for each of its times."""
     corrective = SpectralCorrective(form).double()
     for knot, pair in enumerate(pairs):
         corrective.fit(knot, *pair)
@@ -132,7 +132,7 @@ def fitted(form: Bands, *pairs: tuple[Tensor, Tensor]) -> SpectralCorrective:
 
 
 def test_gains_are_by_channel_and_constant_beyond_the_knots():
-    form = Bands(2, bands=1, knots=2, t_min=0.2, t_max=0.6)
+    form = SpectralForm(2, bands=1, knots=2, t_min=0.2, t_max=0.6)
     z = drawn(500, seed=4)
     made = fitted(form, (z, z * torch.tensor([0.5, 2.0])[:, None, None] + 1), (z, 0.25 * z))
     low, middle, high = (made(z[:1], times(t, 1)) for t in (0.0, 0.4, 1.0))
@@ -143,35 +143,35 @@ def test_gains_are_by_channel_and_constant_beyond_the_knots():
     assert error(middle - middle.mean((2, 3), keepdim=True), gains * (z[:1] - z[:1].mean((2, 3), keepdim=True))) < 1e-2
 
 
-def test_a_band_without_frequencies_is_as_the_one_below():
+def test_a_band_without_frequencies_takes_the_gain_below():
     z = drawn(64)[..., :4, :4]
-    made = fitted(Bands(2, bands=64, knots=2), (z, 0.5 * z), (z, 0.5 * z))
+    made = fitted(SpectralForm(2, bands=64, knots=2), (z, 0.5 * z), (z, 0.5 * z))
     assert made.gain.isfinite().all()
     larger = drawn(1)
     flat = larger - larger.mean((2, 3), keepdim=True)
     assert error(made(larger, times(0.5, 1)).diff(dim=-1), 0.5 * flat.diff(dim=-1)) < 1e-5
 
 
-# What the gradient is on natural pictures
+# The gradient on natural images
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["exact", "fitted"])
-def test_the_gradient_of_a_natural_picture_is_zero_on_average(learned: bool):
-    """Over noise, in every band; that of SDS, z - z0_hat, is not."""
+def test_the_gradient_of_a_natural_image_is_zero_on_average(learned: bool):
+    """Averaged over noise, in every band; the gradient of SDS, z - z0_hat, is not zero."""
     fields, count, t = natural(), 512 if learned else 2048, 0.5
     prior = field_prior({"negative": fields})
     z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(t, count)
-    made = denoised(prior, z, time, SeededNoise(range(count)))
+    made = denoise_at(prior, z, time, SeededNoise(range(count)))
     b_hat = exact(fields, prior, z[:1], time[:1])
     if learned:
-        knot = Bands(CHANNELS, bands=24, knots=2, t_min=t, t_max=0.9)
-        pictures = Pictures(list(drawn(2048, seed=3)), (SIDE, SIDE))
-        *_, corrective = fit_spectral(knot, prior, pictures, count=2048, batch=512, seed=5)
+        knot = SpectralForm(CHANNELS, bands=24, knots=2, t_min=t, t_max=0.9)
+        images = LatentPatches(list(drawn(2048, seed=3)), (SIDE, SIDE))
+        *_, corrective = fit_spectral(knot, prior, images, count=2048, batch=512, seed=5)
         b_hat = corrective(z[:1], time[:1])
     along = transform(z[:1])
 
     def scores(gradient: Tensor) -> Tensor:
-        """The mean of what it does to the picture's own frequencies, in standard errors, by row of frequencies."""
+        """The mean change of the image's own frequencies in standard errors, by row of frequencies."""
         each = (transform(gradient) * along).sum((1, 3))
         return each.mean(0) / (each.std(0) / count**0.5)
 
@@ -181,12 +181,12 @@ def test_the_gradient_of_a_natural_picture_is_zero_on_average(learned: bool):
     assert theirs.abs().max() > 25
 
 
-def test_normalisation_lowers_contrast_by_as_much_as_the_model_makes_up():
+def test_normalization_lowers_contrast_by_what_the_model_invents():
     fields, count = natural(), 512
     prior = field_prior({"negative": fields})
     z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(0.6, count)
-    made, b_hat = denoised(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
-    mean = (normalised(b_hat.expand_as(made), made) - made).mean(0)
+    made, b_hat = denoise_at(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
+    mean = (normalize(b_hat.expand_as(made), made) - made).mean(0)
     share = made.std((1, 2, 3), correction=0).mean() / b_hat.std(correction=0) - 1
     expected = share * (b_hat - b_hat.mean())[0]
     assert share > 0.1
@@ -195,14 +195,14 @@ def test_normalisation_lowers_contrast_by_as_much_as_the_model_makes_up():
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-@pytest.mark.parametrize("t, made_up", [(0.3, 0.013), (0.5, 0.136), (0.7, 0.354)])
-def test_what_normalisation_takes_from_a_natural_picture_is_known(t: float, made_up: float, statistics: Statistics):
-    """Over noise: a share of the contrast that the blur leaves, by how much the model's answer has more; or nothing."""
+@pytest.mark.parametrize("t, invented", [(0.3, 0.013), (0.5, 0.136), (0.7, 0.354)])
+def test_normalization_removes_a_known_share_of_contrast(t: float, invented: float, statistics: Statistics):
+    """Averaged over noise: as much contrast as the clean estimate has in excess of b_hat; without eq. 10, none."""
     fields, count = natural(), 512
     prior = field_prior({"negative": fields})
     z, time = drawn(1, seed=12).expand(count, -1, -1, -1), times(t, count)
-    made, b_hat = denoised(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
-    gradient = normalised(b_hat.expand_as(made), made, statistics) - made
+    made, b_hat = denoise_at(prior, z, time, SeededNoise(range(count))), exact(fields, prior, z[:1], time[:1])
+    gradient = normalize(b_hat.expand_as(made), made, statistics) - made
 
     a, b = (level(prior.sigma_at(time[:1])[:, None, None, None]) for level in (prior.path.a, prior.path.b))
     noise_kept = (fields.gain(a, b) * b / a).square().mean()
@@ -210,7 +210,7 @@ def test_what_normalisation_takes_from_a_natural_picture_is_known(t: float, made
     contrast = b_hat - b_hat.mean()
     found = ((gradient.mean(0) * contrast).sum() / contrast.square().sum()).item()
     print(f"t = {t}, {statistics}: {found:.3f} of {expected:.3f}")
-    assert expected == pytest.approx(made_up, abs=1e-3)
+    assert expected == pytest.approx(invented, abs=1e-3)
     assert found == pytest.approx(0 if statistics == "none" else expected, abs=0.01)
     brightness = gradient.mean((1, 2, 3)).abs().max()
     assert brightness < 1e-12 if statistics == "full" else brightness > 1e-3
@@ -223,8 +223,8 @@ def convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
 
-def test_the_network_is_the_published_one():
-    network = initialised(Architecture(3), torch.Generator())
+def test_the_network_is_the_papers():
+    network = initial_network(Architecture(3), torch.Generator())
     downwards = [layer.out_channels for layer in convolutions(network.down)]
     upwards = [layer.out_channels for layer in convolutions(network.up)]
     assert downwards == [32, 32, 64, 64, 128, 128, 256, 256, 512, 512]
@@ -244,7 +244,7 @@ def test_time_is_coded_by_frequencies():
 
 @pytest.mark.parametrize("channels, height, width", [(1, 5, 7), (4, 12, 12), (16, 9, 30)])
 def test_any_channels_and_sizes(channels: int, height: int, width: int):
-    network = initialised(Architecture(channels, width=4, levels=3), torch.Generator().manual_seed(0))
+    network = initial_network(Architecture(channels, width=4, levels=3), torch.Generator().manual_seed(0))
     z = torch.randn(2, channels, height, width, generator=torch.Generator().manual_seed(1))
     made = network(z, torch.tensor([0.1, 0.9]))
     assert made.shape == z.shape
@@ -252,10 +252,11 @@ def test_any_channels_and_sizes(channels: int, height: int, width: int):
     torch.testing.assert_close(made[:1], network(z[:1], torch.tensor([0.1])))
 
 
-def test_tanh_is_for_pixels_alone():
+def test_the_tanh_head_bounds_the_output():
     z, t = 100 * drawn(1).float(), torch.tensor([0.5])
     ends = [
-        initialised(Architecture(2, 4, 2, head), torch.Generator().manual_seed(0))(z, t) for head in ("linear", "tanh")
+        initial_network(Architecture(2, 4, 2, head), torch.Generator().manual_seed(0))(z, t)
+        for head in ("linear", "tanh")
     ]
     assert ends[0].abs().max() > 10 and ends[1].abs().max() <= 1
     torch.testing.assert_close(ends[1], ends[0].tanh())
@@ -267,9 +268,9 @@ def test_small_latents_are_pooled_less(side: int, levels: int):
     assert fitting_levels(side, most=1) == 1
 
 
-def test_weights_keep_the_variance_and_leave_the_global_random_numbers_alone():
+def test_initial_weights_keep_the_variance_and_the_global_random_state():
     before = torch.get_rng_state()
-    network = initialised(Architecture(4), torch.Generator().manual_seed(0))
+    network = initial_network(Architecture(4), torch.Generator().manual_seed(0))
     assert torch.equal(torch.get_rng_state(), before)
     z = torch.randn(4, 4, 32, 32, generator=torch.Generator().manual_seed(1))
     assert 0.3 < network(z, torch.rand(4, generator=torch.Generator().manual_seed(2))).std().item() < 3
@@ -281,23 +282,23 @@ SMALL = natural(1, 12)
 SMALL_PRIOR = field_prior({"negative": SMALL})
 
 
-def small_pictures(count: int = 512) -> Pictures:
-    return Pictures(list(drawn(count, fields=SMALL)), (12, 12))
+def small_images(count: int = 512) -> LatentPatches:
+    return LatentPatches(list(drawn(count, fields=SMALL)), (12, 12))
 
 
 def training(recipe: Recipe, width: int = 4, head: Head = "linear", base: SpectralCorrective | None = None) -> Training:
     generator = torch.Generator().manual_seed(recipe.seed)
-    return Training(initialised(Architecture(1, width, 1, head), generator, base).double(), recipe)
+    return Training(initial_network(Architecture(1, width, 1, head), generator, base).double(), recipe)
 
 
 def errors(run: Training, fields: Fields) -> dict[float, float]:
-    """How far the averaged weights are from the truth, by time."""
-    network = made_of(run.network.architecture, run.weights())
+    """The error of the averaged weights, by time."""
+    network = build_network(run.network.architecture, run.weights())
     z, prior, found = drawn(64, seed=9, fields=fields), field_prior({"negative": fields}), {}
     for t in (0.3, 0.5, 0.7, 0.9):
         time = times(t, len(z))
         expected = exact(fields, prior, z, time)
-        found[t] = error(normalised(network(z, time), expected), expected)
+        found[t] = error(normalize(network(z, time), expected), expected)
     return found
 
 
@@ -306,59 +307,59 @@ def said(begun: dict[float, float], found: dict[float, float]) -> str:
 
 
 def test_the_network_learns_the_blur_of_a_gaussian_denoiser():
-    run = training(Recipe(120, 16, 2e-3, average=0.95), width=16)
+    run = training(Recipe(120, 16, 2e-3, ema_decay=0.95), width=16)
     begun = errors(run, SMALL)
-    losses = list(run.steps(SMALL_PRIOR, small_pictures()))
+    losses = list(run.steps(SMALL_PRIOR, small_images()))
     found = errors(run, SMALL)
     print("network,", said(begun, found))
     assert max(found.values()) < 0.35 < min(begun.values())
     assert sum(losses[-40:]) < 0.4 * sum(losses[:40])
 
 
-def test_on_top_of_a_spectral_one_a_network_begins_there_and_learns_what_that_cannot():
-    """Pictures around one that is not even: what is where, frequencies do not say."""
+def test_a_residual_network_starts_at_its_spectral_base_and_improves_on_it():
+    """Images around an uneven mean image, whose layout a filter of frequencies cannot represent."""
     noise = torch.randn(1, 1, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    fields = Fields(SMALL.means + picture_of(2 * SMALL.variance.sqrt() * noise), SMALL.variance)
-    prior, pictures = field_prior({"negative": fields}), Pictures(list(drawn(512, fields=fields)), (12, 12))
-    *_, base = fit_spectral(Bands(1), prior, pictures, count=128, batch=64, seed=2)
-    run = training(Recipe(80, 16, 2e-3, average=0.95), width=16, head="residual", base=base)
+    fields = Fields(SMALL.means + image_of(2 * SMALL.variance.sqrt() * noise), SMALL.variance)
+    prior, images = field_prior({"negative": fields}), LatentPatches(list(drawn(512, fields=fields)), (12, 12))
+    *_, base = fit_spectral(SpectralForm(1), prior, images, count=128, batch=64, seed=2)
+    run = training(Recipe(80, 16, 2e-3, ema_decay=0.95), width=16, head="residual", base=base)
     z, t = drawn(2, fields=fields), times(0.6, 2)
     torch.testing.assert_close(run.network(z, t), base(z, t), rtol=1e-6, atol=1e-6)
     begun = errors(run, fields)
-    list(run.steps(prior, pictures))
+    list(run.steps(prior, images))
     found = errors(run, fields)
     print("residual,", said(begun, found))
     assert all(found[t] < 0.75 * begun[t] for t in (0.5, 0.7, 0.9)) and found[0.3] < 0.05
 
 
-def test_a_training_goes_on_exactly_where_it_stopped():
-    recipe, pictures = Recipe(6, 4, 1e-3, seed=7), small_pictures(16)
+def test_an_interrupted_training_continues_exactly():
+    recipe, images = Recipe(6, 4, 1e-3, seed=7), small_images(16)
     whole, first, second = training(recipe), training(recipe), training(recipe)
-    losses = list(whole.steps(SMALL_PRIOR, pictures))
-    walk = first.steps(SMALL_PRIOR, pictures)
+    losses = list(whole.steps(SMALL_PRIOR, images))
+    walk = first.steps(SMALL_PRIOR, images)
     for _ in range(3):
         next(walk)
     second.restore({name: tensor.clone() for name, tensor in first.state().items()})
-    assert list(second.steps(SMALL_PRIOR, pictures)) == losses[3:] and second.losses == losses
+    assert list(second.steps(SMALL_PRIOR, images)) == losses[3:] and second.losses == losses
     for name, weight in whole.weights().items():
         assert torch.equal(weight, second.weights()[name])
-    assert list(second.steps(SMALL_PRIOR, pictures)) == []
+    assert list(second.steps(SMALL_PRIOR, images)) == []
 
 
-def test_the_seed_decides_every_bit_and_nothing_else_does():
-    pictures = small_pictures(16)
+def test_training_depends_on_the_seed_alone():
+    images = small_images(16)
     torch.manual_seed(0)
-    one, same, other = (list(training(Recipe(3, 4, seed=s)).steps(SMALL_PRIOR, pictures)) for s in (1, 1, 2))
+    one, same, other = (list(training(Recipe(3, 4, seed=s)).steps(SMALL_PRIOR, images)) for s in (1, 1, 2))
     assert one == same != other
     before = torch.get_rng_state()
-    list(training(Recipe(1, 4)).steps(SMALL_PRIOR, pictures))
+    list(training(Recipe(1, 4)).steps(SMALL_PRIOR, images))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_result_is_the_average_of_the_weights():
-    run = training(Recipe(3, 4, 1e-2, average=0.25))
+    run = training(Recipe(3, 4, 1e-2, ema_decay=0.25))
     expected = {name: weight.clone() for name, weight in run.network.state_dict().items()}
-    for step, _ in enumerate(run.steps(SMALL_PRIOR, small_pictures(16))):
+    for step, _ in enumerate(run.steps(SMALL_PRIOR, small_images(16))):
         keep = min(0.25, (1 + step) / (10 + step))
         for name, weight in run.network.state_dict().items():
             expected[name] = keep * expected[name] + (1 - keep) * weight
@@ -366,39 +367,39 @@ def test_the_result_is_the_average_of_the_weights():
         torch.testing.assert_close(weight, expected[name], rtol=1e-10, atol=1e-12)
 
 
-def test_the_learning_rate_falls_every_hundred_thousand_steps():
+def test_the_learning_rate_decays_every_hundred_thousand_steps():
     run = training(Recipe(200_001, 1, 1e-4))
     for done, rate in ((99_999, 1e-4), (100_000, 0.9e-4), (200_000, 0.81e-4)):
         run.losses = [0.0] * done
-        next(run.steps(SMALL_PRIOR, small_pictures(4)))
+        next(run.steps(SMALL_PRIOR, small_images(4)))
         assert run._optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=1e-12)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_before_it_does_harm():
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
     run = training(Recipe(5, 2))
     before = run.weights()
-    broken = Pictures([torch.full((1, 12, 12), torch.nan, dtype=torch.float64)], (12, 12))
+    broken = LatentPatches([torch.full((1, 12, 12), torch.nan, dtype=torch.float64)], (12, 12))
     with pytest.raises(FloatingPointError, match="step 0"):
         next(run.steps(SMALL_PRIOR, broken))
     assert all(torch.equal(weight, before[name]) for name, weight in run.weights().items())
 
 
-def test_patches_come_from_anywhere_in_pictures_of_any_size():
+def test_patches_come_from_anywhere_in_images_of_any_size():
     numbered = torch.arange(2 * 5 * 9, dtype=torch.float64).reshape(2, 5, 9)
-    pictures = Pictures([numbered, 1000 + numbered[:, :4, :3]], (4, 3))
-    patches = pictures.draw(SeededNoise(range(300)))
+    images = LatentPatches([numbered, 1000 + numbered[:, :4, :3]], (4, 3))
+    patches = images.draw(SeededNoise(range(300)))
     assert patches.shape == (300, 2, 4, 3)
     corners = {int(corner) for corner in patches[:, 0, 0, 0].tolist()}
     assert corners == {9 * row + column for row in range(2) for column in range(7)} | {1000}
     for patch in patches:
         top = int(patch[0, 0, 0])
-        expected = pictures.latents[1] if top >= 1000 else numbered[:, top // 9 : top // 9 + 4, top % 9 : top % 9 + 3]
+        expected = images.latents[1] if top >= 1000 else numbered[:, top // 9 : top // 9 + 4, top % 9 : top % 9 + 3]
         assert torch.equal(patch, expected)
 
 
-def test_one_call_of_the_model_a_step_under_the_empty_text():
+def test_each_step_costs_one_model_call_under_the_unconditional_prompt():
     prior = field_prior({"negative": SMALL})
-    list(training(Recipe(3, 4)).steps(prior, small_pictures(16)))
+    list(training(Recipe(3, 4)).steps(prior, small_images(16)))
     assert prior.denoise.calls == [1, 1, 1]  # type: ignore[attr-defined]
 
 
@@ -408,7 +409,7 @@ ABOUT = About("SD15", "abc", 2, "scaled", (0.1, 0.2), (16, 16), "as printed", 10
 
 
 def correctives() -> list[ManifoldCorrective]:
-    network = initialised(Architecture(2, 4, 1), torch.Generator().manual_seed(0))
+    network = initial_network(Architecture(2, 4, 1), torch.Generator().manual_seed(0))
     fields = natural()
     return [
         ManifoldCorrective(network.requires_grad_(False), ABOUT),
@@ -417,19 +418,19 @@ def correctives() -> list[ManifoldCorrective]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
-def test_what_is_written_is_read(dtype: torch.dtype):
+def test_decode_restores_what_encode_wrote(dtype: torch.dtype):
     z, t = drawn(2).float(), torch.tensor([0.2, 0.8])
     for corrective in correctives():
-        tensors, text = corrective.encoded(dtype)
+        tensors, text = corrective.encode(dtype)
         assert all(tensor.dtype == dtype for tensor in tensors.values())
-        read = decoded(tensors, text)
+        read = decode(tensors, text)
         assert read.about == ABOUT and read.kind == corrective.kind
         tolerance = 0 if dtype == torch.float32 else 5e-3
         torch.testing.assert_close(read(z, t), corrective(z, t), rtol=tolerance, atol=tolerance)
         assert not any(weight.requires_grad for weight in read.network.parameters())
 
 
-def test_a_copy_for_a_run_is_its_own():
+def test_a_copy_shares_no_weights():
     corrective = correctives()[0]
     copied = corrective.to(torch.zeros(1, dtype=torch.float64))
     assert copied(drawn(1), times(0.5, 1)).dtype == torch.float64
@@ -437,37 +438,37 @@ def test_a_copy_for_a_run_is_its_own():
 
 
 def with_text(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, text = correctives()[0].encoded()
+    tensors, text = correctives()[0].encode()
     return tensors, {**text, **changes}
 
 
 def with_about(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, text = correctives()[0].encoded()
+    tensors, text = correctives()[0].encode()
     return tensors, {**text, "about": json.dumps({**json.loads(text["about"]), **changes})}
 
 
 def with_times(**changes: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A spectral one at other times."""
-    tensors, text = correctives()[1].encoded()
+    """A spectral corrective at other times."""
+    tensors, text = correctives()[1].encode()
     return tensors, {**text, "form": json.dumps({**json.loads(text["form"]), **changes})}
 
 
 def without(key: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, text = correctives()[0].encoded()
+    tensors, text = correctives()[0].encode()
     return {name: tensor for name, tensor in tensors.items() if name != key}, text
 
 
 def with_nan() -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, text = correctives()[0].encoded()
+    tensors, text = correctives()[0].encode()
     return {**tensors, "last.bias": torch.full_like(tensors["last.bias"], torch.nan)}, text
 
 
 DAMAGED = "Its description cannot be read: the file is damaged."
-MISFIT = "Its tensors are not those of the network it describes: the file is damaged."
+MISFIT = "Its tensors do not fit the network it describes: the file is damaged."
 REFUSED: dict[str, tuple[Any, str]] = {
-    "nothing": (({}, {}), "It is no manifold corrective: choose a file that Save Manifold Corrective wrote."),
-    "another format": (with_text(format="LoRA"), "It is no manifold corrective: choose a file that Save Manifold"),
-    "a later version": (with_text(version="2"), "It is of version 2, and this pack knows version 1: update the pack."),
+    "nothing": (({}, {}), "It is not a manifold corrective: choose a file that Save Manifold Corrective wrote."),
+    "another format": (with_text(format="LoRA"), "It is not a manifold corrective: choose a file that Save Manifold"),
+    "a later version": (with_text(version="2"), "Its version is 2, and this pack reads version 1: update the pack."),
     "no kind": (with_text(kind="transformer"), DAMAGED),
     "no form": (with_text(form="{"), DAMAGED),
     "a huge form": (with_text(form=json.dumps({"channels": 2, "width": 10**9, "levels": 4})), DAMAGED),
@@ -490,15 +491,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_what_is_no_corrective(case: str):
+def test_refuses_unusable_files(case: str):
     (tensors, text), words = REFUSED[case]
-    with pytest.raises(Unusable) as refusal:
-        decoded(tensors, text)
+    with pytest.raises(UnusableFileError) as refusal:
+        decode(tensors, text)
     assert str(refusal.value).startswith(words) and str(refusal.value).endswith(".")
 
 
-def test_text_says_what_it_is():
-    tensors, text = correctives()[0].encoded()
+def test_the_text_describes_the_corrective():
+    tensors, text = correctives()[0].encode()
     assert text["format"] == "dreamsampler manifold corrective" and json.loads(text["about"])["family"] == "SD15"
     assert json.loads(text["form"]) == {"channels": 2, "width": 4, "levels": 1, "head": "linear"}
-    assert isinstance(decoded(tensors, text).network, CorrectiveNetwork)
+    assert isinstance(decode(tensors, text).network, CorrectiveNetwork)

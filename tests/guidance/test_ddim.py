@@ -4,38 +4,38 @@ import math
 
 import pytest
 import torch
-from dreamsampler.guidance.core.ddim import ddim_inversion, ddim_step, fresh_share, renoised
+from dreamsampler.guidance.core.ddim import ddim_invert, ddim_step, fresh_share, mix_noise
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian, levels, matched
 
 PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda p: p.name)
 
 
-def start(path: Path, count: int, sigma: torch.Tensor) -> torch.Tensor:
+def start(path: NoisePath, count: int, sigma: torch.Tensor) -> torch.Tensor:
     """Pure noise at a level, the same signal-to-noise ratio and draw for both paths."""
     noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return path.noised(torch.zeros_like(noise), noise, sigma)
 
 
-def sampled(denoise, path: Path, x: torch.Tensor, sigmas: torch.Tensor, eta: float = 0.0) -> torch.Tensor:
+def sampled(denoise, path: NoisePath, x: torch.Tensor, sigmas: torch.Tensor, eta: float = 0.0) -> torch.Tensor:
     """Plain DDIM from `x` down to the clean latent."""
     generator = torch.Generator().manual_seed(4)
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         (z0,) = denoise(x, sigma, ("negative",))
         fresh = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-        eps = renoised(path.eps_hat(x, z0, sigma), fresh, fresh_share(path, sigma, sigma_next, eta))
+        eps = mix_noise(path.eps_hat(x, z0, sigma), fresh, fresh_share(path, sigma, sigma_next, eta))
         x = ddim_step(path, z0, eps, sigma_next)
     return x
 
 
-def schedule(path: Path, steps: int) -> torch.Tensor:
+def schedule(path: NoisePath, steps: int) -> torch.Tensor:
     return levels(steps) if path is SCALED else matched(levels(steps))
 
 
 @PATHS
-def test_converges_to_the_closed_form_flow_at_first_order(path: Path):
-    # For one Gaussian the probability-flow ODE has a closed-form solution: the standardised state does not change.
+def test_converges_to_the_closed_form_flow_at_first_order(path: NoisePath):
+    # For one Gaussian the probability-flow ODE has a closed-form solution: the standardized state does not change.
     prior = gaussian([0.5, -1.0], [0.25, 2.0])
     denoise = MixtureDenoiser({"negative": prior}, path)
     mean, variance = prior.means[0], prior.variances[0]
@@ -55,7 +55,7 @@ def test_converges_to_the_closed_form_flow_at_first_order(path: Path):
 
 @PATHS
 @pytest.mark.parametrize("eta", [0.5, 1.0])
-def test_stochastic_sampling_keeps_the_marginal(path: Path, eta: float):
+def test_stochastic_sampling_keeps_the_marginal(path: NoisePath, eta: float):
     prior = gaussian([0.5, -1.0], [0.25, 2.0])
     denoise = MixtureDenoiser({"negative": prior}, path)
     sigmas = schedule(path, 200)
@@ -67,7 +67,7 @@ def test_stochastic_sampling_keeps_the_marginal(path: Path, eta: float):
 
 
 @PATHS
-def test_full_fresh_noise_is_the_exact_posterior_between_two_levels(path: Path):
+def test_full_fresh_noise_is_the_exact_posterior_between_two_levels(path: NoisePath):
     # r = a_t / a_s, V = b_t^2 - r^2 b_s^2: mean (r b_s^2 / b_t^2) x_t + (a_s V / b_t^2) z0, variance V b_s^2 / b_t^2.
     t, s = torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     x, z0 = (torch.tensor([[v]], dtype=torch.float64) for v in (1.3, -0.4))
@@ -77,19 +77,19 @@ def test_full_fresh_noise_is_the_exact_posterior_between_two_levels(path: Path):
     deviation = (v * path.b(s) ** 2 / path.b(t) ** 2).sqrt()
     share = fresh_share(path, t, s, 1.0)
     for fresh in (-1.0, 0.0, 2.0):
-        eps = renoised(path.eps_hat(x, z0, t), torch.tensor([[fresh]], dtype=torch.float64), share)
+        eps = mix_noise(path.eps_hat(x, z0, t), torch.tensor([[fresh]], dtype=torch.float64), share)
         torch.testing.assert_close(ddim_step(path, z0, eps, s), mean + deviation * fresh, rtol=1e-12, atol=1e-12)
 
 
 @PATHS
 @pytest.mark.parametrize("name", ["negative", "positive"])
-def test_inversion_then_sampling_returns_the_start(path: Path, name: str):
+def test_inversion_then_sampling_returns_the_start(path: NoisePath, name: str):
     denoise = MixtureDenoiser({**TWO_TEXTS, "negative": TWO_TEXTS[name]}, path)
     z0 = TWO_TEXTS[name].sample(64, torch.Generator().manual_seed(2))
     errors = []
     for steps in (50, 100, 200, 400):
         sigmas = schedule(path, steps)
-        *_, last = ddim_inversion(denoise, path, z0, sigmas)
+        *_, last = ddim_invert(denoise, path, z0, sigmas)
         errors.append((sampled(denoise, path, last.x, sigmas) - z0).square().mean().sqrt().item())
     print(f"round-trip error at 50, 100, 200, 400 steps, {path.name} path, {name}: {errors}")
     assert all(after < 0.65 * before for before, after in zip(errors, errors[1:]))
@@ -97,11 +97,11 @@ def test_inversion_then_sampling_returns_the_start(path: Path, name: str):
 
 
 @PATHS
-def test_inversion_reports_the_noise_that_carried_each_state(path: Path):
+def test_inversion_reports_the_parts_of_each_state(path: NoisePath):
     denoise = MixtureDenoiser(TWO_TEXTS, path)
     z0 = TWO_TEXTS["negative"].sample(4, torch.Generator().manual_seed(2))
     sigmas = schedule(path, 10)
-    steps = list(ddim_inversion(denoise, path, z0, sigmas))
+    steps = list(ddim_invert(denoise, path, z0, sigmas))
     torch.testing.assert_close(torch.stack([s.sigma for s in steps]), sigmas[:-1].flip(0))
     for step in steps:
         torch.testing.assert_close(path.noised(step.z0_hat, step.eps_hat, step.sigma), step.x)
@@ -110,7 +110,7 @@ def test_inversion_reports_the_noise_that_carried_each_state(path: Path):
 
 def test_inversion_refuses_a_schedule_that_does_not_end_clean():
     with pytest.raises(ValueError, match="must fall to 0"):
-        next(ddim_inversion(MixtureDenoiser(TWO_TEXTS), SCALED, torch.zeros(1, 2), torch.tensor([1.0, 0.5])))
+        next(ddim_invert(MixtureDenoiser(TWO_TEXTS), SCALED, torch.zeros(1, 2), torch.tensor([1.0, 0.5])))
 
 
 def test_noise_of_an_item_does_not_depend_on_its_batch():

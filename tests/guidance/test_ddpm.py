@@ -1,12 +1,12 @@
-"""The DDPM posterior on any path, and the stochastic inversion that edits by it."""
+"""The DDPM posterior on any path, and edit-friendly DDPM inversion."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.guidance.core.ddpm import noised_states, posterior, residuals
+from dreamsampler.guidance.core.ddpm import ddpm_invert, noised_states, posterior
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.editing.proximal import ProximalSettings, proximal_edit
 from support.oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
 
 
-def schedule(path: Path, steps: int = 20) -> Tensor:
+def schedule(path: NoisePath, steps: int = 20) -> Tensor:
     return levels(steps) if path is SCALED else matched(levels(steps))
 
 
@@ -33,7 +33,7 @@ def test_posterior_is_that_of_the_joint_gaussian(path):
     torch.testing.assert_close(found.deviation, deviation, rtol=1e-10, atol=1e-10)
 
 
-def test_posterior_is_ddpm_in_its_own_words():
+def test_posterior_is_ddpms_equation_7():
     # DDPM, eq. 7: (sqrt(A_s) beta x0 + sqrt(alpha) (1 - A_s) z_t) / (1 - A_t), variance beta (1 - A_s) / (1 - A_t).
     sigma, after = levels(20)[torch.tensor([5, 6])]
     now, before = 1 / (1 + sigma**2), 1 / (1 + after**2)
@@ -50,12 +50,12 @@ def sources() -> Tensor:
     return TWO_TEXTS["negative"].sample(6, torch.Generator().manual_seed(1))
 
 
-def edited(path: Path, z0: Tensor, gamma: float, skip: int = 0, texts=TWO_TEXTS) -> tuple[Tensor, list[Tensor]]:
-    """The source inverted under the null text and replayed with the target pulling by `gamma`: the end, the states."""
+def edited(path: NoisePath, z0: Tensor, gamma: float, skip: int = 0, texts=TWO_TEXTS) -> tuple[Tensor, list[Tensor]]:
+    """Invert under the unconditional prompt and replay with weight `gamma` of the target: the result and the states."""
     denoise, sigmas = MixtureDenoiser(texts, path), schedule(path)[skip:]
     noise = SeededNoise(range(len(z0)))
     states = noised_states(path, z0, sigmas, noise)
-    found = [r.value for r in residuals(denoise, path, states, sigmas)]
+    found = [r.value for r in ddpm_invert(denoise, path, states, sigmas)]
     settings = ProximalSettings(gamma=gamma, gamma_schedule="constant")
     walk = list(proximal_edit(denoise, path, states[0], sigmas, settings=settings, noise=noise, residuals=found))
     for step, state in zip(walk, states[1:]):
@@ -66,7 +66,7 @@ def edited(path: Path, z0: Tensor, gamma: float, skip: int = 0, texts=TWO_TEXTS)
 
 @BOTH_PATHS
 @pytest.mark.parametrize("skip", [0, 7, 19])
-def test_replay_with_the_same_text_returns_the_source(path, skip):
+def test_replay_with_the_same_prompt_returns_the_source(path, skip):
     z0 = sources()
     back, _ = edited(path, z0, gamma=0.0, skip=skip)
     error = (back - z0).abs().max().item()
@@ -77,7 +77,7 @@ def test_replay_with_the_same_text_returns_the_source(path, skip):
 
 
 @BOTH_PATHS
-def test_replay_with_another_text_goes_there_and_skipping_keeps_more(path):
+def test_replay_moves_towards_another_prompt_and_skipping_keeps_more(path):
     z0 = sources()
     target = (TWO_TEXTS["positive"].weights[:, None] * TWO_TEXTS["positive"].means).sum(0)
     moved = [edited(path, z0, gamma=1.0, skip=skip)[0] for skip in (0, 10, 17)]

@@ -1,4 +1,4 @@
-"""The texts of Bridge: the published lists word for word, and prompts as people write them."""
+"""The prompts of Bridge: the paper's lists word for word, and prompts as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from random import Random
 
 import pytest
-from dreamsampler.guidance.prompts.descriptors import PRESETS, Texts, describe, without_quality_words
+from dreamsampler.guidance.prompts.descriptors import PRESETS, PromptPair, describe, without_quality_words
 
 ARTIFACTS = ", oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
 WANTED = ", detailed high resolution, high quality, sharp"
@@ -16,23 +16,23 @@ def source(text: str, descriptor: str = "painting") -> str:
     return describe(text, "custom", "", descriptor).source
 
 
-def test_published_texts_of_generation():
-    assert describe("A llama", "sds artifacts") == Texts("A llama" + WANTED, "A llama" + ARTIFACTS)
+def test_the_papers_prompts_for_generation():
+    assert describe("A llama", "sds artifacts") == PromptPair("A llama" + WANTED, "A llama" + ARTIFACTS)
 
 
-def test_published_texts_of_painting_to_real():
-    assert describe("A church.", "painting") == Texts("A church.", "A church, painting")
+def test_the_papers_prompts_for_painting_to_real():
+    assert describe("A church.", "painting") == PromptPair("A church.", "A church, painting")
 
 
-def test_the_papers_own_prompt_loses_its_praise_in_the_source():
-    # Appendix of the paper, whose source text drops the descriptors of high quality.
+def test_the_source_drops_the_quality_words_of_the_papers_prompt():
+    # The paper's appendix: the source prompt drops the descriptors of high quality.
     texts = describe("A llama, detailed, high resolution, high quality, sharp.", "sds artifacts")
     assert texts.source == "A llama" + ARTIFACTS
     assert texts.target == "A llama, detailed, high resolution, high quality, sharp" + WANTED
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_tells_the_texts_apart_and_praises_only_the_target(preset: str):
+def test_presets_differ_and_add_quality_words_to_the_target_only(preset: str):
     texts = describe("a cat", preset)
     assert (texts.target != texts.source) == (preset != "custom")
     assert texts.target.startswith("a cat") and texts.source.startswith("a cat")
@@ -44,36 +44,36 @@ def test_preset_names_are_part_of_saved_workflows():
     assert list(PRESETS) == ["sds artifacts", "painting", "sketch", "3d render", "low resolution", "custom"]
 
 
-def test_an_unknown_preset_is_refused_with_the_ones_there_are():
+def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"^preset is 'etching': set it to one of sds artifacts, painting, .*custom\.$"
+        ValueError, match=r"^The input 'preset' is 'etching': choose one of sds artifacts, painting, .*custom\.$"
     ):
         describe("a cat", "etching")
 
 
 def test_descriptors_come_after_the_presets_phrases():
     texts = describe("a cat", "painting", "photo, 35mm", "watercolor, faded")
-    assert texts == Texts("a cat, photo, 35mm", "a cat, painting, watercolor, faded")
+    assert texts == PromptPair("a cat, photo, 35mm", "a cat, painting, watercolor, faded")
     assert describe("a cat", "sds artifacts", "photo").target == f"a cat{WANTED}, photo"
 
 
 def test_custom_adds_the_descriptors_alone():
-    assert describe("a cat", "custom", "photo", "fog") == Texts("a cat, photo", "a cat, fog")
+    assert describe("a cat", "custom", "photo", "fog") == PromptPair("a cat, photo", "a cat, fog")
 
 
-def test_a_descriptor_may_praise():
+def test_descriptors_may_have_quality_words():
     assert describe("a cat, sharp", "custom", "", "high quality, sharp").source == "a cat, high quality, sharp"
 
 
 @pytest.mark.parametrize("descriptor", ["fog, rain", ", fog, rain", "  fog, rain ,\n", ";fog, rain;"])
 def test_commas_around_a_descriptor_do_not_count(descriptor: str):
-    assert describe("a cat", "custom", descriptor, descriptor) == Texts("a cat, fog, rain", "a cat, fog, rain")
+    assert describe("a cat", "custom", descriptor, descriptor) == PromptPair("a cat, fog, rain", "a cat, fog, rain")
 
 
 @pytest.mark.parametrize("descriptor", ["", "  ", ", ", "\n"])
 @pytest.mark.parametrize("text", ["A cat.", "  a cat,\n", "", "a\\(b\\) ((c:1.2)) embedding:d"])
-def test_a_text_that_nothing_is_added_to_keeps_every_character(text: str, descriptor: str):
-    assert describe(text, "custom", descriptor, descriptor) == Texts(text, text)
+def test_a_prompt_without_additions_keeps_every_character(text: str, descriptor: str):
+    assert describe(text, "custom", descriptor, descriptor) == PromptPair(text, text)
 
 
 @pytest.mark.parametrize(
@@ -181,16 +181,16 @@ def test_quality_words_are_dropped(case: str):
         "",
     ],
 )
-def test_all_else_keeps_every_character(text: str):
+def test_other_phrases_keep_every_character(text: str):
     assert without_quality_words(text) == text
 
 
 @pytest.mark.parametrize("text", ["(" * 40 + "a, 8k" + ")" * 40, "(" * 300, ")" * 300 + "(" * 300, "a, " * 500])
-def test_unusual_prompts_lose_at_most_their_praise(text: str):
+def test_unusual_prompts_lose_at_most_their_quality_words(text: str):
     assert re.sub(", 8k", "", text) == without_quality_words(text)
 
 
-def test_prompts_of_any_shape_without_praise_keep_every_character():
+def test_prompts_without_quality_words_keep_every_character():
     rng = Random(0)
     for _ in range(3000):
         text = "".join(rng.choices("ab1 ,.;:!()\\\n，", k=rng.randrange(16)))

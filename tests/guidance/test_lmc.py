@@ -1,4 +1,4 @@
-"""LMC-SDS as an objective: its formula, what its gradient does to blurred pictures, and pictures in patches."""
+"""LMC-SDS as an objective: its formula, its gradient on blurred images, and large images in patches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.generators import Latent, Pixels
+from dreamsampler.guidance.distillation.loop import optimize
 from dreamsampler.guidance.distillation.method import Resources
 from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives import METHODS
@@ -21,17 +22,16 @@ from dreamsampler.guidance.distillation.objectives.lmc import (
     LMCSettings,
     Patching,
     View,
-    patches,
-    shrunk,
+    downscaled_view,
+    patch_view,
 )
 from dreamsampler.guidance.distillation.objectives.sds import SDS
-from dreamsampler.guidance.distillation.optimize import optimize
-from dreamsampler.guidance.networks.corrective.normalisation import Statistics, normalised
-from dreamsampler.guidance.networks.corrective.spectral import Bands, band_of
+from dreamsampler.guidance.networks.corrective.normalization import Statistics, normalize
+from dreamsampler.guidance.networks.corrective.spectral import SpectralForm, band_of
 from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective
 from dreamsampler.guidance.networks.corrective.training import fit_spectral
-from dreamsampler.guidance.networks.patches import Pictures
-from support.field_oracle import Fields, field_prior, frequency, natural, picture_of, transform
+from dreamsampler.guidance.networks.patches import LatentPatches
+from support.field_oracle import Fields, field_prior, frequency, image_of, natural, transform
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -43,19 +43,19 @@ BELIEFS = {"negative": NULL, "positive": TARGET}
 
 
 def halved(z: Tensor, t: Tensor) -> Tensor:
-    """A corrective anyone can work out."""
+    """A simple corrective to compute by hand."""
     return (1 - t[:, None, None, None]) * z + 0.1
 
 
-def sample(path: Path = SCALED, count: int = 3, seed: int = 0, progress: float = 0.0) -> Sample:
+def sample(path: NoisePath = SCALED, count: int = 3, seed: int = 0, progress: float = 0.0) -> Sample:
     noise = SeededNoise(range(100 * seed, 100 * seed + count))
     like = torch.zeros(count, 2, SIDE, SIDE, dtype=torch.float64)
     t = torch.linspace(0.2, 0.9, count, dtype=torch.float64)
     return Sample(noise.like(like), noise.like(like), t, field_prior(BELIEFS, path).sigma_at(t), progress)
 
 
-def seen(fields: Fields, path: Path, at: Sample, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """The clean estimate and the noise that a belief finds in a state, by definition."""
+def seen(fields: Fields, path: NoisePath, at: Sample, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean estimate and the noise prediction for one distribution, by definition."""
     sigma = at.sigma[:, None, None, None]
     a, b = (torch.ones_like(sigma), sigma) if path is SCALED else (1 - sigma, sigma)
     z_t = a * at.z + b * eps
@@ -69,24 +69,24 @@ def same(actual: Tensor, expected: Tensor) -> None:
 
 @BOTH_PATHS
 @pytest.mark.parametrize("statistics", ["as printed", "full", "none"])
-def test_lmc_is_the_corrected_estimate_and_the_text(path: Path, statistics: Statistics):
+def test_lmc_is_the_corrected_estimate_plus_the_prompt(path: NoisePath, statistics: Statistics):
     at, prior = sample(path), field_prior(BELIEFS, path)
     (z0_null, null), (_, target) = (seen(belief, path, at, at.eps) for belief in (NULL, TARGET))
     answer = LMC(halved, statistics, OMEGA)(prior, at)
-    same(answer.gradient, (normalised(halved(at.z, at.t), z0_null, statistics) - z0_null) / OMEGA + target - null)
+    same(answer.gradient, (normalize(halved(at.z, at.t), z0_null, statistics) - z0_null) / OMEGA + target - null)
     same(answer.eps_hat, null + OMEGA * (target - null))
     assert prior.denoise.calls == [2]  # type: ignore[attr-defined]
 
 
 @BOTH_PATHS
-def test_without_a_text_and_with_no_blur_taken_out_it_is_sds_in_clean_estimates(path: Path):
+def test_without_prompt_and_correction_it_is_sds_in_clean_estimates(path: NoisePath):
     at = sample(path)
     prior = field_prior({"negative": NULL, "positive": NULL}, path)
     sds = SDS(1.0)(prior, at).gradient * (prior.path.b(at.sigma) / prior.path.a(at.sigma))[:, None, None, None]
     same(LMC(lambda z, t: z, "none", 2.0)(prior, at).gradient, sds / 2)
 
 
-def test_the_guidance_weighs_the_text_against_the_correction_and_not_the_step():
+def test_the_guidance_scale_divides_the_correction_only():
     at, prior = sample(), field_prior(BELIEFS)
     weak, strong = (LMC(halved, "as printed", w)(prior, at).gradient for w in (2.0, 200.0))
     (_, null), (_, target) = (seen(belief, SCALED, at, at.eps) for belief in (NULL, TARGET))
@@ -94,7 +94,7 @@ def test_the_guidance_weighs_the_text_against_the_correction_and_not_the_step():
 
 
 @BOTH_PATHS
-def test_diversity_keeps_the_noise_of_the_text_alone(path: Path):
+def test_diversity_fixes_only_the_noise_of_the_prompt_term(path: NoisePath):
     prior, stream = field_prior(BELIEFS, path), SeededNoise([5, 6, 7])
     objective = LMC(halved, "as printed", OMEGA, text_noise=stream)
     kept = SeededNoise([5, 6, 7]).like(sample().z)
@@ -102,38 +102,38 @@ def test_diversity_keeps_the_noise_of_the_text_alone(path: Path):
         at = sample(path, seed=seed)
         z0_null, _ = seen(NULL, path, at, at.eps)
         (_, null), (_, target) = (seen(belief, path, at, kept) for belief in (NULL, TARGET))
-        lmc = normalised(halved(at.z, at.t), z0_null) - z0_null
+        lmc = normalize(halved(at.z, at.t), z0_null) - z0_null
         same(objective(prior, at).gradient, lmc / OMEGA + target - null)
     assert prior.denoise.calls == [3, 3]  # type: ignore[attr-defined]
 
 
-def test_streams_apart_are_their_own_and_always_the_same():
+def test_substreams_differ_and_are_reproducible():
     like, noise = torch.zeros(2, 3), SeededNoise([4, 2**64 - 1])
     first = noise.like(like)
-    assert torch.equal(noise.apart(0).like(like), first)
-    others = [noise.apart(key).like(like) for key in (1, 2)]
-    assert torch.equal(noise.apart(1).like(like), others[0])
+    assert torch.equal(noise.substream(0).like(like), first)
+    others = [noise.substream(key).like(like) for key in (1, 2)]
+    assert torch.equal(noise.substream(1).like(like), others[0])
     assert len({tuple(row.tolist()) for row in torch.cat([first, *others])}) == 6
-    assert torch.equal(SeededNoise([4]).apart(1).like(like[:1]), others[0][:1])
+    assert torch.equal(SeededNoise([4]).substream(1).like(like[:1]), others[0][:1])
 
 
-def recognisable() -> Fields:
-    """Three kinds of pictures that are told apart at once, with as much in detail that cannot be foreseen."""
+def three_kinds() -> Fields:
+    """Three kinds of images that are easy to tell apart, each with random detail of similar strength."""
     variance = 4 / (1 + (6 * frequency(16)) ** 2)
     noise = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return Fields(picture_of(variance.sqrt() * noise), 1.5 * variance[None])
+    return Fields(image_of(variance.sqrt() * noise), 1.5 * variance[None])
 
 
 def added_to_blurred(t: float, *all_statistics: Statistics) -> list[list[float]]:
-    """How much of its own detail a step adds to a blurred picture, by band: of LMC with each statistics, and of SDS."""
-    fields, count, bands = recognisable(), 400, 8
+    """The share of its true detail that a step adds to a blurred image, by band, for LMC and for SDS."""
+    fields, count, bands = three_kinds(), 400, 8
     prior = field_prior({"negative": fields, "positive": fields})
     natural_ones = fields.sample(1024, torch.Generator().manual_seed(1))
     *_, corrective = fit_spectral(
-        Bands(1, bands, 5), prior, Pictures(list(natural_ones), (16, 16)), count=512, batch=256, seed=1
+        SpectralForm(1, bands, 5), prior, LatentPatches(list(natural_ones), (16, 16)), count=512, batch=256, seed=1
     )
     truth, band = transform(natural_ones[:count]), band_of(16, 16, bands)
-    blurred = picture_of((1 - 0.4 * frequency(16)) * truth)
+    blurred = image_of((1 - 0.4 * frequency(16)) * truth)
     noise, times = SeededNoise(range(count)), torch.full((count,), t, dtype=torch.float64)
     at = Sample(blurred, noise.like(blurred), times, prior.sigma_at(times), 0.0)
 
@@ -152,15 +152,15 @@ TIMES = pytest.mark.parametrize("t", [0.3, 0.5, 0.7])
 
 
 @TIMES
-def test_without_normalisation_the_gradient_sharpens_a_blurred_picture_where_that_of_sds_blurs_it(t: float):
-    """In every band of frequencies, by sign: towards more of the picture's own detail, or towards less."""
+def test_without_normalization_lmc_sharpens_a_blurred_image_and_sds_blurs_it(t: float):
+    """In every frequency band LMC adds to the image's own detail, and SDS removes from it."""
     ours, theirs = added_to_blurred(t, "none")
     assert min(ours) > 0 > max(theirs)
 
 
 @TIMES
-def test_with_normalisation_it_takes_contrast_away_and_least_of_the_detail(t: float):
-    """Not by sign: what is coarse loses; but what is fine loses less or gains, and so is more of the picture."""
+def test_with_normalization_lmc_removes_contrast_and_least_of_it_from_detail(t: float):
+    """Coarse bands lose contrast; the finest gains, so detail becomes a larger part of the image."""
     printed, full, _ = added_to_blurred(t, "as printed", "full")
     assert printed == pytest.approx(full, abs=1e-10)  # they differ in brightness alone
     assert max(printed[:3]) < -0.01
@@ -174,33 +174,33 @@ LARGE = (20, 13)
 
 def views() -> list[View]:
     like = torch.zeros(3, 2, *LARGE, dtype=torch.float64)
-    return [WHOLE, shrunk(like, (8, 5)), patches(like, (8, 8), SeededNoise([1, 2, 3]))]
+    return [WHOLE, downscaled_view(like, (8, 5)), patch_view(like, (8, 8), SeededNoise([1, 2, 3]))]
 
 
-@pytest.mark.parametrize("number", range(3), ids=["whole", "shrunk", "patches"])
-@pytest.mark.parametrize("frames", [False, True], ids=["pictures", "one frame"])
-def test_what_is_seen_goes_back_by_the_adjoint(number: int, frames: bool):
+@pytest.mark.parametrize("number", range(3), ids=["whole", "downscaled", "patches"])
+@pytest.mark.parametrize("frames", [False, True], ids=["images", "one frame"])
+def test_views_have_exact_adjoints(number: int, frames: bool):
     view, generator = views()[number], torch.Generator().manual_seed(3)
     shape = (3, 2, *((1,) if frames else ()), *LARGE)
     z = torch.randn(shape, generator=generator, dtype=torch.float64)
-    seen_of_it = view.look(z)
+    seen_of_it = view.apply(z)
     g = torch.randn(seen_of_it.shape, generator=generator, dtype=torch.float64)
-    assert view.back(g).shape == shape
-    assert (seen_of_it * g).sum().item() == pytest.approx((z * view.back(g)).sum().item(), rel=1e-12)
+    assert view.adjoint(g).shape == shape
+    assert (seen_of_it * g).sum().item() == pytest.approx((z * view.adjoint(g)).sum().item(), rel=1e-12)
     assert view.noise(z).shape == seen_of_it.shape
 
 
-def test_small_pictures_are_averages_and_their_noise_is_not():
+def test_downscaled_views_average_the_image_but_not_its_noise():
     z = torch.randn(3, 2, *LARGE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     view = views()[1]
-    same(view.look(z), F.adaptive_avg_pool2d(z, (8, 5)))
+    same(view.apply(z), F.adaptive_avg_pool2d(z, (8, 5)))
     eps = torch.randn(50, 2, *LARGE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert view.noise(eps).std().item() == pytest.approx(1, abs=0.03)
 
 
-def test_each_item_has_patches_of_its_own_place_and_seed():
+def test_patches_depend_on_the_seed_of_their_item():
     numbered = torch.arange(20 * 13, dtype=torch.float64).reshape(1, 1, *LARGE).expand(3, -1, -1, -1)
-    corners = [patches(numbered, (8, 8), SeededNoise([s, s + 1, s + 2])).look(numbered)[:, 0, 0, 0] for s in (1, 2)]
+    corners = [patch_view(numbered, (8, 8), SeededNoise([s, s + 1, s + 2])).apply(numbered)[:, 0, 0, 0] for s in (1, 2)]
     assert torch.equal(corners[0][1:], corners[1][:2]) and len(set(corners[0].tolist())) == 3
 
 
@@ -212,7 +212,7 @@ def large(progress: float) -> Sample:
 
 
 class Convolved:
-    """A denoiser of pictures of any size that is no function of place: it knows its neighbours. Counts its calls."""
+    """A translation-invariant denoiser that averages neighbors, for images of any size. Records its calls."""
 
     def __init__(self) -> None:
         self.sizes: list[list[tuple[int, ...]]] = []
@@ -227,7 +227,7 @@ class Convolved:
         return [[share * F.avg_pool2d(x, 3, 1, 1) + text[name] for name in each] for x, each in zip(xs, names)]
 
 
-def test_a_large_picture_is_seen_small_and_then_in_two_patches_in_one_call():
+def test_a_large_image_is_downscaled_first_and_then_cut_into_two_patches_per_call():
     patching, denoise = Patching((8, 8), 0.4, SeededNoise([9, 10])), Convolved()
     prior = Prior(denoise, SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
     objective = LMC(halved, "as printed", OMEGA, patching)
@@ -238,7 +238,7 @@ def test_a_large_picture_is_seen_small_and_then_in_two_patches_in_one_call():
     assert PATCHES == 2
 
 
-def test_the_gradient_in_patches_is_that_of_each_put_in_its_place():
+def test_the_gradient_is_the_sum_of_those_of_the_patches():
     at, prior = large(0.9), Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
     answer = LMC(halved, "as printed", OMEGA, Patching((8, 8), 0.4, SeededNoise([9, 10])))(prior, at)
     again = SeededNoise([9, 10])
@@ -254,7 +254,7 @@ def test_the_gradient_in_patches_is_that_of_each_put_in_its_place():
     same(answer.eps_hat, at.eps)
 
 
-def test_a_picture_that_fits_is_never_cut():
+def test_an_image_that_fits_is_never_cut():
     at, prior = sample(), field_prior(BELIEFS)
     plain = LMC(halved, "as printed", OMEGA)(prior, at)
     for progress in (0.0, 0.9):
@@ -263,7 +263,7 @@ def test_a_picture_that_fits_is_never_cut():
 
 
 def generators() -> dict[str, Callable[[Tensor], Latent | Pixels]]:
-    """From a start (B, 3, H, W) in [0, 1]: as latents, and as pixels behind an encoder that halves their size."""
+    """Generators from a start (B, 3, H, W) in [0, 1]: latents, or pixels with an encoder that halves their size."""
     return {
         "latent": lambda start: Latent(start[:, :2]),
         "pixels": lambda start: Pixels(start.repeat_interleave(2, -1).repeat_interleave(2, -2), _encode),
@@ -275,7 +275,7 @@ def _encode(pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["latent", "pixels"])
-def test_every_part_of_a_large_picture_moves_and_each_item_as_if_alone(kind: str):
+def test_all_of_a_large_image_moves_and_items_are_independent(kind: str):
     prior = Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
     start = torch.rand(2, 3, *LARGE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     config = METHODS["lmc"].config().updated({"steps": 12, "learning_rate": 0.01, "optimizer": "sgd"})
@@ -331,7 +331,7 @@ def test_learning_rates_fall_as_in_the_paper():
 
 
 @pytest.mark.parametrize("diversity", [False, True])
-def test_the_method_is_made_of_its_parts(diversity: bool):
+def test_the_method_builds_its_objective(diversity: bool):
     corrective = ManifoldCorrective(Halved(), ABOUT)  # type: ignore[arg-type]
     noise = SeededNoise([1, 2, 3])
     settings = LMCSettings(3.0, whole_image_stage=0.25, diversity=diversity)
@@ -341,10 +341,10 @@ def test_the_method_is_made_of_its_parts(diversity: bool):
     assert made.patching is not None and made.patching.size == (SIDE, SIDE) and made.patching.whole_share == 0.25
     assert (made.text_noise is not None) == diversity
     at, prior = sample(), field_prior(BELIEFS)
-    own = LMC(halved, "full", 3.0, text_noise=noise.apart(2) if diversity else None)
+    own = LMC(halved, "full", 3.0, text_noise=noise.substream(2) if diversity else None)
     same(made(prior, at).gradient, own(prior, at).gradient)
 
 
-def test_without_a_corrective_there_is_no_method():
+def test_the_method_needs_a_corrective():
     with pytest.raises(ValueError, match="needs a corrective, and there is none"):
         METHODS["lmc"].build(METHODS["lmc"].settings, Resources(SeededNoise([1])))

@@ -1,17 +1,17 @@
-"""Masks as shares of the picture."""
+"""Masks for prompts that act on regions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from dreamsampler.guidance.prompts.regions import covered, feathered, partition, resized
+from dreamsampler.guidance.prompts.regions import coverage, feather_mask, partition, resize_mask
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 
 def random_masks(count: int, *shape: int, seed: int = 0) -> list[Tensor]:
-    """Soft masks that overlap and leave places free."""
+    """Soft masks that overlap and leave some places uncovered."""
     generator = torch.Generator().manual_seed(seed)
     return [(1.5 * torch.rand(shape, generator=generator) - 0.5).clamp(0, 1) for _ in range(count)]
 
@@ -30,7 +30,7 @@ def assert_sums_to_one(shares: list[Tensor]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9])
-def test_shares_are_a_partition(count: int):
+def test_masks_sum_to_one(count: int):
     shares = partition(random_masks(count, 2, 16, 24))
     assert len(shares) == count + 1 and all(share.shape == (2, 16, 24) for share in shares)
     assert min(share.min() for share in shares) >= 0
@@ -44,7 +44,7 @@ def test_masks_that_leave_a_remainder_are_the_shares():
     assert torch.equal(base[0, 0], torch.tensor([0.75] * 4 + [0.25] * 4 + [0.5] * 24))
 
 
-def test_overlaps_are_shared_in_proportion():
+def test_overlaps_are_divided_in_proportion():
     base, one, other = partition([columns(0, 20), 0.5 * columns(10, 32)])
     torch.testing.assert_close(one[0, 0, 10:20], torch.full((10,), 2 / 3))
     torch.testing.assert_close(other[0, 0, 10:20], torch.full((10,), 1 / 3))
@@ -52,7 +52,7 @@ def test_overlaps_are_shared_in_proportion():
 
 
 @pytest.mark.parametrize("count", range(1, 10))
-def test_covered_places_have_no_base_at_all(count: int):
+def test_covered_places_have_no_base(count: int):
     base, *shares = partition([torch.ones(1, 4, 4)] * count)
     assert not base.any()
     torch.testing.assert_close(shares[0], torch.full((1, 4, 4), 1 / count))
@@ -60,11 +60,11 @@ def test_covered_places_have_no_base_at_all(count: int):
 
 def test_soft_masks_that_make_up_the_whole_leave_no_base():
     masks = [mask + 0.01 for mask in random_masks(3, 2, 32, 32)]
-    base, *_ = partition([mask / covered(masks) for mask in masks])
+    base, *_ = partition([mask / coverage(masks) for mask in masks])
     assert not base.any()
 
 
-def test_one_mask_stands_for_a_batch():
+def test_one_mask_serves_a_batch():
     one, several = random_masks(1, 1, 8, 8)[0], random_masks(1, 3, 8, 8, seed=1)[0]
     shares = partition([one, several])
     assert_sums_to_one([share.expand(3, 8, 8) for share in shares])
@@ -73,27 +73,27 @@ def test_one_mask_stands_for_a_batch():
             assert torch.equal(share[i], alone[0])
 
 
-def test_the_base_can_have_a_little_everywhere():
+def test_the_base_can_have_a_minimum():
     base, *shares = partition([columns(0, 16), columns(8, 16)], base_at_least=1e-6)
     assert torch.equal(base[0, 0], torch.tensor([1e-6] * 16 + [1.0] * 16))
     assert all(torch.equal(*pair) for pair in zip(shares, partition([columns(0, 16), columns(8, 16)])[1:]))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 7), (64, 64), (40, 100)])
-def test_a_partition_stays_one_at_any_resolution(size: tuple[int, int]):
-    shares = [resized(share, size) for share in partition(random_masks(3, 2, 32, 32))]
+def test_resized_masks_still_sum_to_one(size: tuple[int, int]):
+    shares = [resize_mask(share, size) for share in partition(random_masks(3, 2, 32, 32))]
     assert shares[0].shape == (2, *size)
     assert_sums_to_one(shares)
 
 
 def test_resizing_interpolates_between_pixels():
     mask = torch.tensor([[[0.0, 1.0]]])
-    assert resized(mask, (1, 4)).tolist() == [[[0.0, 0.25, 0.75, 1.0]]]
-    assert resized(mask, (1, 2)) is mask
+    assert resize_mask(mask, (1, 4)).tolist() == [[[0.0, 0.25, 0.75, 1.0]]]
+    assert resize_mask(mask, (1, 2)) is mask
 
 
-def test_covered_adds_up():
-    assert torch.equal(covered([columns(0, 8), columns(4, 16)]), columns(0, 16) + columns(4, 8))
+def test_coverage_is_the_sum():
+    assert torch.equal(coverage([columns(0, 8), columns(4, 16)]), columns(0, 16) + columns(4, 8))
 
 
 # Soft edges
@@ -104,21 +104,21 @@ def test_feathering_is_a_gaussian_cut_off_at_the_radius(radius: int):
     (mask,) = random_masks(1, 2, 32, 48)
     sigma = (0, radius / 2, radius / 2)
     expected = gaussian_filter(mask.double().numpy(), sigma, mode="nearest", radius=(0, radius, radius))
-    np.testing.assert_allclose(feathered(mask, radius).numpy(), expected, atol=2e-5)
+    np.testing.assert_allclose(feather_mask(mask, radius).numpy(), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("radius", [1, 3.7, 8, 100])
 @pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
-def test_the_border_is_no_edge(radius: float, value: float):
+def test_the_border_of_the_image_is_not_feathered(radius: float, value: float):
     mask = torch.full((1, 32, 24), value)
-    assert torch.equal(feathered(mask, radius), mask)
+    assert torch.equal(feather_mask(mask, radius), mask)
 
 
 @pytest.mark.parametrize("radius", [1.0, 3.7, 8.0])
-def test_an_edge_is_soft_within_the_radius_and_nowhere_else(radius: float):
+def test_edges_are_soft_within_the_radius_only(radius: float):
     mask, reach = columns(16, 32), int(radius)
-    row = feathered(mask, radius)[0, 0]
-    assert torch.equal(feathered(mask, radius)[0], row.expand(32, 32))
+    row = feather_mask(mask, radius)[0, 0]
+    assert torch.equal(feather_mask(mask, radius)[0], row.expand(32, 32))
     assert not row[: 16 - reach].any() and (row[16 + reach :] == 1).all()
     edge = row[15 - reach : 17 + reach]
     assert (edge.diff() > 0).all()
@@ -128,12 +128,12 @@ def test_an_edge_is_soft_within_the_radius_and_nowhere_else(radius: float):
 @pytest.mark.parametrize("radius", [0, 0.9])
 def test_less_than_a_pixel_changes_nothing(radius: float):
     mask = columns(3, 9)
-    assert torch.equal(feathered(mask, radius), mask)
+    assert torch.equal(feather_mask(mask, radius), mask)
 
 
-def test_feathered_neighbours_leave_the_base_nothing():
-    neighbours = [feathered(columns(0, 13), 6), feathered(columns(13, 32), 6)]
-    base, *shares = partition(neighbours)
+def test_feathered_neighbors_leave_no_base():
+    neighbors = [feather_mask(columns(0, 13), 6), feather_mask(columns(13, 32), 6)]
+    base, *shares = partition(neighbors)
     assert not base.any()
-    for share, mask in zip(shares, neighbours):
+    for share, mask in zip(shares, neighbors):
         torch.testing.assert_close(share, mask)

@@ -1,4 +1,4 @@
-"""Every distillation gradient against its formula, written out again with Gaussians one can do by hand."""
+"""Every distillation gradient against its formula, written out for Gaussians."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
-from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, weighted
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
+from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, apply_weight
 from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, Stages, TextBridge
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
@@ -30,15 +30,15 @@ BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: pa
 S, W = 7.5, 25.0
 
 
-def drawn(path: Path, t: tuple[float, ...] = (0.1, 0.5, 0.9), progress: float = 0.0) -> Sample:
-    """Pictures with noise at the given times, one each."""
+def drawn(path: NoisePath, t: tuple[float, ...] = (0.1, 0.5, 0.9), progress: float = 0.0) -> Sample:
+    """One image with noise for each of the given times."""
     generator = torch.Generator().manual_seed(len(t))
     z, eps = torch.randn(2, len(t), 2, generator=generator, dtype=torch.float64)
     times = torch.tensor(t, dtype=torch.float64)
     return Sample(z, eps, times, prior(BELIEFS, path).sigma_at(times), progress)
 
 
-def eps_hat(belief, path: Path, sample: Sample, z: Tensor | None = None, eps: Tensor | None = None) -> Tensor:
+def eps_hat(belief, path: NoisePath, sample: Sample, z: Tensor | None = None, eps: Tensor | None = None) -> Tensor:
     """E[eps | z_t] of a Gaussian: b (z_t - a m) / (a^2 S + b^2), by conditioning the joint normal of eps and z_t."""
     z, eps = sample.z if z is None else z, sample.eps if eps is None else eps
     rows = []
@@ -63,7 +63,7 @@ def test_sds(path):
 
 
 @BOTH_PATHS
-def test_nfsd_turns_from_bad_pictures_only_where_there_is_much_noise(path):
+def test_nfsd_moves_away_from_bad_images_only_at_high_noise(path):
     sample = drawn(path, (0.1, 0.19, 0.2, 0.9))
     null, target, bad = (eps_hat(belief, path, sample) for belief in (NULL, TARGET, SOURCE))
     domain = torch.cat([null[:2], null[2:] - bad[2:]])
@@ -72,7 +72,7 @@ def test_nfsd_turns_from_bad_pictures_only_where_there_is_much_noise(path):
 
 @BOTH_PATHS
 @pytest.mark.parametrize("progress, w2", [(0.0, 30.0), (0.125, 22.5), (0.4, 6.0), (0.5, 0.0), (0.9, 0.0)])
-def test_csd_forgets_the_source_over_the_first_half(path, progress, w2):
+def test_csd_anneals_the_source_prompt_over_the_first_half(path, progress, w2):
     sample = drawn(path, progress=progress)
     null, target, source = (eps_hat(belief, path, sample) for belief in (NULL, TARGET, SOURCE))
     answer = CSD(S, 30.0)(prior(BELIEFS, path), sample)
@@ -80,13 +80,13 @@ def test_csd_forgets_the_source_over_the_first_half(path, progress, w2):
 
 
 @BOTH_PATHS
-def test_bridge_between_texts(path):
+def test_bridge_between_prompts(path):
     sample = drawn(path)
     target, source = (eps_hat(belief, path, sample) for belief in (TARGET, SOURCE))
     same(TextBridge(W)(prior(BELIEFS, path), sample).gradient, W * (target - source))
 
 
-def test_bridge_takes_its_second_stage_when_the_first_is_over():
+def test_bridge_has_two_stages():
     stages = Stages(SDS(S), TextBridge(W), share=0.5)
     before, after = drawn(SCALED, progress=0.499), drawn(SCALED, progress=0.5)
     here = prior(BELIEFS)
@@ -95,7 +95,7 @@ def test_bridge_takes_its_second_stage_when_the_first_is_over():
 
 
 @BOTH_PATHS
-def test_full_bridge_follows_the_probability_flow_there_and_back(path):
+def test_full_bridge_follows_the_probability_flow_up_and_down(path):
     # Between Gaussians the flow is affine: standard scores are kept. DDIM is of first order, so the error halves.
     beliefs = {**BELIEFS, "negative": TARGET}
     sample = drawn(path, (0.3, 0.6, 0.95))
@@ -136,13 +136,13 @@ def test_dds(path):
 
 
 @BOTH_PATHS
-def test_dds_is_nothing_between_equals(path):
+def test_dds_is_zero_between_equal_images_and_prompts(path):
     sample = drawn(path)
     answer = DDS(Delta(sample.z, S, S))(prior({**BELIEFS, "source": TARGET}, path), sample)
     assert not answer.gradient.any()
 
 
-def velocities(path: Path, sample: Sample, ref: Tensor, shift: float) -> Tensor:
+def velocities(path: NoisePath, sample: Sample, ref: Tensor, shift: float) -> Tensor:
     """v_hat_tgt - v_hat_src at the two states of DVRF's eq. 6 in flow units, under guidance S and 3."""
     rows = []
     for i, sigma in enumerate(sample.sigma.tolist()):
@@ -194,9 +194,9 @@ def test_dvrf_shift_follows_the_progress():
 
 
 class FixedParticles:
-    """A trainable denoiser that does not learn: it believes the pictures to be SOURCE; it notes what it was shown."""
+    """A trainable denoiser that does not learn: its distribution is SOURCE. Records what it is trained on."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: NoisePath):
         self.path, self.shown = path, []
 
     def __call__(self, x, sigma, names):
@@ -225,7 +225,7 @@ def test_csd_without_source_is_the_dominant_term_of_sds():
     same(CSD(S, 0.0)(here, sample).gradient, sds - (null - sample.eps))
 
 
-def test_bridge_from_no_text_is_the_classifier_term():
+def test_bridge_from_the_unconditional_prompt_is_the_classifier_term():
     sample, here = drawn(SCALED), prior({**BELIEFS, "source": NULL})
     same(TextBridge(S)(here, sample).gradient, CSD(S, 0.0)(here, sample).gradient)
 
@@ -243,7 +243,7 @@ def test_bridge_from_no_text_is_the_classifier_term():
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
 )
-def test_what_shares_a_level_shares_a_call(objective: Objective, calls: list[int]):
+def test_predictions_at_one_level_share_a_call(objective: Objective, calls: list[int]):
     here = prior(BELIEFS)
     objective(here, drawn(SCALED))
     assert isinstance(here.denoise, MixtureDenoiser) and here.denoise.batches == calls
@@ -264,7 +264,7 @@ def test_snr_weight_makes_sds_the_distance_to_the_clean_estimate(path):
     # DreamSampler, eq. 10 with its square put right: |z - z0_hat|^2 = (1 - alpha_bar) / alpha_bar |eps - eps_hat|^2.
     sample, here = drawn(path), prior(BELIEFS, path)
     (z0_hat,) = here.denoise(sample.noised(path), sample.sigma, ["positive"])
-    gradient = weighted(SDS(1.0)(here, sample).gradient, WEIGHTS["snr"], path, sample.sigma)
+    gradient = apply_weight(SDS(1.0)(here, sample).gradient, WEIGHTS["snr"], path, sample.sigma)
     same(gradient, sample.z - z0_hat)
 
 
@@ -277,7 +277,7 @@ def gauss_hermite(order: int = 80) -> tuple[Tensor, Tensor]:
 
 
 def expected_sds(here, z: Tensor, t: float) -> Tensor:
-    """E over eps of SDS at one picture z (2,), by quadrature in both dimensions."""
+    """E over eps of SDS at one image z (2,), by quadrature in both dimensions."""
     nodes, weights = gauss_hermite()
     eps = torch.cartesian_prod(nodes, nodes)
     times = torch.full((len(eps),), t, dtype=torch.float64)
@@ -295,7 +295,7 @@ def test_sds_vanishes_in_expectation_at_the_mean_and_nowhere_else(path, t):
 
 
 def test_sds_vanishes_in_expectation_over_the_data():
-    # E[eps_hat | z_t] is the mean of eps given z_t, so over pictures of the model's own the residual averages to 0.
+    # eps_hat is the mean of eps given z_t, so over samples of the model the residual averages to 0.
     here, count = prior(TWO_TEXTS), 200_000
     generator = torch.Generator().manual_seed(3)
     z = TWO_TEXTS["positive"].sample(count, generator)

@@ -1,4 +1,4 @@
-"""The loop and its axes: where methods end up, and what schedules, noise policies and generators do."""
+"""The distillation loop: where methods converge, and its schedules, noise policies and generators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.distillation.generators import Latent, Pixels
+from dreamsampler.guidance.distillation.loop import NonFiniteGradientError, Plan, descent_at_rates, optimize
 from dreamsampler.guidance.distillation.method import LoopSettings, Resources
 from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction
 from dreamsampler.guidance.distillation.objectives import METHODS
@@ -21,7 +22,6 @@ from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
 from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
 from dreamsampler.guidance.distillation.objectives.sds import SDS
 from dreamsampler.guidance.distillation.objectives.vsd import VSD
-from dreamsampler.guidance.distillation.optimize import NonFiniteGradient, Plan, at_rates, optimize
 from dreamsampler.guidance.distillation.regularizers import L2ToSource
 from dreamsampler.guidance.distillation.schedules import (
     NOISE_POLICIES,
@@ -41,13 +41,13 @@ from torch import Tensor
 
 NULL, TARGET, SOURCE = gaussian([0.0], [1.0]), gaussian([2.0], [0.25]), gaussian([-1.0], [4.0])
 BELIEFS = {"negative": NULL, "positive": TARGET, "source": SOURCE}
-"""Broadcast over latents of any width: every cell is a Gaussian of its own."""
+"""Broadcast over latents of any width: each cell is an independent Gaussian."""
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
 CELLS = 4000
 
 
 def run(objective, start: Tensor, *, path=SCALED, beliefs=BELIEFS, regularizers=(), seed=0, **settings) -> Tensor:
-    """Optimise a batch of latents (B, D) with these settings and return where it ends."""
+    """Optimize a batch of latents (B, D) with these settings and return where it ends."""
     loop = LoopSettings(**{"optimizer": "sgd", "weighting": "uniform", **settings})
     here, generator = prior(beliefs, path), Latent(start)
     noise = SeededNoise([seed + i for i in range(len(start))])
@@ -67,7 +67,7 @@ def slope(belief: Mixture) -> float:
 
 
 def balance(*pulls: tuple[float, Mixture]) -> float:
-    """Where sum w k (z - m) is 0."""
+    """The z at which sum w k (z - m) is 0."""
     slopes = [(weight * slope(belief), belief.means.item()) for weight, belief in pulls]
     return sum(k * m for k, m in slopes) / sum(k for k, _ in slopes)
 
@@ -86,7 +86,7 @@ FIXED_POINTS = {
 
 
 @pytest.mark.parametrize("name", FIXED_POINTS)
-def test_where_each_method_comes_to_rest(name):
+def test_the_fixed_point_of_each_method(name):
     objective, expected = FIXED_POINTS[name]
     ends = run(objective, torch.zeros(1, CELLS, dtype=torch.float64), **AT_HALF)
     error = ends.std().item() / math.sqrt(CELLS)
@@ -94,7 +94,7 @@ def test_where_each_method_comes_to_rest(name):
     assert abs(ends.mean().item() - expected) < 4 * error + 1e-3
 
 
-def test_full_bridge_comes_to_rest_where_there_and_back_is_here():
+def test_the_fixed_point_of_full_bridge():
     # Up, the source's standard score stays: x = m1 + r1 (z - m1) / s1; down, the target's: z' = m2 + s2 (x - m2) / r2.
     beliefs = {**BELIEFS, "negative": TARGET}
     ends = run(
@@ -111,9 +111,9 @@ def test_full_bridge_comes_to_rest_where_there_and_back_is_here():
 
 
 class GaussianParticles:
-    """The best trainable model there is for Gaussian particles: each fit is exact."""
+    """The ideal trainable model of Gaussian particles: each fit is exact."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: NoisePath):
         self.path, self.belief = path, NULL
 
     def __call__(self, x, sigma, names):
@@ -125,7 +125,7 @@ class GaussianParticles:
 
 
 @BOTH_PATHS
-def test_vsd_rests_when_the_particles_are_distributed_like_the_target(path):
+def test_vsd_converges_to_the_target_distribution(path):
     start = torch.randn(1, CELLS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     vsd = VSD(1.0, GaussianParticles(path), SeededNoise([9000]))
     ends = run(vsd, start, path=path, steps=600, learning_rate=0.1, learning_rate_schedule="cosine")
@@ -149,7 +149,7 @@ def particles() -> Tensor:
 
 
 def covers_both_modes(name: str, ends: Tensor) -> bool:
-    """Whether particles lie in both modes in about the right numbers, and as wide as the modes are."""
+    """Whether the particles cover both modes in about the right numbers and with their width."""
     right, distance = (ends > 0).double().mean().item(), ends.abs()
     mean, width = distance.mean().item(), distance.std().item()
     print(f"{name}: {right:.2f} of 64 particles right, |z| = {mean:.2f} +- {width:.2f}")
@@ -157,9 +157,9 @@ def covers_both_modes(name: str, ends: Tensor) -> bool:
 
 
 class SmallNetwork:
-    """A trainable denoiser: a small network that finds the noise, trained as a LoRA would be."""
+    """A trainable denoiser: a small noise-predicting network, trained as a LoRA would be."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: NoisePath):
         self.path = path
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -212,7 +212,7 @@ def test_dreamsampler_does_not_collapse():
 
 
 @BOTH_PATHS
-def test_exact_minimisation_with_estimated_noise_is_ddim(path):
+def test_exact_minimization_with_estimated_noise_is_ddim(path):
     # With w = b / a a step of SGD at rate 1 puts z on z0_hat; the next state is a z0_hat + b eps_hat: DDIM.
     here, steps = prior(TWO_MODES, path), 30
     start = particles()
@@ -257,7 +257,7 @@ def test_fresh_noise_changes_and_fixed_noise_does_not():
 
 
 @BOTH_PATHS
-def test_inverted_noise_is_what_ddim_samples_the_picture_from(path):
+def test_inverted_noise_is_that_from_which_ddim_samples_the_image(path):
     beliefs = {"negative": TARGET, "positive": TARGET}
     here = prior(beliefs, path)
     z = torch.tensor([[1.5], [2.4]], dtype=torch.float64)
@@ -270,8 +270,8 @@ def test_inverted_noise_is_what_ddim_samples_the_picture_from(path):
     torch.testing.assert_close(eps, (x - a * z) / b, rtol=0, atol=0.02)
 
 
-def test_inversion_turns_away_from_the_text():
-    # One step from the picture as it is: eps = (1 - s) eps_hat(0) + s eps_hat(y) at the lowest level, s = -7.5.
+def test_inversion_moves_away_from_the_prompt():
+    # One step from the image as it is: eps = (1 - s) eps_hat(0) + s eps_hat(y) at the lowest level, s = -7.5.
     here, z, t = prior(BELIEFS), torch.tensor([[0.4]], dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
     sigma = here.sigma_at(t)
     null, text = (sigma * (z - b.means) / (b.variances + sigma**2) for b in (NULL, TARGET))
@@ -333,7 +333,7 @@ def test_learning_rates():
     assert cosine(1.0, final=0.03) == pytest.approx(0.03)
 
 
-def test_items_do_not_know_of_each_other():
+def test_items_are_independent_of_their_batch():
     start = torch.tensor([[0.1, 0.2], [0.5, -1.0], [2.0, 0.3]], dtype=torch.float64)
     beliefs = {name: gaussian([1.0, m], [0.5, 0.1]) for name, m in (("negative", 0.0), ("positive", 1.0))}
     settings = {"steps": 20, "optimizer": "adamw", "weighting": "1-alpha_bar"}
@@ -354,31 +354,31 @@ def test_mask_keeps_what_it_covers_exactly():
     assert (generator()[:, 0] - start[:, 0]).abs().min() > 0.05
 
 
-def test_what_is_kept_may_differ_from_the_start():
+def test_the_kept_part_may_differ_from_the_start():
     start, kept = torch.ones(1, 3, dtype=torch.float64), torch.full((1, 3), -1.0, dtype=torch.float64)
     generator = Latent(start, mask=torch.tensor([[1.0, 0.5, 0.0]], dtype=torch.float64), kept=kept)
     assert generator().tolist() == [[1.0, 0.0, -1.0]]
     assert generator.parameters[0].tolist() == start.tolist()
-    pixels = Pixels(start, lambda picture: 2 * picture, torch.zeros(1, 3, dtype=torch.float64), kept)
+    pixels = Pixels(start, lambda image: 2 * image, torch.zeros(1, 3, dtype=torch.float64), kept)
     assert pixels().tolist() == [[-2.0, -2.0, -2.0]]
 
 
 def test_pixels_descend_through_the_encoder_and_stay_in_range():
     matrix = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     start = torch.full((2, 3, 2, 2), 0.5, dtype=torch.float64)
-    generator = Pixels(start, lambda picture: picture.flatten(1) @ matrix.T)
+    generator = Pixels(start, lambda image: image.flatten(1) @ matrix.T)
     wanted = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
 
     def towards(prior, sample):
         return Direction(sample.z - wanted, sample.eps)
 
     here = prior(TWO_MODES)
-    how = Plan(1, at_rates("sgd", [0.05]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
+    how = Plan(1, descent_at_rates("sgd", [0.05]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     expected = start - 0.05 * ((generator().detach() - wanted) @ matrix).reshape(start.shape)
     for _ in optimize(here, generator, towards, plan=how, noise=SeededNoise([0, 1])):
         pass
     torch.testing.assert_close(generator.pixels, expected)
-    far = Plan(1, at_rates("sgd", [100.0]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
+    far = Plan(1, descent_at_rates("sgd", [100.0]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     for _ in optimize(here, generator, towards, plan=far, noise=SeededNoise([0, 1])):
         pass
     assert set(generator.pixels.flatten().tolist()) <= {0.0, 1.0}
@@ -394,8 +394,8 @@ def test_non_finite_gradient_stops_before_the_parameters_move():
         return Direction(gradient, sample.eps)
 
     generator = Latent(start)
-    how = Plan(4, at_rates("sgd", [0.25] * 4), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
-    with pytest.raises(NonFiniteGradient, match=r"step 2 at t = \[0\.4") as caught:
+    how = Plan(4, descent_at_rates("sgd", [0.25] * 4), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    with pytest.raises(NonFiniteGradientError, match=r"step 2 at t = \[0\.4") as caught:
         for _ in optimize(prior(TWO_MODES), generator, breaks, plan=how, noise=SeededNoise([0, 1])):
             pass
     assert caught.value.index == 2
@@ -408,14 +408,14 @@ def test_step_reports_the_norm_of_the_gradient():
     def steady(prior, sample):
         return Direction(torch.tensor([[3.0, 0.0, 4.0], [1.0, 0.0, 0.0]], dtype=torch.float64), sample.eps)
 
-    how = Plan(1, at_rates("sgd", [0.5]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    how = Plan(1, descent_at_rates("sgd", [0.5]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     (step,) = optimize(prior(TWO_MODES), Latent(start), steady, plan=how, noise=SeededNoise([0, 1]))
     assert step.gradient_norm.tolist() == [5.0, 1.0]
     assert torch.equal(step.z, start)
 
 
 def test_losses_on_the_parameters_are_descended_with_the_gradient():
-    """One step of SGD by hand: the objective's gradient and that of a loss that knows the sample's time."""
+    """One SGD step by hand: the objective's gradient plus that of a loss that depends on the sample's time."""
     start = torch.tensor([[0.5, -1.0], [2.0, 0.25]], dtype=torch.float64)
     generator = Latent(start)
 
@@ -425,7 +425,7 @@ def test_losses_on_the_parameters_are_descended_with_the_gradient():
     def cubed(sample):
         return (sample.t[0] * generator().pow(3)).sum()
 
-    how = Plan(1, at_rates("sgd", [0.1]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    how = Plan(1, descent_at_rates("sgd", [0.1]), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     noise = SeededNoise([0, 1])
     (step,) = optimize(prior(TWO_MODES), generator, steady, plan=how, noise=noise, losses=[cubed])
     expected = start - 0.1 * (1 + 3 * step.t[0] * start.square())
@@ -434,7 +434,7 @@ def test_losses_on_the_parameters_are_descended_with_the_gradient():
 
 def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
     generator = Latent(torch.ones(1, 2, dtype=torch.float64))
-    how = Plan(2, at_rates("sgd", [0.1] * 2), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
+    how = Plan(2, descent_at_rates("sgd", [0.1] * 2), Descending(0.0, 0.8), fresh, WEIGHTS["uniform"])
     walk = optimize(
         prior(TWO_MODES),
         generator,
@@ -443,13 +443,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_parameters_move():
         noise=SeededNoise([0]),
         losses=[lambda sample: (generator() * torch.inf).sum()],
     )
-    with pytest.raises(NonFiniteGradient):
+    with pytest.raises(NonFiniteGradientError):
         next(walk)
     assert generator().tolist() == [[1.0, 1.0]]
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "lmc"])  # lmc is of pictures: test_lmc
-def test_every_method_runs_as_published(name):
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "lmc"])  # lmc needs images: test_lmc
+def test_every_method_runs_with_the_papers_settings(name):
     method = METHODS[name]
     start = torch.full((2, 1), 0.3, dtype=torch.float64)
     resources = Resources(SeededNoise([5, 6]), start, particles=lambda rank, rate: GaussianParticles(SCALED))

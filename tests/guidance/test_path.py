@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 
 
 @pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda p: p.name)
 @pytest.mark.parametrize("per_item", [False, True], ids=["scalar", "per item"])
-def test_eps_hat_undoes_noised(path: Path, per_item: bool):
+def test_eps_hat_undoes_noised(path: NoisePath, per_item: bool):
     generator = torch.Generator().manual_seed(0)
     z0, eps = (torch.randn(3, 4, 5, 6, generator=generator, dtype=torch.float64) for _ in range(2))
     sigma = torch.tensor([0.1, 0.5, 0.9] if per_item else 0.7, dtype=torch.float64)

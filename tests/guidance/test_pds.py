@@ -1,10 +1,10 @@
-"""Posterior distillation: its coefficients, and its gradient against the published form with two stochastic latents."""
+"""Posterior distillation: its coefficients, and its gradient against the paper's two stochastic latents."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives.dds import DDS
@@ -15,7 +15,7 @@ from torch import Tensor
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 ALPHA_BARS = torch.cumprod(1 - BETAS, 0)
-"""Stable Diffusion's."""
+"""Stable Diffusion's alpha_bar."""
 BELIEFS = {
     "negative": gaussian([0.2, -0.5], [1.5, 0.7]),
     "positive": gaussian([1.0, 2.0], [0.3, 0.2]),
@@ -24,7 +24,7 @@ BELIEFS = {
 POSTERIORS = ("official", "as printed", "exact")
 
 
-def sd(path: Path = SCALED) -> Prior:
+def sd(path: NoisePath = SCALED) -> Prior:
     """A prior with Stable Diffusion's noise levels, interpolated in the logarithm as the host does it."""
     log_sigmas = ((1 - ALPHA_BARS) / ALPHA_BARS).sqrt().log()
 
@@ -63,7 +63,7 @@ def test_the_exact_posterior_has_no_identity_term():
     assert coefficients(sd(), t, "exact").psi.abs().max() < 1e-10
 
 
-def drawn(path: Path) -> Sample:
+def drawn(path: NoisePath) -> Sample:
     z, eps = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = times(60, 411, 903)
     return Sample(z, eps, t, sd(path).sigma_at(t), 0.0)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from dreamsampler.guidance.core.ddim import ddim_inversion
+from dreamsampler.guidance.core.ddim import ddim_invert
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED
-from dreamsampler.guidance.editing.proximal import Kept, ProximalSettings, proximal_edit, proximal_point
+from dreamsampler.guidance.editing.proximal import KeptRegion, ProximalSettings, proximal_edit, proximal_point
 from support.oracle import TWO_TEXTS, MixtureDenoiser, levels, matched
 
 
@@ -18,7 +18,7 @@ def sources(count: int) -> torch.Tensor:
     return TWO_TEXTS["negative"].sample(count, torch.Generator().manual_seed(3))
 
 
-def test_theorem_1_dds_step_proximal_point_and_guided_tweedie_are_one():
+def test_theorem_1_dds_step_proximal_point_and_guided_tweedie_agree():
     # Each side from its own definition, in the paper's variance-preserving variables.
     denoise = MixtureDenoiser(TWO_TEXTS)
     gamma = 0.3
@@ -49,14 +49,14 @@ def test_gamma_zero_reconstructs(path, renoise):
     z0, errors = sources(64), []
     for steps in (100, 400):
         sigmas = levels(steps) if path is SCALED else matched(levels(steps))
-        *_, top = ddim_inversion(denoise, path, z0, sigmas)
+        *_, top = ddim_invert(denoise, path, z0, sigmas)
         edited = last_state(denoise, path, top.x, sigmas, ProximalSettings(gamma=0, renoise=renoise))
         errors.append((edited - z0).square().mean().sqrt().item())
     assert errors[1] < 0.02 and errors[1] < 0.4 * errors[0]
 
 
 class Constant:
-    """A denoiser whose two predictions are fixed numbers, so that a trajectory can be followed by hand."""
+    """A denoiser with fixed estimates, so that a trajectory can be computed by hand."""
 
     def __call__(self, x, sigma, names):
         return [torch.full_like(x, {"negative": 1.0, "positive": 3.0}[name]) for name in names]
@@ -93,13 +93,13 @@ def test_alpha_bar_schedule_by_hand():
 
 
 @pytest.mark.parametrize("settings", [ProximalSettings(0.5, "alpha_bar"), ProximalSettings(0.5, "constant", eta=0.7)])
-def test_both_families_walk_the_same_clean_estimates(settings):
-    # eps- and v-predicting models share one path: their difference ends where the host returns z0_hat.
+def test_both_paths_have_the_same_clean_estimates(settings):
+    # eps- and v-predicting models share one path: the host returns z0_hat for both.
     z0, sigmas = sources(8), levels(20)
     walks = []
     for path, schedule in ((SCALED, sigmas), (FLOW, matched(sigmas))):
         denoise = MixtureDenoiser(TWO_TEXTS, path)
-        *climb, top = ddim_inversion(denoise, path, z0, schedule)
+        *climb, top = ddim_invert(denoise, path, z0, schedule)
         noise = SeededNoise(range(8))
         down = list(proximal_edit(denoise, path, top.x, schedule, settings=settings, noise=noise))
         walks.append(torch.stack([s.z0_hat for s in climb] + [s.z_bar for s in down] + [down[-1].x]))
@@ -107,7 +107,7 @@ def test_both_families_walk_the_same_clean_estimates(settings):
 
 
 def test_guided_renoising_without_schedule_samples_the_target():
-    # gamma = 1, constant, guided is plain DDIM under the target: the mixture weights must come out.
+    # gamma 1, constant, guided is plain DDIM under the target prompt, so the mixture weights must be sampled.
     denoise = MixtureDenoiser(TWO_TEXTS)
     sigmas = levels(100)
     x = sigmas[0] * torch.randn(4000, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -121,13 +121,19 @@ def test_guided_renoising_without_schedule_samples_the_target():
 def test_mask_keeps_the_source_exactly_and_follows_its_trajectory():
     denoise = MixtureDenoiser(TWO_TEXTS)
     z0, sigmas = sources(8), levels(20)
-    states = [z0, *(s.x for s in ddim_inversion(denoise, SCALED, z0, sigmas))][::-1]
+    states = [z0, *(s.x for s in ddim_invert(denoise, SCALED, z0, sigmas))][::-1]
     mask = torch.zeros_like(z0)
     mask[:4] = 1
     settings = ProximalSettings(gamma=1.0, gamma_schedule="constant")
     walk = list(
         proximal_edit(
-            denoise, SCALED, states[0], sigmas, settings=settings, noise=SeededNoise(range(8)), kept=Kept(mask, states)
+            denoise,
+            SCALED,
+            states[0],
+            sigmas,
+            settings=settings,
+            noise=SeededNoise(range(8)),
+            kept=KeptRegion(mask, states),
         )
     )
     for step, state in zip(walk, states[1:]):

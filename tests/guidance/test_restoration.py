@@ -1,4 +1,4 @@
-"""Algorithm 4 of DreamSampler: steps computed by hand, and posteriors that are known in closed form."""
+"""DreamSampler's Algorithm 4: steps computed by hand, and posteriors in closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from dreamsampler.guidance.core.denoiser import Denoiser
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.editing.proximal import ProximalSettings
 from dreamsampler.guidance.restoration.measurement import DECODED_ERROR, QUANTIZATION, DataConsistency, Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS as KINDS
@@ -21,7 +21,7 @@ from dreamsampler.guidance.restoration.operators import (
     OperatorSettings,
     SuperResolution,
 )
-from dreamsampler.guidance.restoration.proximal import DataSteps, measured_edit, with_noise_in
+from dreamsampler.guidance.restoration.proximal import DataSteps, fill_with_noise, proximal_restore
 from support.oracle import levels, matched
 from torch import Tensor
 
@@ -30,20 +30,20 @@ PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.na
 
 
 class Plain:
-    """An autoencoder whose latents are the pictures."""
+    """An autoencoder whose latents are the images."""
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return pictures
+    def encode(self, images: Tensor) -> Tensor:
+        return images
 
     def decode(self, latents: Tensor) -> Tensor:
         return latents
 
 
 class Doubling:
-    """An autoencoder whose latents are twice the pictures."""
+    """An autoencoder whose latents are twice the images."""
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return 2 * pictures
+    def encode(self, images: Tensor) -> Tensor:
+        return 2 * images
 
     def decode(self, latents: Tensor) -> Tensor:
         return latents / 2
@@ -51,20 +51,20 @@ class Doubling:
 
 @dataclass(frozen=True)
 class Prior:
-    """A Gaussian of smooth pictures (3, SIDE, SIDE): mean (D,), and eigenvalues (D,) and vectors of the covariance."""
+    """A Gaussian of smooth images (3, SIDE, SIDE): mean (D,), and eigenvalues (D,) and vectors of the covariance."""
 
     mean: Tensor
     values: Tensor
     vectors: Tensor
-    path: Path = SCALED
+    path: NoisePath = SCALED
 
     @classmethod
-    def smooth(cls, path: Path = SCALED) -> Prior:
+    def smooth(cls, path: NoisePath = SCALED) -> Prior:
         rows, columns = torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 2, indexing="ij")
         places = torch.stack([rows.flatten(), columns.flatten()], 1)
         near = torch.exp(-torch.cdist(places, places).square() / (2 * 2.5**2)) + 1e-3 * torch.eye(SIDE**2)
-        colours = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]], dtype=torch.float64)
-        values, vectors = torch.linalg.eigh(0.09 * torch.kron(colours, near))
+        colors = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]], dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(0.09 * torch.kron(colors, near))
         return cls((0.2 * torch.sin(places[:, 0] / 5)).repeat(3), values.clamp(min=0), vectors, path)
 
     @property
@@ -109,7 +109,7 @@ def center_hole(side: int = SIDE) -> Tensor:
 
 ON_IMAGES = OperatorSettings(scale=2, kernel_size=7, sigma=1.5, angle=30.0, mask=center_hole())
 OPERATORS: dict[str, LinearOperator] = {name: kind.build(SIDE, SIDE, ON_IMAGES) for name, kind in KINDS.items()}
-"""All that are registered."""
+"""All registered operators."""
 
 
 def observed(operator: LinearOperator, truth: Tensor) -> Measurement:
@@ -121,7 +121,7 @@ def observed(operator: LinearOperator, truth: Tensor) -> Measurement:
 
 
 class Numbers:
-    """A denoiser whose two predictions are fixed numbers, without a text and with one."""
+    """A denoiser with fixed estimates: 1 under the unconditional prompt, 3 under the target prompt."""
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         return [torch.full_like(x, {"negative": 1.0, "positive": 3.0}[name]) for name in names]
@@ -132,7 +132,7 @@ def walked(denoise: Denoiser, sigmas: list[float], x: float, **how: Any) -> list
     levels_ = torch.tensor(sigmas, dtype=torch.float64)
     how = {"settings": ProximalSettings(gamma=1.0), "path": SCALED, **how}
     start = torch.full((1, 1), x, dtype=torch.float64)
-    walk = measured_edit(denoise, x=start, sigmas=levels_, noise=SeededNoise([0]), **how)
+    walk = proximal_restore(denoise, x=start, sigmas=levels_, noise=SeededNoise([0]), **how)
     return [(step.z_bar.item(), step.x.item()) for step in walk]
 
 
@@ -140,7 +140,7 @@ def test_a_data_consistency_step_by_hand():
     # sigma 2: alpha_bar = 1/5. Outside: 4/5 * 1 + 1/5 * 7 = 11/5. Inside, by the paper's weights: 1/5 * 3 (text)
     # + (4/5)^2 * 1 (no text) + 1/5 * 4/5 * 7 (data) = 59/25. Noise put back: (9 - 1) / 2 = 4; next level 1.
     for region, z_bar in ((0.0, 11 / 5), (1.0, 59 / 25), (0.5, (11 / 5 + 59 / 25) / 2)):
-        ((mean, x),) = walked(Numbers(), [2.0, 1.0], 9.0, region=region, explaining=lambda z: torch.full_like(z, 7.0))
+        ((mean, x),) = walked(Numbers(), [2.0, 1.0], 9.0, region=region, fit=lambda z: torch.full_like(z, 7.0))
         assert (mean, x) == pytest.approx((z_bar, z_bar + 4), abs=1e-12)
 
 
@@ -158,12 +158,12 @@ def test_a_gradient_step_by_hand():
     assert (mean, x) == pytest.approx((1.0, 2 / 3 + 13 / 3 - 1 / 6), abs=1e-12)
 
 
-def test_published_data_steps_are_every_third_of_the_first_170_of_200():
+def test_default_data_steps_are_every_third_of_the_first_170_of_200():
     chosen = [index for index in range(200) if (index, 200) in DataSteps()]
     assert chosen == list(range(0, 170, 3))
 
 
-def test_which_steps_do_what():
+def test_data_and_gradient_steps():
     asked: list[tuple[str, ...]] = []
     steps: list[str] = []
 
@@ -172,7 +172,7 @@ def test_which_steps_do_what():
             asked.append(tuple(names))
             return super().__call__(x, sigma, names)
 
-    def explaining(z0_hat: Tensor) -> Tensor:
+    def fit(z0_hat: Tensor) -> Tensor:
         steps.append("data")
         return z0_hat
 
@@ -183,8 +183,8 @@ def test_which_steps_do_what():
     sigmas = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
     chosen = DataSteps(every=2, until=0.5)
     for parts, expected, texts in (
-        ({"explaining": explaining, "gradient": gradient}, "data gradient data gradient gradient gradient", 2),
-        ({"explaining": explaining}, "data data data data data data", 6),
+        ({"fit": fit, "gradient": gradient}, "data gradient data gradient gradient gradient", 2),
+        ({"fit": fit}, "data data data data data data", 6),
         ({"gradient": gradient}, "gradient gradient gradient gradient", 2),
     ):
         asked.clear()
@@ -194,25 +194,25 @@ def test_which_steps_do_what():
         assert [names for names in asked if len(names) == 2] == [("negative", "positive")] * 2
 
 
-def test_fresh_noise_is_the_published_share():
-    # sqrt(1 - alpha_bar) eps_hat + sqrt(alpha_bar) eps: the variance over seeds says how much is fresh.
+def test_fresh_noise_has_the_papers_share():
+    # sqrt(1 - alpha_bar) eps_hat + sqrt(alpha_bar) eps: the variance over seeds measures the fresh share.
     count, sigmas = 4000, torch.tensor([2.0, 1.0], dtype=torch.float64)
     for eta in (0.0, 0.5, 1.0):
         x = torch.full((count, 1), 9.0, dtype=torch.float64)
         settings, noise = ProximalSettings(gamma=0.0, eta=eta), SeededNoise(range(count))
-        (step,) = measured_edit(Numbers(), SCALED, x, sigmas, settings=settings, noise=noise)
+        (step,) = proximal_restore(Numbers(), SCALED, x, sigmas, settings=settings, noise=noise)
         share = eta * (1 / 5) ** 0.5
         assert step.x.std().item() == pytest.approx(share, rel=0.05, abs=1e-12)
         assert step.x.mean().item() == pytest.approx(1 + (1 - share**2) ** 0.5 * 4, abs=0.03)
 
 
 @PATHS
-def test_a_hole_is_filled_with_noise_of_the_states_size(path: Path):
+def test_a_hole_is_filled_with_noise_of_the_states_size(path: NoisePath):
     sigma = torch.tensor(0.7 if path is FLOW else 3.0, dtype=torch.float64)
     hole = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
     x = 5 * torch.randn(50_000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     eps = torch.randn(50_000, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    noisy = with_noise_in(hole, x, eps, path, sigma)
+    noisy = fill_with_noise(hole, x, eps, path, sigma)
     assert torch.equal(noisy[:, 0], x[:, 0])
     size = (path.a(sigma) ** 2 + path.b(sigma) ** 2).item()
     expected = torch.tensor([25.0, (25 + size) / 2, size], dtype=torch.float64)
@@ -224,18 +224,18 @@ def test_a_hole_is_filled_with_noise_of_the_states_size(path: Path):
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_what_explains_a_measurement_is_the_minimiser(name: str):
+def test_the_fit_to_a_measurement_is_the_minimizer(name: str):
     operator, weight = OPERATORS[name], 0.3
     measurement, z0_hat = observed(operator, Prior.smooth().sample(2)[:1]), 2 * Prior.smooth().sample(3)
     data = DataConsistency(measurement, Doubling(), weight=weight, iterations=500, tolerance=1e-12)
-    x = (data.explaining(z0_hat) / 2).requires_grad_()
+    x = (data.fit(z0_hat) / 2).requires_grad_()
     distance = (operator.forward(x) - measurement.y).square().sum() + weight * (x - z0_hat / 2).square().sum()
     (gradient,) = torch.autograd.grad(distance, x)
     assert gradient.abs().max() < 1e-9
 
 
 @PATHS
-def test_the_gradient_is_that_of_the_distance_in_the_variance_preserving_state(path: Path):
+def test_the_gradient_is_that_of_the_distance_in_the_variance_preserving_state(path: NoisePath):
     prior, operator = Prior.smooth(path), OPERATORS["gaussian blur"]
     measurement = observed(operator, prior.sample(1))
     sigma = torch.tensor(0.4, dtype=torch.float64)
@@ -246,8 +246,8 @@ def test_the_gradient_is_that_of_the_distance_in_the_variance_preserving_state(p
 
     def distance(z_t: Tensor) -> Tensor:
         state = z_t * (path.a(sigma) ** 2 + path.b(sigma) ** 2).sqrt()
-        pictures = prior.posterior_mean(state, sigma) / 2
-        return (operator.forward(pictures) - measurement.y).square().sum((1, 2, 3)).sqrt()
+        images = prior.posterior_mean(state, sigma) / 2
+        return (operator.forward(images) - measurement.y).square().sum((1, 2, 3)).sqrt()
 
     z_t = x / (path.a(sigma) ** 2 + path.b(sigma) ** 2).sqrt()
     direction, h = prior.sample(4)[2:], 1e-5
@@ -255,7 +255,7 @@ def test_the_gradient_is_that_of_the_distance_in_the_variance_preserving_state(p
     torch.testing.assert_close((gradient * direction).sum((1, 2, 3)), 0.5 * slope, rtol=1e-7, atol=1e-9)
 
 
-def test_an_item_of_a_measurement_is_measured_as_in_the_batch():
+def test_an_item_of_a_measurement_equals_that_of_the_batch():
     holes = torch.cat([center_hole(), 1 - center_hole()])
     truth, guess = Prior.smooth().sample(2), Prior.smooth().sample(4)[2:]
     both = observed(Inpainting(holes), truth)
@@ -267,7 +267,7 @@ def test_an_item_of_a_measurement_is_measured_as_in_the_batch():
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_a_projected_picture_explains_its_measurement(name: str):
+def test_a_projected_image_agrees_with_its_measurement(name: str):
     operator, truth, guess = OPERATORS[name], 0.5 * Prior.smooth().sample(1), 0.5 * Prior.smooth().sample(2)[1:]
     measurement = Measurement(operator, operator.forward(truth))
     before, after = measurement.distance(guess), measurement.distance(measurement.projected(guess))
@@ -278,7 +278,7 @@ def test_a_projected_picture_explains_its_measurement(name: str):
 
 
 @pytest.mark.parametrize("noise_std", [0.0, DECODED_ERROR / 2, DECODED_ERROR, 1.0])
-def test_known_pixels_are_kept_as_far_as_their_noise_allows(noise_std: float):
+def test_known_pixels_are_kept_within_their_noise(noise_std: float):
     truth, guess = (0.5 * Prior.smooth().sample(2)).split(1)
     known = (center_hole() == 0).expand_as(truth)
     found = Measurement(OPERATORS["inpaint"], known * truth, noise_std).projected(guess)
@@ -286,7 +286,7 @@ def test_known_pixels_are_kept_as_far_as_their_noise_allows(noise_std: float):
     torch.testing.assert_close(found[known], torch.lerp(truth, guess, share)[known])
 
 
-def test_a_noisy_measurement_is_followed_less():
+def test_a_noisy_measurement_weighs_less():
     operator, truth, guess = OPERATORS["super-resolution"], *Prior.smooth().sample(2).split(1)
     distances = []
     for noise_std in (0.0, QUANTIZATION, 0.05, 0.2):
@@ -296,8 +296,8 @@ def test_a_noisy_measurement_is_followed_less():
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_a_smooth_error_is_mended_as_well_in_a_small_picture_as_in_a_blurred_one(factor: int):
-    """Of a decoder's error that is the same everywhere, as much stays as of each pixel's if each were measured."""
+def test_a_constant_error_is_corrected_by_the_same_share_at_any_measurement_size(factor: int):
+    """A constant decoder error keeps the same share as if every pixel were measured."""
     size = 8 * factor
     truth = torch.linspace(-0.5, 0.5, size, dtype=torch.float64).expand(1, 3, size, size)
     expected = 1 / (1 + (DECODED_ERROR / NOISE_STD) ** 2)
@@ -316,19 +316,19 @@ def restored(
     sigmas: Tensor,
     noise: SeededNoise,
     eta: float = 1.0,
-    explaining: Callable[[Tensor], Tensor] | None = None,
+    fit: Callable[[Tensor], Tensor] | None = None,
     gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> Tensor:
-    """Where a walk from `x` without text ends, with the parts of Algorithm 4 that are given."""
+    """The end of Algorithm 4 from `x` without target prompt, with the given fit and gradient."""
     settings = ProximalSettings(gamma=0.0, eta=eta)
-    *_, last = measured_edit(
-        prior, prior.path, x, sigmas, settings=settings, noise=noise, explaining=explaining, gradient=gradient
+    *_, last = proximal_restore(
+        prior, prior.path, x, sigmas, settings=settings, noise=noise, fit=fit, gradient=gradient
     )
     return last.x
 
 
 class Silent(SeededNoise):
-    """Noise that is its own mean."""
+    """Noise that equals its mean, 0."""
 
     def like(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -337,7 +337,7 @@ class Silent(SeededNoise):
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 @PATHS
 @pytest.mark.parametrize("name", OPERATORS)
-def test_data_consistency_on_one_level_rests_at_a_wiener_solution(name: str, path: Path, eta: float):
+def test_data_consistency_on_one_level_rests_at_a_wiener_solution(name: str, path: NoisePath, eta: float):
     """The noise it believes in is b^2 / a^2 (1 - c) / alpha_bar (A A^T + lambda), with c^2 = 1 - eta^2 alpha_bar.
 
     At rest (1 - c) (x - a z0) = a alpha_bar (x(y) - z0), where x - a z0 = b^2 / a S^-1 (z0 - m) by the prior and
@@ -354,7 +354,7 @@ def test_data_consistency_on_one_level_rests_at_a_wiener_solution(name: str, pat
     lifted = operator.T @ torch.linalg.solve(noise, measurement.y.flatten() - operator @ wiener.flatten())
     x = a * wiener + b**2 / a * lifted.reshape(wiener.shape)
     data = DataConsistency(measurement, Plain(), weight=weight, iterations=2000, tolerance=1e-12)
-    reached = restored(prior, x, sigma.repeat(2), noise=Silent([0]), eta=eta, explaining=data.explaining)
+    reached = restored(prior, x, sigma.repeat(2), noise=Silent([0]), eta=eta, fit=data.fit)
     torch.testing.assert_close(prior.posterior_mean(x, sigma), wiener, rtol=0, atol=1e-9)
     torch.testing.assert_close(reached, x, rtol=0, atol=1e-9)
 
@@ -374,14 +374,14 @@ def propagated(prior: Prior, measurement: Measurement, weight: float, sigmas: Te
 
 @PATHS
 @pytest.mark.parametrize("name", OPERATORS)
-def test_the_mean_over_seeds_of_data_consistency_is_the_propagated_one(name: str, path: Path):
+def test_the_mean_over_seeds_of_data_consistency_is_the_propagated_one(name: str, path: NoisePath):
     prior, count, weight = Prior.smooth(path), 32, 0.1
     measurement = observed(OPERATORS[name], prior.sample(1))
     sigmas = levels(30) if path is SCALED else matched(levels(30))
     noise = SeededNoise(range(count))
     data = DataConsistency(measurement, Plain(), weight=weight, iterations=100, tolerance=1e-10)
     x = noise.like(prior.sample(count)) * path.scale(sigmas[0])
-    x = restored(prior, x, sigmas, noise=noise, explaining=data.explaining)
+    x = restored(prior, x, sigmas, noise=noise, fit=data.fit)
     errors = (x.flatten(1) - propagated(prior, measurement, weight, sigmas)) @ prior.vectors
     scores = errors.mean(0) / (errors.std(0) / count**0.5)
     assert scores.abs().max() < 5 and scores.square().mean() < 1.5
@@ -407,7 +407,7 @@ operator needs no entry.
     ids=lambda v: getattr(v, "name", v),
 )
 @pytest.mark.parametrize("name", KNOWN_BIAS)
-def test_the_mean_over_seeds_is_as_near_the_wiener_solution_as_known(name: str, without: str, path: Path):
+def test_the_mean_over_seeds_is_as_near_the_wiener_solution_as_known(name: str, without: str, path: NoisePath):
     prior, count = Prior.smooth(path), 64
     measurement = observed(OPERATORS[name], prior.sample(1))
     wiener = prior.wiener(measurement)
@@ -423,7 +423,7 @@ def test_the_mean_over_seeds_is_as_near_the_wiener_solution_as_known(name: str, 
         noise.like(wiener.expand(count, -1, -1, -1)) * path.scale(sigmas[0]),
         sigmas,
         noise=noise,
-        explaining=None if without == "data consistency" else data.explaining,
+        fit=None if without == "data consistency" else data.fit,
         gradient=None if without == "gradient" else gradient,
     )
     error = (x.mean(0) - wiener).square().mean().sqrt().item()

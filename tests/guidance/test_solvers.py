@@ -43,7 +43,7 @@ def test_reaches_the_dense_solution(condition, started):
     assert solution.residual.max() < 1e-12
 
 
-def test_exact_after_as_many_steps_as_there_are_eigenvalues():
+def test_is_exact_after_one_step_per_eigenvalue():
     matrices, rhs = system(1.0, 20.0)
     matrices[1] = torch.diag(torch.tensor([1.0, 5.0, 20.0], dtype=torch.float64).repeat(4))
     solution = solved(matrices, rhs, tolerance=1e-12, iterations=20)
@@ -68,7 +68,7 @@ def test_converged_items_do_not_move_while_others_go_on():
     both = solved(matrices, rhs, tolerance=1e-3, iterations=50)
     assert both.iterations[1] > first.iterations[0] + 3
     assert torch.equal(both.x[:1], first.x)
-    # Within the tolerance, but not so near as further steps would have brought it.
+    # Within the tolerance, but further steps would have come closer.
     assert 1e-5 < both.residual[0] < 1e-3
 
 
@@ -80,7 +80,7 @@ def test_tolerance_is_relative_to_the_right_hand_side():
     assert solved(matrices, rhs, tolerance=0.1, iterations=50).iterations < small.iterations
 
 
-def test_says_so_when_it_did_not_converge():
+def test_reports_missing_convergence():
     matrices, rhs = system(1.0, 1e6)
     solution = solved(matrices, rhs, tolerance=1e-6, iterations=3)
     assert solution.iterations.tolist() == [1, 3]
@@ -119,7 +119,7 @@ def test_no_iterations_leave_the_start():
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_nothing_asked_gives_zero(started):
+def test_zero_right_hand_side_gives_zero(started):
     matrices, rhs = system(10.0, 10.0)
     rhs[0] = 0
     solution = solved(matrices, rhs, torch.ones_like(rhs) if started else None, tolerance=1e-10, iterations=50)
@@ -152,7 +152,7 @@ def test_unsolvable_item_stops_and_is_reported_beside_a_solvable_one():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_keeps_the_type(dtype):
+def test_keeps_the_dtype(dtype):
     matrices, rhs = (part.to(dtype) for part in system(10.0, 20.0))
     solution = solved(matrices, rhs)
     assert solution.x.dtype == solution.residual.dtype == dtype

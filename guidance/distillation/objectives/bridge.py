@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...core.ddim import ddim_inversion, ddim_sampling
-from ...core.denoiser import SOURCE, TARGET, Guided
+from ...core.ddim import ddim_invert, ddim_sample
+from ...core.denoiser import SOURCE, TARGET, GuidedDenoiser
 from ...core.prior import Prior
 from ..method import Method, Resources, register
 from ..objective import Direction, Objective, Sample, eps_hats
@@ -40,9 +40,9 @@ class FullBridge:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         levels = prior.levels_below(sample.t, self.steps)
-        *_, top = ddim_inversion(prior.denoise, prior.path, sample.z, levels, SOURCE)
-        down = Guided(prior.denoise, self.guidance_scale)
-        psi_target = ddim_sampling(down, prior.path, top.x, levels, "guided")
+        *_, top = ddim_invert(prior.denoise, prior.path, sample.z, levels, SOURCE)
+        down = GuidedDenoiser(prior.denoise, self.guidance_scale)
+        psi_target = ddim_sample(down, prior.path, top.x, levels, "guided")
         return Direction(sample.z - psi_target, top.eps_hat)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...core.denoiser import NULL, SOURCE, TARGET, guided
+from ...core.denoiser import NULL, SOURCE, TARGET, guide
 from ...core.prior import Prior
 from ..method import Method, Resources, register
 from ..objective import Direction, Sample, eps_hats
@@ -30,7 +30,7 @@ class CSD:
         w2 = self.source_prompt_weight * max(0.0, 1 - sample.progress / self.anneal)
         null, target, *source = eps_hats(prior, sample, NULL, TARGET, *([SOURCE] if w2 else []))
         gradient = self.guidance_scale * (target - null) + sum((w2 * (null - s) for s in source), torch.zeros(()))
-        return Direction(gradient, guided(null, target, self.guidance_scale))
+        return Direction(gradient, guide(null, target, self.guidance_scale))
 
 
 @dataclass(frozen=True)

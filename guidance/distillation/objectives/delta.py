@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.denoiser import NULL, SOURCE, TARGET, guided
+from ...core.denoiser import NULL, SOURCE, TARGET, guide
 from ...core.prior import Prior
 from ..method import Need
 from ..objective import Sample
@@ -42,8 +42,8 @@ class Delta:
         z_t = prior.path.noised(sample.z, target_eps, sample.sigma)
         z_t_ref = prior.path.noised(self.reference.expand_as(sample.z), sample.eps, sample.sigma)
         mine, reference = prior.denoise.paired([z_t, z_t_ref], sample.sigma, [(NULL, TARGET), (NULL, SOURCE)])
-        z0_target = guided(mine[0], mine[1], self.guidance_scale)
-        z0_source = guided(reference[0], reference[1], source_scale)
+        z0_target = guide(mine[0], mine[1], self.guidance_scale)
+        z0_source = guide(reference[0], reference[1], source_scale)
         eps_target = prior.path.eps_hat(z_t, z0_target, sample.sigma)
         eps_source = prior.path.eps_hat(z_t_ref, z0_source, sample.sigma)
         return Pair(eps_target, eps_source, z0_target, z0_source)

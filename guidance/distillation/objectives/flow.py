@@ -28,6 +28,17 @@ class FlowDelta:
     models. One model call of 4.
     """
 
+    # Divided by a + b, the state of any path is that of the flow path (1 - tau) z + tau eps at the flow time tau =
+    # b / (a + b), whose velocity is eps - z. So `eps_hat - z0_hat` is the velocity per unit of flow time everywhere.
+    #
+    # The gradient is the difference of two residuals, velocity minus that of the own noise and image:
+    #     (v_hat_tgt - (eps + shift moved - z)) - (v_hat_src - (eps - z_ref)),    moved = z - z_ref
+    #     = v_hat_tgt - v_hat_src + (1 - shift) moved
+    # shift 1: the target state is a z_ref + b eps + (a + b) moved, FlowEdit's z_src_t + moved on the flow path, and the
+    #     gradient is the velocity difference alone.
+    # shift 0: v_hat = ((a + b) eps_hat - z_t) / a and the states differ by a moved, so v_hat_tgt - v_hat_src + moved
+    #     = (a + b) / a (eps_hat_tgt - eps_hat_src), which is DDS.
+
     delta: Delta
     shift: Callable[[float], float]
 

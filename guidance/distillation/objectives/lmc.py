@@ -1,4 +1,4 @@
-"""Score distillation with a learned manifold corrective (LMC-SDS), of whole pictures and of patches of large ones."""
+"""Score distillation with a learned manifold corrective (LMC-SDS); large images are optimized in patches."""
 
 from __future__ import annotations
 
@@ -10,51 +10,53 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.denoiser import NULL, TARGET, guided
+from ...core.denoiser import NULL, TARGET, guide
 from ...core.noise import SeededNoise
 from ...core.prior import Prior
-from ...networks.corrective.normalisation import Statistics, normalised
-from ...networks.patches import as_pictures
+from ...networks.corrective.normalization import Statistics, normalize
+from ...networks.patches import without_frame_dim
 from ..method import LoopSettings, Method, Resources, register
 from ..objective import Direction, Sample
 
 PATCHES = 2
-"""How many patches of an image a step looks at."""
+"""Patches of a large image in each step."""
 PATCH_PLACES, TEXT_NOISE = 1, 2
-"""Streams of random numbers apart from the run's noise: where patches lie, and noise that stays for the whole run."""
+"""Keys of the random substreams for the places of patches, and for text noise that is the same at every step."""
 
 
 class Corrective(Protocol):
-    """b_hat(z, t) of LMC-SDS before its normalisation: (B, C, H, W) and times (B,) in [0, 1] to (B, C, H, W)."""
+    """b_hat(z, t) of LMC-SDS before normalization: maps (B, C, H, W) and times (B,) in [0, 1] to (B, C, H, W)."""
 
     def __call__(self, z: Tensor, t: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of what is optimised: `look` is linear, (B, C, ..., H, W) to (B, C, ..., h, w), and `back` its adjoint.
+    """A linear map from the latent to a part of it, or to a smaller version.
 
-    `noise` makes noise for what is looked at of noise for the whole.
+    `apply` maps (B, C, ..., H, W) to (B, C, ..., h, w), and `adjoint` back. `noise` maps standard normal noise of the
+    large size to standard normal noise of the small size.
     """
 
-    look: Callable[[Tensor], Tensor]
-    back: Callable[[Tensor], Tensor]
+    apply: Callable[[Tensor], Tensor]
+    adjoint: Callable[[Tensor], Tensor]
     noise: Callable[[Tensor], Tensor]
 
 
-def _same(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x
 
 
-WHOLE = View(_same, _same, _same)
+WHOLE = View(_identity, _identity, _identity)
 
 
 @dataclass(frozen=True)
 class Patching:
-    """How pictures larger than `size` cells (height, width), the model's native resolution, are looked at.
+    """How images larger than `size` cells (height, width), the model's native resolution, are shown to the model.
 
-    For the first `whole_share` of the steps it is the whole picture made small, then `PATCHES` random patches a step,
-    their places drawn from `noise` (LMC-SDS, section 5). A picture that fits is always looked at as it is.
+    For the first fraction `whole_share` of the steps the whole image is downscaled; after that each step takes
+    `PATCHES` random patches, at places drawn from `noise` (LMC-SDS, section 5). An image that fits is always shown as
+    it is.
     """
 
     size: tuple[int, int]
@@ -62,52 +64,55 @@ class Patching:
     noise: SeededNoise
 
     def views(self, sample: Sample) -> Sequence[View]:
-        """What is looked at in this step."""
+        """The views of one step."""
         height, width = sample.z.shape[-2:]
         if height <= self.size[0] and width <= self.size[1]:
             return [WHOLE]
         if sample.progress < self.whole_share:
-            return [shrunk(sample.z, self._inside(height, width))]
+            return [downscaled_view(sample.z, self._fitting_size(height, width))]
         size = min(self.size[0], height), min(self.size[1], width)
-        return [patches(sample.z, size, self.noise) for _ in range(PATCHES)]
+        return [patch_view(sample.z, size, self.noise) for _ in range(PATCHES)]
 
-    def _inside(self, height: int, width: int) -> tuple[int, int]:
-        """The largest size of these proportions that fits."""
+    def _fitting_size(self, height: int, width: int) -> tuple[int, int]:
+        """The largest size of the same aspect ratio that fits."""
         scale = min(self.size[0] / height, self.size[1] / width)
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def patches(like: Tensor, size: tuple[int, int], noise: SeededNoise) -> View:
-    """A patch of each item of `like` (B, ..., H, W), at a place of its own."""
+def patch_view(like: Tensor, size: tuple[int, int], noise: SeededNoise) -> View:
+    """A random patch of `size` cells of each item of `like` (B, ..., H, W)."""
     (height, width), (h, w) = like.shape[-2:], size
     down, right = noise.uniform().tolist(), noise.uniform().tolist()
-    places = [(int(y * (height - h + 1)), int(x * (width - w + 1))) for y, x in zip(down, right)]
+    corners = [(int(y * (height - h + 1)), int(x * (width - w + 1))) for y, x in zip(down, right, strict=True)]
 
-    def look(z: Tensor) -> Tensor:
-        return torch.stack([item[..., y : y + h, x : x + w] for item, (y, x) in zip(z, places)])
+    def crop(z: Tensor) -> Tensor:
+        return torch.stack([item[..., y : y + h, x : x + w] for item, (y, x) in zip(z, corners, strict=True)])
 
-    def back(g: Tensor) -> Tensor:
-        around = [(x, width - w - x, y, height - h - y) for y, x in places]
-        return torch.stack([F.pad(item, sides) for item, sides in zip(g, around)])
+    def pad(g: Tensor) -> Tensor:
+        margins = [(x, width - w - x, y, height - h - y) for y, x in corners]
+        return torch.stack([F.pad(item, sides) for item, sides in zip(g, margins, strict=True)])
 
-    return View(look, back, look)
+    return View(crop, pad, crop)
 
 
-def shrunk(like: Tensor, size: tuple[int, int]) -> View:
-    """The whole picture averaged down to a size. Noise is cut instead, as its average would be weaker."""
-    rows, columns = (_averages(side, to, like) for side, to in zip(like.shape[-2:], size))
+def downscaled_view(like: Tensor, size: tuple[int, int]) -> View:
+    """The whole of `like` (B, ..., H, W), averaged down to `size`. Noise is cropped, because its average is weaker."""
+    rows, columns = (_averages(side, to, like) for side, to in zip(like.shape[-2:], size, strict=True))
     height, width = size
     return View(lambda z: rows @ z @ columns.T, lambda g: rows.T @ g @ columns, lambda eps: eps[..., :height, :width])
 
 
 def _averages(side: int, to: int, like: Tensor) -> Tensor:
-    """Each of `to` cells is the mean of those of `side` that it covers: (to, side)."""
+    """The matrix (to, side) by which each of `to` cells is the mean of the cells that it covers."""
     return F.adaptive_avg_pool1d(torch.eye(side, dtype=like.dtype, device=like.device), to).T
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the model says of one view: the `clean` estimate for L_lmc, and those for L_cond of its state, `x`."""
+class Predictions:
+    """The model's predictions for one view, (B, ...) each.
+
+    `clean` is the unconditional estimate for L_lmc; `null` and `target` are the estimates for L_cond of its state `x`.
+    """
 
     clean: Tensor
     x: Tensor
@@ -119,10 +124,11 @@ class Seen:
 class LMC:
     """LMC-SDS (section 4): `(b_hat(z, t) - z0_hat(0)) / w + (eps_hat(y) - eps_hat(0))`.
 
-    That is the sum of L_lmc (eq. 9), with b_hat normalised as it was trained (eq. 10), and L_cond (eq. 6b) over the
-    guidance scale w, which so does not change the size of a step. `statistics` are those of eq. 10. With `text_noise`,
-    L_cond has noise from the beginning of that stream at every step, while L_lmc goes on with the sample's: results
-    then differ by seed ("increasing sample diversity"). One call of 2 for each view, of 3 with noise of its own.
+    This is L_lmc (eq. 9), with b_hat normalized as in its training (eq. 10), plus L_cond (eq. 6b), divided by the
+    guidance scale w, so that w does not change the step size. `statistics` selects the form of eq. 10. With
+    `text_noise`, L_cond gets the same noise from that stream at every step while L_lmc keeps the sample's: results then
+    differ more between seeds (the paper's "increasing sample diversity"). One model call of 2 for each view, of 3 with
+    `text_noise`.
     """
 
     corrective: Corrective
@@ -133,41 +139,46 @@ class LMC:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         views = [WHOLE] if self.patching is None else self.patching.views(sample)
-        seen = self._seen(prior, sample, views)
-        answers = [self._answer(prior, sample, view.look(sample.z), each) for view, each in zip(views, seen)]
-        gradient = sum((view.back(a.gradient) for view, a in zip(views, answers)), torch.zeros_like(sample.z))
-        # Of a picture looked at in parts the model has not seen the noise as a whole.
-        return Direction(gradient, answers[0].eps_hat if views == [WHOLE] else sample.eps)
+        predictions = self._predictions(prior, sample, views)
+        directions = [
+            self._direction(prior, sample, view.apply(sample.z), seen)
+            for view, seen in zip(views, predictions, strict=True)
+        ]
+        parts = (view.adjoint(each.gradient) for view, each in zip(views, directions, strict=True))
+        gradient = sum(parts, torch.zeros_like(sample.z))
+        # Patches and downscaled images give no noise prediction of the whole image.
+        return Direction(gradient, directions[0].eps_hat if views == [WHOLE] else sample.eps)
 
-    def _seen(self, prior: Prior, sample: Sample, views: Sequence[View]) -> list[Seen]:
-        """What the model sees in each view, from one batched call."""
+    def _predictions(self, prior: Prior, sample: Sample, views: Sequence[View]) -> list[Predictions]:
+        """The predictions for all views, from one batched model call."""
         states, count = self._states(prior, sample, views, sample.eps), len(views)
         if self.text_noise is None:
             pairs = prior.denoise.paired(states, sample.sigma, [(NULL, TARGET)] * count)
-            return [Seen(null, x, null, target) for x, (null, target) in zip(states, pairs)]
-        texts = self._states(prior, sample, views, self.text_noise.apart(0).like(sample.z))
+            return [Predictions(null, x, null, target) for x, (null, target) in zip(states, pairs, strict=True)]
+        texts = self._states(prior, sample, views, self.text_noise.substream(0).like(sample.z))
         names = [(NULL,)] * (2 * count) + [(TARGET,)] * count
-        answers = [z0 for (z0,) in prior.denoise.paired([*states, *texts, *texts], sample.sigma, names)]
-        return [Seen(*each) for each in zip(answers, texts, answers[count:], answers[2 * count :])]
+        z0_hats = [z0 for (z0,) in prior.denoise.paired([*states, *texts, *texts], sample.sigma, names)]
+        columns = z0_hats[:count], texts, z0_hats[count : 2 * count], z0_hats[2 * count :]
+        return [Predictions(*each) for each in zip(*columns, strict=True)]
 
     @staticmethod
     def _states(prior: Prior, sample: Sample, views: Sequence[View], eps: Tensor) -> list[Tensor]:
-        return [prior.path.noised(view.look(sample.z), view.noise(eps), sample.sigma) for view in views]
+        return [prior.path.noised(view.apply(sample.z), view.noise(eps), sample.sigma) for view in views]
 
-    def _answer(self, prior: Prior, sample: Sample, z: Tensor, seen: Seen) -> Direction:
+    def _direction(self, prior: Prior, sample: Sample, z: Tensor, seen: Predictions) -> Direction:
         """The gradient on one view z (B, ...)."""
-        b_hat = self.corrective(as_pictures(z), sample.t).reshape_as(z)
-        lmc = normalised(b_hat, seen.clean, self.statistics) - seen.clean
+        b_hat = self.corrective(without_frame_dim(z), sample.t).reshape_as(z)
+        lmc = normalize(b_hat, seen.clean, self.statistics) - seen.clean
         null, target = (prior.path.eps_hat(seen.x, z0, sample.sigma) for z0 in (seen.null, seen.target))
         gradient = lmc / self.guidance_scale + (target - null)
-        return Direction(gradient, guided(null, target, self.guidance_scale))
+        return Direction(gradient, guide(null, target, self.guidance_scale))
 
 
 @dataclass(frozen=True)
 class LMCSettings:
     """LMC-SDS, section 5, for images from scratch.
 
-    For the first `whole_image_stage` of the steps an image larger than the corrective's patches is seen downscaled.
+    For the first fraction `whole_image_stage` of the steps, images larger than the corrective's patches are downscaled.
     """
 
     guidance_scale: float = 8.0
@@ -189,8 +200,8 @@ EDIT = {
 
 def build(s: LMCSettings, resources: Resources) -> LMC:
     corrective = resources.need("corrective")
-    patching = Patching(corrective.about.size, s.whole_image_stage, resources.noise.apart(PATCH_PLACES))
-    text_noise = resources.noise.apart(TEXT_NOISE) if s.diversity else None
+    patching = Patching(corrective.about.size, s.whole_image_stage, resources.noise.substream(PATCH_PLACES))
+    text_noise = resources.noise.substream(TEXT_NOISE) if s.diversity else None
     return LMC(corrective, corrective.about.statistics, s.guidance_scale, patching, text_noise)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...core.denoiser import NULL, SOURCE, TARGET, guided
+from ...core.denoiser import NULL, SOURCE, TARGET, guide
 from ...core.path import per_item
 from ...core.prior import Prior
 from ..method import Method, register
@@ -28,7 +28,7 @@ class NFSD:
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         null, target, bad = eps_hats(prior, sample, NULL, TARGET, SOURCE)
         domain = null - torch.where(per_item(sample.t < self.switch, null), 0, bad)
-        return Direction(domain + self.guidance_scale * (target - null), guided(null, target, self.guidance_scale))
+        return Direction(domain + self.guidance_scale * (target - null), guide(null, target, self.guidance_scale))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,15 @@ def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficie
     sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be at least `LOWEST_TIME`. Flow models take the
     alpha_bar of equal signal-to-noise ratio.
     """
-    exact = t.cpu().double()  # in this order: not every device knows float64
+    # Write A for alpha_bar at t and A' at the time before it. Image z and source carry the same noise: eps at t, eps'
+    # before. With z0_hat = z + sqrt(1/A - 1) (eps - eps_hat), the image's stochastic latent
+    #     (z_before - gamma z0_hat - delta z_t) / sigma
+    # minus the source's is psi (z - z_src) + chi (eps_hat - eps_hat_src) with
+    #     psi = (sqrt(A') - gamma - delta sqrt(A)) / sigma,    chi = gamma sqrt(1/A - 1) / sigma
+    # In the exact posterior beta = 1 - A/A', gamma = sqrt(A') beta / (1 - A), delta = sqrt(A/A') (1 - A') / (1 - A), so
+    #     gamma + delta sqrt(A) = sqrt(A') ((1 - A/A') + (A/A') (1 - A')) / (1 - A) = sqrt(A')
+    # and psi = 0: the posterior mean of a noise-free state is noise-free.
+    exact = t.cpu().double()  # in this order: not every device supports float64
     now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (exact, exact - STEP))
     beta = 1 - now / before
     if posterior == "official":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...core.denoiser import NULL, TARGET, guided
+from ...core.denoiser import NULL, TARGET, guide
 from ...core.prior import Prior
 from ..method import Method, register
 from ..objective import Direction, Sample, eps_hats
@@ -21,7 +21,7 @@ class SDS:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         null, target = eps_hats(prior, sample, NULL, TARGET)
-        eps_hat = guided(null, target, self.guidance_scale)
+        eps_hat = guide(null, target, self.guidance_scale)
         return Direction(eps_hat - sample.eps, eps_hat)
 
 

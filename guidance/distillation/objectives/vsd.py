@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.denoiser import NULL, TARGET, TrainableDenoiser, guided
+from ...core.denoiser import NULL, TARGET, TrainableDenoiser, guide
 from ...core.noise import SeededNoise
 from ...core.prior import Prior
 from ..method import Method, Resources, register
@@ -28,7 +28,7 @@ class VSD:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         null, target = eps_hats(prior, sample, NULL, TARGET)
-        eps_hat = guided(null, target, self.guidance_scale)
+        eps_hat = guide(null, target, self.guidance_scale)
         x = sample.noised(prior.path)
         (z0_particles,) = self.particles(x, sample.sigma, (TARGET,))
         direction = Direction(eps_hat - prior.path.eps_hat(x, z0_particles, sample.sigma), eps_hat)

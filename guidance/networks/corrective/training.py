@@ -1,7 +1,7 @@
-"""Makes a manifold corrective from pictures and a model (LMC-SDS, section 4 and appendix A).
+"""Training of a manifold corrective (LMC-SDS, section 4 and appendix A).
 
-A triplet is a picture z, a time t and what the model makes of the picture noised to it, `z0_hat`. Triplets are made as
-they are needed, each by one evaluation of the model under the empty text.
+It learns from triplets (z, t, z0_hat): a latent, a time, and the model's clean estimate of the latent noised to that
+time. Triplets are made during training, each with one model call under the unconditional prompt.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ from torch import Tensor
 from ...core.denoiser import NULL
 from ...core.noise import SeededNoise
 from ...core.prior import Prior
-from ..ema import MovingAverage
-from ..patches import Pictures, as_pictures
+from ..ema import WeightEMA
+from ..patches import LatentPatches, without_frame_dim
 from .network import CorrectiveNetwork
-from .normalisation import Statistics, loss
-from .spectral import Bands, SpectralCorrective
+from .normalization import Statistics, loss
+from .spectral import SpectralCorrective, SpectralForm
 
 DECAY, DECAY_EVERY = 0.9, 100_000
+"""The learning rate is multiplied by `DECAY` after every `DECAY_EVERY` steps."""
 T_MIN, T_MAX = 0.02, 0.98
 
 
 @torch.no_grad()
-def denoised(prior: Prior, z: Tensor, t: Tensor, noise: SeededNoise) -> Tensor:
-    """What the model makes of pictures (B, ...) noised to times (B,), under the empty text: `z0_hat` (B, ...)."""
+def denoise_at(prior: Prior, z: Tensor, t: Tensor, noise: SeededNoise) -> Tensor:
+    """The clean estimate (B, ...) of latents `z` (B, ...) noised to times `t` (B,), under the unconditional prompt.
+
+    Costs one model call.
+    """
     sigma = prior.sigma_at(t.to(z))
     (z0_hat,) = prior.denoise(prior.path.noised(z, noise.like(z), sigma), sigma, (NULL,))
     return z0_hat.clone()
@@ -35,98 +39,103 @@ def denoised(prior: Prior, z: Tensor, t: Tensor, noise: SeededNoise) -> Tensor:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; the defaults are published, but for `average`, the decay of the moving average."""
+    """Training settings. The defaults are the paper's, except `ema_decay`: the paper does not average weights."""
 
     steps: int = 750_000
     batch: int = 128
     learning_rate: float = 1e-4
     seed: int = 0
     statistics: Statistics = "as printed"
-    average: float = 0.999
+    ema_decay: float = 0.999
 
 
 class Training:
-    """A network in training: where it is and how it got there.
+    """The training of a network, which can be interrupted and continued.
 
-    Needs gradients: not inside `torch.inference_mode`. `network` is where it begins, and is what is trained.
+    `network` is where it starts; it is changed in place. Needs gradients: do not run it in `torch.inference_mode`.
     """
 
     def __init__(self, network: CorrectiveNetwork, recipe: Recipe):
         self.network, self.recipe = network.requires_grad_(), recipe
-        self.average = MovingAverage(self.network, recipe.average)
+        self.ema = WeightEMA(self.network, recipe.ema_decay)
         self.losses: list[float] = []
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
 
     @property
-    def done(self) -> int:
-        """How many steps were taken."""
+    def steps_taken(self) -> int:
+        """The number of steps taken so far."""
         return len(self.losses)
 
-    def steps(self, prior: Prior, pictures: Pictures) -> Iterator[float]:
-        """Train to the end of the recipe, from wherever it stands; yields each step's loss after it was taken."""
-        while self.done < self.recipe.steps:
-            yield self._step(prior, pictures)
+    def steps(self, prior: Prior, patches: LatentPatches) -> Iterator[float]:
+        """Take the remaining steps of the recipe; yields the loss of each step after it was taken.
 
-    def _step(self, prior: Prior, pictures: Pictures) -> float:
-        first = self.recipe.seed + self.done * self.recipe.batch
+        Raises:
+            FloatingPointError: the loss became NaN or infinite; the network is that of the last finite step.
+        """
+        while self.steps_taken < self.recipe.steps:
+            yield self._step(prior, patches)
+
+    def _step(self, prior: Prior, patches: LatentPatches) -> float:
+        first = self.recipe.seed + self.steps_taken * self.recipe.batch
         noise = SeededNoise(range(first, first + self.recipe.batch))
-        z, t = pictures.draw(noise), _times(noise)
-        z0_hat = denoised(prior, z, t, noise)
+        z, t = patches.draw(noise), _draw_times(noise)
+        z0_hat = denoise_at(prior, z, t, noise)
         with torch.enable_grad():
-            b_hat = self.network(as_pictures(z), t.to(z))
-            error = loss(b_hat, as_pictures(z0_hat), self.recipe.statistics)
+            b_hat = self.network(without_frame_dim(z), t.to(z))
+            error = loss(b_hat, without_frame_dim(z0_hat), self.recipe.statistics)
         if not error.isfinite():
-            raise FloatingPointError(f"The loss of step {self.done} is not finite.")
+            raise FloatingPointError(f"The loss of step {self.steps_taken} is not finite.")
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * DECAY ** (self.done // DECAY_EVERY)
+            group["lr"] = self.recipe.learning_rate * DECAY ** (self.steps_taken // DECAY_EVERY)
         self._optimizer.zero_grad()
         error.backward()
         self._optimizer.step()
-        self.average.follow(self.network, self.done)
+        self.ema.update(self.network, self.steps_taken)
         self.losses.append(error.item())
         return self.losses[-1]
 
     def weights(self) -> dict[str, Tensor]:
-        """The averaged weights, on the CPU: what the training makes."""
-        return self.average.on_cpu()
+        """The averaged weights, on the CPU: the result of the training."""
+        return self.ema.on_cpu()
 
     def state(self) -> dict[str, Tensor]:
-        """All it takes to go on, as named tensors."""
-        found = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
-        found |= {f"weight {name}": weight.detach() for name, weight in self.network.state_dict().items()}
-        found |= {f"average {name}": weight for name, weight in self.average.weights.items()}
+        """Everything needed to continue, as named tensors for `restore`."""
+        state = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+        state |= {f"weight {name}": weight.detach() for name, weight in self.network.state_dict().items()}
+        state |= {f"average {name}": weight for name, weight in self.ema.weights.items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
-            found |= {f"adam {index} {name}": value for name, value in moments.items()}
-        return {name: tensor.contiguous() for name, tensor in found.items()}
+            state |= {f"adam {index} {name}": value for name, value in moments.items()}
+        return {name: tensor.contiguous() for name, tensor in state.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on where the training whose `state` it is stood."""
+        """Continue from the `state` of another training of the same recipe."""
         self.losses = state["losses"].tolist()
-        self.network.load_state_dict(_part(state, "weight "))
-        for name, value in _part(state, "average ").items():
-            self.average.weights[name].copy_(value)
+        self.network.load_state_dict(_with_prefix(state, "weight "))
+        for name, value in _with_prefix(state, "average ").items():
+            self.ema.weights[name].copy_(value)
         moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in _part(state, "adam ").items():
+        for key, value in _with_prefix(state, "adam ").items():
             index, name = key.split(" ", 1)
             moments.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
 
 
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with a prefix, under their names without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _times(noise: SeededNoise) -> Tensor:
-    """t ~ U(0.02, 0.98) for each item."""
+def _draw_times(noise: SeededNoise) -> Tensor:
+    """t ~ U(0.02, 0.98) for each item: (B,)."""
     return T_MIN + (T_MAX - T_MIN) * noise.uniform()
 
 
 def fit_spectral(
-    form: Bands, prior: Prior, pictures: Pictures, *, count: int, batch: int, seed: int
+    form: SpectralForm, prior: Prior, patches: LatentPatches, *, count: int, batch: int, seed: int
 ) -> Iterator[SpectralCorrective]:
-    """Fit a spectral corrective to `count` pictures at each of its times, `batch` at once.
+    """Fit a spectral corrective to `count` patches at each of its times, with model calls of `batch` patches.
 
-    Yields it after each time; the one after the last is complete.
+    Yields it after each time; it is complete after the last.
     """
     corrective = SpectralCorrective(form)
     for knot, time in enumerate(form.times.tolist()):
@@ -134,9 +143,9 @@ def fit_spectral(
         for start in range(0, count, batch):
             first = seed + knot * count + start
             noise = SeededNoise(range(first, first + min(batch, count - start)))
-            z = pictures.draw(noise)
+            z = patches.draw(noise)
             t = torch.full((len(noise),), time)
-            pairs.append((as_pictures(z), as_pictures(denoised(prior, z, t, noise))))
-        z, z0_hat = (torch.cat(column) for column in zip(*pairs))
+            pairs.append((without_frame_dim(z), without_frame_dim(denoise_at(prior, z, t, noise))))
+        z, z0_hat = (torch.cat(column) for column in zip(*pairs, strict=True))
         corrective.to(z).fit(knot, z, z0_hat)
         yield corrective

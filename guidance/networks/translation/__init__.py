@@ -1,17 +1,23 @@
-"""A network that edits in one pass: it is trained once by a distillation objective, and then needs no model any more.
+"""Translators: networks that edit a latent in one forward pass, trained with a distillation objective.
 
-LMC-SDS (section 5.2) trains one that makes other animals of cats. `network` is the U-Net, `training` what the loop of
-all distillation methods optimises when it optimises a network, `storage` turns one into named tensors.
+LMC-SDS (section 5.2) trains one that turns cats into other animals. `network` is the U-Net, and `storage` converts a
+translator to named tensors; `distillation.translator` trains one with the loop of all distillation methods.
 
-Where this differs from the paper, or the paper is silent:
+Where this differs from the paper, or the paper gives no detail:
 
-- It works on latents instead of pixels, so that training needs no VAE in the loop and one pass takes milliseconds.
-- It says what is to be added to the latent, and at first nothing, so that it does not have to learn to copy first. The
-  losses go as published all the same: the objective's weight from 0.1 to 1 and that of the squared distance to the
-  source from 1 to 0.1 over the first tenth of the steps.
-- Latents are brought to mean 0 and variance 1 per channel inside the network, by the numbers of the pictures it was
-  trained on, so that it takes and returns latents in the host's scale and needs to know nothing of the model.
-- The wanted target is a number in [0, 1), the target's place among all, said to each cell by 10 sines and cosines.
-- Item i of a batch is always for target i mod K of K, which draws each target equally often.
-- A moving average of the weights is what is kept.
+- It works on latents, not pixels: training needs no VAE in the loop, and one pass takes milliseconds.
+- It predicts the change of the latent, initially 0, so it need not learn to copy first. The weights of the losses are
+  still the paper's: over the first tenth of the steps that of the objective rises from 0.1 to 1, and that of the
+  squared distance to the source falls from 1 to 0.1.
+- The network normalizes latents to mean 0 and variance 1 per channel, with the statistics of its training images. So it
+  takes and returns latents in the host's scale, whatever the model.
+- The target is passed as a number in [0, 1), its index over the number of targets, which each cell gets as 10 sines and
+  cosines.
+- Item i of a batch always has target i mod K of K targets, so all are trained equally often.
+- The result is a moving average of the weights.
 """
+
+from .network import Architecture, TranslatorNetwork, initial_network, target_code, target_codes
+from .storage import Translator
+
+__all__ = ["Architecture", "Translator", "TranslatorNetwork", "initial_network", "target_code", "target_codes"]

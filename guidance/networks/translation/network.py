@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..unet import UNet, randomise
+from ..unet import UNet, randomize
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A U-Net for latents of some `channels`; width and levels are published."""
+    """A U-Net for latents of `channels` channels; the defaults of width and levels are the paper's."""
 
     channels: int
     width: int = 32
@@ -21,9 +21,9 @@ class Architecture:
 
 
 class TranslatorNetwork(UNet):
-    """Latents (B, C, H, W) in the host's scale and the places (B,) of their targets to latents (B, C, H, W)."""
+    """Maps latents (B, C, H, W) in the host's scale and target codes (B,) to latents (B, C, H, W)."""
 
-    centre: Tensor
+    centre: Tensor  # spelled as in the files of translators
     spread: Tensor
 
     def __init__(self, architecture: Architecture):
@@ -32,29 +32,29 @@ class TranslatorNetwork(UNet):
         self.register_buffer("centre", torch.zeros(architecture.channels, 1, 1))
         self.register_buffer("spread", torch.ones(architecture.channels, 1, 1))
 
-    def forward(self, z: Tensor, place: Tensor) -> Tensor:
-        return z + self.spread * super().forward((z - self.centre) / self.spread, place)
+    def forward(self, z: Tensor, code: Tensor) -> Tensor:
+        return z + self.spread * super().forward((z - self.centre) / self.spread, code)
 
 
-def places(targets: int, items: int) -> Tensor:
-    """What says to each of the `items` of a batch its target, item i having target i mod `targets`: (items,)."""
-    return torch.arange(items, dtype=torch.float64) % targets / targets
-
-
-def place(target: int, targets: int) -> float:
-    """The number that says one target of several."""
+def target_code(target: int, targets: int) -> float:
+    """The number in [0, 1) that tells the network which of `targets` targets to make; `target` counts from 0."""
     return target / targets
 
 
-def initialised(
-    architecture: Architecture, pictures: Sequence[Tensor], generator: torch.Generator
+def target_codes(targets: int, items: int) -> Tensor:
+    """The codes (items,) of a batch in which item i has target i mod `targets`."""
+    return torch.arange(items, dtype=torch.float64) % targets / targets
+
+
+def initial_network(
+    architecture: Architecture, latents: Sequence[Tensor], generator: torch.Generator
 ) -> TranslatorNetwork:
-    """A network for pictures like these (C, [1,] H, W), which returns what it is given."""
+    """An untrained network, on the CPU, that returns its input; normalized for `latents` (C, [1,] H, W)."""
     with torch.device("meta"):
         network = TranslatorNetwork(architecture)
     network.to_empty(device="cpu")
-    randomise(network, generator, last=0.0)
-    cells = torch.cat([picture.flatten(1) for picture in pictures], dim=1)
+    randomize(network, generator, last=0.0)
+    cells = torch.cat([latent.flatten(1) for latent in latents], dim=1)
     network.centre.copy_(cells.mean(1)[:, None, None])
     network.spread.copy_(cells.std(1)[:, None, None].clamp(min=1e-6))
     return network

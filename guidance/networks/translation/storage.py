@@ -1,4 +1,4 @@
-"""A translator with what it was trained for, as a value and as named tensors with text beside them."""
+"""A translator with its origin, and its conversion to and from named tensors and text."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..patches import as_pictures
-from ..storage import Format, Unusable, bounded, damaged, in_float32, tensors_of, with_weights
-from .network import Architecture, TranslatorNetwork, place
+from ..patches import without_frame_dim
+from ..storage import (
+    Format,
+    UnusableFileError,
+    checked_form,
+    damaged_file_error,
+    load_weights,
+    to_float32,
+    weights_of,
+)
+from .network import Architecture, TranslatorNetwork, target_code
 
 FORMAT = Format("translator", "tools/translator")
 LARGEST = {"channels": 1024, "width": 1024, "levels": 8}
-"""What a file may ask for before its tensors are compared."""
+"""The largest sizes that a file may ask for."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Where a translator comes from.
+    """The origin of a translator.
 
-    `family` is the kind of model it was trained with. `targets` are the names of what it makes, `texts` what the model
-    was told of each, `source` what of the pictures as they are. `method`, `guidance_scale` and `steps` say how.
+    `family` is the kind of model it was trained with. `targets` are the names of its targets, `texts` their prompts and
+    `source` the prompt of the source images. `method`, `guidance_scale` and `steps` are those of its training.
     """
 
     family: str
@@ -39,49 +47,54 @@ class About:
 
 @dataclass(frozen=True)
 class Translator:
-    """A network that makes one of several things of a picture in one pass, and where it comes from."""
+    """A network that edits an image towards one of several targets in one pass, and its origin."""
 
     network: TranslatorNetwork
     about: About
 
     def __call__(self, z: Tensor, target: str) -> Tensor:
-        """Latents (B, C, [1,] H, W) in the host's scale, translated. `target` is one of `about.targets`."""
-        number = place(self.about.targets.index(target), len(self.about.targets))
-        pictures = as_pictures(z).to(torch.float32)
-        return self.network(pictures, pictures.new_full((len(z),), number)).reshape_as(z).to(z)
+        """Edit latents (B, C, [1,] H, W) in the host's scale towards `target`, one of `about.targets`."""
+        code = target_code(self.about.targets.index(target), len(self.about.targets))
+        latents = without_frame_dim(z).to(torch.float32)
+        return self.network(latents, latents.new_full((len(z),), code)).reshape_as(z).to(z)
 
     def to(self, device: torch.device) -> Translator:
-        """A copy of its own on a device."""
+        """An independent copy on a device."""
         return Translator(copy.deepcopy(self.network).to(device), self.about)
 
-    def encoded(self, dtype: torch.dtype = torch.float32) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Its weights as `dtype`, and all else as text: what `decoded` takes."""
+    def encode(self, dtype: torch.dtype = torch.float32) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Its weights as `dtype` and everything else as text, for `decode`."""
         form, about = json.dumps(asdict(self.network.architecture)), json.dumps(asdict(self.about))
-        return tensors_of(self.network, dtype), FORMAT.text(form=form, about=about)
+        return weights_of(self.network, dtype), FORMAT.text(form=form, about=about)
 
 
-def decoded(tensors: dict[str, Tensor], text: dict[str, str]) -> Translator:
-    """The translator that was `encoded`, in float32. Raises Unusable."""
-    about = described(text)
+def decode(tensors: dict[str, Tensor], text: dict[str, str]) -> Translator:
+    """The translator from the result of `Translator.encode`, in float32.
+
+    Raises:
+        UnusableFileError: the file is of another kind or version, or damaged.
+    """
+    about = read_about(text)
     try:
-        form = Architecture(**bounded(json.loads(text["form"]), LARGEST))
+        form = Architecture(**checked_form(json.loads(text["form"]), LARGEST))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damaged() from error
+        raise damaged_file_error() from error
     if form.channels != about.channels:
-        raise Unusable("Its description contradicts itself: the file is damaged.")
-    return Translator(with_weights(lambda: TranslatorNetwork(form), in_float32(tensors)), about)
+        raise UnusableFileError("Its description contradicts itself: the file is damaged.")
+    return Translator(load_weights(lambda: TranslatorNetwork(form), to_float32(tensors)), about)
 
 
-def described(text: dict[str, str]) -> About:
-    """What the text of a file says of its translator. Raises Unusable."""
+def read_about(text: dict[str, str]) -> About:
+    """The origin of a translator from the text of its file. Raises UnusableFileError as `decode` does."""
     FORMAT.check(text)
     try:
-        return _about(json.loads(text["about"]))
+        return _parse_about(json.loads(text["about"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise damaged() from error
+        raise damaged_file_error() from error
 
 
-def _about(values: dict[str, Any]) -> About:
+def _parse_about(values: dict[str, Any]) -> About:
+    """The origin from parsed JSON. Raises KeyError, TypeError or ValueError for values that make no sense."""
     targets, texts = (tuple(str(each) for each in values[name]) for name in ("targets", "texts"))
     if not targets or len(set(targets)) != len(texts):
         raise ValueError(targets)

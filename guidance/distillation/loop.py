@@ -1,4 +1,4 @@
-"""The one loop of every distillation method: draw t, make eps, noise g(theta), ask for G, step theta."""
+"""The loop of all distillation methods: draw t and eps, noise g(theta), compute the gradient G, step theta."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
 from .generators import Generator
-from .objective import Objective, Sample, Weight, weighted
+from .objective import Objective, Sample, Weight, apply_weight
 from .regularizers import Loss, Regularizer
 from .schedules import NoisePolicy, PreviousStep, TimeSchedule
 
@@ -20,19 +20,19 @@ OPTIMIZERS: dict[str, Callable[[Sequence[Tensor]], torch.optim.Optimizer]] = {
     "adamw": lambda theta: torch.optim.AdamW(theta, betas=(0.9, 0.99), eps=1e-15),
     "sgd": lambda theta: torch.optim.SGD(theta, lr=1e-3),
 }
-"""Betas and eps of the published 2D experiments (SDS-Bridge); the loop sets the learning rate."""
+"""Betas and eps of SDS-Bridge's 2D experiments; the loop sets the learning rate."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """An optimiser of a generator's parameters; `set_rates` gives it the learning rates of a step, by its index."""
+    """An optimizer of a generator's parameters; `set_rates` sets its learning rates for the step with an index."""
 
     optimizer: torch.optim.Optimizer
     set_rates: Callable[[int], None]
 
 
-def at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator], Descent]:
-    """Descent by one of `OPTIMIZERS` with the same rate for all parameters, which `rates` holds for each step."""
+def descent_at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator], Descent]:
+    """Descent by one of `OPTIMIZERS`; `rates` holds the learning rate of each step, the same for all parameters."""
 
     def descent(generator: Generator) -> Descent:
         optimizer = OPTIMIZERS[name](generator.parameters)
@@ -48,7 +48,7 @@ def at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator], Descent
 
 @dataclass(frozen=True)
 class Plan:
-    """How a distillation goes: how long, by which steps of the parameters, when, with which noise and weight."""
+    """How a distillation runs: number of steps, descent, time schedule, noise policy and weight w(t)."""
 
     steps: int
     descent: Callable[[Generator], Descent]
@@ -59,9 +59,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step saw and did, before the parameters moved.
+    """What a step did, before the parameters changed.
 
-    `z` (B, ...) is the clean latent; `t` and the norm of the gradient on it, for each item, are (B,).
+    `z` (B, ...) is the clean latent, `t` (B,) the times, `gradient_norm` (B,) the norm of each item's gradient on z.
     """
 
     index: int
@@ -70,8 +70,8 @@ class Step:
     gradient_norm: Tensor
 
 
-class NonFiniteGradient(ArithmeticError):
-    """A gradient with NaN or infinity in it: step `index`, times `t` (B,)."""
+class NonFiniteGradientError(ArithmeticError):
+    """The gradient of step `index`, at times `t` (B,), has NaN or infinite values."""
 
     def __init__(self, index: int, t: Tensor):
         super().__init__(f"The gradient of step {index} at t = {t.tolist()} is not finite.")
@@ -88,10 +88,16 @@ def optimize(
     regularizers: Sequence[Regularizer] = (),
     losses: Sequence[Loss] = (),
 ) -> Iterator[Step]:
-    """Descend `w(t) G + sum of regularisers` through the generator, never through the denoiser, and the `losses`.
+    """Optimize the parameters of a generator by an objective's gradient (DreamSampler, Algorithm 2, general form).
 
-    Yields each step after it was taken. Must not run in `torch.inference_mode`. Raises NonFiniteGradient, with the
-    parameters as the last finite step left them.
+    The gradient `w(t) G + regularizers` on the latent is passed on to the parameters through the generator, never
+    through the denoiser; `losses` act on the parameters directly. Do not run it in `torch.inference_mode`.
+
+    Yields:
+        Each step after it was taken.
+
+    Raises:
+        NonFiniteGradientError: a gradient or loss is NaN or infinite; the parameters are those of the last finite step.
     """
     descent, previous = plan.descent(generator), None
     for index in range(plan.steps):
@@ -105,13 +111,13 @@ def optimize(
             eps = plan.noise(prior, z, t, sigma, noise, previous)
             sample = Sample(z, eps, t, sigma, progress)
             direction = objective(prior, sample)
-            gradient = weighted(direction.gradient, plan.weight, prior.path, sigma)
+            gradient = apply_weight(direction.gradient, plan.weight, prior.path, sigma)
             gradient = sum((pull(z) for pull in regularizers), gradient)
         norm = gradient.flatten(1).norm(dim=1)
         with torch.enable_grad():
             others = [loss(sample) for loss in losses]
         if not all(value.isfinite().all() for value in (norm, *others)):
-            raise NonFiniteGradient(index, t)
+            raise NonFiniteGradientError(index, t)
         descent.set_rates(index)
         descent.optimizer.zero_grad()
         torch.autograd.backward([latent, *others], [gradient, *(None for _ in others)])
