@@ -1,4 +1,4 @@
-"""Drawings as what is optimised: leaves by the way they move, the pictures and latents they make."""
+"""Drawings as parameters: the tensors of an SVG that are optimized, the images they render to, and their latents."""
 
 from __future__ import annotations
 
@@ -14,21 +14,36 @@ from ..svg.raster.rasterizer import Rasterizer, rasterize
 from ..svg.raster.scene import Scene, scene
 from .augmentation import Augmentation
 from .initialization import THIRDS, Paths, polygons
-from .optimizer import extended, reset_state
+from .optimizer import append_rows, reset_state
 
-GROUPS = ("points", "width", "color", "background")
-"""How parameters are grouped, by the names that `schedules.LearningRates` knows."""
-THINNEST = 0.01
-"""Pixels that a stroke's width stays above, so that it keeps a gradient."""
-STRAIGHT = 1e-3
-"""Pixels by which a side's handles may be off its thirds and the side still counts as straight."""
+PARAMETER_GROUPS = ("points", "width", "color", "background")
+"""The groups that parameters are optimized in, each with a learning rate of its own (`optimizer.LearningRates`)."""
+MIN_WIDTH = 0.01
+"""Smallest width of a stroke in pixels: above 0, where the gradient would vanish."""
+STRAIGHT_TOLERANCE = 1e-3
+"""How far the handles of a side may be from its thirds, in pixels, for the side to count as straight."""
 
 
 class Drawing:
-    """A document on a canvas, with its numbers as leaves.
+    """An SVG document on a canvas of pixels, with its numbers as leaf tensors.
 
-    `moving` names which of `GROUPS` are optimised. Straight sides stay straight: their handles follow their ends. The
-    canvas has the colour `paper`; where that is optimised it becomes part of the document, as its lowest path.
+    Straight sides stay straight: their handles follow their end points.
+
+    Args:
+        document: The SVG.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+        like: A tensor whose dtype and device are used; float32 on the CPU by default.
+        optimized: Which of `PARAMETER_GROUPS` require gradients.
+        background: The color of the canvas. If "background" is optimized, the canvas becomes the lowest path of
+            `document()`.
+
+    Attributes:
+        points: Control points (P, 2) as (x, y), in pixels.
+        colors: Straight colors and opacities (L, 4) of fills and strokes, in [0, 1].
+        widths: Widths (K,) of the strokes, in pixels.
+        opacities: Opacities (G,) of the groups, in [0, 1].
+        background: The color (3,) of the canvas, in [0, 1].
     """
 
     def __init__(
@@ -38,107 +53,122 @@ class Drawing:
         width: int,
         like: Tensor | None = None,
         *,
-        moving: Iterable[str] = ("points", "width", "color"),
-        paper: Color = WHITE,
+        optimized: Iterable[str] = ("points", "width", "color"),
+        background: Color = WHITE,
     ):
-        self.moving = frozenset(moving)
-        self._made = made = scene(document, height, width, like)
-        self.points, self.colors = self._leaf("points", made.points), self._leaf("color", made.colors)
-        self.widths = self._leaf("width", made.widths)
-        self.opacities = self._leaf("color", made.opacities)
-        self._geometries = [self._leaf("points", paint.geometry * made.placement.a) for paint in made.gradients]
-        self._stops = [self._leaf("color", paint.colors) for paint in made.gradients]
-        self.paper = self._leaf("background", made.colors.new_tensor(paper))
-        self._sides = _straight_sides(made)
+        self.optimized = frozenset(optimized)
+        self._template = start = scene(document, height, width, like)
+        self.points, self.colors = self._leaf("points", start.points), self._leaf("color", start.colors)
+        self.widths = self._leaf("width", start.widths)
+        self.opacities = self._leaf("color", start.opacities)
+        # In pixels like all other lengths, so that one learning rate means the same step for all points.
+        self._gradient_points = [self._leaf("points", p.geometry * start.placement.a) for p in start.gradients]
+        self._gradient_colors = [self._leaf("color", paint.colors) for paint in start.gradients]
+        self.background = self._leaf("background", start.colors.new_tensor(background))
+        self._straight = _straight_sides(start)
 
     def _leaf(self, group: str, value: Tensor) -> Tensor:
-        return value.detach().clone().requires_grad_(group in self.moving)
+        return value.detach().clone().requires_grad_(group in self.optimized)
 
     @property
     def parameters(self) -> dict[str, list[Tensor]]:
-        """What is optimised, by group."""
+        """The optimized leaves by group; groups without a leaf are left out."""
         groups = {
-            "points": [self.points, *self._geometries],
+            "points": [self.points, *self._gradient_points],
             "width": [self.widths],
-            "color": [self.colors, self.opacities, *self._stops],
-            "background": [self.paper],
+            "color": [self.colors, self.opacities, *self._gradient_colors],
+            "background": [self.background],
         }
-        found = {name: [leaf for leaf in leaves if leaf.numel()] for name, leaves in groups.items()}
-        return {name: leaves for name, leaves in found.items() if leaves and name in self.moving}
+        nonempty = {name: [leaf for leaf in leaves if leaf.numel()] for name, leaves in groups.items()}
+        return {name: leaves for name, leaves in nonempty.items() if leaves and name in self.optimized}
+
+    @property
+    def control_points(self) -> Tensor:
+        """The control points (N, n, 2) of each path in pixels, detached; for drawings made of `Paths` only."""
+        return self.points.detach().reshape(len(self.colors), -1, 2)
 
     def scene(self) -> Scene:
-        """What the rasteriser draws, differentiable in the parameters."""
-        made, points = self._made, self.points
-        if len(self._sides):
-            start, *handles, end = self._sides.unbind(1)
+        """What rasterizers draw, differentiable in the parameters."""
+        template, points = self._template, self.points
+        if len(self._straight):
+            start, *handles, end = self._straight.unbind(1)
             thirds = [torch.lerp(points[start], points[end], third) for third in THIRDS[1:]]
             points = points.index_copy(0, torch.cat(handles), torch.cat(thirds))
         gradients = tuple(
-            dataclasses.replace(paint, geometry=geometry / made.placement.a, colors=stops)
-            for paint, geometry, stops in zip(made.gradients, self._geometries, self._stops)
+            dataclasses.replace(paint, geometry=geometry / template.placement.a, colors=colors)
+            for paint, geometry, colors in zip(template.gradients, self._gradient_points, self._gradient_colors)
         )
         leaves = {"colors": self.colors, "widths": self.widths, "opacities": self.opacities}
-        return dataclasses.replace(made, points=points, gradients=gradients, **leaves)
+        return dataclasses.replace(template, points=points, gradients=gradients, **leaves)
+
+    def cubics(self) -> Tensor:
+        """The control points (S, 4, 2) of each cubic in pixels, differentiable in the parameters."""
+        current = self.scene()
+        return current.points[current.layout.curves]
 
     def document(self) -> Document:
-        """The drawing as it is now."""
-        found = self.scene().to_document()
-        if "background" not in self.moving:
-            return found
-        x, y, width, height = found.view_box
+        """The SVG with the current values."""
+        document = self.scene().to_document()
+        if "background" not in self.optimized:
+            return document
+        x, y, width, height = document.view_box
         corners = torch.tensor([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], dtype=torch.float64)
-        outline = Contour(tuple(Point(*place) for place in polygons(corners[None])[0].tolist()), closed=True)
-        sheet = Shape((outline,), Fill(Color(*self.paper.detach().clamp(0, 1).tolist())), name="background")
-        return dataclasses.replace(found, children=(sheet, *found.children))
+        outline = Contour(tuple(Point(*point) for point in polygons(corners[None])[0].tolist()), closed=True)
+        lowest = Shape((outline,), Fill(Color(*self.background.detach().clamp(0, 1).tolist())), name="background")
+        return dataclasses.replace(document, children=(lowest, *document.children))
 
     def constrain(self) -> None:
-        """Bring colours into [0, 1] and widths above 0."""
-        clamp_colors(self.colors, self.opacities, self.paper, *self._stops)
+        """Clamp colors and opacities to [0, 1] and widths to `MIN_WIDTH` or more, in place. Call after each step."""
+        clamp_colors(self.colors, self.opacities, self.background, *self._gradient_colors)
         with torch.no_grad():
-            self.widths.clamp_(min=THINNEST)
+            self.widths.clamp_(min=MIN_WIDTH)
 
     def append(self, paths: Paths, optimizer: Optimizer) -> None:
-        """Lay more paths, of the kind it is made of, over it; the optimiser keeps what it knows of the others."""
-        made = self._made
-        children = (*made.document.children, *paths.shapes(made.placement))
-        self._made = scene(dataclasses.replace(made.document, children=children), made.height, made.width, self.points)
-        self._sides = _straight_sides(self._made)
-        self.points = self._extended("points", self.points, paths.points.flatten(0, 1), optimizer)
-        self.colors = self._extended("color", self.colors, paths.colors, optimizer)
+        """Add paths above a drawing that is made of paths of the same kind. The others keep their optimizer state."""
+        old = self._template
+        children = (*old.document.children, *paths.shapes(old.placement))
+        self._template = scene(dataclasses.replace(old.document, children=children), old.height, old.width, self.points)
+        self._straight = _straight_sides(self._template)
+        self.points = self._with_rows("points", self.points, paths.points.flatten(0, 1), optimizer)
+        self.colors = self._with_rows("color", self.colors, paths.colors, optimizer)
         if paths.widths is not None:
-            self.widths = self._extended("width", self.widths, paths.widths, optimizer)
+            self.widths = self._with_rows("width", self.widths, paths.widths, optimizer)
 
-    def _extended(self, group: str, leaf: Tensor, rows: Tensor, optimizer: Optimizer) -> Tensor:
+    def _with_rows(self, group: str, leaf: Tensor, rows: Tensor, optimizer: Optimizer) -> Tensor:
         rows = rows.to(leaf)
-        return extended(optimizer, leaf, rows) if group in self.moving else torch.cat([leaf, rows])
-
-    @property
-    def paths(self) -> Tensor:
-        """The control points (N, n, 2) of a drawing of `Paths`."""
-        return self.points.detach().reshape(len(self.colors), -1, 2)
+        return append_rows(optimizer, leaf, rows) if group in self.optimized else torch.cat([leaf, rows])
 
     def replace(self, rows: Tensor, paths: Paths, optimizer: Optimizer) -> None:
-        """Put new paths in the place of some, `rows` (K,), of a drawing of such paths; the optimiser forgets those."""
+        """Replace the paths with indices `rows` (K,) by K new ones of the same kind, and reset their optimizer state.
+
+        For drawings made of `Paths` only.
+        """
         count = paths.points.shape[1]
-        of_points = (rows[:, None] * count + torch.arange(count, device=rows.device)).flatten()
+        point_rows = (rows[:, None] * count + torch.arange(count, device=rows.device)).flatten()
         changes = [
-            ("points", self.points, of_points, paths.points.flatten(0, 1)),
+            ("points", self.points, point_rows, paths.points.flatten(0, 1)),
             ("color", self.colors, rows, paths.colors),
         ]
         if paths.widths is not None:
             changes.append(("width", self.widths, rows, paths.widths))
-        for group, leaf, where, values in changes:
+        for group, leaf, indices, values in changes:
             with torch.no_grad():
-                leaf[where] = values.to(leaf)
-            if group in self.moving:
-                reset_state(optimizer, leaf, where)
+                leaf[indices] = values.to(leaf)
+            if group in self.optimized:
+                reset_state(optimizer, leaf, indices)
 
 
-class Drawings:
-    """A batch of drawings on canvases of one size as a generator of latents; no two share a parameter.
+class DrawingBatch:
+    """Drawings on canvases of one size as a generator of latents z0 = g(theta). They share no parameter.
 
-    `encode` takes pictures (B, 3, h, w) in [-1, 1] to latents. Where `views` is given, each call makes the views that
-    are encoded instead of the pictures themselves.
+    Args:
+        drawings: The drawings; they are changed in place.
+        encode: Maps images (B, 3, h, w) in [-1, 1] to latents, differentiably.
+        views: Makes the views that are encoded in place of the whole images; a new one at each call.
+        rasterizer: Renders the drawings.
+
+    Attributes:
+        images: The last rendered images (B, 3, H, W) in [0, 1].
     """
 
     def __init__(
@@ -150,68 +180,62 @@ class Drawings:
     ):
         self.drawings, self._encode, self._views, self._rasterizer = drawings, encode, views, rasterizer
         with torch.no_grad():
-            self.pictures = self.rasterized()
+            self.images = self.render()
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        return [leaf for leaves in self.groups.values() for leaf in leaves]
+        return [leaf for leaves in self.parameter_groups.values() for leaf in leaves]
 
     @property
-    def groups(self) -> dict[str, list[Tensor]]:
+    def parameter_groups(self) -> dict[str, list[Tensor]]:
         """The parameters of all drawings, by group."""
-        return grouped(self.drawings)
+        return parameter_groups(self.drawings)
 
-    def rasterized(self) -> Tensor:
-        """The pictures (B, 3, H, W) in [0, 1] of the drawings as they are now."""
-        return rasterized(self.drawings, self._rasterizer)
+    def render(self) -> Tensor:
+        """The images (B, 3, H, W) in [0, 1] of the drawings as they are now."""
+        return render(self.drawings, self._rasterizer)
 
-    def encoded(self, pictures: Tensor) -> Tensor:
-        """The latents of pictures (B, 3, h, w) in [0, 1]."""
-        return self._encode(2 * pictures - 1)
+    def encode(self, images: Tensor) -> Tensor:
+        """The latents of images (B, 3, h, w) in [0, 1]."""
+        return self._encode(2 * images - 1)
 
     def __call__(self) -> Tensor:
-        self.pictures = self.rasterized()
+        self.images = self.render()
         if self._views is None:
-            return self.encoded(self.pictures)
-        paper = torch.stack([drawing.paper for drawing in self.drawings])
-        return self.encoded(self._views()(self.pictures, paper))
+            return self.encode(self.images)
+        backgrounds = torch.stack([drawing.background for drawing in self.drawings])
+        return self.encode(self._views()(self.images, backgrounds))
 
     def constrain(self) -> None:
         for drawing in self.drawings:
             drawing.constrain()
 
 
-def rasterized(drawings: Sequence[Drawing], rasterizer: Rasterizer = rasterize) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] of drawings on canvases of one size."""
-    papers = torch.stack([drawing.paper for drawing in drawings])
-    return rasterizer([drawing.scene() for drawing in drawings], papers)[:, :3]
+def render(drawings: Sequence[Drawing], rasterizer: Rasterizer = rasterize) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] of drawings on canvases of one size, each on its background."""
+    backgrounds = torch.stack([drawing.background for drawing in drawings])
+    return rasterizer([drawing.scene() for drawing in drawings], backgrounds)[:, :3]
 
 
-def cubics_of(drawing: Drawing) -> Tensor:
-    """The control points (S, 4, 2) of a drawing's curves, in pixels."""
-    made = drawing.scene()
-    return made.points[made.layout.curves]
-
-
-def grouped(drawings: Sequence[Drawing]) -> dict[str, list[Tensor]]:
-    """The parameters of several drawings, by group."""
-    found = [drawing.parameters for drawing in drawings]
+def parameter_groups(drawings: Sequence[Drawing]) -> dict[str, list[Tensor]]:
+    """The parameters of several drawings by group, in the order of `PARAMETER_GROUPS`; empty groups are left out."""
+    each = [drawing.parameters for drawing in drawings]
     return {
-        name: [leaf for parameters in found for leaf in parameters.get(name, [])]
-        for name in GROUPS
-        if any(name in parameters for parameters in found)
+        name: [leaf for parameters in each for leaf in parameters.get(name, [])]
+        for name in PARAMETER_GROUPS
+        if any(name in parameters for parameters in each)
     }
 
 
-def _straight_sides(made: Scene) -> Tensor:
-    """The control points (K, 4) of straight cubics whose handles lie at the thirds."""
-    p0, p1, p2, p3 = made.points[made.layout.curves].unbind(1)
-    off = torch.stack([p1 - torch.lerp(p0, p3, THIRDS[1]), p2 - torch.lerp(p0, p3, THIRDS[2])])
-    return made.layout.curves[(off.abs() <= STRAIGHT).all(0).all(-1)]
+def _straight_sides(template: Scene) -> Tensor:
+    """The indices (K, 4) of the control points of cubics that are straight, with handles at their thirds."""
+    p0, p1, p2, p3 = template.points[template.layout.curves].unbind(1)
+    offsets = torch.stack([p1 - torch.lerp(p0, p3, THIRDS[1]), p2 - torch.lerp(p0, p3, THIRDS[2])])
+    return template.layout.curves[(offsets.abs() <= STRAIGHT_TOLERANCE).all(0).all(-1)]
 
 
 @torch.no_grad()
 def clamp_colors(*colors: Tensor) -> None:
-    """Bring colours and opacities back into [0, 1], in place, as PDS does after each step."""
+    """Clamp colors and opacities to [0, 1] in place, as PDS does after each step."""
     for color in colors:
         color.clamp_(0, 1)

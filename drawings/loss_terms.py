@@ -1,6 +1,7 @@
-"""What drawings are optimised for beside a text, as losses of a step of the loop; of a batch the sum over its drawings.
+"""Losses added to score distillation at each step of the loop, summed over the batch (`regularizers.Loss`).
 
-Means over pixels and latent cells, so that weights of terms compare as published.
+They are means over pixels, and the pull to the clean estimate is a mean over the latent, so that weights compare as in
+the papers.
 """
 
 from __future__ import annotations
@@ -9,64 +10,81 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..guidance.core.path import Path
+from ..guidance.core.path import NoisePath
 from ..guidance.distillation.objective import Sample, Weight
 from ..guidance.restoration.measurement import Measurement
-from .drawing import Drawings, cubics_of
+from .drawing import DrawingBatch
 from .losses import saturation_penalty, xing
 
-LEAST_SIGNAL = 1e-4
-"""The a of a state below which its signal drowns in the rounding of float32."""
+MIN_SIGNAL = 1e-4
+"""Smallest a(sigma) to divide by; below it, the signal in a state is lost in float32 rounding."""
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """Outlines that do not cross themselves."""
+class XingTerm:
+    """The self-intersection loss (LIVE; VectorFusion, eq. 6): keeps outlines from crossing themselves."""
 
-    of: Drawings
+    batch: DrawingBatch
     weight: float = 0.01
 
     def __call__(self, sample: Sample) -> Tensor:
-        return self.weight * sum(
-            (xing(cubics_of(drawing)) for drawing in self.of.drawings), start=sample.z.new_zeros(())
-        )
+        drawings = self.batch.drawings
+        return self.weight * sum((xing(drawing.cubics()) for drawing in drawings), start=sample.z.new_zeros(()))
 
 
 @dataclass(frozen=True)
-class CalmColors:
-    """Colours far from the corners of the colour cube."""
+class SaturationTerm:
+    """The saturation penalty on rendered images (VectorFusion, supplement F.3)."""
 
-    of: Drawings
+    batch: DrawingBatch
     weight: float = 0.05
 
     def __call__(self, sample: Sample) -> Tensor:
-        return self.weight * len(self.of.pictures) * saturation_penalty(self.of.pictures)
+        return self.weight * len(self.batch.images) * saturation_penalty(self.batch.images)
 
 
 @dataclass(frozen=True)
-class Fidelity:
-    """gamma lambda_DC |y - A g|^2, gamma = alpha_bar: pictures that explain a measurement (DreamSampler, eq. 21)."""
+class MeasurementTerm:
+    """The data term gamma lambda_DC |y - A g|^2 with gamma = alpha_bar (DreamSampler, eq. 21).
 
-    of: Drawings
+    |.|^2 is a mean over the values of y; images g are in [-1, 1] as the measurement's.
+    """
+
+    batch: DrawingBatch
     measurement: Measurement
-    path: Path
+    path: NoisePath
     weight: float
 
     def __call__(self, sample: Sample) -> Tensor:
-        seen = self.measurement.operator.forward(2 * self.of.pictures - 1)
-        error = (seen - self.measurement.y).square().flatten(1).mean(1)
+        measured = self.measurement.operator.forward(2 * self.batch.images - 1)
+        error = (measured - self.measurement.y).square().flatten(1).mean(1)
         return (self.weight * self.path.alpha_bar(sample.sigma).to(error) * error).sum()
 
 
-def pull_to_estimate(weight: float, cells: int) -> Weight:
-    """The weight that makes of SDS's gradient that of (1 - gamma) lambda_SDS |z - z0_hat|^2 (DreamSampler, eq. 21).
+def clean_estimate_weight(weight: float, dimension: int) -> Weight:
+    """The weight that turns SDS into the pull to the clean estimate (DreamSampler, eq. 21, first term).
 
-    gamma = alpha_bar; z - z0_hat = b / a (eps_hat - eps); the mean over the `cells` of a latent. At pure noise, where
-    a is 0 and eps_hat tells nothing of z, nothing pulls.
+    Eq. 21 descends E(z) = (1 - gamma) lambda_SDS |z - z0_hat|^2 with gamma = alpha_bar, z0_hat held fixed, and |.|^2
+    here a mean over the n = `dimension` entries of a latent:
+
+        grad E = 2 lambda_SDS (1 - gamma) / n (z - z0_hat).
+
+    The state is z_t = a z + b eps, and the model's prediction says z_t = a z0_hat + b eps_hat. Subtracting,
+
+        z - z0_hat = b / a (eps_hat - eps).
+
+    So grad E is SDS's gradient, w (eps_hat - eps), with w = 2 lambda_SDS (1 - gamma) b / (n a), which is returned.
+
+    At pure noise a is 0 and z_t = b eps, so eps_hat = eps and there is no pull; clamping a keeps it from being
+    infinity times 0.
+
+    Args:
+        weight: lambda_SDS.
+        dimension: The number of entries of one latent.
     """
 
-    def pull(path: Path, sigma: Tensor) -> Tensor:
-        signal = path.a(sigma).clamp_min(LEAST_SIGNAL)
-        return 2 * weight / cells * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
+    def weights(path: NoisePath, sigma: Tensor) -> Tensor:
+        signal = path.a(sigma).clamp_min(MIN_SIGNAL)
+        return 2 * weight / dimension * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
 
-    return pull
+    return weights

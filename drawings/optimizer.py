@@ -1,9 +1,22 @@
-"""Adam over a drawing's parameters: learning rates by progress, and rows that are added or restarted during a run.
+"""Adam for drawings: learning rates by progress, and rows of its state that are added or reset during a run.
 
-`progress` runs from 0 at the first step to 1 after the last. An Adam step is about as long as the rate: pixels for
-points and widths, shares of [0, 1] for colors. The papers' fractions of iterations stay fractions, so they scale with
-the number of steps. Paths are rows of parameters: points (N, P, 2), colors (N, 4), widths (N,). What changes an
-optimizer's state changes it in place, because that is where a run's state lives.
+`progress` is 0 at the first step and 1 after the last. The papers' iteration counts are kept as fractions, so schedules
+scale with the number of steps. One Adam step is about as long as the learning rate: pixels for points and widths,
+fractions of [0, 1] for colors.
+
+Paths are rows of parameters: points (N, ...), colors (N, 4), widths (N,). Adam acts on each entry by itself,
+
+    m <- beta1 m + (1 - beta1) g        v <- beta2 v + (1 - beta2) g^2
+    step = -rate m / (1 - beta1^k) / (sqrt(v / (1 - beta2^k)) + eps),
+
+so its moments m and v can be edited row by row. Only the step count k is shared by all rows of a parameter. A row with
+m = v = 0 is one whose gradient has been 0 so far, and appended or replaced paths start like that. Late in a run both
+corrections 1 - beta^k are 1, so the first step of such a row is not one rate long but
+
+    (1 - beta1) / sqrt(1 - beta2) rates:  0.32 with betas (0.9, 0.9),  3.2 with (0.9, 0.999).
+
+torch keys the state by the parameter tensor. A longer parameter is a new tensor, so it takes the old one's place in its
+parameter group, and the state moves to it.
 """
 
 from __future__ import annotations
@@ -16,17 +29,19 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+# Learning rates
+
 
 def constant(progress: float) -> float:
-    """The same rate throughout."""
+    """The factor 1 throughout."""
     return 1.0
 
 
 @dataclass(frozen=True)
 class KeepThenDecay:
-    """1 over the first `keep` of the steps, then exponentially down to `final`.
+    """A factor of 1 over the fraction `keep` of the steps, then an exponential decay to `final`.
 
-    Published are the two ends; that the curve between them is an exponential is ours.
+    LIVE gives both ends; the exponential between them is our choice.
     """
 
     keep: float
@@ -38,7 +53,7 @@ class KeepThenDecay:
 
 @dataclass(frozen=True)
 class WarmUpThenCosine:
-    """Straight from `first` up to 1 over the share `warm_up` of the steps, then half a cosine down to `final`."""
+    """A factor that rises linearly from `first` to 1 over the fraction `warm_up`, then falls as a cosine to `final`."""
 
     first: float
     warm_up: float
@@ -53,10 +68,17 @@ class WarmUpThenCosine:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """The largest rate of each kind of parameter, and how they go.
+    """Adam's settings for a drawing: the peak learning rate of each parameter group, and their schedule.
 
-    `schedule` multiplies the rate of the points; with `all_follow` those of the others too. `betas` and `eps` are
-    Adam's.
+    Attributes:
+        points: In pixels.
+        width: In pixels.
+        color: In fractions of [0, 1].
+        background: In fractions of [0, 1].
+        schedule: Factor of the rate of points, by progress.
+        schedule_all: Whether the schedule applies to all groups; the others are constant without.
+        betas: Adam's.
+        eps: Adam's.
     """
 
     points: float
@@ -64,14 +86,14 @@ class LearningRates:
     color: float
     background: float
     schedule: Callable[[float], float] = constant
-    all_follow: bool = False
+    schedule_all: bool = False
     betas: tuple[float, float] = (0.9, 0.9)
     eps: float = 1e-6
 
     def at(self, progress: float) -> dict[str, float]:
-        """The rates by name: "points", "width", "color" and "background"."""
+        """The learning rate of each parameter group, by its name in `drawing.PARAMETER_GROUPS`."""
         factor = self.schedule(progress)
-        other = factor if self.all_follow else 1.0
+        other = factor if self.schedule_all else 1.0
         return {
             "points": factor * self.points,
             "width": other * self.width,
@@ -79,18 +101,19 @@ class LearningRates:
             "background": other * self.background,
         }
 
-    def faster(self, factor: float) -> LearningRates:
-        """All rates times a factor."""
+    def times(self, factor: float) -> LearningRates:
+        """All learning rates multiplied by a factor."""
         return replace(self.scaled(factor), color=factor * self.color, background=factor * self.background)
 
-    def scaled(self, factor: float) -> LearningRates:
-        """The rates on a canvas `factor` times as large: lengths grow, colours do not."""
-        return replace(self, points=factor * self.points, width=factor * self.width)
+    def scaled(self, scale: float) -> LearningRates:
+        """The learning rates on a canvas `scale` times as large: those of lengths grow, those of colors do not."""
+        return replace(self, points=scale * self.points, width=scale * self.width)
 
     def adam(self, parameters: Mapping[str, Iterable[Tensor]]) -> Adam:
-        """An optimiser of the parameters, by the names that `at` gives; each name is a parameter group.
+        """An Adam optimizer with one parameter group per name.
 
-        Raises ValueError for another name.
+        Raises:
+            ValueError: A name has no learning rate.
         """
         rates = self.at(0.0)
         unknown = ", ".join(sorted(set(parameters) - set(rates)))
@@ -100,80 +123,99 @@ class LearningRates:
         return Adam(groups, betas=self.betas, eps=self.eps)
 
     def set(self, optimizer: Optimizer, progress: float) -> None:
-        """Give the groups of an optimiser that `adam` made the rates of this progress."""
+        """Set the learning rates of an optimizer that `adam` made."""
         rates = self.at(progress)
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]]
 
 
 TRACING = LearningRates(1.0, 0.1, 0.01, 0.01, KeepThenDecay(keep=0.2, final=0.4**2))
-"""Fitting a picture as LIVE does, the first stage of VectorFusion in PyTorch-SVGRender: 500 iterations for each group
-of paths."""
+"""Tracing as in LIVE and the first stage of VectorFusion in PyTorch-SVGRender: 500 iterations per group of paths."""
 REFINING = LearningRates(1.0, 0.1, 0.01, 0.01, WarmUpThenCosine(first=0.02, warm_up=0.05, final=0.4))
-"""Score distillation of a traced drawing, its second stage: 1000 iterations, of which 50 warm up."""
+"""The second stage of VectorFusion in PyTorch-SVGRender: 1000 iterations of SDS on a traced drawing, 50 to warm up."""
 FROM_SCRATCH = LearningRates(
-    0.2, 0.02, 0.2 / 20, 0.2 / 200, WarmUpThenCosine(first=0.1, warm_up=0.5, final=0.25), all_follow=True
+    0.2, 0.02, 0.2 / 20, 0.2 / 200, WarmUpThenCosine(first=0.1, warm_up=0.5, final=0.25), schedule_all=True
 )
-"""DreamSampler, eq. 21, and VectorFusion, supplement F.3: points 0.02 to 0.2 over 500 of 1000 iterations, then a cosine
-to 0.05; fills 20 and the background 200 times less. Neither gives widths a rate; a tenth of the points' is ours."""
-PIXEL_ART = LearningRates(1e-4, 1e-4, 1e-4, 1e-4, WarmUpThenCosine(first=0.1, warm_up=1.0, final=1.0), all_follow=True)
-"""VectorFusion, supplement F.3: 1e-5 to 1e-4 over 1000 iterations, for the colours of squares that stay in place."""
+"""DreamSampler, eq. 21, and VectorFusion, supplement F.3. Points: 0.02 to 0.2 over 500 of 1000 iterations, then a
+cosine to 0.05; fills 20 times less and the background 200 times less. The papers give no rate for widths; a tenth of
+that of points is our choice."""
+PIXEL_ART = LearningRates(
+    1e-4, 1e-4, 1e-4, 1e-4, WarmUpThenCosine(first=0.1, warm_up=1.0, final=1.0), schedule_all=True
+)
+"""VectorFusion, supplement F.3: colors of fixed squares, 1e-5 to 1e-4 over 1000 iterations."""
 EDITING = LearningRates(0.8, 0.08, 0.01, 0.01, betas=(0.9, 0.999), eps=1e-8)
-"""PDS, which moves points and fills of a given drawing; the rates of widths and of the background are ours."""
+"""The SVG code of PDS: points and fills of a given drawing. The rates of widths and the background are our choice."""
 
-# Rows
+# Rows of the optimizer's state
 
 
 def reset_state(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
-    """Forget what the optimiser knows of some rows of a parameter, in place: Adam's two moments become 0 there.
+    """Set Adam's moments of some rows of a parameter to 0, in place.
 
-    `rows` are indices (K,) or a mask (N,) of the first axis. Adam counts steps by parameter, not by row, and the count
-    stays: late in a run its correction of the bias no longer acts, so the first step of a row that is reset is
-    (1 - beta1) / sqrt(1 - beta2) of the rate long and not 1: 0.32 with betas (0.9, 0.9), but 3.2 with (0.9, 0.999).
+    The step count is kept; see the module's docstring for the length of the next step. Does nothing before the first
+    step.
 
-    Does nothing before the first step. Raises ValueError for a parameter that is not the optimiser's.
+    Args:
+        optimizer: The optimizer.
+        parameter: One of its parameters (N, ...).
+        rows: Indices (K,) or a mask (N,) of the first axis.
+
+    Raises:
+        ValueError: The parameter is not in the optimizer.
     """
     _group(optimizer, parameter)
-    for value in _moments(optimizer, parameter).values():
-        value[rows] = 0
+    for moment in _moments(optimizer, parameter).values():
+        moment[rows] = 0
 
 
-def extended(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> Tensor:
-    """A new leaf, the `parameter` (N, ...) followed by `rows` (K, ...), which takes its place in the optimiser.
+def append_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> Tensor:
+    """Append rows to a parameter: returns a new leaf that replaces it in the optimizer.
 
-    Old rows keep their moments, those of new rows start at 0; the count of steps is shared, see `reset_state`. The
-    gradient is not carried over. `parameter` itself is left as it is; give the new leaf to all that used it.
+    Old rows keep their moments and those of new rows are 0. The gradient is not carried over. `parameter` itself is
+    unchanged; use the new leaf in its place everywhere.
 
-    Raises ValueError for a parameter that is not the optimiser's, or rows of another shape.
+    Args:
+        optimizer: The optimizer.
+        parameter: One of its parameters (N, ...).
+        rows: (K, ...).
+
+    Returns:
+        The leaf (N + K, ...).
+
+    Raises:
+        ValueError: The parameter is not in the optimizer, or the rows have another shape.
     """
     group = _group(optimizer, parameter)
     if rows.shape[1:] != parameter.shape[1:]:
         raise ValueError(
-            f"Rows of shape {tuple(rows.shape)} do not continue a parameter of shape {tuple(parameter.shape)}; give "
-            "all paths the same number of points."
+            f"Rows of shape {tuple(rows.shape)} cannot be appended to a parameter of shape {tuple(parameter.shape)}; "
+            "give all paths the same number of points."
         )
     leaf = torch.cat([parameter.detach(), rows.detach().to(parameter)]).requires_grad_()
-    longer = {key: _lengthened(value, len(rows)) for key, value in _moments(optimizer, parameter).items()}
+    moments = {key: _with_zero_rows(moment, len(rows)) for key, moment in _moments(optimizer, parameter).items()}
     state = optimizer.state.pop(parameter, None)
     if state:
-        optimizer.state[leaf] = {**state, **longer}
+        optimizer.state[leaf] = {**state, **moments}
     group["params"] = [leaf if other is parameter else other for other in group["params"]]
     return leaf
 
 
 def _group(optimizer: Optimizer, parameter: Tensor) -> dict:
-    """The parameter group a parameter is in."""
+    """The parameter group that holds a parameter."""
     for group in optimizer.param_groups:
         if any(other is parameter for other in group["params"]):
             return group
-    raise ValueError("The optimiser does not hold this parameter; give the tensor that it was made or extended with.")
+    raise ValueError(
+        "The optimizer does not hold this parameter; pass the tensor it was made with, or the last one that "
+        "append_rows returned."
+    )
 
 
 def _moments(optimizer: Optimizer, parameter: Tensor) -> dict[str, Tensor]:
-    """The parts of the optimiser's state that belong to rows: for Adam all but the count of steps."""
+    """The parts of the state with one entry per entry of the parameter: all of Adam's but the step count."""
     state = optimizer.state.get(parameter, {})
     return {k: value for k, value in state.items() if torch.is_tensor(value) and value.shape == parameter.shape}
 
 
-def _lengthened(value: Tensor, count: int) -> Tensor:
-    return torch.cat([value, value.new_zeros(count, *value.shape[1:])])
+def _with_zero_rows(moment: Tensor, count: int) -> Tensor:
+    return torch.cat([moment, moment.new_zeros(count, *moment.shape[1:])])

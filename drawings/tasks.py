@@ -1,4 +1,4 @@
-"""The four SVG tasks and their defaults from the papers."""
+"""The four SVG tasks and the papers' settings for them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Literal, NamedTuple
 
 from ..guidance.distillation.method import LoopSettings
 from ..guidance.restoration.operators import LinearOperator
+from .canvas import Canvas, canvas_scale
 from .optimizer import EDITING, LearningRates
-from .styles import ArtStyle, Canvas, scale_of
+from .styles import ArtStyle
 
 Task = Literal["draw", "refine", "edit", "restore"]
-"""Draw from scratch, refine a traced image, edit a given drawing, restore what a measurement saw."""
+"""Draw from a prompt, refine a traced image by a prompt, edit an SVG, restore an image from its measurement."""
 
 
 class TaskDefaults(NamedTuple):
-    """How a task distills unless the user says otherwise: `method` is the name of its objective."""
+    """The defaults of a task: the name of its method, the guidance scale, and the settings of the loop."""
 
     method: str
     guidance_scale: float
@@ -28,37 +29,35 @@ DEFAULTS: dict[Task, TaskDefaults] = {
     "edit": TaskDefaults("pds", 100.0, LoopSettings(weighting="uniform", t_min=0.1, t_max=0.98)),
     "restore": TaskDefaults("sds", 7.5, LoopSettings(time_schedule="descending", noise_policy="estimated")),
 }
-"""From VectorFusion, section 4.3; PDS's code for SVGs; DreamSampler, section 4.3, with times and noise of Algorithm 2.
+"""draw and refine: VectorFusion, section 4.3. edit: the SVG code of PDS. restore: DreamSampler, section 4.3, with the
+noise levels and the noise of Algorithm 2.
 
-A restoration does not use DreamSampler's guidance of 100: its noise estimate would be so far off that the next step
-sees no image, and the prompt would change almost nothing. With fresh noise instead, 100 removes what the measurement
-does not hold in place (benchmarks/results/drawings.md)."""
+Deviation: restore uses a guidance scale of 7.5, DreamSampler 100. With estimated noise, 100 makes the noise estimate so
+wrong that the next step no longer sees the image, and the prompt has almost no effect. With fresh noise, 100 removes
+what the measurement does not hold in place (benchmarks/results/drawings.md)."""
 
-SHOWN = 512 / 600
-"""Fraction of the canvas's side that an augmented view shows (VectorFusion: 512-pixel crops of 600)."""
-RENEWALS, RENEWED_UNTIL = 10, 0.8
-"""Dead paths are reinitialized every tenth of the steps, until that share of them (VectorFusion, table 2)."""
+VIEW_FRACTION = 512 / 600
+"""The fraction of the canvas's side that an augmented view shows (VectorFusion: 512-pixel crops of 600 pixels)."""
 
 
-class Terms(NamedTuple):
-    """Weights of the two terms of a restoration (DreamSampler, eq. 21)."""
+class RestorationWeights(NamedTuple):
+    """The weights lambda_SDS and lambda_DC of a restoration (DreamSampler, eq. 21)."""
 
     sds: float
     data: float
 
 
-def restoration_terms(operator: LinearOperator) -> Terms:
-    """The weights that the operator declares for drawings."""
-    return Terms(operator.lambda_sds, operator.lambda_dc)
+def restoration_weights(operator: LinearOperator) -> RestorationWeights:
+    """The weights that an operator declares for restorations as drawings."""
+    return RestorationWeights(operator.lambda_sds, operator.lambda_dc)
 
 
-def rates_of(task: Task, style: ArtStyle, canvas: Canvas) -> LearningRates:
-    """Learning rates on a canvas of some height and width in pixels."""
-    rates = {"draw": style.rates, "restore": style.rates, "refine": style.refining, "edit": EDITING}[task]
-    return rates.scaled(scale_of(canvas))
-
-
-def renews(step: int, steps: int) -> bool:
-    """Whether dead paths are reinitialized after a step."""
-    every = max(steps // RENEWALS, 1)
-    return (step + 1) % every == 0 and step + 1 <= RENEWED_UNTIL * steps
+def learning_rates(task: Task, style: ArtStyle, canvas: Canvas) -> LearningRates:
+    """The learning rates of a task on a canvas."""
+    rates = {
+        "draw": style.rates,
+        "restore": style.rates,
+        "refine": style.rates_after_tracing,
+        "edit": EDITING,
+    }[task]
+    return rates.scaled(canvas_scale(canvas))

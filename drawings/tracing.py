@@ -1,4 +1,4 @@
-"""Fitting drawings to pictures, path by path where they are most wrong (LIVE; the first stage of VectorFusion)."""
+"""Tracing: fit drawings to images, adding paths where the error is largest (LIVE; VectorFusion's first stage)."""
 
 from __future__ import annotations
 
@@ -14,101 +14,118 @@ from torch.optim import Optimizer
 from ..guidance.restoration.measurement import Measurement
 from ..svg.raster.flattening import flatten
 from ..svg.raster.rasterizer import Rasterizer, rasterize
-from .drawing import Drawing, cubics_of, grouped, rasterized
-from .initialization import Centres, Paths, component_centres, sparse_centres
+from .canvas import Canvas, canvas_side
+from .drawing import Drawing, parameter_groups, render
+from .initialization import Centers, Paths, component_centers, sparse_centers
 from .losses import data_loss, udf_weight, xing
 from .optimizer import TRACING, LearningRates
-from .styles import ArtStyle, Canvas, side_of
+from .styles import ArtStyle
 
-SIDE = 240.0
-"""Pixels of the canvas that LIVE's lengths and rates are published for."""
-COARSE = 0.25
-"""Pixels by which the outlines may be off that distances are measured to, which count by tens of pixels."""
-PLACES: dict[str, Callable[[Tensor, Tensor, int, torch.Generator], Centres]] = {
-    "component-wise": component_centres,
-    "sparse": sparse_centres,
+LIVE_SIDE = 240.0
+"""Side in pixels of LIVE's canvas, which its lengths and learning rates are for."""
+UDF_TOLERANCE = 0.25
+"""Flattening tolerance in pixels of the outlines that the UDF weight measures distances to; it changes over tens of
+pixels."""
+PLACEMENTS: dict[str, Callable[[Tensor, Tensor, int, torch.Generator], Centers]] = {
+    "component-wise": component_centers,
+    "sparse": sparse_centers,
 }
-"""Where new paths start, from the drawing's picture and the target."""
+"""How the centers of new paths are found: from the rendered image, the target, their number, a random generator."""
 ANYWHERE = "anywhere"
-"""The other way: all paths at once, wherever they fall."""
+"""A further placement: all paths start at once, at random positions."""
 
 
 @dataclass(frozen=True)
-class Tracing:
-    """How a picture is traced.
+class TracingSettings:
+    """How images are traced. The defaults are LIVE's.
 
-    Paths come in `groups`, each followed by `steps` of fitting all of them; `places` names one of `PLACES`, or
-    `ANYWHERE`. With `near_outlines` pixels near outlines
-    count more (the UDF weight); `crossing` weighs the self-intersection loss.
+    Attributes:
+        groups: The number of groups in which paths are added.
+        steps: Optimizer steps after each group, for all paths so far.
+        placement: A key of `PLACEMENTS`, or `ANYWHERE`.
+        udf_weighting: Whether pixels near outlines count more (LIVE's UDF loss).
+        xing_weight: Weight of the self-intersection loss.
+        rates: Learning rates on LIVE's canvas.
     """
 
     groups: int = 8
     steps: int = 500
-    places: str = "component-wise"
-    near_outlines: bool = True
-    crossing: float = 0.01
+    placement: str = "component-wise"
+    udf_weighting: bool = True
+    xing_weight: float = 0.01
     rates: LearningRates = TRACING
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A step of a fit: the pictures (B, 3, H, W) before it, the loss of each (B,), and the drawings after it."""
+class TracingStep:
+    """One optimizer step.
+
+    Attributes:
+        index: The number of the step, from 0.
+        images: The images (B, 3, H, W) in [0, 1] before the step.
+        losses: The error (B,) of each image before the step, without the self-intersection loss.
+        drawings: The drawings after the step.
+    """
 
     index: int
-    pictures: Tensor
-    loss: Tensor
+    images: Tensor
+    losses: Tensor
     drawings: Sequence[Drawing]
 
 
 @dataclass(frozen=True)
 class Tracer:
-    """Fits drawings to `targets` (B, 3, H, W) in [0, 1]. Must not run in `torch.inference_mode`.
+    """Fits drawings to images. Must not run in `torch.inference_mode`.
 
-    With a `measurement`, whose back-projection the targets are, drawings are fitted to look like it once they are
-    measured.
+    Attributes:
+        targets: Images (B, 3, H, W) in [0, 1]; with a measurement, its back-projection.
+        settings: How they are traced.
+        rasterizer: Renders the drawings.
+        measurement: If given, drawings are fitted to match it: their images are measured and compared with its y.
     """
 
     targets: Tensor
-    how: Tracing
+    settings: TracingSettings
     rasterizer: Rasterizer = rasterize
     measurement: Measurement | None = None
 
-    def traced(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> Iterator[Fit]:
-        """New drawings of `count` paths each, as they grow; one random generator for each."""
-        sizes = group_sizes(count, self.how.groups if grows(style, self.how) else 1)
-        drawings = self._started(style, sizes[0], generators)
-        optimizer = self.how.rates.adam(grouped(drawings))
+    def trace(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> Iterator[TracingStep]:
+        """Make new drawings of `count` paths each, with one random generator per drawing."""
+        sizes = group_sizes(count, self.settings.groups if adds_in_groups(style, self.settings) else 1)
+        drawings = self._initial_drawings(style, sizes[0], generators)
+        optimizer = self.settings.rates.adam(parameter_groups(drawings))
         for n, size in enumerate(sizes):
             if n:
-                self._grow(drawings, style, size, generators, optimizer)
-            yield from self._fits(drawings, optimizer, n * self.how.steps)
+                self._add_paths(drawings, style, size, generators, optimizer)
+            yield from self._optimize(drawings, optimizer, n * self.settings.steps)
 
-    def fitted(self, drawings: Sequence[Drawing]) -> Iterator[Fit]:
-        """Given drawings, moved in place."""
-        return self._fits(drawings, self.how.rates.adam(grouped(drawings)), 0)
+    def fit(self, drawings: Sequence[Drawing]) -> Iterator[TracingStep]:
+        """Fit given drawings, one per target, in place."""
+        return self._optimize(drawings, self.settings.rates.adam(parameter_groups(drawings)), 0)
 
-    def _fits(self, drawings: Sequence[Drawing], optimizer: Optimizer, done: int) -> Iterator[Fit]:
-        rates = self.how.rates.scaled(self._scale)
-        for index in range(self.how.steps):
+    def _optimize(self, drawings: Sequence[Drawing], optimizer: Optimizer, first: int) -> Iterator[TracingStep]:
+        rates = self.settings.rates.scaled(self._scale)
+        for index in range(self.settings.steps):
             with torch.enable_grad():
-                pictures = rasterized(drawings, self.rasterizer)
-                loss = self._loss(drawings, pictures)
-                crossing = sum((xing(cubics_of(drawing)) for drawing in drawings), start=loss.new_zeros(()))
-            rates.set(optimizer, index / self.how.steps)
+                images = render(drawings, self.rasterizer)
+                losses = self._losses(drawings, images)
+                crossing = sum((xing(drawing.cubics()) for drawing in drawings), start=losses.new_zeros(()))
+            rates.set(optimizer, index / self.settings.steps)
             optimizer.zero_grad()
-            (loss.sum() + self.how.crossing * crossing).backward()
+            (losses.sum() + self.settings.xing_weight * crossing).backward()
             optimizer.step()
             for drawing in drawings:
                 drawing.constrain()
-            yield Fit(done + index, pictures.detach(), loss.detach(), drawings)
+            yield TracingStep(first + index, images.detach(), losses.detach(), drawings)
 
-    def _started(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
-        if not grows(style, self.how):
-            return [style.start(count, self._canvas, generator, self.targets) for generator in generators]
-        paths = self._most_wrong(torch.ones_like(self.targets), style, count, generators)
-        return [style.drawing(found, self._canvas, self.targets) for found in paths]
+    def _initial_drawings(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
+        if not adds_in_groups(style, self.settings):
+            return [style.random_drawing(count, self._canvas, generator, self.targets) for generator in generators]
+        white = torch.ones_like(self.targets)
+        new_paths = self._paths_at_errors(white, style, count, generators)
+        return [style.drawing(paths, self._canvas, self.targets) for paths in new_paths]
 
-    def _grow(
+    def _add_paths(
         self,
         drawings: Sequence[Drawing],
         style: ArtStyle,
@@ -117,45 +134,45 @@ class Tracer:
         optimizer: Optimizer,
     ) -> None:
         with torch.no_grad():
-            pictures = rasterized(drawings, self.rasterizer)
-        for drawing, paths in zip(drawings, self._most_wrong(pictures, style, count, generators)):
+            images = render(drawings, self.rasterizer)
+        for drawing, paths in zip(drawings, self._paths_at_errors(images, style, count, generators)):
             drawing.append(paths, optimizer)
 
-    def _most_wrong(
-        self, pictures: Tensor, style: ArtStyle, count: int, generators: Sequence[torch.Generator]
+    def _paths_at_errors(
+        self, images: Tensor, style: ArtStyle, count: int, generators: Sequence[torch.Generator]
     ) -> list[Paths]:
-        """Paths for each target where the pictures are most unlike it."""
-        assert style.at is not None
-        found = []
-        for picture, target, generator in zip(self._seen(pictures), self.targets, generators):
-            centres = PLACES[self.how.places](picture, target, count, generator)
-            places = Centres(centres.points.cpu(), centres.colors.cpu(), self._resolved)
-            found.append(style.at(places, self._canvas, generator))
-        return found
+        """For each target, new paths where the image differs from it."""
+        assert style.paths_at is not None
+        new_paths = []
+        for image, target, generator in zip(self._back_projected(images), self.targets, generators):
+            centers = PLACEMENTS[self.settings.placement](image, target, count, generator)
+            centers = Centers(centers.points.cpu(), centers.colors.cpu(), self._min_radius)
+            new_paths.append(style.paths_at(centers, self._canvas, generator))
+        return new_paths
 
     @cached_property
-    def _resolved(self) -> float:
-        """The radius of a disc of as many pixels as a measured value averages."""
+    def _min_radius(self) -> float:
+        """The radius in pixels of a disc with as many pixels as one measured value averages: pi r^2 = averaged."""
         return 0.0 if self.measurement is None else math.sqrt(self.measurement.operator.averaged / math.pi)
 
-    def _loss(self, drawings: Sequence[Drawing], pictures: Tensor) -> Tensor:
+    def _losses(self, drawings: Sequence[Drawing], images: Tensor) -> Tensor:
         if self.measurement is None:
-            return data_loss(pictures, self.targets, self._outline_weights(drawings))
-        error = self.measurement.operator.forward(2 * pictures - 1) - self.measurement.y
+            return data_loss(images, self.targets, self._outline_weights(drawings))
+        error = self.measurement.operator.forward(2 * images - 1) - self.measurement.y
         return (error / 2).square().flatten(1).mean(1)
 
-    def _seen(self, pictures: Tensor) -> Tensor:
-        """Pictures as the targets show them."""
+    def _back_projected(self, images: Tensor) -> Tensor:
+        """Images as they compare with the targets: measured and back-projected if the targets are."""
         if self.measurement is None:
-            return pictures
+            return images
         operator = self.measurement.operator
-        return (operator.back_projected(operator.forward(2 * pictures - 1)) + 1) / 2
+        return (operator.back_projected(operator.forward(2 * images - 1)) + 1) / 2
 
     def _outline_weights(self, drawings: Sequence[Drawing]) -> Tensor | None:
-        if not self.how.near_outlines:
+        if not self.settings.udf_weighting:
             return None
-        edges = [flatten(cubics_of(drawing).detach(), COARSE).edges for drawing in drawings]
-        return torch.stack([udf_weight(found, *self._canvas, reach=10 * self._scale) for found in edges])
+        edges = [flatten(drawing.cubics().detach(), UDF_TOLERANCE).edges for drawing in drawings]
+        return torch.stack([udf_weight(each, *self._canvas, reach=10 * self._scale) for each in edges])
 
     @property
     def _canvas(self) -> Canvas:
@@ -163,15 +180,15 @@ class Tracer:
 
     @property
     def _scale(self) -> float:
-        return side_of(self._canvas) / SIDE
+        return canvas_side(self._canvas) / LIVE_SIDE
 
 
-def grows(style: ArtStyle, how: Tracing) -> bool:
-    """Whether paths come in groups, each where it is missed."""
-    return style.at is not None and how.places != ANYWHERE
+def adds_in_groups(style: ArtStyle, settings: TracingSettings) -> bool:
+    """Whether paths are added in groups where the error is largest; otherwise all start at once."""
+    return style.paths_at is not None and settings.placement != ANYWHERE
 
 
 def group_sizes(count: int, groups: int) -> list[int]:
-    """`count` paths in that many groups, or fewer, whose sizes differ by one at most."""
+    """Divide `count` paths into `groups` groups, or `count` if that is less; sizes differ by at most 1."""
     groups = max(min(groups, count), 1)
     return [count * (n + 1) // groups - count * n // groups for n in range(groups)]

@@ -1,4 +1,4 @@
-"""Random views against kornia's perspective and plain cropping."""
+"""Random views, against kornia's perspective and plain cropping."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(batch: int, height: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
+def images(batch: int, height: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=generator(9), dtype=dtype)
 
 
 def corners_in_view(view: Augmentation, height: int, width: int) -> Tensor:
-    """Where the corners of the pictures appear in the views (B, 4, 2)."""
+    """Where the corners of the images appear in the views (B, 4, 2)."""
     corners = torch.tensor([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], dtype=torch.float64)
     seen = torch.linalg.inv(view.homographies) @ corners.mT
     return (seen[:, :2] / seen[:, 2:]).mT
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_perspective_is_that_of_kornia(seed):
-    height, width, x = 40, 52, pictures(1, 40, 52)
+def test_perspective_matches_kornia(seed):
+    height, width, x = 40, 52, images(1, 40, 52)
     view = random_augmentation(height, width, generator(seed), crop=(30, 33), probability=1.0)
-    # kornia counts from the centre of the first pixel.
+    # kornia's coordinates start at the center of the first pixel.
     half = torch.tensor([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], dtype=torch.float64)
     matrix = torch.linalg.inv(half) @ torch.linalg.inv(view.homographies) @ half
     expected = oracle.warp_perspective(x, matrix, (30, 33), padding_mode="zeros", align_corners=True)
@@ -36,12 +36,12 @@ def test_a_perspective_is_that_of_kornia(seed):
     torch.testing.assert_close(view(x, background=0.0), expected, rtol=0, atol=1e-10)
 
 
-def test_the_corners_land_where_kornia_is_told():
+def test_corners_match_kornias_homography():
     view = random_augmentation(40, 52, generator(3), crop=(40, 52), probability=1.0)
     corners = torch.tensor([[[0, 0], [52, 0], [52, 40], [0, 40]]], dtype=torch.float64)
     expected = oracle.get_perspective_transform(corners_in_view(view, 40, 52), corners)
-    normalised = view.homographies / view.homographies[:, 2:, 2:]
-    torch.testing.assert_close(normalised, expected, rtol=1e-9, atol=1e-9)
+    normalized = view.homographies / view.homographies[:, 2:, 2:]
+    torch.testing.assert_close(normalized, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_corners_move_inwards_by_up_to_the_distortion():
@@ -55,19 +55,19 @@ def test_corners_move_inwards_by_up_to_the_distortion():
     assert share.min() < 0.01 and share.max() > 0.49
 
 
-def test_without_perspective_it_is_a_crop():
-    x = pictures(1, 20, 24)
+def test_without_perspective_a_view_is_a_crop():
+    x = images(1, 20, 24)
     view = random_augmentation(20, 24, generator(), crop=(17, 19), probability=0.0, count=400)
     places = view.homographies[:, :2, 2].round().long()
     for (column, row), seen in zip(places.tolist(), view(x)):
         torch.testing.assert_close(seen, x[0, :, row : row + 17, column : column + 19], rtol=0, atol=1e-12)
-    # Every place, the last ones too.
+    # Every position occurs, the last ones too.
     assert places[:, 0].unique().tolist() == list(range(6)) and places[:, 1].unique().tolist() == list(range(4))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_crop_is_a_window_of_the_whole_perspective(seed):
-    x = pictures(1, 30, 34)
+    x = images(1, 30, 34)
     whole = random_augmentation(30, 34, generator(seed), crop=(30, 34), probability=1.0)(x)[0]
     view = random_augmentation(30, 34, generator(seed), crop=(25, 27), probability=1.0)(x)[0]
     windows = whole.unfold(1, 25, 1).unfold(2, 27, 1)
@@ -75,19 +75,19 @@ def test_the_crop_is_a_window_of_the_whole_perspective(seed):
     assert differences.shape == (6, 8) and (differences < 1e-10).sum() == 1
 
 
-def test_a_perspective_comes_with_its_probability():
+def test_perspective_has_its_probability():
     view = random_augmentation(20, 24, generator(), crop=(20, 24), probability=0.7, count=3000)
     skewed = (view.homographies - torch.eye(3, dtype=torch.float64)).abs().amax((1, 2)) > 1e-9
     assert skewed.double().mean().item() == pytest.approx(0.7, abs=0.03)
 
 
-def test_the_whole_picture_comes_back_in_float32():
-    x = pictures(2, 600, 600, torch.float32)
+def test_a_full_crop_returns_the_image_in_float32():
+    x = images(2, 600, 600, torch.float32)
     view = random_augmentation(600, 600, generator(), crop=(600, 600), probability=0.0)
     torch.testing.assert_close(view(x), x, rtol=0, atol=2e-4)
 
 
-def test_the_same_seed_gives_the_same_view_and_another_another():
+def test_the_seed_decides_the_view():
     def views(seed: int) -> Tensor:
         return random_augmentation(30, 30, generator(seed), crop=(20, 20), count=3).homographies
 
@@ -95,8 +95,8 @@ def test_the_same_seed_gives_the_same_view_and_another_another():
     assert not torch.isclose(views(1), views(2)).all()
 
 
-def test_one_view_of_several_pictures_and_several_views_of_one():
-    x = pictures(3, 30, 32)
+def test_one_view_of_several_images_and_several_views_of_one():
+    x = images(3, 30, 32)
     view = random_augmentation(30, 32, generator(1), crop=(20, 22), probability=1.0)
     for together, alone in zip(view(x), x):
         torch.testing.assert_close(together, view(alone[None])[0])
@@ -106,23 +106,23 @@ def test_one_view_of_several_pictures_and_several_views_of_one():
     assert not torch.allclose(many(x[:1])[0], many(x[:1])[1])
 
 
-def test_what_is_around_has_the_background_s_colour():
+def test_the_surroundings_have_the_background_color():
     view = random_augmentation(40, 40, generator(2), crop=(40, 40), probability=1.0)
     color = torch.tensor([0.2, 0.4, 0.9], dtype=torch.float64)
     plain = color[:, None, None].expand(2, 3, 40, 40)
     torch.testing.assert_close(view(plain, background=color), plain)
-    x = pictures(2, 40, 40)
+    x = images(2, 40, 40)
     corner = view(x, background=torch.stack([color, 1 - color]))[:, :, 0, 0]
     torch.testing.assert_close(corner, torch.stack([color, 1 - color]))
     assert (view(x)[:, :, 0, 0] == 1).all()
 
 
-def test_gradients_of_picture_and_background():
+def test_gradients_of_image_and_background():
     view = random_augmentation(8, 9, generator(5), crop=(6, 7), probability=1.0)
-    x, background = pictures(2, 8, 9).requires_grad_(), torch.rand(3, dtype=torch.float64).requires_grad_()
+    x, background = images(2, 8, 9).requires_grad_(), torch.rand(3, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(view, (x, background))
 
 
-def test_a_crop_that_does_not_fit_is_refused():
+def test_a_crop_larger_than_the_image_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         random_augmentation(500, 600, generator(), crop=(512, 512))

@@ -1,4 +1,4 @@
-"""Drawings as parameters: what moves, what follows, what comes out as a document; and batches of them."""
+"""Drawings as parameters: what is optimized, what follows it, the resulting document; and batches of drawings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dreamsampler.drawings.augmentation import Views
-from dreamsampler.drawings.drawing import Drawing, Drawings, cubics_of, grouped, rasterized
+from dreamsampler.drawings.augmentation import RandomViews
+from dreamsampler.drawings.drawing import Drawing, DrawingBatch, clamp_colors, parameter_groups, render
 from dreamsampler.drawings.initialization import Paths
 from dreamsampler.drawings.styles import ART_STYLES
 from dreamsampler.svg.document import (
@@ -42,12 +42,12 @@ SQUARE = """<svg viewBox="0 0 24 24">
 STOPS = (Stop(0.0, Color(1.0, 0.0, 0.0)), Stop(1.0, Color(0.0, 0.0, 1.0), 0.5))
 
 
-def loaded(document: Document, **how) -> Drawing:
-    return Drawing(document, SIZE, SIZE, LIKE, **how)
+def loaded(document: Document, **options) -> Drawing:
+    return Drawing(document, SIZE, SIZE, LIKE, **options)
 
 
-def picture(document: Document) -> Tensor:
-    """On white."""
+def image_of(document: Document) -> Tensor:
+    """The document on white, (3, SIZE, SIZE)."""
     return rasterize([scene(document, SIZE, SIZE, LIKE)], LIKE.new_ones(1, 3))[0, :3]
 
 
@@ -56,7 +56,7 @@ def square() -> Document:
 
 
 def painted() -> Document:
-    """A shape with both kinds of gradient."""
+    """A shape with a linear and a radial gradient."""
     loop = (Contour(tuple(Point(*p) for p in ((2, 2), (10, 1), (20, 3), (22, 12), (19, 22), (6, 20))), closed=True),)
     linear = LinearGradient(Point(2.0, 2.0), Point(20.0, 15.0), STOPS)
     radial = RadialGradient(Point(12.0, 12.0), 9.0, Point(10.0, 11.0), STOPS)
@@ -79,46 +79,46 @@ def shaken(made: Drawing, by: float = 0.3, seed: int = 0) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_drawing_is_its_document(seed: int):
+def test_a_new_drawing_is_its_document(seed: int):
     document = drawing(seed)
     made = loaded(document)
-    assert torch.equal(rasterized([made])[0], picture(document))
+    assert torch.equal(render([made])[0], image_of(document))
     assert write(made.document()) == write(document)
 
 
 @pytest.mark.parametrize(
     "document", [drawing(0), square(), painted(), translucent()], ids=["blobs", "square", "gradients", "groups"]
 )
-def test_what_moved_is_in_the_document(document: Document):
+def test_changes_are_in_the_document(document: Document):
     made = loaded(document)
     shaken(made)
     made.constrain()
-    assert (picture(made.document()) - rasterized([made])[0]).abs().max() < 1e-12
-    assert (picture(made.document()) - picture(document)).abs().max() > 0.05
+    assert (image_of(made.document()) - render([made])[0]).abs().max() < 1e-12
+    assert (image_of(made.document()) - image_of(document)).abs().max() > 0.05
 
 
-def test_only_what_should_move_is_a_parameter():
-    everything = loaded(painted(), moving=("points", "width", "color", "background"))
+def test_only_optimized_groups_are_parameters():
+    everything = loaded(painted(), optimized=("points", "width", "color", "background"))
     assert {name: len(leaves) for name, leaves in everything.parameters.items()} == {
         "points": 3,
         "width": 1,
         "color": 3,
         "background": 1,
     }
-    still = loaded(painted(), moving=("color",))
-    rasterized([still]).sum().backward()
+    still = loaded(painted(), optimized=("color",))
+    render([still]).sum().backward()
     assert list(still.parameters) == ["color"]
-    assert still.points.grad is None and still.widths.grad is None and still.paper.grad is None
+    assert still.points.grad is None and still.widths.grad is None and still.background.grad is None
     assert all(leaf.grad is not None for leaf in still.parameters["color"])
 
 
-def test_opacities_of_groups_are_learned_as_colours_are():
+def test_group_opacities_are_optimized_with_colors():
     wanted = translucent()
     outer = wanted.children[1]
-    made = loaded(replace(wanted, children=(wanted.children[0], replace(outer, opacity=0.25))), moving=("color",))
-    target, optimizer = picture(wanted), Adam([made.opacities], 0.05)
+    made = loaded(replace(wanted, children=(wanted.children[0], replace(outer, opacity=0.25))), optimized=("color",))
+    target, optimizer = image_of(wanted), Adam([made.opacities], 0.05)
     for _ in range(300):
-        loss = (rasterized([made])[0] - target).square().mean()
+        loss = (render([made])[0] - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -129,8 +129,8 @@ def test_opacities_of_groups_are_learned_as_colours_are():
     assert (inner.name, inner.opacity) == ("inner", pytest.approx(0.5, abs=0.02))
 
 
-def test_gradients_move_by_pixels():
-    """A rate of one pixel is one pixel on the canvas, whatever the units of the file."""
+def test_gradient_points_are_in_pixels():
+    """A step of 1 is one pixel on the canvas, whatever the units of the file."""
     far = replace(painted(), view_box=ViewBox(0, 0, 48, 48))
     made = loaded(far)
     with torch.no_grad():
@@ -143,7 +143,7 @@ def test_gradients_move_by_pixels():
 def test_straight_sides_stay_straight():
     made = loaded(square())
     shaken(made, by=2.0)
-    curves = cubics_of(made).detach()
+    curves = made.cubics().detach()
     sides, curve = curves[:4], curves[4]
     for third in (1, 2):
         assert torch.allclose(sides[:, third], torch.lerp(sides[:, 0], sides[:, 3], third / 3))
@@ -151,13 +151,13 @@ def test_straight_sides_stay_straight():
     assert "C" not in write(made.document()).split("<path")[1]
 
 
-def test_corners_have_the_gradient_of_their_sides():
-    """As the loss changes when a corner moves and its sides follow."""
+def test_corners_receive_the_gradient_of_their_sides():
+    """Against finite differences of the loss when a corner moves and its sides follow."""
     made = loaded(square())
     weight = torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def loss() -> Tensor:
-        return (weight * rasterized([made])[0]).sum()
+        return (weight * render([made])[0]).sum()
 
     loss().backward()
     assert made.points.grad is not None
@@ -174,8 +174,8 @@ def test_corners_have_the_gradient_of_their_sides():
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope[axis].item(), rel=1e-4)
 
 
-def test_colours_and_widths_are_kept_where_they_are_allowed():
-    made = loaded(painted(), moving=("points", "width", "color", "background"))
+def test_constrain_clamps_colors_and_widths():
+    made = loaded(painted(), optimized=("points", "width", "color", "background"))
     with torch.no_grad():
         for name in ("width", "color", "background"):
             for leaf in made.parameters[name]:
@@ -185,70 +185,80 @@ def test_colours_and_widths_are_kept_where_they_are_allowed():
     assert all(leaf.min() == 0 for name in ("color", "background") for leaf in made.parameters[name])
 
 
-def test_paper_that_moves_is_the_documents_lowest_path():
-    made = loaded(drawing(1), moving=("points", "color", "background"))
+def test_colors_are_clamped_in_place_and_stay_leaves():
+    color = torch.tensor([[-0.2, 0.5, 1.7]], requires_grad=True)
+    opacity = torch.tensor([1.01], requires_grad=True)
+    clamp_colors(color, opacity)
+    assert torch.equal(color.detach(), torch.tensor([[0.0, 0.5, 1.0]])) and opacity.item() == 1
+    assert color.is_leaf and color.requires_grad
+
+
+def test_an_optimized_background_is_the_documents_lowest_path():
+    made = loaded(drawing(1), optimized=("points", "color", "background"))
     with torch.no_grad():
-        made.paper.copy_(torch.tensor([0.2, 0.4, 0.6]))
-    sheet, *rest = made.document().children
-    assert sheet.name == "background" and len(rest) == len(drawing(1).children)
+        made.background.copy_(torch.tensor([0.2, 0.4, 0.6]))
+    lowest, *rest = made.document().children
+    assert lowest.name == "background" and len(rest) == len(drawing(1).children)
     on_black = rasterize([scene(made.document(), SIZE, SIZE, LIKE)], LIKE.new_zeros(1, 3))[0, :3]
-    assert (on_black - rasterized([made])[0]).abs().max() < 1e-12
+    assert (on_black - render([made])[0]).abs().max() < 1e-12
     assert loaded(drawing(1)).document().children[0].name != "background"
 
 
 def paths(count: int, seed: int = 0) -> Paths:
-    return ART_STYLES["painting"].scattered(count, (SIZE, SIZE), torch.Generator().manual_seed(seed))
+    return ART_STYLES["painting"].random_paths(count, (SIZE, SIZE), torch.Generator().manual_seed(seed))
 
 
 def brushed(count: int) -> Drawing:
     return ART_STYLES["painting"].drawing(paths(count), (SIZE, SIZE), LIKE)
 
 
-def test_appended_paths_lie_over_the_others_and_move_with_them():
+def test_appended_paths_are_above_the_others_and_optimized_with_them():
     made, more = brushed(2), paths(3, seed=1)
-    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in grouped([made]).items()], lr=0.1)
-    rasterized([made]).sum().backward()
+    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([made]).items()], lr=0.1)
+    render([made]).sum().backward()
     optimizer.step()
     made.constrain()
     both = made.document()
     made.append(more, optimizer)
     expected = replace(both, children=(*both.children, *more.shapes(IDENTITY)))
-    assert (rasterized([made])[0] - picture(expected)).abs().max() < 1e-6
+    assert (render([made])[0] - image_of(expected)).abs().max() < 1e-6
     before = [leaf.detach().clone() for leaf in (made.points, made.colors, made.widths)]
     optimizer.zero_grad()
-    rasterized([made]).square().sum().backward()
+    render([made]).square().sum().backward()
     optimizer.step()
-    assert len(made.paths) == 5
+    assert len(made.control_points) == 5
     for leaf, old in zip((made.points, made.colors, made.widths), before):
         assert (leaf - old).detach().abs().flatten(1).amax(1).min() > 0 if leaf.ndim > 1 else True
         assert not torch.equal(leaf[-len(leaf) // 5 :], old[-len(leaf) // 5 :])
 
 
-def test_replaced_paths_are_new_and_the_others_as_they_were():
+def test_replaced_paths_are_new_and_the_others_unchanged():
     made, fresh = brushed(4), paths(2, seed=1)
-    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in grouped([made]).items()], lr=0.1)
-    rasterized([made]).sum().backward()
+    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([made]).items()], lr=0.1)
+    render([made]).sum().backward()
     optimizer.step()
-    old = made.paths.clone(), made.colors.detach().clone()
+    old = made.control_points.clone(), made.colors.detach().clone()
     made.replace(torch.tensor([1, 3]), fresh, optimizer)
-    assert torch.equal(made.paths[[1, 3]], fresh.points.to(LIKE)) and torch.equal(made.paths[[0, 2]], old[0][[0, 2]])
+    assert torch.equal(made.control_points[[1, 3]], fresh.points.to(LIKE)) and torch.equal(
+        made.control_points[[0, 2]], old[0][[0, 2]]
+    )
     assert torch.equal(made.colors[[1, 3]], fresh.colors.to(LIKE)) and torch.equal(made.colors[[0, 2]], old[1][[0, 2]])
     moment = optimizer.state[made.points]["exp_avg"].reshape(4, -1)
     assert (moment[[1, 3]] == 0).all() and (moment[[0, 2]] != 0).any(1).all()
     assert (optimizer.state[made.widths]["exp_avg"] == 0).tolist() == [False, True, False, True]
 
 
-def encode(pictures: Tensor) -> Tensor:
-    """Something that every pixel matters to."""
-    return torch.nn.functional.avg_pool2d(pictures, 4) ** 2
+def encode(images: Tensor) -> Tensor:
+    """An encoder that depends on every pixel."""
+    return torch.nn.functional.avg_pool2d(images, 4) ** 2
 
 
 @pytest.mark.parametrize("with_views", [False, True])
-def test_a_batch_is_its_items_alone(with_views: bool):
+def test_a_batch_equals_its_items_alone(with_views: bool):
     def batch(*items: int) -> tuple[Tensor, list[Tensor]]:
-        views = Views((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(n) for n in items])
-        made = [loaded(drawing(n), moving=("points", "color", "background")) for n in items]
-        generator = Drawings(made, encode, views if with_views else None)
+        views = RandomViews((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(n) for n in items])
+        made = [loaded(drawing(n), optimized=("points", "color", "background")) for n in items]
+        generator = DrawingBatch(made, encode, views if with_views else None)
         latent = generator()
         latent.square().sum().backward()
         return latent.detach(), [gradient_of(one.points) for one in made]
@@ -260,10 +270,10 @@ def test_a_batch_is_its_items_alone(with_views: bool):
         assert torch.allclose(gradients[n], gradient, atol=1e-12)
 
 
-def test_views_differ_and_show_the_paper_around():
-    made = loaded(drawing(0), moving=("background",), paper=Color(0.0, 1.0, 0.0))
-    views = Views((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(0)])
-    generator = Drawings([made], lambda pictures: pictures, views)
+def test_views_differ_and_show_the_background_around():
+    made = loaded(drawing(0), optimized=("background",), background=Color(0.0, 1.0, 0.0))
+    views = RandomViews((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(0)])
+    generator = DrawingBatch([made], lambda images: images, views)
     seen = [generator().detach() for _ in range(6)]
     assert all(view.shape == (1, 3, 16, 16) for view in seen)
     assert len({view.sum().item() for view in seen}) == 6

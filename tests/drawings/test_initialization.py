@@ -1,4 +1,4 @@
-"""Where paths start, against geometry, scipy's labels and pictures whose answer is plain to see."""
+"""Initial paths, against geometry, scipy's labels and images whose regions are known."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import scipy.ndimage
 import torch
 from dreamsampler.drawings.initialization import (
     circle,
-    component_centres,
+    component_centers,
     connected_components,
     pixel_grid,
     random_closed,
     random_fills,
     random_strokes,
-    sparse_centres,
+    sparse_centers,
 )
 from support.clock import within
 from torch import Tensor
@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def evaluated(points: Tensor, samples: int = 33) -> Tensor:
+def sampled(points: Tensor, samples: int = 33) -> Tensor:
     """Points (..., n samples, 2) of a closed contour (..., 3n, 2), by de Casteljau's algorithm."""
     t = torch.linspace(0, 1, samples, dtype=points.dtype)[:, None]
     contour = torch.cat([points, points[..., :1, :]], -2)
@@ -48,23 +48,23 @@ def shoelace(points: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("segments, error", [(2, 2e-2), (3, 1.6e-3), (4, 2.8e-4), (8, 5e-6)])
 def test_a_circle_is_round(segments, error):
-    centre = torch.tensor([30.0, 50.0], dtype=torch.float64)
-    points = circle(centre, 20.0, segments)
+    center = torch.tensor([30.0, 50.0], dtype=torch.float64)
+    points = circle(center, 20.0, segments)
     assert points.shape == (3 * segments, 2)
-    radius = (evaluated(points) - centre).norm(dim=-1)
+    radius = (sampled(points) - center).norm(dim=-1)
     assert (radius / 20 - 1).abs().max() < error
-    torch.testing.assert_close(points[0], centre + torch.tensor([20.0, 0.0]))
-    # Tangents are continuous: the handles of an end point and the point itself are on one line.
+    torch.testing.assert_close(points[0], center + torch.tensor([20.0, 0.0]))
+    # Tangents are continuous: an end point is the middle of its two handles.
     before, at, after = points.roll(1, 0)[::3], points[::3], points[1::3]
     torch.testing.assert_close(after - at, at - before)
 
 
 def test_circles_go_clockwise_and_come_in_batches():
-    centres = torch.tensor([[10.0, 20], [70, 40]], dtype=torch.float64)
-    circles = circle(centres, 5.0, 4)
+    centers = torch.tensor([[10.0, 20], [70, 40]], dtype=torch.float64)
+    circles = circle(centers, 5.0, 4)
     assert circles.shape == (2, 12, 2)
-    torch.testing.assert_close(shoelace(evaluated(circles)), torch.full((2,), math.pi * 25).double(), rtol=2e-3, atol=0)
-    torch.testing.assert_close(circles.mean(1), centres)
+    torch.testing.assert_close(shoelace(sampled(circles)), torch.full((2,), math.pi * 25).double(), rtol=2e-3, atol=0)
+    torch.testing.assert_close(circles.mean(1), centers)
 
 
 def test_a_circle_of_one_cubic_is_refused():
@@ -75,16 +75,16 @@ def test_a_circle_of_one_cubic_is_refused():
 def test_random_closed_paths_are_jittered_circles_all_over_the_canvas():
     points = random_closed(3000, 100, 300, generator(), segments=4, radius=20.0, jitter=0.2)
     assert points.shape == (3000, 12, 2) and points.dtype == torch.float32
-    centres = points.mean(1)
-    torch.testing.assert_close(centres.mean(0), torch.tensor([150.0, 50.0]), rtol=0, atol=6)
-    torch.testing.assert_close(centres.std(0), torch.tensor([300.0, 100.0]) / math.sqrt(12), rtol=0.05, atol=0)
-    moved = points - circle(centres, 20.0, 4)
+    centers = points.mean(1)
+    torch.testing.assert_close(centers.mean(0), torch.tensor([150.0, 50.0]), rtol=0, atol=6)
+    torch.testing.assert_close(centers.std(0), torch.tensor([300.0, 100.0]) / math.sqrt(12), rtol=0.05, atol=0)
+    moved = points - circle(centers, 20.0, 4)
     assert 3.5 < moved.abs().max() < 4 + 4
     plain = random_closed(50, 100, 300, generator(), jitter=0.0)
     torch.testing.assert_close(plain, circle(plain.mean(1), 20.0, 4), rtol=0, atol=1e-3)
 
 
-def test_random_strokes_are_walks():
+def test_random_strokes_are_random_walks():
     points = random_strokes(2000, 100, 300, generator(), segments=2, step=15.0)
     assert points.shape == (2000, 7, 2)
     assert (points[:, 0] >= 0).all() and (points[:, 0] <= torch.tensor([300, 100])).all()
@@ -116,13 +116,13 @@ def test_the_grid_tiles_the_canvas():
     torch.testing.assert_close(low[1], torch.tensor([15.0, 0]))
     torch.testing.assert_close(low[6], torch.tensor([0.0, 20]))
     torch.testing.assert_close(high[-1], torch.tensor([90.0, 80]))
-    torch.testing.assert_close(shoelace(evaluated(squares)), torch.full((24,), 300.0))
-    # Control points at the thirds: each cubic runs along its side at an even pace.
+    torch.testing.assert_close(shoelace(sampled(squares)), torch.full((24,), 300.0))
+    # Handles at the thirds: each cubic runs along its side at constant speed.
     torch.testing.assert_close(squares[0, :4, 0], torch.tensor([0.0, 5, 10, 15]))
 
 
 def spiral(size: int) -> Tensor:
-    """One path of width 1 that winds to the middle, with walls of width 1."""
+    """A spiral of width 1 with gaps of width 1."""
     levels = torch.zeros(size, size, dtype=torch.long)
     for ring in range(0, size // 2, 2):
         levels[ring, max(ring - 2, 0) : size - ring] = 1
@@ -133,7 +133,7 @@ def spiral(size: int) -> Tensor:
 
 
 def snake(size: int) -> Tensor:
-    """One path that goes down every second column and turns at the ends."""
+    """One region that goes down every second column and turns at the ends."""
     levels = torch.zeros(size, size, dtype=torch.long)
     levels[:, ::2] = 1
     levels[0, 1::4] = levels[-1, 3::4] = 1
@@ -160,7 +160,7 @@ MAPS = {
 
 
 def scipy_labels(levels: Tensor) -> np.ndarray:
-    """Each level by itself, because scipy labels masks."""
+    """Labels by scipy, level by level, because scipy labels masks."""
     labels, count = np.zeros(levels.shape, int), 0
     for level in levels.unique().tolist():
         if level > 0:
@@ -171,17 +171,17 @@ def scipy_labels(levels: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("levels", MAPS.values(), ids=MAPS)
-def test_components_are_those_of_scipy(levels):
+def test_components_match_scipy(levels):
     expected, actual = scipy_labels(levels), connected_components(levels).numpy()
     pairs = set(zip(expected.ravel().tolist(), actual.ravel().tolist()))
-    # One to one, background to background, and numbered without gaps.
+    # The labels are one to one, 0 to 0, and numbered without gaps.
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     assert all((a == 0) == (b == 0) for a, b in pairs)
     assert set(np.unique(actual)) | {0} == set(range(actual.max() + 1))
 
 
 @pytest.mark.parametrize("levels", [spiral(513), snake(512), snake(512).mT, noise(512, 2) + 1, noise(512, 200)])
-def test_components_of_a_large_picture_are_quick(levels):
+def test_components_of_a_large_image_are_quick(levels):
     with within(1.5):
         connected_components(levels)
 
@@ -190,103 +190,103 @@ WHITE = torch.ones(3, 60, 80)
 
 
 def painted(*rectangles: tuple[slice, slice, tuple[float, float, float]]) -> Tensor:
-    """A white picture with rectangles on it."""
-    picture = WHITE.clone()
+    """A white image with rectangles."""
+    image = WHITE.clone()
     for rows, columns, color in rectangles:
-        picture[:, rows, columns] = torch.tensor(color)[:, None, None]
-    return picture
+        image[:, rows, columns] = torch.tensor(color)[:, None, None]
+    return image
 
 
 RED, BLUE, FAINT = (0.9, 0.1, 0.2), (0.0, 0.2, 1.0), (0.9, 0.9, 0.9)
 
 
-def test_paths_start_in_the_middle_of_the_largest_regions_in_turn():
+def test_centers_are_those_of_the_largest_regions_in_turn():
     target = painted(
         (slice(5, 16), slice(10, 31), RED),
         (slice(30, 55), slice(40, 75), BLUE),
         (slice(40, 60), slice(0, 30), FAINT),
         (slice(20, 23), slice(2, 5), RED),
     )
-    centres = component_centres(WHITE, target, 3, generator())
-    torch.testing.assert_close(centres.points, torch.tensor([[57.5, 42.5], [20.5, 10.5], [3.5, 21.5]]))
-    torch.testing.assert_close(centres.colors, torch.tensor([BLUE, RED, RED]))
+    centers = component_centers(WHITE, target, 3, generator())
+    torch.testing.assert_close(centers.points, torch.tensor([[57.5, 42.5], [20.5, 10.5], [3.5, 21.5]]))
+    torch.testing.assert_close(centers.colors, torch.tensor([BLUE, RED, RED]))
 
 
 def test_the_most_populous_level_comes_before_the_largest_region():
-    """Four red squares of 100 pixels are more than one blue square of 225."""
+    """Four red squares of 100 pixels have more pixels than one blue square of 225."""
     squares = [(slice(r, r + 10), slice(c, c + 10), RED) for r in (0, 20) for c in (0, 20)]
     target = painted(*squares, (slice(40, 55), slice(60, 75), BLUE))
-    centres = component_centres(WHITE, target, 5, generator())
-    # Three red ones until blue has more pixels, then the last red.
-    assert [tuple(round(v, 1) for v in color) for color in centres.colors.tolist()] == [RED, RED, BLUE, RED, RED]
+    centers = component_centers(WHITE, target, 5, generator())
+    # Red until blue has more pixels left, then the last two red squares.
+    assert [tuple(round(v, 1) for v in color) for color in centers.colors.tolist()] == [RED, RED, BLUE, RED, RED]
 
 
-def test_the_middle_of_a_ring_is_on_the_ring():
+def test_the_center_of_a_ring_is_on_the_ring():
     target = painted((slice(10, 50), slice(20, 60), RED), (slice(15, 45), slice(25, 55), (1.0, 1.0, 1.0)))
-    centres = component_centres(WHITE, target, 1, generator())
-    torch.testing.assert_close(centres.colors, torch.tensor([RED]))
+    centers = component_centers(WHITE, target, 1, generator())
+    torch.testing.assert_close(centers.colors, torch.tensor([RED]))
 
 
-def test_faint_errors_come_before_random_places():
+def test_faint_errors_come_before_random_positions():
     target = painted((slice(5, 16), slice(10, 31), RED), (slice(30, 51), slice(30, 51), FAINT))
-    centres = component_centres(WHITE, target, 2, generator())
-    torch.testing.assert_close(centres.points, torch.tensor([[20.5, 10.5], [40.5, 40.5]]))
+    centers = component_centers(WHITE, target, 2, generator())
+    torch.testing.assert_close(centers.points, torch.tensor([[20.5, 10.5], [40.5, 40.5]]))
 
 
-def test_errors_that_cannot_be_seen_get_no_paths():
+def test_invisible_errors_get_random_positions():
     target = painted((slice(30, 51), slice(30, 51), (0.99, 0.99, 0.99)))
-    random = component_centres(WHITE, WHITE, 3, generator())
-    assert torch.equal(component_centres(WHITE, target, 3, generator()).points, random.points)
+    random = component_centers(WHITE, WHITE, 3, generator())
+    assert torch.equal(component_centers(WHITE, target, 3, generator()).points, random.points)
 
 
-@pytest.mark.parametrize("start", [component_centres, sparse_centres])
-def test_without_an_error_places_are_random_and_seeded(start):
+@pytest.mark.parametrize("start", [component_centers, sparse_centers])
+def test_without_an_error_positions_are_random_and_seeded(start):
     target = torch.rand(3, 60, 80, generator=generator())
-    centres = start(target, target, 300, generator(1))
-    assert torch.equal(centres.points, start(target, target, 300, generator(1)).points)
-    columns, rows = (centres.points - 0.5).long().unbind(1)
-    assert torch.equal(centres.colors, target[:, rows, columns].mT)
-    assert centres.points[:, 0].max() > 70 and centres.points[:, 1].max() > 50 and centres.points.min() < 5
+    centers = start(target, target, 300, generator(1))
+    assert torch.equal(centers.points, start(target, target, 300, generator(1)).points)
+    columns, rows = (centers.points - 0.5).long().unbind(1)
+    assert torch.equal(centers.colors, target[:, rows, columns].mT)
+    assert centers.points[:, 0].max() > 70 and centers.points[:, 1].max() > 50 and centers.points.min() < 5
 
 
-@pytest.mark.parametrize("start", [component_centres, sparse_centres])
+@pytest.mark.parametrize("start", [component_centers, sparse_centers])
 def test_a_single_wrong_pixel_is_found(start):
     target = painted((slice(17, 18), slice(33, 34), RED))
-    centres = start(WHITE, target, 2, generator())
-    torch.testing.assert_close(centres.points[0], torch.tensor([33.5, 17.5]))
-    torch.testing.assert_close(centres.colors[1], torch.ones(3))
+    centers = start(WHITE, target, 2, generator())
+    torch.testing.assert_close(centers.points[0], torch.tensor([33.5, 17.5]))
+    torch.testing.assert_close(centers.colors[1], torch.ones(3))
 
 
-@pytest.mark.parametrize("start", [component_centres, sparse_centres])
-def test_no_places(start):
-    centres = start(WHITE, 1 - WHITE, 0, generator())
-    assert centres.points.shape == (0, 2) and centres.colors.shape == (0, 3)
+@pytest.mark.parametrize("start", [component_centers, sparse_centers])
+def test_no_centers(start):
+    centers = start(WHITE, 1 - WHITE, 0, generator())
+    assert centers.points.shape == (0, 2) and centers.colors.shape == (0, 3)
 
 
-def test_neither_picture_is_changed():
+def test_the_images_are_not_changed():
     rendered, target = WHITE.clone(), painted((slice(5, 16), slice(10, 31), RED))
     before = target.clone()
-    component_centres(rendered.requires_grad_(), target, 2, generator())
+    component_centers(rendered.requires_grad_(), target, 2, generator())
     assert torch.equal(target, before) and torch.equal(rendered.detach(), WHITE)
 
 
-def test_places_of_a_noisy_picture_are_quick():
+def test_centers_of_a_noisy_image_are_quick():
     rendered, target = (torch.rand(3, 512, 512, generator=generator(i)) for i in range(2))
     with within(3):
-        component_centres(rendered, target, 16, generator())
-        sparse_centres(rendered, target, 16, generator())
+        component_centers(rendered, target, 16, generator())
+        sparse_centers(rendered, target, 16, generator())
 
 
-def test_sparse_places_are_wrong_ones_far_from_each_other():
-    """All pixels of a frame are equally wrong, so four places are its corners."""
+def test_sparse_centers_are_far_apart():
+    """All pixels of a frame have the same error, so the first four centers are its corners."""
     target = painted((slice(10, 50), slice(20, 60), RED))
     target[:, 11:49, 21:59] = 1
-    centres = sparse_centres(WHITE, target, 4, generator())
-    places = {(x, y) for x, y in centres.points.tolist()}
-    assert places == {(20.5, 10.5), (59.5, 49.5), (59.5, 10.5), (20.5, 49.5)}
-    torch.testing.assert_close(centres.colors, torch.tensor([RED] * 4))
+    centers = sparse_centers(WHITE, target, 4, generator())
+    corners = {(x, y) for x, y in centers.points.tolist()}
+    assert corners == {(20.5, 10.5), (59.5, 49.5), (59.5, 10.5), (20.5, 49.5)}
+    torch.testing.assert_close(centers.colors, torch.tensor([RED] * 4))
 
 
-def test_sparse_places_begin_with_the_largest_error():
+def test_sparse_centers_begin_with_the_largest_error():
     target = painted((slice(10, 50), slice(20, 60), FAINT), (slice(33, 34), slice(44, 45), BLUE))
-    assert sparse_centres(WHITE, target, 1, generator()).points.tolist() == [[44.5, 33.5]]
+    assert sparse_centers(WHITE, target, 1, generator()).points.tolist() == [[44.5, 33.5]]

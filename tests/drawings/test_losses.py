@@ -1,4 +1,4 @@
-"""The losses of a drawing, against finite differences, closed forms and a distance to every edge."""
+"""Losses of a drawing, against finite differences, closed forms and brute-force distances."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ S_SHAPE = cubic((0, 0), (10, 0), (10, 10), (20, 10))
 LOOP = cubic((0, 0), (30, 30), (-20, 30), (10, 0))
 
 
-def angles_published(points: Tensor) -> float:
-    """The published form for one cubic (4, 2), by angles in place of cross products."""
+def xing_by_angles(points: Tensor) -> float:
+    """The paper's formula for one cubic (4, 2), by angles in place of cross products."""
     (x1, y1), (x2, y2), (x3, y3) = (points[1:] - points[:-1]).tolist()
     theta = [torch.atan2(torch.tensor(y), torch.tensor(x)).item() for x, y in [(x1, y1), (x2, y2), (x3, y3)]]
     sin12, sin13 = (torch.sin(torch.tensor(angle - theta[0])).item() for angle in theta[1:])
@@ -32,15 +32,15 @@ def angles_published(points: Tensor) -> float:
     return d * max(-sin13, 0.0) + (1 - d) * max(sin13, 0.0)
 
 
-def test_xing_is_the_published_form():
+def test_xing_matches_the_papers_formula():
     cubics = random(50, 4, 2, low=-40, high=40)
-    expected = sum(angles_published(points) for points in cubics) / 50
+    expected = sum(xing_by_angles(points) for points in cubics) / 50
     assert expected > 0.1
     assert xing(cubics).item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_xing_asks_handles_to_turn_one_way(mirrored):
+def test_xing_is_zero_for_an_arch_and_one_for_a_loop(mirrored):
     mirror = torch.tensor([1.0, -1.0] if mirrored else [1.0, 1.0], dtype=torch.float64)
     assert xing(mirror * ARCH) == 0
     assert xing(mirror * S_SHAPE) == 0
@@ -49,7 +49,7 @@ def test_xing_asks_handles_to_turn_one_way(mirrored):
     assert xing(torch.cat([mirror * ARCH, mirror * LOOP])).item() == pytest.approx(0.5)
 
 
-def test_xing_measures_angles_alone():
+def test_xing_depends_only_on_angles():
     cubics = random(20, 4, 2, low=-40, high=40)
     turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)
     torch.testing.assert_close(xing(7 * cubics @ turn + 100), xing(cubics))
@@ -101,7 +101,7 @@ def test_descending_xing_removes_a_loop():
     assert xing(cubics) == 0
 
 
-def test_data_loss_is_the_mean_of_each_picture():
+def test_data_loss_is_the_mean_of_each_image():
     rendered = torch.zeros(2, 3, 4, 5)
     target = torch.stack([torch.full((3, 4, 5), 0.5), torch.zeros(3, 4, 5)])
     target[1, 0, 2, 3] = 1
@@ -109,7 +109,7 @@ def test_data_loss_is_the_mean_of_each_picture():
     torch.testing.assert_close(data_loss(rendered, target, torch.ones(4, 5)), torch.tensor([0.75, 1 / 20]))
 
 
-def test_weighted_data_loss_looks_where_the_weight_is():
+def test_weighted_data_loss_weights_pixels():
     rendered, target = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
     weight = torch.zeros(2, 4, 5, dtype=torch.float64)
     weight[0, 1, 2], weight[1, 3, 4] = 0.5, 2.0
@@ -124,14 +124,14 @@ def test_weighted_data_loss_looks_where_the_weight_is():
 @pytest.mark.parametrize(
     "color, penalty", [((0.5, 0.5, 0.5), 0), ((1, 0, 0), 1), ((1, 1, 1), 1), ((0.75, 0.5, 0.5), 1 / 12)]
 )
-def test_saturation_penalty_is_the_distance_from_grey(color, penalty):
+def test_saturation_penalty_is_the_distance_from_gray(color, penalty):
     fills = torch.tensor([color], dtype=torch.float32).repeat(7, 1)
     assert saturation_penalty(fills).item() == pytest.approx(penalty)
     assert saturation_penalty(fills.mT.reshape(1, 3, 7, 1)).item() == pytest.approx(penalty)
 
 
 def distances(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Of points (N, 2) to one edge: the height of the triangle over it, or a side where its foot is beyond an end."""
+    """Distances of points (N, 2) to one edge: the triangle's height, or a side if its foot is off the edge."""
     to_start, to_end, length = (points - start).norm(dim=1), (points - end).norm(dim=1), (end - start).norm()
     obtuse = (to_start**2 - to_end**2).abs() >= length**2
     perimeter = (to_start + to_end + length) / 2
@@ -140,7 +140,7 @@ def distances(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def brute_force_udf(edges: Tensor, height: int, width: int, reach: float) -> Tensor:
-    """The distance of every pixel to every edge."""
+    """From the distance of every pixel to every edge."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack([x, y], -1).reshape(-1, 2).double()
     nearest = torch.stack([distances(pixels, a, b) for a, b in edges]).amin(0)
@@ -162,7 +162,7 @@ EDGES = {
 @pytest.mark.parametrize("reach", [10.0, 3.7, 0.8])
 def test_udf_weight_is_the_truncated_distance(edges, reach):
     weight = udf_weight(edges, 35, 40, reach)
-    # Heron's formula loses half of the digits of a distance near 0.
+    # Heron's formula loses half of its digits for distances near 0.
     torch.testing.assert_close(weight, brute_force_udf(edges, 35, 40, reach), rtol=0, atol=1e-5 / reach)
     single = udf_weight(edges.float(), 35, 40, reach)
     torch.testing.assert_close(single.double(), weight, rtol=0, atol=1e-3)
@@ -174,14 +174,14 @@ def test_udf_weight_of_a_straight_line_is_a_ramp():
     torch.testing.assert_close(weight, expected)
 
 
-def test_what_of_an_edge_is_far_outside_costs_nothing():
+def test_parts_of_edges_far_outside_cost_nothing():
     edges = torch.tensor([[[-1e8, -1e8], [1e8, 1e8]], [[1e8, 0], [1e8, 1e8]]], dtype=torch.float64)
     expected = udf_weight(torch.tensor([[[-30.0, -30], [90, 90]]], dtype=torch.float64), 40, 30)
     with within(1):
         torch.testing.assert_close(udf_weight(edges, 40, 30), expected, rtol=0, atol=1e-6)
 
 
-def test_udf_weight_of_nothing_and_of_what_is_not_a_number():
+def test_udf_weight_without_edges_and_with_nan():
     assert (udf_weight(torch.zeros(0, 2, 2), 6, 8) == 0).all()
     edges = torch.tensor([[[3.0, 3], [float("nan"), 3]], [[1, 1], [5, 5]]])
     assert torch.equal(udf_weight(edges, 6, 8), udf_weight(edges[1:], 6, 8))
@@ -195,7 +195,7 @@ def test_udf_weight_does_not_depend_on_how_an_edge_is_cut():
     torch.testing.assert_close(udf_weight(cut, 40, 60), udf_weight(whole, 40, 60), rtol=0, atol=1e-12)
 
 
-def test_udf_weight_has_no_gradient_and_leaves_edges_alone():
+def test_udf_weight_has_no_gradient_and_does_not_change_edges():
     edges = random(4, 2, 2, high=20).requires_grad_()
     before = edges.detach().clone()
     assert not udf_weight(edges, 20, 20).requires_grad
@@ -203,7 +203,7 @@ def test_udf_weight_has_no_gradient_and_leaves_edges_alone():
 
 
 def test_udf_weight_of_many_edges_is_quick():
-    """2,000 edges of 8 px on 512 x 512: a table of all pixels and edges would hold 524 million distances."""
+    """2,000 edges of 8 px on 512 x 512 pixels: all distances would be 524 million numbers."""
     starts = random(2000, 1, 2, low=0, high=512).float()
     edges = torch.cat([starts, starts + random(2000, 1, 2, seed=1, low=-8, high=8).float()], 1)
     with within(3):

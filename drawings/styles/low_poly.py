@@ -1,0 +1,36 @@
+"""Low-poly: triangles of one color each."""
+
+from __future__ import annotations
+
+import torch
+
+from ..canvas import Canvas, canvas_scale
+from ..initialization import Centers, Paths, random_points, random_polygons
+from .common import opaque, with_random_fills
+from .registry import ArtStyle, register
+
+
+def random_paths(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
+    points = random_polygons(random_points(count, *canvas, generator), 60 * canvas_scale(canvas), generator)
+    return with_random_fills(points, generator)
+
+
+def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Paths:
+    """Triangles inside circles of 30 pixels of 600, or of the smallest radius that a measurement resolves."""
+    radius = max(30 * canvas_scale(canvas), centers.min_radius)
+    return Paths(random_polygons(centers.points, radius, generator), opaque(centers.colors))
+
+
+register(
+    ArtStyle(
+        name="low-poly",
+        order=4,
+        elements="triangles",
+        prompt_suffix=", low-poly. trending on artstation",
+        source="our choice",
+        path_count=256,
+        random_paths=random_paths,
+        paths_at=paths_at,
+        optimized=frozenset({"points", "color", "background"}),
+    )
+)

@@ -1,0 +1,91 @@
+"""The list of styles that the node SVG Optimizer offers, each declared in its own file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...svg.document import IDENTITY, WHITE, Document, ViewBox
+from ..canvas import Canvas
+from ..drawing import PARAMETER_GROUPS, Drawing
+from ..initialization import Centers, Paths
+from ..optimizer import FROM_SCRATCH, REFINING, LearningRates
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtStyle:
+    """What new drawings are made of, and how they are optimized: an entry of the input 'style' of SVG Optimizer.
+
+    Attributes:
+        name: The word in the list. Saved workflows hold it, so it never changes.
+        order: The place in the list. Take the next free number; numbers of existing styles never change.
+        elements: What drawings are made of, in the plural and without a period, such as "closed shapes".
+        prompt_suffix: Words that users append to the prompt; starts with a comma and a space.
+        source: The paper and section of these settings, or "our choice".
+        path_count: How many paths a drawing has by default.
+        random_paths: New paths at random positions: `random_paths(count, canvas, generator)`. Their number may differ
+            from `count` if the style needs it (a grid).
+        paths_at: New paths at given centers, with the target's colors where the style has colors:
+            `paths_at(centers, canvas, generator)`. None if paths have fixed positions; then they are never added in
+            groups or reinitialized.
+        optimized: Which of `drawing.PARAMETER_GROUPS` are optimized; the others keep their first values.
+        rates: Learning rates for drawing and restoring, on VectorFusion's canvas of 600 pixels.
+        rates_after_tracing: Learning rates for refining a traced image, on the same canvas.
+        xing_weight: Weight of the self-intersection loss.
+        saturation_weight: Weight of the saturation penalty.
+    """
+
+    name: str
+    order: int
+    elements: str
+    prompt_suffix: str
+    source: str
+    path_count: int
+    random_paths: Callable[[int, Canvas, torch.Generator], Paths]
+    paths_at: Callable[[Centers, Canvas, torch.Generator], Paths] | None
+    optimized: frozenset[str]
+    rates: LearningRates = FROM_SCRATCH
+    rates_after_tracing: LearningRates = REFINING
+    xing_weight: float = 0.0
+    saturation_weight: float = 0.0
+
+    def random_drawing(self, count: int, canvas: Canvas, generator: torch.Generator, like: Tensor) -> Drawing:
+        """A drawing of `count` random paths on white, in the dtype and on the device of `like`."""
+        return self.drawing(self.random_paths(count, canvas, generator), canvas, like)
+
+    def drawing(self, paths: Paths, canvas: Canvas, like: Tensor) -> Drawing:
+        """A drawing of given paths on white, in the dtype and on the device of `like`."""
+        height, width = canvas
+        shapes = tuple(paths.shapes(IDENTITY))
+        document = Document(ViewBox(0.0, 0.0, float(width), float(height)), shapes)
+        return Drawing(document, height, width, like, optimized=self.optimized, background=WHITE)
+
+
+ART_STYLES: dict[str, ArtStyle] = {}
+"""The styles by name, in the order of the list."""
+
+
+def register(style: ArtStyle) -> None:
+    """Add a style to `ART_STYLES` at its place.
+
+    Raises:
+        ValueError: Its name or order is taken, or it optimizes an unknown parameter group.
+    """
+    for other in ART_STYLES.values():
+        if other.name == style.name or other.order == style.order:
+            raise ValueError(
+                f"The style '{style.name}' of order {style.order} clashes with '{other.name}' of order {other.order}: "
+                f"choose another name, and an order above {max(each.order for each in ART_STYLES.values())}."
+            )
+    unknown = ", ".join(sorted(style.optimized.difference(PARAMETER_GROUPS)))
+    if unknown:
+        raise ValueError(
+            f"The style '{style.name}' optimizes {unknown}, which no drawing has: choose from "
+            f"{', '.join(PARAMETER_GROUPS)}."
+        )
+    in_order = sorted([*ART_STYLES.values(), style], key=lambda each: each.order)
+    ART_STYLES.clear()
+    ART_STYLES.update({each.name: each for each in in_order})
