@@ -2,25 +2,29 @@
 
     .host/venv/bin/python -m benchmarks.corrective         writes benchmarks/results/corrective.{json,md}
 
-Editing: held-out sources are edited in one attribute each by 500 steps of Adam at 0.005 without a pull to the source,
-as in the paper's numerical experiment, at every guidance; the scorer says whether the target attribute is there, PSNR
-and SSIM what was kept outside the edit. Spectra: the power of the edited pictures relative to the sources', by octave
-of frequency, at guidance 5. Synthesis: pictures from nothing, by the published settings. Diversity: how unlike the
-edits of ten seeds are at guidance 30, as 1 - SSIM. Cost: seconds of a step. What is already in the JSON is kept; delete
-it to start over. Everything but the cost is computed in bfloat16, as on most GPUs: edits differ from those in float32
-by 56 dB, and by 47 dB from those of another seed (sds, 40 steps).
+- Editing: held-out sources are edited in one attribute each by 500 steps of Adam at 0.005 without a pull to the
+  source, as in the paper's numerical experiment, at every guidance. A scorer network checks for the target attribute;
+  PSNR and SSIM are measured outside the edit.
+- Spectra: power of the edited images relative to the sources, by octave of frequency, at guidance 5.
+- Synthesis: images from zero latents with the papers' settings.
+- Diversity: 1 - SSIM between edits with ten seeds, at guidance 30.
+- Cost: seconds per step.
 
-"lmc" has the shipped corrective, which is normalised as the paper prints it; "lmc, not normalised" one learned the same
-way without that, kept in benchmarks/work/; "lmc, spectral" one fitted here in closed form, without it, too.
+Rows already in the JSON are kept; delete the files to start over. Everything but the cost is computed in bfloat16, as
+on most GPUs: such edits differ from float32 edits by 56 dB, and by 47 dB from those of another seed (sds, 40 steps).
+
+"lmc" uses the shipped corrective, normalized as printed in the paper. "lmc, not normalized" uses one trained the same
+way without normalization, kept in benchmarks/work/. "lmc, spectral" uses one fitted here in closed form, not
+normalized.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,14 +38,15 @@ from torch import Tensor
 from tools.reference import corrective, in_process, world
 from tools.reference.scorer import Agreement, attributes
 
-from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, table
+from .editing import POINTS, SEED, Edit, Point, Setting, edits, label, measured, measured_points, table
+from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work")
 GUIDANCES = (2.0, 5.0, 8.0, 15.0, 30.0, 100.0)
-METHODS = ("sds", "dds", "nfsd", "lmc", "lmc, not normalised", "lmc, spectral")
+METHODS = ("sds", "dds", "nfsd", "lmc", "lmc, not normalized", "lmc, spectral")
 STEPS, BATCH, SEEDS = 500, 32, 10
+COST_EDITS, DIVERSE_EDITS = 8, 4
 EDITING = {
     "optimizer": "adam", "learning_rate": 0.005, "learning_rate_schedule": "cosine to 0.8", "weighting": "uniform",
     "t_min": 0.02, "t_max": 0.98, "first_stage": 0.0,
@@ -51,21 +56,23 @@ SYNTHESIS = {
     "sds, 100": ("sds", {"guidance_scale": 100.0}),
     **{name: (name, {}) for name in METHODS if name.startswith("lmc")},
 }
-FROM_GREY = {
+FROM_GRAY = {
     "optimizer": "adam", "learning_rate": 0.1, "learning_rate_schedule": "cosine to 0.03", "weighting": "uniform",
     "start_from": "latent", "guidance_scale": 8.0,
 }  # fmt: skip
 SPECTRA_AT = 5.0
+SPECTRA, SYNTHESES, DIVERSITY, COST = "spectra", "synthesis", "diversity", "cost"
+COUNTED = {SPECTRA: "edits", SYNTHESES: "images", DIVERSITY: "edits by ten seeds", COST: "images"}
 OCTAVES = ((1, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 48))
-"""Periods in a picture."""
+"""Periods per image."""
 BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
-"""What NFSD calls bad pictures (Katzir et al., 2023)."""
+"""The prompt for low-quality images of NFSD (Katzir et al., 2023)."""
 
 Found = dict[str, Any]
 
 
 class Bench:
-    """The reference model, its correctives and the edits; `others` is the file of what is not a point."""
+    """The reference model, its correctives and the edits; `others` is the result file of everything but points."""
 
     def __init__(self, jobs: list[Edit], steps: int, others: Path):
         self.others = others
@@ -77,16 +84,16 @@ class Bench:
         )  # fmt: skip
         self.correctives = {
             "lmc": host.CORRECTIVES.read_file(corrective.CORRECTIVE),
-            "lmc, not normalised": self.not_normalised(),
+            "lmc, not normalized": self.not_normalized(),
             "lmc, spectral": fitted,
         }
 
-    def not_normalised(self) -> ManifoldCorrective:
-        """The corrective learned as the shipped one but without normalisation, from the work folder if it is there."""
-        file = WORK / "corrective_not_normalised.safetensors"
+    def not_normalized(self) -> ManifoldCorrective:
+        """A corrective trained like the shipped one but without normalization, from the work folder if it is there."""
+        file = WORK / "corrective_not_normalized.safetensors"
         if not file.exists():
             recipe = corrective.RECIPE | {"normalisation": "none"}
-            made, _ = corrective.trained(self.reference, corrective.PICTURES, **recipe)
+            made, _ = corrective.trained(self.reference, corrective.IMAGES, **recipe)
             file.parent.mkdir(exist_ok=True)
             host.CORRECTIVES.write(file, made, torch.float16)
         return host.CORRECTIVES.read_file(file)
@@ -108,8 +115,9 @@ class Bench:
         made = []
         for start in range(0, len(jobs), BATCH):
             some = jobs[start : start + BATCH]
-            target, source = (self.reference.conditioning(list(texts)) for texts in zip(*(e.texts() for e in some)))
-            latent = self.reference.latent(in_process.pictures([e.source for e in some]))
+            prompts = zip(*(e.prompts() for e in some), strict=True)
+            target, source = (self.reference.conditioning(list(each)) for each in prompts)
+            latent = self.reference.latent(in_process.render([e.source for e in some]))
             settings = {**EDITING, "guidance_scale": guidance, **inputs}
             source = source if method == "dds" else None
             made.append(
@@ -129,40 +137,40 @@ class Bench:
         return point
 
     def spectrum(self, method: str, made: Tensor | None = None) -> list[float]:
-        """The power of edits by octave, 1 being that of the sources as the autoencoder returns them. `made` are the
-        edits if they are at hand."""
+        """The power of edits by octave, relative to the sources as the autoencoder returns them. `made` are the edits,
+        if they are known already."""
 
         def measure() -> list[float]:
             jobs = self.jobs[:BATCH]
             after = self.edited(method, SPECTRA_AT, jobs) if made is None else made[:BATCH]
-            before = self.reference.decoded(self.reference.latent(in_process.pictures([e.source for e in jobs])))
+            before = self.reference.decoded(self.reference.latent(in_process.render([e.source for e in jobs])))
             return (octaves(after) / octaves(before)).tolist()
 
-        return kept(self.others, f"spectrum {method}", measure)
+        return kept(self.others, SPECTRA, f"spectrum {method}", len(self.jobs[:BATCH]), measure)
 
     def synthesis(self, name: str) -> dict[str, float]:
-        """How often pictures from nothing show what the text says, and their power in the highest octave but one."""
+        """How often images from zero latents show what the prompt says, and their power at periods 16 to 32."""
         method, settings = SYNTHESIS[name]
         rng = Random(SEED + 1)
         scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(min(BATCH, len(self.jobs)))]
         target = self.reference.conditioning([world.describe(scene) for scene in scenes])
         side = world.SIZE // 8
         empty = {"samples": torch.zeros(len(scenes), 4, side, side)}
-        own = {} if name.startswith("lmc") else FROM_GREY
+        own = {} if name.startswith("lmc") else FROM_GRAY
         made = self.reference.decoded(self.distilled(method, target, empty, seed=SEED, **{**own, **settings}))
         rates = Agreement.of(self.scorer, made, [attributes(scene) for scene in scenes]).rates
-        power = octaves(made) / octaves(in_process.pictures(scenes))
+        power = octaves(made) / octaves(in_process.render(scenes))
         return {**rates, "power at 16-32": power[4].item()}
 
-    def diversity(self, kept: bool) -> float:
+    def diversity(self, same_noise: bool) -> float:
         """The mean of 1 - SSIM between the edits of the first seed and those of the others, at guidance 30."""
-        jobs = self.jobs[:4]
-        runs = [self.edited("lmc", 30.0, jobs, seed=SEED + 1000 * n, diversity=kept) for n in range(SEEDS)]
+        jobs = self.jobs[:DIVERSE_EDITS]
+        runs = [self.edited("lmc", 30.0, jobs, seed=SEED + 1000 * n, diversity=same_noise) for n in range(SEEDS)]
         return sum(1 - ssim(runs[0], other, 7).mean().item() for other in runs[1:]) / (SEEDS - 1)
 
     def cost(self) -> dict[str, float]:
-        """Seconds of a step of 8 pictures, the least of 3 measurements taken in turn; lmc relative to sds."""
-        jobs, best = self.jobs[:8], {}
+        """Seconds per step of 8 images, the least of 3 alternating measurements; lmc relative to sds."""
+        jobs, best = self.jobs[:COST_EDITS], {}
         for _ in range(3):
             for method in ("sds", "lmc", "lmc, spectral"):
                 took = []
@@ -174,37 +182,47 @@ class Bench:
         return {**best, "lmc / sds": best["lmc"] / best["sds"]}
 
 
-def octaves(pictures: Tensor) -> Tensor:
-    """The mean power of pictures (B, 3, H, W) in each of `OCTAVES`."""
-    power = torch.fft.fft2(pictures).abs().square().mean((0, 1))
+def octaves(images: Tensor) -> Tensor:
+    """The mean power of images (B, 3, H, W) in each of `OCTAVES`."""
+    power = torch.fft.fft2(images).abs().square().mean((0, 1))
     rows, columns = (torch.fft.fftfreq(side, 1 / side) for side in power.shape)
     radius = (rows[:, None].square() + columns.square()).sqrt()
     return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in OCTAVES])
 
 
-def kept(path: Path, key: str, measure: Callable[[], Any]) -> Any:
-    """What an earlier run measured, or a new measurement, which is kept."""
-    found: Found = json.loads(path.read_text()) if path.exists() else {}
-    if key not in found:
-        found[key] = measure()
-        log.info("%s: %s", key, found[key])
-        path.write_text(json.dumps(found, indent=1) + "\n")
-    return found[key]
+def kept(path: Path, title: str, key: str, count: int, measure: Callable[[], Any]) -> Any:
+    """A figure of `count` cases that an earlier run measured, or a new measurement, which is saved."""
+    results = Results(path, resume=True)
+    if results.count(title, key) != count:
+        results.figures[key] = measure()
+        log.info("%s: %s", key, results.figures[key])
+        results.table(title, COUNTED[title])
+        results.measured(title, key, count)
+        results.write()
+    return results.figures[key]
 
 
-def report(points: list[Point], found: Found) -> str:
+def report(points: list[Point], path: Path, others: Path) -> str:
     """Everything as Markdown."""
-    lines = [table(points)]
+    results = Results(others, resume=True)
+    found: Found = results.figures
+    lines = [f"{Results(path, resume=True).line(POINTS)}\n\n", table(points)]
+    lines += [f"\n{results.line(SPECTRA)}\n"]
     lines += [f"\n| power at guidance {SPECTRA_AT:g} |", *(f" {low}-{high} |" for low, high in OCTAVES), "\n"]
     lines += ["|---" * (len(OCTAVES) + 1), "|\n"]
     for method in METHODS:
         lines += [f"| {method} |", *(f" {share:.2f} |" for share in found[f"spectrum {method}"]), "\n"]
     names = list(found["synthesis lmc"])
-    lines += ["\n| from nothing |", *(f" {name} |" for name in names), "\n", "|---" * (len(names) + 1), "|\n"]
+    lines += [f"\n{results.line(SYNTHESES)}\n"]
+    lines += ["\n| from zero latents |", *(f" {label(name)} |" for name in names), "\n"]
+    lines += ["|---" * (len(names) + 1), "|\n"]
     for name in SYNTHESIS:
         lines += [f"| {name} |", *(f" {found[f'synthesis {name}'][n]:.2f} |" for n in names), "\n"]
-    lines += [f"\nUnlikeness of seeds: {found['diversity off']:.4f}, with diversity {found['diversity on']:.4f}.\n"]
-    lines += ["\n", ", ".join(f"{name}: {value:.4g}" for name, value in found["cost"].items()), " (seconds a step).\n"]
+    off, on = found["diversity off"], found["diversity on"]
+    lines += [f"\nDifference between seeds (1 - SSIM): {off:.4f}, with `diversity` {on:.4f}. "]
+    lines += [f"{results.line(DIVERSITY)}\n"]
+    lines += ["\nSeconds per step: ", ", ".join(f"{name}: {value:.4g}" for name, value in found["cost"].items())]
+    lines += [f". {results.line(COST)}\n"]
     return "".join(lines)
 
 
@@ -212,7 +230,7 @@ def main() -> None:
     """Measure, write and print."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=16, help="held-out pictures; each is edited in every attribute")
+    parser.add_argument("--sources", type=int, default=16, help="held-out images; each is edited in every attribute")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--guidances", type=float, nargs="+", default=GUIDANCES)
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -222,19 +240,21 @@ def main() -> None:
     others = arguments.output / "corrective_other.json"
     with torch.inference_mode():
         bench = Bench(edits(arguments.sources), arguments.steps, others)
-        found: Found = {"cost": kept(others, "cost", bench.cost)}
-        bench.reference.narrow_model()
-        bench.reference.narrow_autoencoder()
+        kept(others, COST, "cost", min(COST_EDITS, len(bench.jobs)), bench.cost)
+        bench.reference.run_model_in_bfloat16()
+        bench.reference.run_autoencoder_in_bfloat16()
         settings = [(method, guidance, "full") for guidance in arguments.guidances for method in METHODS]
         points = measured_points(settings, arguments.sources, path, bench.point)
         for method in METHODS:
-            found[f"spectrum {method}"] = bench.spectrum(method)
+            bench.spectrum(method)
+        images = min(BATCH, len(bench.jobs))
         for name in SYNTHESIS:
-            found[f"synthesis {name}"] = kept(others, f"synthesis {name}", lambda: bench.synthesis(name))  # noqa: B023
-        for word, on in (("off", False), ("on", True)):
-            found[f"diversity {word}"] = kept(others, f"diversity {word}", lambda: bench.diversity(on))  # noqa: B023
-    text = report(points, found)
-    path.with_suffix(".md").write_text(text)
+            kept(others, SYNTHESES, f"synthesis {name}", images, partial(bench.synthesis, name))
+        diverse = min(DIVERSE_EDITS, len(bench.jobs))
+        for word, same_noise in (("off", False), ("on", True)):
+            kept(others, DIVERSITY, f"diversity {word}", diverse, partial(bench.diversity, same_noise))
+    text = report(points, path, others)
+    path.with_suffix(".md").write_text(text, "utf-8")
     log.info("%s", text)
 
 

@@ -1,10 +1,10 @@
-"""What Proximal DreamSampler costs over the model evaluations it makes.
+"""Overhead of Proximal DreamSampler beyond its model calls.
 
     .host/venv/bin/python -m benchmarks.cost            writes benchmarks/results/cost.json
 
-The baseline is the host's KSampler (`ddim`) making the same evaluations at the same batch: as many steps at cfg 1 (one
-evaluation a step, as the inversion) and as many at cfg 4 (two in one call, as the edit). Runs alternate; the ratio is
-the median over pairs.
+The baseline is ComfyUI's KSampler (`ddim`) with the same model calls at the same batch: as many steps at cfg 1 (one
+prediction per step, like the inversion) and as many at cfg 4 (two in one call, like the edit). Runs alternate; the
+ratio is the median over pairs.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from torch import Tensor
 
 from tools.reference import in_process
 
+from .provenance import RESULTS, Results
+
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 
 
 def stable_diffusion(channels: int, dtype: torch.dtype) -> Any:
-    """The host's configuration of a model of Stable Diffusion 1.5's kind; 1.5 itself has 320 channels."""
+    """ComfyUI's configuration of a model like Stable Diffusion 1.5, which has 320 channels."""
     import comfy.supported_models
 
     config = comfy.supported_models.SD15(
@@ -52,7 +53,7 @@ def stable_diffusion(channels: int, dtype: torch.dtype) -> Any:
 
 
 def random_model() -> Any:
-    """A MODEL of Stable Diffusion 1.5's kind with over 100 M random weights."""
+    """A MODEL like Stable Diffusion 1.5 with over 100 M random weights."""
     import comfy.model_management
     import comfy.model_patcher
 
@@ -66,14 +67,14 @@ def random_model() -> Any:
 
 
 def parameters(model: Any) -> int:
-    """Weights of a MODEL's diffusion model."""
+    """Number of weights of a MODEL's diffusion model."""
     return sum(p.numel() for p in model.model.diffusion_model.parameters())
 
 
 def ratio(model: Any, width: int, samples: Tensor, steps: int, pairs: int) -> dict[str, Any]:
-    """Median of the node's time over the baseline's, on a MODEL that takes text of `width` channels."""
-    texts = torch.randn(2, 1, 77, width, generator=torch.Generator().manual_seed(1))
-    positive, negative = ([[t, {}]] for t in texts)
+    """Time of the node relative to the baseline, on a MODEL whose text encoder has `width` channels."""
+    encoded = torch.randn(2, 1, 77, width, generator=torch.Generator().manual_seed(1))
+    positive, negative = ([[t, {}]] for t in encoded)
     reference = in_process.Reference(model, None, None)
     latent = {"samples": samples}
 
@@ -91,7 +92,7 @@ def ratio(model: Any, width: int, samples: Tensor, steps: int, pairs: int) -> di
 
 
 def paired(ours: Callable[[], None], baseline: Callable[[], None], pairs: int) -> dict[str, Any]:
-    """Times of two calls that alternate, after one of each; the ratio is the median over pairs."""
+    """Times of two alternating calls, after a warm-up of each; the ratio is the median over pairs."""
     ours()
     baseline()
     times = [(seconds(ours), seconds(baseline)) for _ in range(pairs)]
@@ -118,10 +119,12 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    results = Results(arguments.output / "cost.json")
+    results.table("cost", "pairs")
     with torch.inference_mode():
         shipped = in_process.load()
         noise = torch.randn(4, 4, 12, 12, generator=torch.Generator().manual_seed(2))
-        figures = {
+        results.figures = {
             "reference": ratio(shipped.model, 96, noise, steps=20, pairs=arguments.pairs),
             "random weights": ratio(
                 random_model(),
@@ -131,8 +134,9 @@ def main() -> None:
                 arguments.pairs,
             ),
         }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+    for name in results.figures:
+        results.measured("cost", name, arguments.pairs)
+    results.write()
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""Vector drawings: pictures traced, damaged pictures restored as drawings, drawings edited by text.
+"""Vector drawings: images traced, degraded images restored as drawings, drawings edited with a prompt.
 
     .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [icons] [edit]
                                                 writes benchmarks/results/drawings.{json,md} and drawings_*.png
 
-- fit: 64 paths to pictures of 240 x 240 pixels, by where paths start.
-- restore: held-out pictures of the reference world, blurred or made 8 times smaller, as drawings: by the text and the
-  measurement together (DreamSampler, eq. 21), by the measurement alone, and by Proximal DreamSampler and then tracing.
-- icons: emoji, damaged in the same ways; the model knows none, and the text is empty.
-- edit: traced drawings of the reference world, each edited in one attribute, by SDS, DDS and PDS.
+- fit: images of 240 x 240 pixels traced with 64 paths, by path initialization.
+- restore: held-out images of the reference world, blurred or made 8 times smaller, restored as drawings: from the
+  prompt and the measurement together (DreamSampler, eq. 21), from the measurement alone, and by Proximal DreamSampler
+  followed by tracing.
+- icons: emoji, degraded in the same ways. The model knows no emoji; the prompt is empty.
+- edit: traced drawings of the reference world, each edited in one attribute, with SDS, DDS and PDS.
 
-Rows already in the JSON are kept, so a run that was cut goes on where it stopped, and parts can be run side by side;
-delete the file to start over. Pictures are kept in benchmarks/work/drawings/. The autoencoder computes in bfloat16.
+Rows already in the JSON are kept: an interrupted run continues, and parts can run at the same time. Delete the file to
+start over. Images are saved in benchmarks/work/drawings/. The autoencoder computes in bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -30,7 +30,7 @@ import matplotlib
 import numpy as np
 import torch
 from dreamsampler.drawings.styles import ART_STYLES
-from dreamsampler.drawings.tracing import Tracer, Tracing
+from dreamsampler.drawings.tracing import Tracer, TracingSettings
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.distillation.objectives.pds import PosteriorForm
 from dreamsampler.nodes import host
@@ -49,32 +49,33 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from support.icon_sets import sample, squared  # noqa: E402
 
 from .editing import SEED, Edit, edits, measured
+from .editing import label as attribute_label
+from .provenance import RESULTS, Results
 from .text_to_image import sheet
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "drawings"
 SIDE, PATHS, BATCH = 240, 64, 4
 Row = dict[str, Any]
 Variants = dict[str, dict[str, Any]]
-"""Settings of SVG Optimizer by what they do."""
+"""Settings of SVG Optimizer, by the label of their row."""
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
 RESTORED_FIRST: Variants = {
     "restored, then traced": {"steps": 0},
-    "restored, traced, then by text and measurement": {},
-    "restored, traced, then by text and measurement, fresh noise": {"noise_policy": "fresh"},
+    "restored, traced, then by prompt and measurement": {},
+    "restored, traced, then by prompt and measurement, fresh noise": {"noise_policy": "fresh"},
 }
 AT_ONCE: Variants = {
-    "by text and measurement": {},
+    "by prompt and measurement": {},
     "by measurement alone": {"sds_weight": 0.0},
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
 OTHERWISE: Variants = {
-    "by text and measurement, fresh noise": {"noise_policy": "fresh"},
-    "by text and measurement, fresh noise, 16 paths": {"noise_policy": "fresh", "paths": 16},
+    "by prompt and measurement, fresh noise": {"noise_policy": "fresh"},
+    "by prompt and measurement, fresh noise, 16 paths": {"noise_policy": "fresh", "paths": 16},
     "the same, s = 100": {"noise_policy": "fresh", "paths": 16, "guidance_scale": 100.0},
     "by measurement alone, 16 paths": {"sds_weight": 0.0, "paths": 16},
     "the same, without a model": {"steps": 0, "fit_steps": 100, "paths": 16},
@@ -86,7 +87,7 @@ OTHERWISE: Variants = {
     "from paths anywhere, by measurement alone": {"fit_places": "anywhere", "sds_weight": 0.0},
 }
 STUDIED = "blurred, sigma 5"
-"""The damage that is also drawn otherwise."""
+"""The degradation that `OTHERWISE` is measured for."""
 OF_ICONS: Variants = {"restored, then traced": {"steps": 0}}
 OF_ICONS_AT_ONCE: Variants = {
     "by model and measurement": {},
@@ -94,117 +95,118 @@ OF_ICONS_AT_ONCE: Variants = {
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
-"""Methods and guidance."""
+"""Methods and guidance scales."""
 Made = tuple[Row, Tensor]
-"""Figures, and the pictures (B, 3, H, W) they are of."""
+"""A row of figures, and the images (B, 3, H, W) they were measured on."""
 
 
 class Studio:
-    """The reference model and the node."""
+    """The reference model, its scorer, and SVG Optimizer."""
 
     def __init__(self, steps: int, count: int):
         self.reference, self.scorer = in_process.load(), in_process.load_scorer()
-        self.reference.narrow_autoencoder()
+        self.reference.run_autoencoder_in_bfloat16()
         host_access.import_svg()
         self.steps, self.count = steps, count
         self.nothing = self.reference.conditioning([""])
 
     def drawn(self, positive: Any = None, **inputs: Any) -> tuple[Any, Tensor]:
-        """SVG Optimizer's drawings and their pictures (B, 3, SIZE, SIZE)."""
-        return self.reference.vectorised(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
+        """The outputs of SVG Optimizer: the drawings, and their images (B, 3, SIZE, SIZE)."""
+        return self.reference.vectorized(positive, **{"paths": 48, "steps": self.steps, "seed": SEED, **inputs})
+
+    def cases(self, part_name: str) -> int:
+        """How many images or edits each row of a part rests on."""
+        return {"fit": 1, "edit": len(edits(self.count))}.get(part_name, self.count)
 
     # Fits
 
     def fits(self) -> Iterator[tuple[str, Callable[[], Made]]]:
-        for name, picture in pictures().items():
-            for places in ("component-wise", "sparse", "scattered"):
+        for name, image in images().items():
+            for placement in ("component-wise", "sparse", "scattered"):
                 for groups, steps in ((8, 25), (8, 100)):
-                    label = f"{name}, {places}, {groups} x {steps} steps"
-                    yield label, lambda p=picture, w=places, g=groups, s=steps: self.fit(p, w, g, s)
+                    label = f"{name}, {placement}, {groups} x {steps} steps"
+                    yield label, lambda i=image, p=placement, g=groups, s=steps: self.fit(i, p, g, s)
 
-    def fit(self, picture: Tensor, places: str, groups: int, steps: int) -> Made:
+    def fit(self, image: Tensor, placement: str, groups: int, steps: int) -> Made:
         style, generators = ART_STYLES["iconography"], [torch.Generator().manual_seed(SEED)]
-        scattered = places == "scattered"
-        how = {} if scattered else {"groups": groups, "places": places}
-        tracer = Tracer(picture, Tracing(steps=groups * steps if scattered else steps, **how))
+        scattered = placement == "scattered"
+        settings = {} if scattered else {"groups": groups, "placement": placement}
+        tracer = Tracer(image, TracingSettings(steps=groups * steps if scattered else steps, **settings))
         began = time.process_time()
         if scattered:
-            canvas = picture.shape[-2], picture.shape[-1]
-            fits = tracer.fitted([style.start(PATHS, canvas, generators[0], picture)])
+            canvas = image.shape[-2], image.shape[-1]
+            traced = tracer.fit([style.random_drawing(PATHS, canvas, generators[0], image)])
         else:
-            fits = tracer.traced(style, PATHS, generators)
-        *_, last = fits
-        row = {"psnr": in_process.psnr(last.pictures, picture)[0].item(), "cpu seconds": time.process_time() - began}
-        return row, last.pictures
+            traced = tracer.trace(style, PATHS, generators)
+        *_, last = traced
+        row = {"psnr": in_process.psnr(last.images, image)[0].item(), "cpu seconds": time.process_time() - began}
+        return row, last.images
 
     # Restorations
 
     def restorations(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         sources = scenes(self.count)
-        truth, texts = in_process.pictures(sources), [world.describe(scene) for scene in sources]
-        for damage in MEASUREMENTS:
-            at_once = {**AT_ONCE, **OTHERWISE} if damage == STUDIED else AT_ONCE
-            for label, work in self.ways(damage, truth, texts, RESTORED_FIRST, at_once):
+        truth, prompts = in_process.render(sources), [world.describe(scene) for scene in sources]
+        for degradation in MEASUREMENTS:
+            at_once = {**AT_ONCE, **OTHERWISE} if degradation == STUDIED else AT_ONCE
+            for label, work in self.ways(degradation, truth, prompts, RESTORED_FIRST, at_once):
                 yield label, lambda w=work: self.with_attributes(w(), sources)
 
     def of_icons(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         truth = icons(self.count)
-        for damage in MEASUREMENTS:
-            yield from self.ways(damage, truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
+        for degradation in MEASUREMENTS:
+            yield from self.ways(degradation, truth, [""] * len(truth), OF_ICONS, OF_ICONS_AT_ONCE)
 
     def ways(
-        self, damage: str, truth: Tensor, texts: list[str], first: Variants, at_once: Variants
+        self, degradation: str, truth: Tensor, prompts: list[str], first: Variants, at_once: Variants
     ) -> Iterator[tuple[str, Callable[[], Made]]]:
-        """Damaged pictures as drawings, restored as pictures `first` or drawn `at_once`."""
-        restored = partial(self.restored, MEASUREMENTS[damage], truth, texts)
-        yield f"{damage}: as damaged", partial(restored, lambda measurement, observed, texts: enlarged(observed))
+        """Degraded images as drawings: restored as images `first`, or drawn `at_once`."""
+        restored = partial(self.restored, MEASUREMENTS[degradation], truth, prompts)
+        yield (
+            f"{degradation}: as degraded",
+            partial(restored, lambda measurement, observed, prompts: enlarged(observed)),
+        )
         for way, how in first.items():
-            yield f"{damage}: {way}", partial(restored, partial(self.restored_first, how))
+            yield f"{degradation}: {way}", partial(restored, partial(self.restored_first, how))
         for way, how in at_once.items():
-            yield f"{damage}: {way}", partial(restored, partial(self.directly, how))
+            yield f"{degradation}: {way}", partial(restored, partial(self.directly, how))
 
     @torch.inference_mode()
-    def restored(self, damage: Row, truth: Tensor, texts: list[str], restore: Callable[..., Tensor]) -> Made:
+    def restored(self, degradation: Row, truth: Tensor, prompts: list[str], restore: Callable[..., Tensor]) -> Made:
         made = []
         for start in range(0, len(truth), BATCH):
             some = slice(start, start + BATCH)
-            settings = {**damage, "noise_std": 0.0, "simulate": True, "seed": SEED}
+            settings = {**degradation, "noise_std": 0.0, "simulate": True, "seed": SEED}
             measurement, observed = MeasurementNode.execute(truth[some].movedim(1, -1), **settings).args
-            made.append(restore(measurement, observed, texts[some]))
-        pictures = torch.cat(made)
+            made.append(restore(measurement, observed, prompts[some]))
+        images = torch.cat(made)
         row = {
-            "psnr": in_process.psnr(pictures, truth).mean().item(),
-            "ssim": ssim(pictures, truth, 7).mean().item(),
+            "psnr": in_process.psnr(images, truth).mean().item(),
+            "ssim": ssim(images, truth, 7).mean().item(),
         }
-        return row, pictures
+        return row, images
 
     def with_attributes(self, made: Made, sources: list[world.Scene]) -> Made:
-        """The same with the share of pictures that still show colour and shape."""
-        row, pictures = made
-        seen = self.scorer.read(pictures)
-        colours = [found["colour"] == scene.things[0].colour for found, scene in zip(seen, sources)]
+        """The same, with the fraction of images that still show the right color and shape."""
+        row, images = made
+        seen = self.scorer.read(images)
+        colors = [found["colour"] == scene.things[0].color for found, scene in zip(seen, sources)]
         shapes = [found["shape"] == scene.things[0].shape for found, scene in zip(seen, sources)]
-        return {**row, "colour": float(np.mean(colours)), "shape": float(np.mean(shapes))}, pictures
+        return {**row, "colour": float(np.mean(colors)), "shape": float(np.mean(shapes))}, images
 
-    def directly(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
-        positive = self.reference.conditioning(texts)
+    def directly(self, how: Row, measurement: Any, observed: Tensor, prompts: list[str]) -> Tensor:
+        positive = self.reference.conditioning(prompts)
         return self.drawn(positive=positive, measurement=measurement, **how)[1]
 
-    def restored_first(self, how: Row, measurement: Any, observed: Tensor, texts: list[str]) -> Tensor:
-        """As a picture by Proximal DreamSampler's fastest way, which is then traced."""
-        positive = self.reference.conditioning(texts)
+    def restored_first(self, how: Row, measurement: Any, observed: Tensor, prompts: list[str]) -> Tensor:
+        """Restored as an image with the fastest settings of Proximal DreamSampler, then traced."""
+        positive = self.reference.conditioning(prompts)
         latent = self.reference.latent(enlarged(observed))
-        settings = (50, 1.0, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
         *_, image = ProximalDreamSampler.execute(
-            self.reference.model,
-            positive,
-            self.nothing,
-            latent,
-            *settings,
-            vae=self.reference.vae,
-            measurement=measurement,
-            consistency="consistency only",
-        ).args
+            self.reference.model, positive, self.nothing, latent, steps=50, gamma=1.0, gamma_schedule="alpha_bar",
+            eta=1.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED,
+            vae=self.reference.vae, measurement=measurement, consistency="consistency only",
+        ).args  # fmt: skip
         return self.drawn(positive, image=image, measurement=measurement, **how)[1]
 
     # Edits
@@ -213,7 +215,7 @@ class Studio:
         jobs = edits(self.count)
         yield (
             "traced sources",
-            lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.drawn(svg, world.SIZE)),
+            lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.rasterize(svg, world.SIZE)),
         )
         for method, guidance in EDITS:
             label = f"{method}, guidance {guidance:g}"
@@ -224,13 +226,15 @@ class Studio:
         made = []
         for start in range(0, len(jobs), BATCH):
             some = jobs[start : start + BATCH]
-            sources = in_process.pictures([job.source for job in some])
+            sources = in_process.render([job.source for job in some])
             svg, image = self.drawn(image=sources.movedim(1, -1), steps=0)
-            target, source = (self.reference.conditioning(list(texts)) for texts in zip(*(e.texts() for e in some)))
+            target, source = (
+                self.reference.conditioning(list(prompts)) for prompts in zip(*(e.prompts() for e in some))
+            )
             made.append(edit(svg, image, target, source))
-        pictures = torch.cat(made)
-        point = measured(method, guidance, "full", jobs, pictures, self.scorer)
-        return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, pictures
+        images = torch.cat(made)
+        point = measured(method, guidance, "full", jobs, images, self.scorer)
+        return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, images
 
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
         posteriors: dict[str, tuple[PosteriorForm, float]] = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
@@ -248,13 +252,13 @@ def scenes(count: int) -> list[world.Scene]:
 
 
 def icons(count: int) -> Tensor:
-    """Emoji as pictures (count, 3, SIZE, SIZE), as many of each set."""
+    """Images of emoji (count, 3, SIZE, SIZE), the same number from each set."""
     files = [squared(file) for name in ICON_SETS for file in sample(name, count // len(ICON_SETS)).values()]
-    return torch.cat([in_process.drawn(host.svg_value([file.encode()]), world.SIZE) for file in files])
+    return torch.cat([in_process.rasterize(host.svg_value([file.encode()]), world.SIZE) for file in files])
 
 
-def pictures() -> dict[str, Tensor]:
-    """Pictures (1, 3, SIDE, SIDE) in [0, 1] that are at hand: a photograph, and the host's drawing."""
+def images() -> dict[str, Tensor]:
+    """Images (1, 3, SIDE, SIDE) in [0, 1]: matplotlib's photograph, and the drawing that ComfyUI ships."""
     photograph = Image.open(str(Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg"))).crop(
         (0, 0, 512, 512)
     )
@@ -262,65 +266,61 @@ def pictures() -> dict[str, Tensor]:
     return {"photograph": tensor(photograph), "drawing": tensor(drawing)}
 
 
-def tensor(picture: Image.Image) -> Tensor:
-    rows = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
+def tensor(image: Image.Image) -> Tensor:
+    rows = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
     return torch.from_numpy(rows / 255).movedim(-1, 0)[None]
 
 
 def enlarged(observed: Tensor) -> Tensor:
-    """An IMAGE (B, h, w, 3) as pictures (B, 3, SIZE, SIZE)."""
+    """An IMAGE (B, h, w, 3), enlarged to (B, 3, SIZE, SIZE)."""
     size = (world.SIZE, world.SIZE)
     return torch.nn.functional.interpolate(observed.movedim(-1, 1), size, mode="bicubic").clamp(0, 1)
 
 
 def measure(parts: list[str], studio: Studio, path: Path) -> None:
-    """Fill in rows that are not in the file yet; each is kept as soon as it is known, beside what others put there."""
+    """Measure the rows that the file lacks. Each is saved at once, next to rows that other runs have added."""
     every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited}
     for part_name in parts:
         ways = dict(every[part_name]())
         for label, work in ways.items():
-            if label in read(path).get(part_name, {}):
+            results = Results(path, resume=True)
+            count = studio.cases(part_name)
+            if label in results.figures.get(part_name, {}) and results.count(part_name, label) == count:
                 continue
-            row, pictures = work()
+            row, images = work()
             log.info("%s, %s: %s", part_name, label, row)
             WORK.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(picture_file(part_name, label), (pictures * 255).round().byte().numpy())
-            rows = read(path)
-            found = {**rows.get(part_name, {}), label: row}
-            write({**rows, part_name: {known: found[known] for known in ways if known in found}}, path)
+            np.savez_compressed(image_file(part_name, label), (images * 255).round().byte().numpy())
+            results = Results(path, resume=True)
+            found = {**results.figures.get(part_name, {}), label: row}
+            results.figures[part_name] = {known: found[known] for known in ways if known in found}
+            results.table(part_name, "edits" if part_name == "edit" else "images")
+            results.measured(part_name, label, count)
+            results.write()
 
 
-def read(path: Path) -> dict[str, dict[str, Row]]:
-    """Rows by label, by part."""
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
-
-
-def write(rows: dict[str, dict[str, Row]], path: Path) -> None:
-    path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-
-
-def picture_file(part_name: str, label: str) -> Path:
+def image_file(part_name: str, label: str) -> Path:
     return WORK / f"{part_name}_{label.replace(' ', '_')}.npz"
 
 
 def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
-    """Sheets of what was restored and edited, below what it is of."""
+    """Draw sheets of restored and edited images below their sources."""
     sources = {
-        "restore": in_process.pictures(scenes(count)),
+        "restore": in_process.render(scenes(count)),
         "icons": icons(count),
-        "edit": in_process.pictures([edit.source for edit in edits(count)]),
+        "edit": in_process.render([edit.source for edit in edits(count)]),
     }
-    for part_name, of in sources.items():
+    for part_name, source_images in sources.items():
         shown = [label for label in rows.get(part_name, {}) if label.partition(": ")[2] not in OTHERWISE]
-        files = {label: picture_file(part_name, label) for label in shown}
+        files = {label: image_file(part_name, label) for label in shown}
         made = {label: torch.from_numpy(np.load(file)["arr_0"]) / 255 for label, file in files.items() if file.exists()}
         if made:
-            sheet({"sources": of, **made}, RESULTS / f"drawings_{part_name}.png")
+            sheet({"sources": source_images, **made}, RESULTS / f"drawings_{part_name}.png")
 
 
 def table(rows: dict[str, Row]) -> str:
     columns = list(next(iter(rows.values())))
-    head = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    head = [f"| | {' | '.join(map(attribute_label, columns))} |", "|---" * (len(columns) + 1) + "|"]
     return "\n".join([*head, *(f"| {n} | {' | '.join(f'{r[c]:.3g}' for c in columns)} |" for n, r in rows.items())])
 
 
@@ -332,15 +332,20 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
-    rows = read(RESULTS / "drawings.json")
-    draw(rows, arguments.count)
+    results = Results(RESULTS / "drawings.json", resume=True)
+    draw(results.figures, arguments.count)
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
+
+
+def report(results: Results) -> str:
+    """All parts as Markdown, with their counts and commits."""
     text = [
         "# Vector drawings",
-        "Pictures of the reference model; see `benchmarks/drawings.py`. PSNR in dB, SSIM, and the share of pictures in "
+        "Images of the reference model; see `benchmarks/drawings.py`. PSNR in dB, SSIM, and the fraction of images in "
         "which the scorer sees what should be there.",
-        *(f"## {name}\n\n{table(found)}" for name, found in rows.items()),
+        *(f"## {name}\n\n{results.line(name)}\n\n{table(found)}" for name, found in results.figures.items()),
     ]
-    (RESULTS / "drawings.md").write_text("\n\n".join(text) + "\n", "utf-8")
+    return "\n\n".join(text) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What steps with gradients take of memory with Stable Diffusion 1.5 at 512 x 512 in fp16, computed without a GPU.
+"""Memory of steps with gradients for Stable Diffusion 1.5 at 512 x 512 in fp16, computed without a GPU.
 
     .host/venv/bin/python -m benchmarks.gradient_memory     writes benchmarks/results/gradient_memory.json
 
-The host's own model and autoencoder run on tensors without data, so the peak is that of what lives at the same time,
-as a GPU's caching allocator would see it before fragmentation: weights, activations and gradients.
+ComfyUI's own model and autoencoder run on tensors without data. The peak counts everything alive at the same time, as a
+GPU's caching allocator would before fragmentation: weights, activations and gradients.
 
-- KSampler: an answer for each of two texts, without gradients; everything else is to be read beside it.
-- Restoration: DPS's gradient through model and decoder, with activations kept, and recomputed in the backward pass.
-- Pictures through the encoder, as SVG Optimizer and Distillation Sampler with a `vae` have them: the model answers for
-  two texts while the encoder's activations wait for the gradient.
+- KSampler: two predictions without gradients, for comparison.
+- Restoration: the DPS gradient through model and decoder, with activations kept, and recomputed in the backward pass.
+- Images through the encoder (SVG Optimizer, and Distillation Sampler with a `vae`): two predictions while the encoder's
+  activations wait for the gradient.
 - vsd: a training step of the LoRA on the model's attention.
 """
 
@@ -30,9 +30,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .cost import stable_diffusion
+from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 GIB = 2**30
 KL = {
     "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
@@ -41,7 +41,7 @@ KL = {
 
 
 class Living(TorchDispatchMode):
-    """Counts the bytes of the storages that live besides the modules' own, and their peak."""
+    """Counts the bytes of living storages other than the modules' own, and their peak."""
 
     def __init__(self, *modules: nn.Module) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def weight(module: nn.Module) -> int:
 
 
 class Machine:
-    """Stable Diffusion 1.5 and its autoencoder as the pack uses them: fp16, and float32."""
+    """Stable Diffusion 1.5 in fp16 and its autoencoder in float32, as the pack uses them."""
 
     def __init__(self, side: int):
         import comfy.ldm.models.autoencoder
@@ -85,26 +85,26 @@ class Machine:
         self.model = stable_diffusion(320, torch.float16).get_model({}, "", device="cpu")
         self.vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4).requires_grad_(False)
         self.model.diffusion_model.requires_grad_(False)
-        self.picture, self.latent = (1, 3, side, side), (1, 4, side // 8, side // 8)
+        self.image_shape, self.latent_shape = (1, 3, side, side), (1, 4, side // 8, side // 8)
 
     def z0_hat(self, x: Tensor) -> Tensor:
-        """The model's clean estimates of latents (B, 4, h, w), each with a text of its own."""
-        text = torch.randn(len(x), 77, 768, dtype=torch.float16)
-        return self.model.apply_model(x, torch.full((len(x),), 2.0), c_crossattn=text)
+        """The model's clean estimates of latents (B, 4, h, w), each with its own prompt."""
+        encoded = torch.randn(len(x), 77, 768, dtype=torch.float16)
+        return self.model.apply_model(x, torch.full((len(x),), 2.0), c_crossattn=encoded)
 
     @torch.no_grad()
     def sampled(self) -> None:
-        """What KSampler asks in a step."""
-        self.z0_hat(torch.randn(self.latent).repeat(2, 1, 1, 1))
+        """A step of KSampler."""
+        self.z0_hat(torch.randn(self.latent_shape).repeat(2, 1, 1, 1))
 
     def kept(self) -> None:
-        """DPS's gradient."""
-        x, y = torch.randn(self.latent, requires_grad=True), torch.randn(self.picture)
+        """The DPS gradient."""
+        x, y = torch.randn(self.latent_shape, requires_grad=True), torch.randn(self.image_shape)
         distance = (self.vae.decode(self.z0_hat(x)) - y).flatten(1).norm(dim=1).sum()
         torch.autograd.grad(distance, x)
 
     def recomputed(self) -> None:
-        """DPS's gradient where memory is short."""
+        """The DPS gradient as computed if memory is short."""
         from dreamsampler.nodes.host.checkpoints import checkpointed
 
         with checkpointed(self.model.diffusion_model), checkpointed(self.vae):
@@ -112,7 +112,7 @@ class Machine:
 
     def encoder(self) -> None:
         """A distillation gradient down to pixels."""
-        pixels = torch.randn(self.picture, requires_grad=True)
+        pixels = torch.randn(self.image_shape, requires_grad=True)
         z0: Any = self.vae.encode(pixels)
         with torch.no_grad():
             null, target = self.z0_hat(torch.cat([z0, z0])).chunk(2)
@@ -127,7 +127,7 @@ class Machine:
         additions = [(layer, lora.LowRank(layer, rank, torch.Generator())) for layer in layers]
         for layer, addition in additions:
             layer.register_forward_hook(addition)
-        loss = (self.z0_hat(torch.randn(self.latent)) - torch.randn(self.latent)).square().mean()
+        loss = (self.z0_hat(torch.randn(self.latent_shape)) - torch.randn(self.latent_shape)).square().mean()
         torch.autograd.grad(loss, [matrix for _, each in additions for matrix in (each.down, each.up)])
 
 
@@ -135,13 +135,13 @@ STEPS: dict[str, Callable[[Machine], None]] = {
     "KSampler": Machine.sampled,
     "restoration, kept": Machine.kept,
     "restoration, recomputed": Machine.recomputed,
-    "pictures through the encoder": Machine.encoder,
+    "images through the encoder": Machine.encoder,
     "vsd": Machine.vsd,
 }
 
 
 def peak(side: int, step: Callable[[Machine], None]) -> dict[str, float]:
-    """GiB of weights and of the rest at the peak of one step."""
+    """GiB of weights, and of everything else at the peak of one step."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         machine = Machine(side)
         networks = machine.model.diffusion_model, machine.vae
@@ -155,15 +155,19 @@ def main() -> None:
     """Compute and write the figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=512, help="width and height of the picture")
+    parser.add_argument("--side", type=int, default=512, help="width and height of the image")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     from comfy.cli_args import args
 
-    args.use_pytorch_cross_attention = True  # what the host chooses on CUDA, when it is imported
-    figures = {name: peak(arguments.side, step) for name, step in STEPS.items()}
-    log.info("%s", json.dumps(figures, indent=1))
-    (arguments.output / "gradient_memory.json").write_text(json.dumps(figures, indent=1) + "\n")
+    args.use_pytorch_cross_attention = True  # what ComfyUI chooses on CUDA, at import
+    results = Results(arguments.output / "gradient_memory.json")
+    results.table("memory", "computed steps")
+    for name, step in STEPS.items():
+        results.figures[name] = peak(arguments.side, step)
+        results.measured("memory", name, 1)
+    log.info("%s", json.dumps(results.figures, indent=1))
+    results.write()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Editing by distillation: posterior distillation against its relatives and against sampling.
+"""Edits by distillation: Posterior Latent Match (PDS) against other distillation methods and against sampling.
 
     .host/venv/bin/python -m benchmarks.posterior_front       writes benchmarks/results/posterior_front.{json,md,png}
 
-Held-out sources of the reference world are edited in one attribute each, with full descriptions of source and target.
-The scorer says whether the target attribute is there; PSNR and SSIM outside the edited region say what was kept.
-Distillation takes 200 steps of Adam at 0.01 and the guidance named, inversions and img2img 200 steps, the flow edits
-their published 33 and 50. Points already in the JSON are kept; delete the file to start over.
+Held-out sources of the reference world are edited in one attribute each, with full source and target prompts. A scorer
+network checks for the target attribute; PSNR and SSIM are measured outside the edited region. Distillation takes 200
+steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit and dvrf the 33
+and 50 of their papers. Points already in the JSON are kept; delete the file to start over.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
 from tools.reference import in_process
 
-from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, table
+from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, report
+from .images import save_figure
+from .provenance import RESULTS
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 STEPS, GUIDANCE, BATCH, CFG = 200, 7.5, 32, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
@@ -48,8 +49,9 @@ class Bench:
         edit, made = self.edit(method, strength), []
         for start in range(0, len(self.jobs), BATCH):
             jobs = self.jobs[start : start + BATCH]
-            target, source = (self.reference.conditioning(list(texts)) for texts in zip(*(e.texts() for e in jobs)))
-            latent = self.reference.latent(in_process.pictures([e.source for e in jobs]))
+            prompts = zip(*(e.prompts() for e in jobs), strict=True)
+            target, source = (self.reference.conditioning(list(each)) for each in prompts)
+            latent = self.reference.latent(in_process.render([e.source for e in jobs]))
             made.append(self.reference.decoded(edit((target, source, self.reference.conditioning([""]), latent))))
         point = measured(*setting, self.jobs, torch.cat(made), self.scorer)
         figures = point.accuracy, point.psnr, point.structure
@@ -76,19 +78,20 @@ class Bench:
         target, source, nothing, latent = work
         name, guidance = method.removeprefix("PDS ").rsplit(", s = ", 1)
         posterior: PosteriorForm = next(each for each in POSTERIOR_FORMS if each == name)
-        texts = source, target, nothing
-        objective = PosteriorLatentMatch.execute(latent, *texts, float(guidance), posterior, weight).args[0]
+        conditionings = source, target, nothing
+        objective = PosteriorLatentMatch.execute(latent, *conditionings, float(guidance), posterior, weight).args[0]
         return self.reference.distilled(target, nothing, latent, objective=objective, method="sds", seed=SEED, **ADAM)
 
     def inverted(self, work: Work, method: str, gamma: float) -> dict:
-        """Editing by inversion: stochastic with the source described, or deterministic without."""
+        """Editing by inversion: stochastic with a source prompt, or deterministic without."""
         target, source, nothing, latent = work
         execute, model = ProximalDreamSampler.execute, self.reference.model
         if method == "DDPM inversion":
-            start = (STEPS, gamma, "constant", 0.0, "unconditional", "stochastic inversion", "normal", SEED)
-            return execute(model, target, source, latent, *start, skip=0.36).args[0]
-        start = (STEPS, gamma, "alpha_bar", 0.0, "unconditional", "inversion", "normal", SEED)
-        return execute(model, target, nothing, latent, *start).args[0]
+            return execute(
+                model, target, source, latent, steps=STEPS, gamma=gamma, gamma_schedule="constant", eta=0.0,
+                renoise="unconditional", start_from="stochastic inversion", scheduler="normal", seed=SEED, skip=0.36,
+            ).args[0]  # fmt: skip
+        return self.reference.edited(target, nothing, latent, steps=STEPS, gamma=gamma)
 
 
 def settings() -> list[Setting]:
@@ -119,25 +122,25 @@ def plot(points: list[Point], path: Path) -> None:
         for p in chosen:
             place = (p.accuracy, p.psnr)
             panel.annotate(f"{p.strength:g}", place, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    panel.set(xlabel="target attribute there", ylabel="PSNR outside the edit, dB", xlim=(-0.03, 1.05))
+    panel.set(xlabel="accuracy", ylabel="PSNR outside, dB", xlim=(-0.03, 1.05))
     panel.grid(alpha=0.3)
     panel.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def main() -> None:
     """Measure, write and print."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=32, help="held-out pictures; each is edited in every attribute")
+    parser.add_argument("--sources", type=int, default=32, help="held-out images; each is edited in every attribute")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "posterior_front.json"
     with torch.inference_mode():
         points = measured_points(settings(), arguments.sources, path, Bench(edits(arguments.sources)).point)
-    path.with_suffix(".md").write_text(table(points))
+    path.with_suffix(".md").write_text(report(points, path), "utf-8")
     plot(points, path.with_suffix(".png"))
 
 

@@ -1,19 +1,18 @@
-"""What drawing costs, forward and with its backward pass, and how that grows.
+"""Time to rasterize drawings, forward and with the backward pass, and how it grows.
 
     .host/venv/bin/python -m benchmarks.rasterizer [FILE.svg ...]     writes benchmarks/results/rasterizer.{json,md,png}
 
-Drawings are closed blobs of four cubics with a radius of 20 pixels, as optimised SVGs begin; files are drawn with a
-longer side of 512. Beside each time stands what pydiffvg took (CPU build, 2x2 samples, one thread) on a machine that
-multiplies two 768 x 768 float32 matrices in 7 to 14 ms; the same product is timed here, so that the two machines can be
-compared. On a CUDA device the published times of Bézier Splatting and of diffvg (RTX 4090, 2048 closed curves at
-2040 x 1344) are the ones to compare with.
+Drawings are closed blobs of four cubics with a radius of 20 pixels, like freshly initialized SVGs; files are drawn with
+a longer side of 512. For comparison the table shows the times of pydiffvg (CPU build, 2x2 samples, one thread) on a
+machine that multiplies two 768 x 768 float32 matrices in 7 to 14 ms; the same product is timed here, so that the two
+machines can be compared. On a CUDA device compare with the papers of Bézier Splatting and diffvg (RTX 4090, 2048 closed
+curves at 2040 x 1344).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import statistics
 import time
@@ -29,27 +28,30 @@ from dreamsampler.svg.raster.rasterizer import Rasterizer, scene_edges
 from dreamsampler.svg.raster.rasterizers import rasterizer
 from dreamsampler.svg.raster.scene import Scene, scene
 
+from .images import save_figure
+from .provenance import RESULTS, Results
+
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 DRAWINGS = ((64, 224, 224), (256, 224, 224), (128, 512, 512), (1024, 512, 512), (2048, 1344, 2040))
 PYDIFFVG = {(64, 224): (215, 873), (256, 224): (560, 2849), (128, 512): (864, 3875), (1024, 512): (2797, 13271)}
 """Milliseconds (forward, forward and backward) by (shapes, height)."""
+DRAWN, GREW = "drawings", "growth"
 GROWTH = ((64, 5), (64, 10), (64, 20), (64, 40), (64, 80), (256, 20), (512, 20), (1024, 20))
 """(shapes, radius) on a canvas of 512."""
 RADIUS, SIDE = 20.0, 512
 
 
 def blobs(count: int, height: int, width: int, radius: float, device: str) -> Scene:
-    """A scene of jittered circles anywhere on the canvas, its points and colours to be optimised."""
+    """A scene of jittered circles anywhere on the canvas; its points and colors require gradients."""
     generator = torch.Generator().manual_seed(0)
     points = random_closed(count, height, width, generator, radius=radius)
     colors, opacities = random_fills(count, generator)
     shapes = tuple(
         Shape((Contour(tuple(Point(*p) for p in contour), True),), Fill(Color(*color), opacity))
-        for contour, color, opacity in zip(points.tolist(), colors.tolist(), opacities.tolist())
+        for contour, color, opacity in zip(points.tolist(), colors.tolist(), opacities.tolist(), strict=True)
     )
     drawing = Document(ViewBox(0, 0, width, height), shapes)
-    return to_be_optimised(scene(drawing, height, width, torch.empty(0, device=device)))
+    return to_be_optimized(scene(drawing, height, width, torch.empty(0, device=device)))
 
 
 def of_file(path: Path, device: str) -> Scene:
@@ -57,15 +59,15 @@ def of_file(path: Path, device: str) -> Scene:
     document = parse(path.read_bytes()).document
     factor = SIDE / max(document.view_box.width, document.view_box.height)
     height, width = (round(factor * side) for side in (document.view_box.height, document.view_box.width))
-    return to_be_optimised(scene(document, height, width, torch.empty(0, device=device)))
+    return to_be_optimized(scene(document, height, width, torch.empty(0, device=device)))
 
 
-def to_be_optimised(made: Scene) -> Scene:
+def to_be_optimized(made: Scene) -> Scene:
     return dataclasses.replace(made, points=made.points.requires_grad_(), colors=made.colors.requires_grad_())
 
 
 def measured(rasterize: Rasterizer, made: Scene, repeats: int) -> dict[str, float]:
-    """Median milliseconds of drawing a scene, without and with the backward pass, and the pixels its edges cross."""
+    """Median milliseconds to draw a scene, without and with the backward pass, and the pixels its edges cross."""
     white = made.colors.new_ones(1, 3)
     target = torch.full((3, made.height, made.width), 0.5, device=white.device)
 
@@ -85,7 +87,7 @@ def measured(rasterize: Rasterizer, made: Scene, repeats: int) -> dict[str, floa
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Wall-clock time of a call, with what it left running on a GPU."""
+    """Wall-clock time of a call, including its work on a GPU."""
     start = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -94,14 +96,17 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def product_ms() -> float:
-    """The yardstick of machines: a product of two 768 x 768 matrices."""
+    """Milliseconds of a product of two 768 x 768 matrices, to compare machines."""
     a = torch.randn(768, 768)
     return 1e3 * statistics.median(seconds(lambda: a @ a) for _ in range(30))
 
 
-def table(figures: dict[str, Any]) -> str:
-    """The figures as Markdown."""
+def report(results: Results) -> str:
+    """The figures as Markdown, with their counts and commits."""
+    figures = results.figures
     lines = [
+        results.line(DRAWN),
+        "",
         f"Threads: {figures['threads']}; 768 x 768 product: {figures['product_ms']:.1f} ms; {figures['device']}.",
         "",
         "| shapes | canvas | forward, ms | forward and backward, ms | pydiffvg, ms | ratio |",
@@ -109,10 +114,10 @@ def table(figures: dict[str, Any]) -> str:
     ]
     for row in figures["drawings"]:
         theirs, ratio, name = "", "", f", {row['file']}" if "file" in row else ""
-        published = None if "file" in row else PYDIFFVG.get((row["shapes"], row["height"]))
-        if published:
-            theirs = f"{published[0]}, {published[1]}"
-            ratio = f"{published[0] / row['forward_ms']:.0f}, {published[1] / row['both_ms']:.0f}"
+        pydiffvg = None if "file" in row else PYDIFFVG.get((row["shapes"], row["height"]))
+        if pydiffvg:
+            theirs = f"{pydiffvg[0]}, {pydiffvg[1]}"
+            ratio = f"{pydiffvg[0] / row['forward_ms']:.0f}, {pydiffvg[1] / row['both_ms']:.0f}"
         lines.append(
             f"| {row['shapes']}{name} | {row['width']} x {row['height']} | {row['forward_ms']:.1f} "
             f"| {row['both_ms']:.1f} | {theirs} | {ratio} |"
@@ -134,47 +139,58 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
         label = f"{r['shapes']:.0f} x {r['radius']:.0f}"
         panel.annotate(label, (r["edge_pixels"], r["both_ms"]), (4, 3), textcoords="offset points", fontsize=7)
     panel.set(xlabel="pixels that edges cross", ylabel="ms", xlim=(0, None), ylim=(0, None))
+    panel.locator_params(axis="x", nbins=5)
     panel.grid(alpha=0.3)
     panel.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def main() -> None:
     """Measure and write the figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, help="drawings to be drawn as well")
+    parser.add_argument("files", nargs="*", type=Path, help="more drawings to measure")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--rasterizer", default="torch", help="torch, or pydiffvg where that is installed")
+    parser.add_argument("--rasterizer", default="built-in", help="built-in, or diffvg if pydiffvg is installed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rasterize = rasterizer(arguments.rasterizer)
-    figures: dict[str, Any] = {
+    results = Results(arguments.output / "rasterizer.json")
+    for title in (DRAWN, GREW):
+        results.table(title, "repetitions")
+    figures = results.figures = {
         "rasterizer": arguments.rasterizer,
         "threads": torch.get_num_threads(),
         "product_ms": product_ms(),
     }
     figures["device"] = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
-    figures["drawings"], figures["growth"] = [], []
+    figures[DRAWN], figures[GREW] = [], []
     for count, height, width in DRAWINGS:
         made = blobs(count, height, width, RADIUS, arguments.device)
         row = {"shapes": count, "height": height, "width": width, **measured(rasterize, made, arguments.repeats)}
-        figures["drawings"].append(row)
+        figures[DRAWN].append(row)
         log.info("%d at %dx%d: %.1f ms, with backward %.1f ms", count, width, height, row["forward_ms"], row["both_ms"])
     for count, radius in GROWTH:
         made = blobs(count, 512, 512, radius, arguments.device)
-        figures["growth"].append({"shapes": count, "radius": radius, **measured(rasterize, made, arguments.repeats)})
+        figures[GREW].append({"shapes": count, "radius": radius, **measured(rasterize, made, arguments.repeats)})
     for file in arguments.files:
         made = of_file(file, arguments.device)
         row = {"file": file.stem, "shapes": len(made.colors), "height": made.height, "width": made.width}
-        figures["drawings"].append({**row, **measured(rasterize, made, arguments.repeats)})
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "rasterizer.json"
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-    path.with_suffix(".md").write_text(table(figures))
-    plot(figures["growth"], path.with_suffix(".png"))
+        figures[DRAWN].append({**row, **measured(rasterize, made, arguments.repeats)})
+    for title in (DRAWN, GREW):
+        for row in figures[title]:
+            results.measured(title, row_name(row), arguments.repeats)
+    results.write()
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
+    plot(figures[GREW], results.path.with_suffix(".png"))
+
+
+def row_name(row: dict[str, Any]) -> str:
+    """A row in one line."""
+    size = f"radius {row['radius']}" if "radius" in row else f"{row['width']} x {row['height']}"
+    return ", ".join([*([row["file"]] if "file" in row else []), f"{row['shapes']} shapes", size])
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Holes filled by text, two texts in two holes, and damaged pictures restored, on the reference world.
+"""Holes filled from a prompt, two prompts in two holes, and degraded images restored, on the reference world.
 
     .host/venv/bin/python -m benchmarks.restoration       writes benchmarks/results/restoration.{json,md}
 
-- Inpainting: a box over the object of a held-out picture is to hold an object of another colour or shape. The host's
-  two ways and TReg's mixing of text and data get as many model evaluations, a backward pass counted as two.
-- Two holes: both objects of a picture get a new colour each, by Mask Localized Guidance. Each text names another
-  colour, too, which must not appear in the other's hole.
-- Restoration: held-out pictures are made 4 and 8 times smaller, or blurred, with noise of 0.01.
+- Inpainting: the object of a held-out image is covered by a box and replaced by an object of another color or shape.
+  ComfyUI's two ways and TReg's mixing of prompt and data get as many model calls; a backward pass counts as two.
+- Two holes: both objects of an image get a new color by Mask Localized Guidance. Each prompt also names another color,
+  which must not appear in the other hole.
+- Restoration: held-out images are made 4 and 8 times smaller, or blurred, with noise of 0.01.
 
-The work is done in batches of 8 pictures, which is fastest on a CPU, each of all rows before the next. What is done is
-kept in benchmarks/work/, and at the end, picture by picture, in the JSON. So a run that was cut goes on where it
-stopped, and several may share the batches; delete both to start over. The autoencoder, which takes most of the time,
-computes in bfloat16: with float32 the PSNR outside of three rows on 8 pictures differed by 0.08 dB at most.
+Images are processed in batches of 8, which is fastest on a CPU; each batch does all rows before the next batch.
+Finished batches are kept in benchmarks/work/, and at the end, image by image, in the JSON. An interrupted run resumes
+where it stopped, and several runs may share the batches; delete both to start over. The autoencoder, which takes most
+of the time, computes in bfloat16: with float32 the PSNR outside of three rows on 8 images differed by at most 0.08 dB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dreamsampler.guidance.core.denoiser import Denoiser, guided
+from dreamsampler.guidance.core.denoiser import Denoiser, guide
 from dreamsampler.guidance.editing.proximal import ProximalSettings
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.proximal import DataSteps
@@ -41,25 +41,28 @@ from torch import Tensor
 from tools.reference import in_process, world
 from tools.reference.host_access import host_nodes
 
-from .editing import SEED, Edit, edits
+from .editing import SEED, Edit, edits, label
+from .provenance import RESULTS, Results, restamp, stamp, stamped
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "restoration"
-PICTURES = 128
-"""Held-out pictures of each table."""
+IMAGES = 128
+"""Held-out images of each table."""
 BATCH, STEPS, MARGIN, CFG, NOISE_STD = 8, 50, 5, 4.0, 0.01
 CONSISTENCY_STEPS, TEMPLATE_STEPS, HOST_STEPS = 80, 58, 92
-"""As many evaluations as `STEPS` with gradients: 50 up, 2 for each of 15 data steps and 3 for each of 35 others."""
+"""As many model calls as `STEPS` with gradients: 50 up, 2 for each of 15 data steps and 3 for each of 35 others."""
 TEMPLATE = {"steps": TEMPLATE_STEPS, "gamma": 2.0, "data_every": 1, "consistency": "both"}
 INPAINTING: dict[str, dict[str, Any]] = {
-    "as the template": TEMPLATE,
-    "published": {"steps": STEPS, "consistency": "both"},
+    "as in the template": TEMPLATE,
+    "as in the paper": {"steps": STEPS, "consistency": "both"},
     "consistency only": {"steps": CONSISTENCY_STEPS, "consistency": "consistency only"},
     "dps only": {"steps": STEPS, "consistency": "dps only"},
 }
 Figures = dict[str, list[float]]
-"""A row of a table: the columns' values for each picture. Attribute accuracies have 1 or 0 for pictures to tell by."""
+"""A row of a table: the values of its columns for each image; accuracies are 1 or 0 for images of that attribute."""
+BATCHES = "batches"
+HALVES = "Each is edited in color or shape, so these columns rest on half of the images."
+UNEQUAL = "Rows are means over all finished batches of 8 images; the other batches have not been computed."
 
 
 class Studio:
@@ -68,25 +71,26 @@ class Studio:
     def __init__(self) -> None:
         self.reference, self.scorer = in_process.load(), in_process.load_scorer()
         self.nothing = self.reference.conditioning([""])
-        self.reference.narrow_autoencoder()
+        self.reference.run_autoencoder_in_bfloat16()
 
-    def measured(
-        self, pictures: Tensor, operator: str, mask: Tensor | None = None, **inputs: Any
-    ) -> tuple[Any, Tensor]:
-        """A measurement of pictures (B, 3, H, W) in [0, 1] and what is observed of them."""
+    def measured(self, images: Tensor, operator: str, mask: Tensor | None = None, **inputs: Any) -> tuple[Any, Tensor]:
+        """A measurement of images (B, 3, H, W) in [0, 1], and the degraded images."""
         given = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.0, "simulate": True, **inputs}
-        images = pictures.movedim(1, -1)
-        measurement, observed = MeasurementNode.execute(images, operator, seed=SEED, mask=mask, **given).args
+        measurement, observed = MeasurementNode.execute(
+            images.movedim(1, -1), operator, seed=SEED, mask=mask, **given
+        ).args
         return measurement, observed.movedim(-1, 1)
 
     def restored(
-        self, measurement: Any, observed: Tensor, texts: Any, *, steps: int, gamma: float = 1.0, **how: Any
+        self, measurement: Any, observed: Tensor, conditioning: Any, *, steps: int, gamma: float = 1.0, **how: Any
     ) -> tuple[Tensor, Tensor]:
-        """Decoded pictures as they come, and in agreement with the measurement."""
+        """Decoded images without and with projection onto the measurement."""
         model, latent = self.reference.model, self.reference.latent(observed)
-        settings = (steps, gamma, "alpha_bar", 1.0, "unconditional", "inversion", "normal", SEED)
-        given = {"vae": self.reference.vae, "measurement": measurement, **how}
-        made, _, image = ProximalDreamSampler.execute(model, texts, self.nothing, latent, *settings, **given).args
+        made, _, image = ProximalDreamSampler.execute(
+            model, conditioning, self.nothing, latent, steps=steps, gamma=gamma, gamma_schedule="alpha_bar", eta=1.0,
+            renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED,
+            vae=self.reference.vae, measurement=measurement, **how,
+        ).args  # fmt: skip
         return self.reference.decoded(made), image.movedim(-1, 1)
 
 
@@ -95,7 +99,7 @@ class Studio:
 
 @dataclass(frozen=True)
 class Hole:
-    """An edit whose object lies in a box that is to be filled."""
+    """An edit whose object is covered by a box."""
 
     edit: Edit
 
@@ -113,35 +117,35 @@ def box(region: np.ndarray) -> np.ndarray:
     return mask
 
 
-def seam(pictures: Tensor, masks: Tensor) -> Tensor:
-    """Mean jump between pixels on both sides of each hole's edge: pictures (B, 3, H, W), masks (B, H, W)."""
+def seam(images: Tensor, masks: Tensor) -> Tensor:
+    """Mean jump between pixels on both sides of each hole's edge: images (B, 3, H, W), masks (B, H, W)."""
     jumps = []
     for dim in (-2, -1):
         crossing = masks.diff(dim=dim).abs()[:, None]
-        jumps.append((pictures.diff(dim=dim).abs() * crossing).sum((1, 2, 3)) / crossing.sum((1, 2, 3)) / 3)
+        jumps.append((images.diff(dim=dim).abs() * crossing).sum((1, 2, 3)) / crossing.sum((1, 2, 3)) / 3)
     return torch.stack(jumps).mean(0)
 
 
 def holes() -> list[Hole]:
-    """Colour and shape of every source changed once."""
-    return [Hole(edit) for edit in edits(PICTURES // 2) if edit.attribute in ("colour", "shape")]
+    """Color and shape of every source changed once."""
+    return [Hole(edit) for edit in edits(IMAGES // 2) if edit.attribute in ("colour", "shape")]
 
 
-def filled_by_host(studio: Studio, way: str, pictures: Tensor, masks: Tensor, texts: Any) -> Tensor:
-    """Inpainting as the host does it, with what lies outside the hole as the decoder returns it."""
-    nodes, reference, image = host_nodes(), studio.reference, pictures.movedim(1, -1)
+def filled_by_host(studio: Studio, way: str, images: Tensor, masks: Tensor, conditioning: Any) -> Tensor:
+    """Inpainting by ComfyUI, with pixels outside the hole as the decoder returns them."""
+    nodes, reference, image = host_nodes(), studio.reference, images.movedim(1, -1)
     if way == "VAEEncodeForInpaint":
         (latent,) = nodes.VAEEncodeForInpaint().encode(reference.vae, image, masks, grow_mask_by=6)
     else:
-        (latent,) = nodes.SetLatentNoiseMask().set_mask(reference.latent(pictures), masks)
+        (latent,) = nodes.SetLatentNoiseMask().set_mask(reference.latent(images), masks)
     (made,) = nodes.KSampler().sample(
-        reference.model, SEED, HOST_STEPS, CFG, "ddim", "normal", texts, studio.nothing, latent
+        reference.model, SEED, HOST_STEPS, CFG, "ddim", "normal", conditioning, studio.nothing, latent
     )
     return reference.decoded(made)
 
 
 class Mixing:
-    """A denoiser that gives the guided estimate for both texts: TReg's data-consistency starts from it."""
+    """A denoiser that returns the guided estimate for both prompts, from which TReg's data consistency starts."""
 
     def __init__(self, denoise: Denoiser):
         self.denoise = denoise
@@ -150,11 +154,11 @@ class Mixing:
         if len(names) < 2:
             return self.denoise(x, sigma, names)
         null, target = self.denoise(x, sigma, names)
-        return [guided(null, target, CFG)] * 2
+        return [guide(null, target, CFG)] * 2
 
 
-def filled_by_treg(studio: Studio, measurement: Measurement, observed: Tensor, texts: Any) -> Tensor:
-    """Ours with text and data mixed before the fit."""
+def filled_by_treg(studio: Studio, measurement: Measurement, observed: Tensor, conditioning: Any) -> Tensor:
+    """Ours with prompt and data mixed before the fit."""
     samples = studio.reference.latent(observed)["samples"]
 
     class TReg(Restoration):
@@ -176,7 +180,7 @@ def filled_by_treg(studio: Studio, measurement: Measurement, observed: Tensor, t
     made, _ = host.run_in_sampler(
         method,
         model=studio.reference.model,
-        conditionings={"positive": texts, "negative": studio.nothing},
+        conditionings={"positive": conditioning, "negative": studio.nothing},
         samples=samples,
         sigmas=host.schedule(studio.reference.model, "normal", STEPS),
         evaluations=2 * STEPS,
@@ -185,14 +189,14 @@ def filled_by_treg(studio: Studio, measurement: Measurement, observed: Tensor, t
     return studio.reference.decoded({"samples": made})
 
 
-def inpainted(studio: Studio, way: str, pictures: Tensor, masks: Tensor, texts: Any) -> dict[str, Tensor]:
-    """Pictures by one way, by the names of the table's rows."""
+def inpainted(studio: Studio, way: str, images: Tensor, masks: Tensor, conditioning: Any) -> dict[str, Tensor]:
+    """Images filled in one way, by the names of the table's rows."""
     if way in ("VAEEncodeForInpaint", "SetLatentNoiseMask"):
-        return {way: filled_by_host(studio, way, pictures, masks, texts)}
-    measurement, observed = studio.measured(pictures, "inpaint", masks, simulate=False)
+        return {way: filled_by_host(studio, way, images, masks, conditioning)}
+    measurement, observed = studio.measured(images, "inpaint", masks, simulate=False)
     if way == "TReg mixing":
-        return {way: filled_by_treg(studio, measurement, observed, texts)}
-    raw, image = studio.restored(measurement, observed, texts, **INPAINTING[way])
+        return {way: filled_by_treg(studio, measurement, observed, conditioning)}
+    raw, image = studio.restored(measurement, observed, conditioning, **INPAINTING[way])
     return {f"ours, {way}": raw, f"ours, {way}, projected": image}
 
 
@@ -200,64 +204,66 @@ def inpainting(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
     """Rows of the inpainting table."""
     jobs = holes()[batch]
     masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
-    pictures = in_process.pictures([job.edit.source for job in jobs])
-    texts = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
-    made = inpainted(studio, way, pictures, masks, texts)
-    return {name: _inpainting_row(studio, jobs, each, pictures, masks) for name, each in made.items()}
+    images = in_process.render([job.edit.source for job in jobs])
+    conditioning = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
+    made = inpainted(studio, way, images, masks, conditioning)
+    return {name: _inpainting_row(studio, jobs, each, images, masks) for name, each in made.items()}
 
 
-def _inpainting_row(studio: Studio, jobs: list[Hole], made: Tensor, pictures: Tensor, masks: Tensor) -> Figures:
+def _inpainting_row(studio: Studio, jobs: list[Hole], made: Tensor, images: Tensor, masks: Tensor) -> Figures:
     seen = studio.scorer.read(made)
     hits = {
-        name: [float(s[name] == e.wanted) for s, e in zip(seen, (j.edit for j in jobs)) if e.attribute == name]
+        name: [
+            float(s[name] == e.wanted) for s, e in zip(seen, (j.edit for j in jobs), strict=True) if e.attribute == name
+        ]
         for name in ("colour", "shape")
     }
-    error = ((made - pictures).square().mean(1) * (1 - masks)).sum((1, 2)) / (1 - masks).sum((1, 2))
+    error = ((made - images).square().mean(1) * (1 - masks)).sum((1, 2)) / (1 - masks).sum((1, 2))
     return {
         **hits,
         "PSNR outside": (-10 * error.clamp(min=1e-10).log10()).tolist(),
         "seam": seam(made, masks).tolist(),
-        "seam of the sources": seam(pictures, masks).tolist(),
+        "seam of the sources": seam(images, masks).tolist(),
     }
 
 
-# Two texts in two holes
+# Two prompts in two holes
 
 
-def two_texts(studio: Studio, name: str, batch: slice) -> dict[str, Figures]:
-    """Both objects get new colours: by one text for each hole, or by one text for both."""
+def two_prompts(studio: Studio, name: str, batch: slice) -> dict[str, Figures]:
+    """Both objects get new colors: by one prompt for each hole, or by one prompt for both."""
     rng = Random(SEED)
-    scenes = [world.sample_scene(rng, clean=True, objects=2) for _ in range(PICTURES)]
-    wanted, scenes = [_new_colours(rng, scene) for scene in scenes][batch], scenes[batch]
-    made = in_process.pictures(wanted)
-    if name != "real pictures":
+    scenes = [world.sample_scene(rng, clean=True, objects=2) for _ in range(IMAGES)]
+    wanted, scenes = [_new_colors(rng, scene) for scene in scenes][batch], scenes[batch]
+    made = in_process.render(wanted)
+    if name != "real images":
         regions, encode = [_masks(scenes, side) for side in (0, 1)], studio.reference.conditioning
-        told = [encode([world.describe(_decoy(scene, side)) for scene in wanted]) for side in (0, 1)]
-        texts, union = MaskLocalizedGuidance.execute(
-            studio.nothing, regions[0], told[0], 0.0, mask_2=regions[1], conditioning_2=told[1]
+        prompts = [encode([world.describe(_decoy(scene, side)) for scene in wanted]) for side in (0, 1)]
+        conditioning, union = MaskLocalizedGuidance.execute(
+            studio.nothing, regions[0], prompts[0], 0.0, mask_2=regions[1], conditioning_2=prompts[1]
         ).args
-        if name == "one text for both":
-            texts = encode([world.describe(scene) for scene in wanted])
-        measurement, observed = studio.measured(in_process.pictures(scenes), "inpaint", union, simulate=False)
-        made = studio.restored(measurement, observed, texts, **TEMPLATE)[1]
+        if name == "one prompt for both":
+            conditioning = encode([world.describe(scene) for scene in wanted])
+        measurement, observed = studio.measured(in_process.render(scenes), "inpaint", union, simulate=False)
+        made = studio.restored(measurement, observed, conditioning, **TEMPLATE)[1]
     right = _right(studio, made, wanted)
     columns = {"left right": right[:, 0], "right right": right[:, 1], "both right": right.all(1).double()}
     return {name: {column: each.tolist() for column, each in columns.items()}}
 
 
-def _new_colours(rng: Random, scene: world.Scene) -> world.Scene:
-    taken = {scene.background, *(thing.colour for thing in scene.things)}
-    colours = rng.sample([c for c in world.COLOURS if c not in taken], 2)
-    return replace(scene, things=tuple(replace(thing, colour=c) for thing, c in zip(scene.things, colours)))
+def _new_colors(rng: Random, scene: world.Scene) -> world.Scene:
+    taken = {scene.background, *(thing.color for thing in scene.things)}
+    colors = rng.sample([c for c in world.COLORS if c not in taken], 2)
+    return replace(scene, things=tuple(replace(thing, color=c) for thing, c in zip(scene.things, colors, strict=True)))
 
 
 def _decoy(scene: world.Scene, side: int) -> world.Scene:
-    """The scene with another colour for the object of the other side, which must not appear.
+    """The scene with another color for the object on the other side, which must not appear.
 
-    The small model draws two objects only where a text names two.
+    The small model draws two objects only if a prompt names two.
     """
-    taken = {scene.background, *(thing.colour for thing in scene.things)}
-    other = replace(scene.things[1 - side], colour=next(c for c in world.COLOURS if c not in taken))
+    taken = {scene.background, *(thing.color for thing in scene.things)}
+    other = replace(scene.things[1 - side], color=next(c for c in world.COLORS if c not in taken))
     return replace(scene, things=(scene.things[side], other) if side == 0 else (other, scene.things[side]))
 
 
@@ -269,18 +275,18 @@ def _masks(scenes: list[world.Scene], side: int) -> Tensor:
     return torch.from_numpy(np.stack([box(world.object_mask(_alone(s, side))) for s in scenes])).float()
 
 
-def _right(studio: Studio, pictures: Tensor, wanted: list[world.Scene]) -> Tensor:
-    """(B, 2): whether the left and the right object have the colours wanted. The scorer names the left one's."""
+def _right(studio: Studio, images: Tensor, wanted: list[world.Scene]) -> Tensor:
+    """(B, 2): whether the left and the right object have the wanted colors. The scorer names the left one's."""
     order = [sorted(scene.things, key=lambda thing: thing.x) for scene in wanted]
-    seen = [studio.scorer.read(view) for view in (pictures, pictures.flip(-1))]
+    seen = [studio.scorer.read(view) for view in (images, images.flip(-1))]
     return torch.tensor(
-        [[seen[side][i]["colour"] == things[side].colour for side in (0, 1)] for i, things in enumerate(order)]
+        [[seen[side][i]["colour"] == things[side].color for side in (0, 1)] for i, things in enumerate(order)]
     ).double()
 
 
 # Restoration
 
-DAMAGES: dict[str, dict[str, Any]] = {
+DEGRADATIONS: dict[str, dict[str, Any]] = {
     "super-resolution, 4": {"operator": "super-resolution", "scale": 4},
     "super-resolution, 8": {"operator": "super-resolution", "scale": 8},
     "gaussian blur, sigma 2": {"operator": "gaussian blur", "kernel_size": 15, "sigma": 2.0},
@@ -289,25 +295,25 @@ DAMAGES: dict[str, dict[str, Any]] = {
 WAYS = ("observed", "both", "consistency only", "dps only")
 
 
-def restoration(studio: Studio, damage: str, way: str, batch: slice) -> dict[str, Figures]:
+def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
     """Rows of the restoration table."""
     rng = Random(SEED + 1)
-    scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(PICTURES)][batch]
-    pictures = in_process.pictures(scenes)
-    measurement, observed = studio.measured(pictures, noise_std=NOISE_STD, **DAMAGES[damage])
+    scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(IMAGES)][batch]
+    images = in_process.render(scenes)
+    measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
     if way == "observed":
         made = {"observed": observed, "observed, projected": (measurement.projected(2 * observed - 1) + 1) / 2}
     else:
-        texts = studio.reference.conditioning([world.describe(scene) for scene in scenes])
+        conditioning = studio.reference.conditioning([world.describe(scene) for scene in scenes])
         steps = CONSISTENCY_STEPS if way == "consistency only" else STEPS
-        raw, image = studio.restored(measurement, observed, texts, steps=steps, consistency=way)
+        raw, image = studio.restored(measurement, observed, conditioning, steps=steps, consistency=way)
         made = {f"ours, {way}": raw, f"ours, {way}, projected": image}
-    return {name: _restoration_row(measurement, each, pictures) for name, each in made.items()}
+    return {name: _restoration_row(measurement, each, images) for name, each in made.items()}
 
 
-def _restoration_row(measurement: Any, made: Tensor, pictures: Tensor) -> Figures:
+def _restoration_row(measurement: Any, made: Tensor, images: Tensor) -> Figures:
     away = (measurement.operator.forward(2 * made - 1) - measurement.y).square().mean((1, 2, 3)).sqrt()
-    return {"PSNR": in_process.psnr(made, pictures).tolist(), "|A x - y|": away.tolist()}
+    return {"PSNR": in_process.psnr(made, images).tolist(), "|A x - y|": away.tolist()}
 
 
 # All of it
@@ -317,55 +323,70 @@ Task = Callable[[Studio, slice], dict[str, Figures]]
 
 
 def tasks() -> dict[str, dict[str, Task]]:
-    """What makes the rows of each table, by table and task."""
+    """The functions that measure the rows of each table, by table and task."""
 
     def fill(way: str) -> Task:
         return lambda studio, batch: inpainting(studio, way, batch)
 
     def both(name: str) -> Task:
-        return lambda studio, batch: two_texts(studio, name, batch)
+        return lambda studio, batch: two_prompts(studio, name, batch)
 
-    def restore(damage: str, way: str) -> Task:
-        return lambda studio, batch: restoration(studio, damage, way, batch)
+    def restore(degradation: str, way: str) -> Task:
+        return lambda studio, batch: restoration(studio, degradation, way, batch)
 
     ways = (*INPAINTING, "TReg mixing", "VAEEncodeForInpaint", "SetLatentNoiseMask")
-    texts = ("one text for each hole", "one text for both", "real pictures")
+    prompts = ("one prompt for each hole", "one prompt for both", "real images")
     return {
         "Inpainting": {way: fill(way) for way in ways},
-        "Two texts in two holes": {name: both(name) for name in texts},
-        **{f"Restoration: {damage}": {way: restore(damage, way) for way in WAYS} for damage in DAMAGES},
+        "Two prompts in two holes": {name: both(name) for name in prompts},
+        **{f"Restoration: {each}": {way: restore(each, way) for way in WAYS} for each in DEGRADATIONS},
     }
 
 
 def kept(title: str, name: str, batch: int) -> Path:
-    """Where the figures of a batch are."""
+    """The file of a batch's figures."""
     return WORK / f"{title}, {name}, {batch}.json".replace(" ", "_").replace(":", "")
 
 
 def work(studio: Studio, batches: list[int], titles: list[str]) -> None:
-    """Do what is missing of some batches of some tables."""
+    """Measure what is missing of some batches of some tables."""
     for batch in batches:
         for title in titles:
             for name, task in tasks()[title].items():
                 if not (path := kept(title, name, batch)).exists():
                     done = task(studio, slice(BATCH * batch, BATCH * (batch + 1)))
                     path.write_text(json.dumps(done) + "\n")
+                    stamp(path)
                     log.info("%s, %s, batch %d", title, name, batch)
 
 
-def unpack(file: Path) -> None:
-    """Take over what an earlier run has published."""
-    found = json.loads(file.read_text()) if file.exists() else {}
-    for name, done in found.items():
+def unpack(results: Results) -> None:
+    """Copy the batches of earlier runs to the work folder."""
+    for name, done in results.figures.items():
         if not (path := WORK / name).exists():
             path.write_text(json.dumps(done) + "\n")
+            restamp(path, results.tables[BATCHES].rows[name].runs[0])
 
 
-def pack(file: Path) -> None:
-    """Publish what is done, to four digits."""
-    found = {path.name: _rounded(json.loads(path.read_text())) for path in sorted(WORK.glob("*.json"))}
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(done, separators=(',', ':'))}" for name, done in found.items())
-    file.write_text(f"{{\n{lines}\n}}\n")
+def pack(results: Results) -> None:
+    """Write all finished batches, to four digits."""
+    files = sorted(WORK.glob("*.json"))
+    results.figures = {path.name: _rounded(json.loads(path.read_text())) for path in files}
+    results.tables.clear()
+    results.table(BATCHES, "images")
+    for path in files:
+        results.measured(BATCHES, path.name, _size(results.figures[path.name]), [stamped(path)])
+    for title, table in finished().items():
+        results.table(title, "images", UNEQUAL)
+        for name, task_name in row_tasks(title).items():
+            runs = [stamped(path) for path in files_of(title, task_name)]
+            unique = [run for i, run in enumerate(runs) if run not in runs[:i]]
+            results.measured(title, name, int(table[name]["images"]), unique)
+    results.write(compact=True)
+
+
+def _size(done: dict[str, Figures]) -> int:
+    return max(len(values) for columns in done.values() for values in columns.values())
 
 
 def _rounded(done: dict[str, Figures]) -> dict[str, Figures]:
@@ -375,35 +396,44 @@ def _rounded(done: dict[str, Figures]) -> dict[str, Figures]:
     }
 
 
-def rows(title: str) -> Iterator[tuple[str, Figures]]:
-    """The rows of a table, from all batches that are done."""
-    for name in tasks()[title]:
-        done = [
-            json.loads(path.read_text()) for i in range(PICTURES // BATCH) if (path := kept(title, name, i)).exists()
-        ]
-        for row in done[0] if done else ():
-            yield row, {column: sum((each[row][column] for each in done), []) for column in done[0][row]}
+def files_of(title: str, name: str) -> list[Path]:
+    """The files of all finished batches of a task."""
+    return [path for i in range(IMAGES // BATCH) if (path := kept(title, name, i)).exists()]
+
+
+def row_tasks(title: str) -> dict[str, str]:
+    """The task that measures each row of a table."""
+    first = {name: files[0] for name in tasks()[title] if (files := files_of(title, name))}
+    return {row: name for name, file in first.items() for row in json.loads(file.read_text())}
 
 
 def means(title: str) -> dict[str, dict[str, float]]:
-    """A table: the mean of each column, and how many pictures it is of."""
-    return {
-        name: {column: float(np.mean(values)) for column, values in row.items()}
-        | {"pictures": max(map(len, row.values()))}
-        for name, row in rows(title)
-    }
+    """A table: the mean of each column, and the number of images."""
+    found = {}
+    for row, name in row_tasks(title).items():
+        done = [json.loads(path.read_text())[row] for path in files_of(title, name)]
+        columns = {column: sum((each[column] for each in done), []) for column in done[0]}
+        averages = {column: float(np.mean(values)) for column, values in columns.items()}
+        found[row] = averages | {"images": max(map(len, columns.values()))}
+    return found
 
 
-def markdown(tables: dict[str, dict[str, dict[str, float]]]) -> str:
-    """All tables as Markdown."""
+def finished() -> dict[str, dict[str, dict[str, float]]]:
+    """All tables, of the batches finished so far."""
+    return {title: found for title in tasks() if (found := means(title))}
+
+
+def markdown(tables: dict[str, dict[str, dict[str, float]]], results: Results) -> str:
+    """All tables as Markdown, with their counts and commits."""
     parts = []
     for title, table in tables.items():
-        columns = [column for column in next(iter(table.values())) if column != "pictures"]
-        head = " | ".join(columns).replace("|A x - y|", r"\|A x - y\|")
-        lines = [f"| | {head} | pictures |", "|---" * (len(columns) + 2) + "|"]
+        columns = [column for column in next(iter(table.values())) if column != "images"]
+        head = " | ".join(map(label, columns)).replace("|A x - y|", r"\|A x - y\|")
+        lines = [f"| | {head} | images |", "|---" * (len(columns) + 2) + "|"]
         for name, row in table.items():
-            lines.append(f"| {name} | {' | '.join(f'{row[c]:.3f}' for c in columns)} | {row['pictures']} |")
-        parts.append(f"## {title}\n\n" + "\n".join(lines) + "\n")
+            lines.append(f"| {name} | {' | '.join(f'{row[c]:.3f}' for c in columns)} | {row['images']} |")
+        line = results.line(title) + (f" {HALVES}" if title == "Inpainting" else "")
+        parts.append(f"## {title}\n\n{line}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
@@ -411,19 +441,20 @@ def main() -> None:
     """Measure and write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = list(range(PICTURES // BATCH))
-    parser.add_argument("--batches", nargs="*", type=int, default=every, choices=every, help="what to do of the work")
-    parser.add_argument("--tables", nargs="*", default=list(tasks()), choices=list(tasks()), help="and which of them")
+    every = list(range(IMAGES // BATCH))
+    parser.add_argument(
+        "--batches", nargs="*", type=int, default=every, choices=every, help="batches of 8 images to do"
+    )
+    parser.add_argument("--tables", nargs="*", default=list(tasks()), choices=list(tasks()), help="tables to do")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    for folder in (WORK, arguments.output):
-        folder.mkdir(parents=True, exist_ok=True)
-    unpack(arguments.output / "restoration.json")
+    WORK.mkdir(parents=True, exist_ok=True)
+    results = Results(arguments.output / "restoration.json", resume=True)
+    unpack(results)
     with torch.inference_mode():
         work(Studio(), arguments.batches, arguments.tables)
-    pack(arguments.output / "restoration.json")
-    tables = {title: found for title in tasks() if (found := means(title))}
-    (arguments.output / "restoration.md").write_text(markdown(tables))
+    pack(results)
+    results.path.with_suffix(".md").write_text(markdown(finished(), results), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""What holding a picture to a measurement costs over the networks' own work.
+"""Overhead of data consistency in restorations, beyond model and autoencoder calls.
 
     .host/venv/bin/python -m benchmarks.restoration_cost            writes benchmarks/results/restoration_cost.json
 
-Model and autoencoder are of Stable Diffusion 1.5's kind with random weights, the autoencoder in full size.
+Model and autoencoder are like those of Stable Diffusion 1.5 with random weights, the autoencoder in full size.
 
-- A data step (fitted estimate and text) over one call of the model with a batch of 2, one decode and one encode, for
-  128 x 128 pixels: of more, the networks take a larger part.
-- Conjugate gradients for 512 x 512 pixels, as a share of a data step at that size.
-- A gradient step (DPS) over the plain forward and backward pass of denoiser and decoder.
+- A data step (fitted estimate and prompt), relative to one model call with a batch of 2, one decode and one encode, at
+  128 x 128 pixels. At larger sizes the networks take a larger share.
+- Conjugate gradients at 512 x 512 pixels, as a share of a data step at that size.
+- A gradient step (DPS), relative to the plain forward and backward pass of denoiser and decoder.
 
-Runs alternate; a ratio is the median over pairs. Both sides of the first and the last decode the result once.
+Runs alternate; a ratio is the median over pairs. Both sides of a ratio decode the result once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
 from collections.abc import Callable
@@ -29,11 +28,15 @@ from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 from dreamsampler.nodes.runs.restoration import Consistency
 from torch import Tensor
 
-from .cost import RESULTS, paired, parameters, random_model, seconds
+from .cost import paired, parameters, random_model, seconds
 from .gradient_memory import KL
+from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
 TEXT_WIDTH, TOKENS, STEPS = 768, 77, 3
+SOLVES = 3
+"""Timed conjugate gradient solves per pair."""
+UNEQUAL = "A whole step takes about a minute, so it is timed less often than conjugate gradients."
 BLUR = {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 3.0, "noise_std": 0.01}
 OPERATORS: dict[str, dict[str, Any]] = {
     "inpaint": {**BLUR, "operator": "inpaint"},
@@ -43,7 +46,7 @@ OPERATORS: dict[str, dict[str, Any]] = {
 
 
 def random_vae() -> Any:
-    """The host's VAE around its autoencoder of Stable Diffusion with random weights."""
+    """ComfyUI's VAE with the autoencoder of Stable Diffusion and random weights."""
     import comfy.ldm.models.autoencoder
     import comfy.sd
 
@@ -52,35 +55,35 @@ def random_vae() -> Any:
 
 
 class Bench:
-    """A large random model, its autoencoder, its texts and a latent of `side` x `side` cells."""
+    """A large random model, its autoencoder, its conditionings and a latent of `side` x `side` cells."""
 
     def __init__(self, side: int) -> None:
         self.model, self.vae = random_model(), random_vae()
         generator = torch.Generator().manual_seed(1)
-        texts = torch.randn(2, 1, TOKENS, TEXT_WIDTH, generator=generator)
-        self.positive, self.negative = ([[text, {}]] for text in texts)
-        self.texts = texts.flatten(0, 1)
+        encoded = torch.randn(2, 1, TOKENS, TEXT_WIDTH, generator=generator)
+        self.positive, self.negative = ([[each, {}]] for each in encoded)
+        self.encoded = encoded.flatten(0, 1)
         self.latent = torch.randn(1, 4, side, side, generator=generator)
-        self.picture = torch.rand(1, 8 * side, 8 * side, 3, generator=generator)
+        self.image = torch.rand(1, 8 * side, 8 * side, 3, generator=generator)
         self.measurement = self.measured(BLUR)
 
     def measured(self, settings: dict[str, Any]) -> Measurement:
-        mask = torch.zeros(self.picture.shape[:3])
+        mask = torch.zeros(self.image.shape[:3])
         mask[:, 40:90, 40:90] = 1
         given = {**settings, "mask": mask} if settings["operator"] == "inpaint" else settings
-        return MeasurementNode.execute(self.picture, simulate=True, seed=0, **given).args[0]
+        return MeasurementNode.execute(self.image, simulate=True, seed=0, **given).args[0]
 
     def restored(self, consistency: Consistency, data_until: float) -> None:
-        """`STEPS` steps of the node, down from noise, and its decoded picture."""
-        settings = (STEPS, 1.0, "alpha_bar", 1.0, "unconditional", "noise", "normal", 0)
-        measured = {"vae": self.vae, "measurement": self.measurement, "consistency": consistency, "projection": False}
+        """`STEPS` steps of the node from noise, and its decoded image."""
         ProximalDreamSampler.execute(
-            self.model, self.positive, self.negative, {"samples": self.latent}, *settings,
-            data_every=1, data_until=data_until, **measured,
+            self.model, self.positive, self.negative, {"samples": self.latent}, steps=STEPS, gamma=1.0,
+            gamma_schedule="alpha_bar", eta=1.0, renoise="unconditional", start_from="noise", scheduler="normal",
+            seed=0, vae=self.vae, measurement=self.measurement, consistency=consistency, data_every=1,
+            data_until=data_until, projection=False,
         )  # fmt: skip
 
     def evaluated(self) -> None:
-        """`STEPS` times what a data step cannot do without, and the result decoded."""
+        """`STEPS` times the model and autoencoder calls of a data step, and the result decoded."""
         for _ in range(STEPS):
             self.called()
             self.vae.encode(self.vae.decode(self.latent))
@@ -88,7 +91,7 @@ class Bench:
 
     def called(self) -> None:
         x, sigma = self.latent.repeat(2, 1, 1, 1), torch.full((2,), 2.0)
-        self.model.model.apply_model(x, sigma, c_crossattn=self.texts)
+        self.model.model.apply_model(x, sigma, c_crossattn=self.encoded)
 
     def differentiated(self) -> None:
         """`STEPS` times the forward and the backward pass of denoiser and decoder, and the result decoded."""
@@ -97,7 +100,7 @@ class Bench:
         for _ in range(STEPS):
             with torch.inference_mode(False), torch.enable_grad():
                 x = self.latent.clone().requires_grad_()
-                z0_hat = self.model.model.apply_model(x, torch.full((1,), 2.0), c_crossattn=self.texts[:1].clone())
+                z0_hat = self.model.model.apply_model(x, torch.full((1,), 2.0), c_crossattn=self.encoded[:1].clone())
                 torch.autograd.grad(network.decode(z0_hat).norm(), x)
         self.vae.decode(self.latent)
 
@@ -106,15 +109,15 @@ def conjugate_gradients(bench: Bench, settings: dict[str, Any]) -> Callable[[], 
     """The data-consistency step of an operator without its networks."""
 
     class Identity:
-        def encode(self, pictures: Tensor) -> Tensor:
-            return pictures
+        def encode(self, images: Tensor) -> Tensor:
+            return images
 
         def decode(self, latents: Tensor) -> Tensor:
             return latents
 
     consistency = DataConsistency(bench.measured(settings), Identity())
-    start = bench.picture.movedim(-1, 1).flip(-1).contiguous() * 2 - 1
-    return lambda: consistency.explaining(start)
+    start = bench.image.movedim(-1, 1).flip(-1).contiguous() * 2 - 1
+    return lambda: consistency.fit(start)
 
 
 def main() -> None:
@@ -124,33 +127,45 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    results = Results(arguments.output / "restoration_cost.json")
     bench = Bench(16)
-    figures: dict[str, Any] = {"parameters": parameters(bench.model)}
+    results.figures["parameters"] = parameters(bench.model)
+    results.table("ratios", "pairs")
+    results.table("conjugate gradients", "repetitions", UNEQUAL)
     with torch.inference_mode():
-        figures["data step"] = paired(lambda: bench.restored("consistency only", 1.0), bench.evaluated, arguments.pairs)
-        log.info("a data step over its networks' work: %.3f", figures["data step"]["ratio"])
-        figures["gradient step"] = paired(
-            lambda: bench.restored("dps only", 0.0), bench.differentiated, arguments.pairs
-        )
-        log.info("a gradient step over its networks' work: %.3f", figures["gradient step"]["ratio"])
-        figures["conjugate gradients"] = shares(Bench(64), arguments.pairs)
-    (arguments.output / "restoration_cost.json").write_text(json.dumps(figures, indent=1) + "\n")
+        for name, ours, baseline in (
+            ("data step", lambda: bench.restored("consistency only", 1.0), bench.evaluated),
+            ("gradient step", lambda: bench.restored("dps only", 0.0), bench.differentiated),
+        ):
+            results.figures[name] = paired(ours, baseline, arguments.pairs)
+            results.measured("ratios", name, arguments.pairs)
+            log.info("a %s relative to its networks' calls: %.3f", name, results.figures[name]["ratio"])
+        results.figures["conjugate gradients"] = found = shares(Bench(64), arguments.pairs)
+    for name in found:
+        count = step_repeats(arguments.pairs) if name == "step seconds" else SOLVES * arguments.pairs
+        results.measured("conjugate gradients", name, count)
+    results.write()
 
 
-def shares(bench: Bench, repeats: int) -> dict[str, float]:
-    """Of a data step at 512 x 512 pixels, by operator."""
+def step_repeats(pairs: int) -> int:
+    """How often a step at 512 x 512 pixels is timed."""
+    return max(pairs // 2, 1)
+
+
+def shares(bench: Bench, pairs: int) -> dict[str, float]:
+    """Conjugate gradients as a share of a data step at 512 x 512 pixels, by operator."""
 
     def step() -> None:
         bench.called()
         bench.vae.encode(bench.vae.decode(bench.latent))
 
     step()
-    whole = statistics.median(seconds(step) for _ in range(max(repeats // 2, 1)))
+    whole = statistics.median(seconds(step) for _ in range(step_repeats(pairs)))
     found = {"step seconds": whole}
     for name, settings in OPERATORS.items():
         solve = conjugate_gradients(bench, settings)
         solve()
-        found[name] = statistics.median(seconds(solve) for _ in range(3 * repeats)) / whole
+        found[name] = statistics.median(seconds(solve) for _ in range(SOLVES * pairs)) / whole
         log.info("%s: %.4f of a step of %.1f s", name, found[name], whole)
     return found
 

@@ -1,16 +1,16 @@
-"""How much of real icon sets the pack's drawings represent, and how they look.
+"""How much of real icon sets the pack's SVG reader represents, and how the result looks.
 
     .host/venv/bin/python -m benchmarks.svg_support       writes benchmarks/results/svg_support.{json,md}
 
-Many drawings of each set are read; one is represented if nothing is left out of it, which the reader would name. Of
-some of those, drawn 128 pixels high: how much the file that the pack writes of it differs from the source, both
-drawn by resvg, and how much the pack's own rasteriser differs from resvg. Differences are means over RGBA, in 1/255.
+Many drawings of each set are read; a drawing is represented if the reader warns of nothing left out. Some of those are
+rendered 128 pixels high: "rewritten" is the difference between the source and the file the pack writes, both rendered
+by resvg; "rasterized" is the difference between the pack's own rasterizer and resvg. Differences are means over RGBA,
+in 1/255.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -30,18 +30,20 @@ sys.path.append(str(CHECKOUT / "tests"))
 from support.icon_sets import SETS, drawings, sample, squared  # noqa: E402
 from support.svg_oracle import render  # noqa: E402
 
-RESULTS = Path(__file__).with_name("results")
+from .provenance import RESULTS, Results  # noqa: E402
+
 SIDE, NAMED = 128, 3
+UNEQUAL = "Sets with fewer drawings than asked for are read whole."
 Row = dict[str, Any]
 
 
 def kind(warning: str) -> str:
-    """What a warning is about, without where and how often."""
+    """The kind of a warning, without place and number."""
     return re.split(r": (?:\d+ times, first )?<", warning)[0].rstrip(".")
 
 
 def differences(source: str) -> tuple[float, float]:
-    """Of what is written from what is drawn, and of the rasteriser from resvg, in 1/255."""
+    """Of the written file from its source, and of the rasterizer from resvg, in 1/255."""
     document = parse(source).document
     theirs, written = (render(text, SIDE) for text in (source, write(document)))
     ours = rasterize([scene(document, *theirs.shape[:2])])[0].movedim(0, -1).numpy()
@@ -49,7 +51,7 @@ def differences(source: str) -> tuple[float, float]:
 
 
 def left_out(source: str) -> set[str]:
-    """What kinds of things are left out of a drawing; all of one that is refused."""
+    """The kinds of things left out of a drawing, or why it is refused."""
     try:
         return {kind(each) for each in parse(source).warnings}
     except ValueError as error:
@@ -62,7 +64,7 @@ def measured(name: str, read: int, drawn: int) -> Row:
     lost = {icon: left_out(source) for icon, source in sources.items()}
     whole = [icon for icon, kinds in lost.items() if not kinds]
     chosen = {icon: sources[icon] for icon in whole[:drawn]}
-    rewritten, rasterised = zip(*(differences(squared(source)) for source in chosen.values()))
+    rewritten, rasterized = zip(*(differences(squared(source)) for source in chosen.values()), strict=True)
     kinds = Counter(each for found in lost.values() for each in found)
     return {
         "drawings": len(sources),
@@ -70,34 +72,45 @@ def measured(name: str, read: int, drawn: int) -> Row:
         "left out of": dict(kinds.most_common(NAMED)),
         "drawn": len(chosen),
         "rewritten": [statistics.mean(rewritten), max(rewritten)],
-        "rasterised": [statistics.mean(rasterised), max(rasterised)],
+        "rasterized": [statistics.mean(rasterized), max(rasterized)],
     }
 
 
 def table(rows: dict[str, Row]) -> str:
     """The figures as Markdown."""
-    head = "| set | drawings | represented | rewritten, mean and most | rasterised, mean and most | left out |\n"
+    head = "| set | drawings | represented | rewritten, mean and max | rasterized, mean and max | left out |\n"
     lines = [head, "|---|---|---|---|---|---|\n"]
     for name, row in rows.items():
-        shares = (" and ".join(f"{value:.3f}" for value in row[key]) for key in ("rewritten", "rasterised"))
+        shares = (" and ".join(f"{value:.3f}" for value in row[key]) for key in ("rewritten", "rasterized"))
         lost = "; ".join(f"{what} ({count})" for what, count in row["left out of"].items())
         lines.append(f"| {name} | {row['drawings']} | {row['represented']:.1%} | {' | '.join(shares)} | {lost} |\n")
     return "".join(lines)
+
+
+def report(results: Results) -> str:
+    """The figures as Markdown, with their counts and commits."""
+    lines = [f"Represented: {results.line('represented')}", f"Rendered: {results.line('rendered')}"]
+    return "\n\n".join([*lines, table(results.figures)])
 
 
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--read", type=int, default=1000, help="drawings of each set that are read")
-    parser.add_argument("--drawn", type=int, default=200, help="drawings of each set that are compared as pictures")
+    parser.add_argument("--drawn", type=int, default=200, help="drawings of each set that are rendered and compared")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    rows = {name: measured(name, arguments.read, arguments.drawn) for name in SETS}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "svg_support.json"
-    path.write_text(json.dumps(rows, indent=1) + "\n")
-    path.with_suffix(".md").write_text(table(rows))
-    print(table(rows))
+    results = Results(arguments.output / "svg_support.json")
+    results.table("represented", "drawings", UNEQUAL)
+    results.table("rendered", "drawings", UNEQUAL)
+    for name in SETS:
+        results.figures[name] = row = measured(name, arguments.read, arguments.drawn)
+        results.measured("represented", name, row["drawings"])
+        results.measured("rendered", name, row["drawn"])
+    results.write()
+    text = report(results)
+    results.path.with_suffix(".md").write_text(text, "utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Text to image by distillation: every method against sampling, on the reference world.
+"""Text to image by distillation: every method beside DDIM sampling, on the reference world.
 
     .host/venv/bin/python -m benchmarks.text_to_image            writes benchmarks/results/text_to_image.{json,md,png}
 
-All methods draw the same held-out captions in the same number of optimiser steps, with the published settings. The
-scorer says which asked attributes a picture shows; a Fréchet distance on its features, the mean saturation and the
-energy in high frequencies, both relative to real pictures, say how natural the pictures are. Pictures are kept in
-benchmarks/work/, so a run that was cut goes on where it stopped; delete that folder to start over.
+All methods generate images of the same held-out captions in the same number of optimizer steps, with the papers'
+settings. A scorer network checks the attributes each caption names. A Fréchet distance on the scorer's features, the
+mean saturation and the energy in high frequencies (both relative to real images) measure how natural images look.
+Images are kept in benchmarks/work/, so an interrupted run resumes where it stopped; delete that folder to start over.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from torch import Tensor
 from tools.reference import in_process, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
+from .editing import label
+from .images import save
+from .provenance import RESULTS, Results, Run, stamp, stamped
+
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "text_to_image"
 SEED, BATCH, STEPS, REAL = 31_000, 32, 1000, 4096
+REAL_IMAGES, METHODS_TABLE = "real images", "methods"
 BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
-"""What NFSD calls bad pictures (Katzir et al., 2023)."""
+"""The prompt for low-quality images of NFSD (Katzir et al., 2023)."""
 METHODS: dict[str, dict[str, Any]] = {
     "ddim": {},
     "sds": {"method": "sds"},
@@ -44,67 +48,71 @@ METHODS: dict[str, dict[str, Any]] = {
     "bridge, last tenth": {"method": "bridge", "first_stage": 0.9},
     "full bridge": {"method": "full bridge", "ode_steps": 3},
 }
-PUBLISHED = {
+PAPER_FID = {
     "ddim": 49.12, "sds": 86.02, "nfsd": 91.70, "csd": 89.96, "vsd": 59.22, "bridge": 67.89, "full bridge": 55.65,
 }  # fmt: skip
 """Zero-shot COCO FID with Stable Diffusion (SDS-Bridge, table 3.1 and chapter 4)."""
 
 
 def captions(count: int) -> list[world.Scene]:
-    """The scenes to draw."""
+    """The scenes to generate."""
     rng = Random(SEED)
     return [world.sample_scene(rng, clean=True, objects=1) for _ in range(count)]
 
 
 class Studio:
-    """The reference model and every way to make pictures of scenes with it."""
+    """The reference model and every way to make images of scenes with it."""
 
     def __init__(self, steps: int):
         self.reference, self.steps = in_process.load(), steps
 
-    def pictures(self, name: str, scenes: list[world.Scene], seed: int) -> Tensor:
+    def images(self, name: str, scenes: list[world.Scene], seed: int) -> Tensor:
         """(B, 3, H, W) in [0, 1]."""
-        texts = [world.describe(scene) for scene in scenes]
+        prompts = [world.describe(scene) for scene in scenes]
         negative = self.reference.conditioning([""])
         empty = {"samples": torch.zeros(len(scenes), 4, world.SIZE // 8, world.SIZE // 8)}
         if name == "ddim":
-            positive = self.reference.conditioning(texts)
+            positive = self.reference.conditioning(prompts)
             latent = self.reference.ksampled(positive, negative, empty, steps=30, cfg=4.0, seed=seed)
         else:
-            pairs = [self.described(name, text) for text in texts]
-            target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs))
+            pairs = [self.described(name, prompt) for prompt in prompts]
+            target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
             latent = self.reference.distilled(
                 target, negative, empty, source=source, seed=seed, steps=self.steps, **METHODS[name]
             )
         return self.reference.decoded(latent)
 
     @staticmethod
-    def described(name: str, text: str) -> tuple[str, str]:
-        """Target and source text: Bridge's published descriptors of SDS artifacts; for NFSD bad pictures as such."""
-        texts = describe(text, "sds artifacts")
+    def described(name: str, prompt: str) -> tuple[str, str]:
+        """Target and source prompt: descriptors of SDS artifacts (Bridge's paper); for nfsd low-quality images."""
+        prompts = describe(prompt, "sds artifacts")
         if name == "nfsd":
-            return text, BAD
-        return (texts.target if "bridge" in name else text), texts.source
+            return prompt, BAD
+        return (prompts.target if "bridge" in name else prompt), prompts.source
 
 
-def drawn(name: str, scenes: list[world.Scene], steps: int, studio: list[Studio]) -> tuple[Tensor, float]:
-    """All pictures of a method and the seconds each took; made where they are not in the work folder yet."""
-    rows, seconds = [], []
+def generated(
+    name: str, scenes: list[world.Scene], steps: int, studio: list[Studio]
+) -> tuple[Tensor, float, list[Run]]:
+    """All images of a method, the seconds each took, and the runs that made them; made unless in the work folder."""
+    batches, seconds, runs = [], [], []
     for start in range(0, len(scenes), BATCH):
         file = WORK / f"{name.replace(' ', '_')}_{steps}_{start:04}.npz"
         if not file.exists():
             if not studio:
                 studio.append(Studio(steps))
             began = time.perf_counter()
-            made = studio[0].pictures(name, scenes[start : start + BATCH], SEED + start)
+            made = studio[0].images(name, scenes[start : start + BATCH], SEED + start)
             each = (time.perf_counter() - began) / len(made)
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(file, pictures=(made * 255).round().byte().numpy(), seconds=each)
-            log.info("%s %d: %.2f s a picture", name, start, each)
+            np.savez_compressed(file, images=(made * 255).round().byte().numpy(), seconds=each)
+            stamp(file)
+            log.info("%s %d: %.2f s per image", name, start, each)
         found = np.load(file)
-        rows.append(torch.from_numpy(found["pictures"]).float() / 255)
+        batches.append(torch.from_numpy(found["images"]).float() / 255)
         seconds.append(float(found["seconds"]))
-    return torch.cat(rows), float(np.median(seconds))
+        runs.append(stamped(file))
+    return torch.cat(batches), float(np.median(seconds)), runs
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -114,35 +122,35 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return ((a.mean(0) - b.mean(0)).square().sum() + a.T.cov().trace() + b.T.cov().trace() - 2 * product).item()
 
 
-def saturation(pictures: Tensor) -> float:
+def saturation(images: Tensor) -> float:
     """Mean of (max - min) / max over the channels."""
-    top = pictures.amax(1)
-    return ((top - pictures.amin(1)) / top.clamp_min(1e-3)).mean().item()
+    top = images.amax(1)
+    return ((top - images.amin(1)) / top.clamp_min(1e-3)).mean().item()
 
 
-def high_frequencies(pictures: Tensor) -> float:
+def high_frequencies(images: Tensor) -> float:
     """Mean energy above half the Nyquist frequency, in either direction."""
-    spectrum = torch.fft.rfft2(pictures - pictures.mean((-2, -1), keepdim=True), norm="ortho").abs().square()
-    rows = torch.fft.fftfreq(pictures.shape[-2]).abs()[:, None] > 0.25
-    columns = torch.fft.rfftfreq(pictures.shape[-1])[None] > 0.25
+    spectrum = torch.fft.rfft2(images - images.mean((-2, -1), keepdim=True), norm="ortho").abs().square()
+    rows = torch.fft.fftfreq(images.shape[-2]).abs()[:, None] > 0.25
+    columns = torch.fft.rfftfreq(images.shape[-1])[None] > 0.25
     return spectrum[..., rows | columns].mean().item()
 
 
 @torch.no_grad()
-def figures(scorer: Scorer, pictures: Tensor, scenes: list[world.Scene], real: Tensor) -> dict[str, Any]:
-    """Everything that is measured on a method's pictures."""
-    rates = Agreement.of(scorer, pictures, [attributes(scene) for scene in scenes]).rates
+def figures(scorer: Scorer, images: Tensor, scenes: list[world.Scene], real: Tensor) -> dict[str, Any]:
+    """Everything that is measured on a method's images."""
+    rates = Agreement.of(scorer, images, [attributes(scene) for scene in scenes]).rates
     return {
         **{name: rates[name] for name in ("colour", "shape", "background", "pattern")},
-        "frechet": frechet(scorer.features(pictures * 2 - 1), scorer.features(real * 2 - 1)),
-        "saturation": saturation(pictures) / saturation(real),
-        "high_frequencies": high_frequencies(pictures) / high_frequencies(real),
+        "frechet": frechet(scorer.features(images * 2 - 1), scorer.features(real * 2 - 1)),
+        "saturation": saturation(images) / saturation(real),
+        "high_frequencies": high_frequencies(images) / high_frequencies(real),
     }
 
 
 def sheet(rows: dict[str, Tensor], path: Path, columns: int = 12) -> None:
-    """A picture of pictures: a row of the same captions for each method, with its name before it."""
-    cells = torch.cat([torch.cat(list(pictures[:columns]), 2) for pictures in rows.values()], 1)
+    """An image with a row for each method, all of the same captions, with the method's name before it."""
+    cells = torch.cat([torch.cat(list(images[:columns]), 2) for images in rows.values()], 1)
     whole = Image.fromarray((cells.movedim(0, -1) * 255).round().byte().numpy())
     font = ImageFont.load_default(15)
     margin = math.ceil(max(map(font.getlength, rows))) + 16
@@ -151,25 +159,30 @@ def sheet(rows: dict[str, Tensor], path: Path, columns: int = 12) -> None:
     draw = ImageDraw.Draw(named)
     for row, name in enumerate(rows):
         draw.text((margin - 8, (row + 0.5) * world.SIZE), name, "black", font, anchor="rm")
-    named.save(path, optimize=True)
+    save(named, path)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The figures as Markdown, with the published FID beside them."""
+    """The figures as Markdown, with the FID of the papers beside them."""
     columns = [
         "colour", "shape", "background", "pattern", "frechet", "saturation", "high_frequencies", "seconds"
     ]  # fmt: skip
-    head = "| method | " + " | ".join(c.replace("_", " ") for c in columns) + " | published FID |"
+    head = "| method | " + " | ".join(label(c).replace("_", " ") for c in columns) + " | FID in the paper |"
     lines = [head, "|---" * (len(columns) + 2) + "|"]
     for name, row in results.items():
         values = " | ".join(f"{row[c]:.2f}" if c in row else "" for c in columns)
-        lines.append(f"| {name} | {values} | {PUBLISHED.get(name, '')} |")
-    note = "Seconds a picture are as they came, beside other work; `distillation_cost` compares them in pairs."
+        lines.append(f"| {name} | {values} | {PAPER_FID.get(name, '')} |")
+    note = "Seconds per image were measured beside other work; `distillation_cost` compares methods in pairs."
     return "\n".join([*lines, "", note]) + "\n"
 
 
+def report(results: Results) -> str:
+    """The figures as Markdown, with their counts and commits."""
+    return f"{results.line(METHODS_TABLE)}\n\n{table(results.figures['methods'])}"
+
+
 def main() -> None:
-    """Draw what is missing, measure, write."""
+    """Generate what is missing, measure, write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=256)
@@ -179,20 +192,23 @@ def main() -> None:
     arguments = parser.parse_args()
     scenes, scorer, studio = captions(arguments.prompts), in_process.load_scorer(), []
     rng = Random(SEED + 1)
-    real = in_process.pictures([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])
-    true = in_process.pictures(scenes)
-    results, rows = {"real pictures": figures(scorer, true, scenes, real)}, {"real pictures": true}
+    real = in_process.render([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])
+    true = in_process.render(scenes)
+    results = Results(arguments.output / "text_to_image.json")
+    results.table(METHODS_TABLE, "images")
+    found, rows = {REAL_IMAGES: figures(scorer, true, scenes, real)}, {REAL_IMAGES: true}
+    results.measured(METHODS_TABLE, REAL_IMAGES, len(scenes))
     for name in arguments.methods:
         with torch.inference_mode():
-            pictures, seconds = drawn(name, scenes, arguments.steps, studio)
-        rows[name] = pictures
-        results[name] = figures(scorer, pictures, scenes, real) | {"seconds": seconds}
-        log.info("%s: %s", name, json.dumps(results[name]))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    found = {"prompts": arguments.prompts, "steps": arguments.steps, "methods": results}
-    (arguments.output / "text_to_image.json").write_text(json.dumps(found, indent=1) + "\n")
-    (arguments.output / "text_to_image.md").write_text(table(results))
-    sheet(rows, arguments.output / "text_to_image.png")
+            images, seconds, runs = generated(name, scenes, arguments.steps, studio)
+        rows[name] = images
+        found[name] = figures(scorer, images, scenes, real) | {"seconds": seconds}
+        results.measured(METHODS_TABLE, name, len(scenes), runs)
+        log.info("%s: %s", name, json.dumps(found[name]))
+    results.figures = {"prompts": arguments.prompts, "steps": arguments.steps, "methods": found}
+    results.write()
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
+    sheet(rows, results.path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

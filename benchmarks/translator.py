@@ -2,12 +2,11 @@
 
     .host/venv/bin/python -m benchmarks.translator        writes benchmarks/results/translator.{json,md,png}
 
-One network for each objective learns to make a square, a triangle, a star or a heart of a circle, from the same
-pictures in the same number of steps, with the paper's guidance of 15 (LMC-SDS, section 5.2), sds also with 100; "lmc,
-held to the source" is the reference model's own translator. What they make of held-out circles is scored: how
-often the shape is there, and colour, background and pattern still are; the likeness to the source (SSIM, and PSNR
-outside the object); and the energy of high frequencies relative to real ones'. The networks are kept in
-benchmarks/work/; delete them to train them again.
+One network per objective learns to turn a circle into a square, a triangle, a star or a heart, from the same images in
+the same number of steps, with the paper's guidance of 15 (LMC-SDS, section 5.2), sds also with 100. "lmc, held to the
+source" is the reference model's own translator. Edits of held-out circles are scored: how often the shape is right, and
+color, background and pattern are kept; similarity to the source (SSIM, and PSNR outside the object); and the energy of
+high frequencies relative to real images. Networks are kept in benchmarks/work/; delete them to train again.
 """
 
 from __future__ import annotations
@@ -30,42 +29,48 @@ from torch import Tensor
 from tools.reference import in_process, translator, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
-from .editing import Edit
+from .editing import Edit, label
+from .provenance import RESULTS, Results, stamp, stamped
 from .text_to_image import high_frequencies, sheet
 
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 WORK = Path(__file__).with_name("work") / "translator"
 HELD_OUT, SHOWN = 60_000, 12
-PUBLISHED_RECIPE = replace(translator.RECIPE, source_weight=1.0)
+METHODS_TABLE, DECODED = "methods", "sources as the autoencoder returns them"
+PAPER_RECIPE = replace(translator.RECIPE, source_weight=1.0)
 RECIPES = {
-    "lmc": PUBLISHED_RECIPE,
+    "lmc": PAPER_RECIPE,
     "lmc, held to the source": translator.RECIPE,
-    "sds": replace(PUBLISHED_RECIPE, method="sds"),
-    "sds, 100": replace(PUBLISHED_RECIPE, method="sds", guidance_scale=100.0),
-    "dds": replace(PUBLISHED_RECIPE, method="dds"),
+    "sds": replace(PAPER_RECIPE, method="sds"),
+    "sds, 100": replace(PAPER_RECIPE, method="sds", guidance_scale=100.0),
+    "dds": replace(PAPER_RECIPE, method="dds"),
 }
-PUBLISHED = {"lmc": (0.178, 0.592), "sds, 100": (0.201, 0.482), "dds": (0.143, 0.333)}
+PAPER = {"lmc": (0.178, 0.592), "sds, 100": (0.201, 0.482), "dds": (0.143, 0.333)}
 """LPIPS to the source and CLIP-R-precision of the paper's cats-to-others (LMC-SDS, table 1)."""
 Row = dict[str, float]
 
 
+def network_file(name: str) -> Path:
+    return WORK / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
+
+
 def learned(name: str, reference: in_process.Reference, steps: int) -> Translator:
-    """The translator of a recipe, trained where it is neither the reference model's own nor in the work folder yet."""
-    shelf, file = host.TRANSLATORS, WORK / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
+    """The translator of a recipe, trained unless it is the reference model's own or in the work folder."""
+    files, file = host.TRANSLATORS, network_file(name)
     if replace(RECIPES[name], steps=steps) == translator.RECIPE:
-        return shelf.read_file(translator.TRANSLATOR)
-    before = shelf.read_file(file) if file.exists() else None
+        return files.read_file(translator.TRANSLATOR)
+    before = files.read_file(file) if file.exists() else None
     missing = steps - (before.about.steps if before else 0)
     if missing > 0:
         recipe = replace(RECIPES[name], steps=missing)
-        job = translator.job(reference, translator.PICTURES)
-        shelf.write(file, train(job, recipe, lambda made: shelf.write(file, made), before), torch.float16)
-    return shelf.read_file(file)
+        job = translator.job(reference, translator.IMAGES)
+        files.write(file, train(job, recipe, lambda made: files.write(file, made), before), torch.float16)
+        stamp(file)
+    return files.read_file(file)
 
 
 def edits(count: int) -> list[Edit]:
-    """Held-out circles, each to become each of the targets."""
+    """Held-out circles, each edited into every target."""
     return [
         Edit(scene, "shape", world.with_attribute(scene, "shape", target))
         for scene in translator.scenes(count, HELD_OUT)
@@ -74,8 +79,8 @@ def edits(count: int) -> list[Edit]:
 
 
 def translated(made: Translator, reference: in_process.Reference, jobs: list[Edit]) -> tuple[Tensor, float]:
-    """Pictures (B, 3, H, W) of all jobs, and the milliseconds that the network takes for each."""
-    sources = reference.latent(in_process.pictures([job.source for job in jobs]))["samples"]
+    """Images (B, 3, H, W) of all jobs, and the milliseconds that the network takes for each."""
+    sources = reference.latent(in_process.render([job.source for job in jobs]))["samples"]
     began = time.perf_counter()
     rows = [made(sources[i : i + 1], job.wanted) for i, job in enumerate(jobs)]
     each = (time.perf_counter() - began) / len(jobs)
@@ -83,31 +88,37 @@ def translated(made: Translator, reference: in_process.Reference, jobs: list[Edi
 
 
 @torch.no_grad()
-def figures(scorer: Scorer, pictures: Tensor, jobs: list[Edit]) -> Row:
-    """Everything that is measured on the pictures of some jobs."""
-    rates = Agreement.of(scorer, pictures, [attributes(job.target) for job in jobs]).rates
-    sources = in_process.pictures([job.source for job in jobs])
+def figures(scorer: Scorer, images: Tensor, jobs: list[Edit]) -> Row:
+    """Everything that is measured on the images of some jobs."""
+    rates = Agreement.of(scorer, images, [attributes(job.target) for job in jobs]).rates
+    sources = in_process.render([job.source for job in jobs])
     kept = torch.from_numpy(np.stack([job.kept() for job in jobs]))
-    errors = (pictures - sources).square().mean(1)
-    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept)]
-    real = in_process.pictures([job.target for job in jobs])
+    errors = (images - sources).square().mean(1)
+    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept, strict=True)]
+    real = in_process.render([job.target for job in jobs])
     return {
         **{name: rates[name] for name in ("shape", "colour", "background", "pattern")},
-        "SSIM to the source": ssim(pictures, sources, 7).mean().item(),
+        "SSIM to the source": ssim(images, sources, 7).mean().item(),
         "PSNR outside": float(np.mean(psnr)),
-        "high frequencies": high_frequencies(pictures) / high_frequencies(real),
+        "high frequencies": high_frequencies(images) / high_frequencies(real),
     }
 
 
 def table(rows: dict[str, Row]) -> str:
-    """The figures as Markdown, with the published ones beside them."""
+    """The figures as Markdown, with those of the paper beside them."""
     columns = list(next(iter(rows.values())))
-    lines = [f"| | {' | '.join(columns)} | published LPIPS / R-precision |", "|---" * (len(columns) + 2) + "|"]
+    head = " | ".join(map(label, columns))
+    lines = [f"| | {head} | LPIPS / R-precision in the paper |", "|---" * (len(columns) + 2) + "|"]
     for name, row in rows.items():
-        published = " / ".join(f"{value:.3f}" for value in PUBLISHED.get(name, ()))
+        paper = " / ".join(f"{value:.3f}" for value in PAPER.get(name, ()))
         values = " | ".join(f"{row[column]:.3g}" for column in columns)
-        lines.append(f"| {name} | {values} | {published} |")
+        lines.append(f"| {name} | {values} | {paper} |")
     return "\n".join(lines) + "\n"
+
+
+def report(results: Results) -> str:
+    """The figures as Markdown, with their counts and commits."""
+    return f"{results.line(METHODS_TABLE)}\n\n{table(results.figures['methods'])}"
 
 
 def main() -> None:
@@ -121,20 +132,25 @@ def main() -> None:
     arguments = parser.parse_args()
     jobs, scorer = edits(arguments.count), in_process.load_scorer()
     rows, shown = {}, {}
+    results = Results(arguments.output / "translator.json")
+    results.table(METHODS_TABLE, "edits")
     with torch.inference_mode():
         reference = in_process.load()
-        sources = in_process.pictures([job.source for job in jobs])
+        sources = in_process.render([job.source for job in jobs])
         again = reference.decoded(reference.latent(sources))
-        rows["sources as the autoencoder returns them"], shown["sources"] = figures(scorer, again, jobs), sources
+        rows[DECODED], shown["sources"] = figures(scorer, again, jobs), sources
+        results.measured(METHODS_TABLE, DECODED, len(jobs))
         for name in arguments.methods:
-            pictures, milliseconds = translated(learned(name, reference, arguments.steps), reference, jobs)
-            rows[name], shown[name] = figures(scorer, pictures, jobs) | {"ms": milliseconds}, pictures
+            images, milliseconds = translated(learned(name, reference, arguments.steps), reference, jobs)
+            rows[name], shown[name] = figures(scorer, images, jobs) | {"ms": milliseconds}, images
+            file = network_file(name)
+            trained = [stamped(file)] if file.exists() else []  # the reference model's own was not trained here
+            results.measured(METHODS_TABLE, name, len(jobs), [*trained, results.run])
             log.info("%s: %s", name, json.dumps(rows[name]))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    found = {"pictures": len(jobs), "steps": arguments.steps, "methods": rows}
-    (arguments.output / "translator.json").write_text(json.dumps(found, indent=1) + "\n")
-    (arguments.output / "translator.md").write_text(table(rows))
-    sheet(shown, arguments.output / "translator.png", SHOWN)
+    results.figures = {"images": len(jobs), "steps": arguments.steps, "methods": rows}
+    results.write()
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
+    sheet(shown, results.path.with_suffix(".png"), SHOWN)
 
 
 if __name__ == "__main__":

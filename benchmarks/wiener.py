@@ -1,19 +1,18 @@
-"""Restoration against a posterior in closed form: how far Algorithm 4's mean is from the Wiener solution, and why.
+"""Restoration against an exact posterior: the distance of Algorithm 4's mean to the Wiener solution, and its causes.
 
     .host/venv/bin/python -m benchmarks.wiener       writes benchmarks/results/wiener.{json,md,png}
 
-The prior is a Gaussian of 16 x 16 pictures with a natural (1/f) spectrum, its denoiser exact and its latents the
-pictures, in float64. Each operator measures one of its draws with noise of deviation s = 0.01. The mean over seeds is
+The prior is a Gaussian of 16 x 16 images with a natural (1/f) spectrum, its denoiser exact and its latents the
+images, in float64. Each operator measures one of its draws with noise of deviation s = 0.01. The mean over seeds is
 compared with the Wiener solution, which is the exact posterior mean, and the deviation over seeds with the posterior's;
-first at growing numbers of steps with the published settings, then with one setting changed at a time. Karras's noise
-levels from 14.6 to 0.03, gamma 0. It takes about three minutes of one core.
+first for growing numbers of steps with the paper's settings, then with one setting changed at a time. Noise levels are
+Karras's from 14.6 to 0.03, gamma is 0. This takes about three minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -34,20 +33,22 @@ from dreamsampler.guidance.restoration.operators import (
     MotionBlur,
     SuperResolution,
 )
-from dreamsampler.guidance.restoration.proximal import measured_edit
+from dreamsampler.guidance.restoration.proximal import proximal_restore
 from torch import Tensor
 
+from .images import save_figure
+from .provenance import RESULTS, Results
+
 log = logging.getLogger("dreamsampler.benchmarks")
-RESULTS = Path(__file__).with_name("results")
 SIDE, NOISE_STD, LAMBDA, SEEDS = 16, 0.01, 1e-4, 32
 SHAPE = (3, SIDE, SIDE)
 STEPS = (10, 20, 50, 100, 200, 500)
 NOISIER = 10
-"""Times the noise variance, of the Wiener solution that blurs by DPS are compared with as well."""
+"""Factor on the noise variance of a second Wiener solution, which blurs restored by DPS are compared with."""
 COMPARED = 200
-"""Steps of the comparison of settings; the published number."""
+"""Steps of the comparison of settings, as in the paper."""
 ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""What the axis of the errors is labelled with."""
+"""Ticks of the axis of errors."""
 MODES = ("both", "consistency only", "dps only")
 FOLLOWING = "consistency only, lambda = s^2 / sigma^2"
 CHANGES: tuple[tuple[str, str, dict[str, float]], ...] = (
@@ -60,54 +61,55 @@ CHANGES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("dps only", "dps_weight 0.3", {"dps_weight": 0.3}),
     ("dps only", "dps_weight 3", {"dps_weight": 3.0}),
 )
-"""A mode, and the one setting of it that is not the published one."""
-WHY = """Why it is biased: Algorithm 4 samples no exact posterior, and with a Gaussian prior one can say what it
-comes near. If data-consistency steps stayed on a level sigma and each fit were exact, the clean estimate would rest at
-a Wiener solution, but for measurement noise of the covariance sigma^2 (1 - sqrt(1 - alpha_bar)) / alpha_bar (A A^T +
-lambda) instead of s^2 (eta 1; tested in tests/guidance/test_restoration.py). So:
+"""A mode, and its one setting that differs from the paper's."""
+WHY = """Where the bias comes from: Algorithm 4 does not sample the exact posterior. With a Gaussian prior its limit is
+known. If data-consistency steps stayed at one noise level sigma and each fit were exact, the clean estimate would
+converge to the Wiener solution for measurement noise with covariance sigma^2 (1 - sqrt(1 - alpha_bar)) / alpha_bar
+(A A^T + lambda) instead of s^2 (for eta 1; tested in tests/guidance/test_restoration.py). Therefore:
 
-- What A sees with a small singular value a is believed to a variance of about sigma^2 (a^2 + lambda), far below s^2.
-  A blur has many such a, and its inverse amplifies the noise: the bias grows with the steps and with the iterations of
-  each fit, of which the published 10 hold it back. Of the other operators no a is small but those that are 0.
+- Components that A measures with a small singular value a are trusted to a variance of about sigma^2 (a^2 + lambda),
+  far below s^2. A blur has many such components, and its inverse amplifies noise: the bias grows with the steps and
+  with the iterations of each fit, which the paper limits to 10. The other operators have no small singular values
+  except 0.
 - With lambda = s^2 / sigma^2 the covariance falls to s^2, and the bias of every operator falls with the steps.
-- The steps of DPS are about dps_weight long at most, whatever the distance. Few of them do not arrive. Near the end
-  they overshoot, so |A z0 - y| stays up, and blurs are fitted too little: they rest at a variance of about
+- A DPS step is at most about dps_weight long, whatever the distance. A few steps do not reach the solution. Near the
+  end they overshoot, so |A z0 - y| stays large and blurs are fitted too weakly, as with a noise variance of about
   sigma^2 |A z0 - y| / dps_weight.
-- Wholly fresh noise is Langevin dynamics at half the temperature: the deviation over seeds tends to 1 / sqrt(2) of the
-  posterior's; with the share eta of fresh noise to sqrt((1 + sqrt(1 - eta^2)) / 2) of it.
+- Fully fresh noise is Langevin dynamics at half the temperature: the deviation over seeds tends to 1 / sqrt(2) of the
+  posterior's, and with a share eta of fresh noise to sqrt((1 + sqrt(1 - eta^2)) / 2) of it.
 """
 
 
 class Plain:
-    """An autoencoder whose latents are the pictures."""
+    """An autoencoder whose latents are the images."""
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return pictures
+    def encode(self, images: Tensor) -> Tensor:
+        return images
 
     def decode(self, latents: Tensor) -> Tensor:
         return latents
 
 
 class Prior:
-    """A Gaussian of pictures: correlated channels, and power 1 / (1 + f^2) at f half-waves a side."""
+    """A Gaussian of images: correlated channels, and power 1 / (1 + f^2) at f half-waves a side."""
 
     def __init__(self) -> None:
         places = torch.arange(SIDE, dtype=torch.float64)
         waves = torch.cos(math.pi / SIDE * (places + 0.5) * places[:, None]) * (2 / SIDE) ** 0.5
         self.waves = waves / torch.where(places == 0, 2**0.5, 1.0)[:, None]
-        colours = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]], dtype=torch.float64)
-        power, self.colours = torch.linalg.eigh(colours)
+        colors = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.6], [0.5, 0.6, 1.0]], dtype=torch.float64)
+        power, self.colors = torch.linalg.eigh(colors)
         spectrum = 1 / (1 + places[:, None] ** 2 + places**2)
         self.values = 0.09 * power[:, None, None] * spectrum / spectrum.mean()
         self.mean = (0.2 * torch.sin(5 * places / SIDE))[:, None].expand(SHAPE)
 
     def to_waves(self, x: Tensor) -> Tensor:
         """Coordinates (B, *SHAPE) in which the covariance is diagonal."""
-        return torch.einsum("dc,bdij->bcij", self.colours, self.waves @ x @ self.waves.T)
+        return torch.einsum("dc,bdij->bcij", self.colors, self.waves @ x @ self.waves.T)
 
     def to_pixels(self, waves: Tensor) -> Tensor:
         """The inverse of `to_waves`."""
-        return self.waves.T @ torch.einsum("cd,bdij->bcij", self.colours, waves) @ self.waves
+        return self.waves.T @ torch.einsum("cd,bdij->bcij", self.colors, waves) @ self.waves
 
     def draw(self, seed: int) -> Tensor:
         noise = SeededNoise([seed]).like(self.values[None])
@@ -126,12 +128,12 @@ class Prior:
 
 
 def pixels() -> Tensor:
-    """The pictures of one pixel each."""
+    """The images of one pixel each."""
     return torch.eye(math.prod(SHAPE), dtype=torch.float64).reshape(-1, *SHAPE)
 
 
 class Problem:
-    """What one operator measured, and what is exactly known of the picture."""
+    """The measurement of one operator, and the exact posterior of the image."""
 
     def __init__(self, prior: Prior, operator: LinearOperator):
         clean = operator.forward(prior.draw(5))
@@ -151,7 +153,7 @@ class Problem:
         return mean + (self._gain(noise) @ residual).reshape(1, *SHAPE)
 
     def at_rest(self, sigma: float) -> Tensor:
-        """What the clean estimate rests at if data-consistency steps of eta 1 stay on one level, by the closed form."""
+        """The limit of the clean estimate if data-consistency steps with eta 1 stay at one level, in closed form."""
         alpha_bar = 1 / (1 + sigma**2)
         return self.conditional(sigma**2 * (1 - (1 - alpha_bar) ** 0.5) / alpha_bar * (self.values + LAMBDA))
 
@@ -175,7 +177,7 @@ class Problem:
 
 
 class Following:
-    """Data consistency solved exactly with the weight s^2 / sigma^2, and the denoiser that tells it the level."""
+    """Data consistency solved exactly with the weight s^2 / sigma^2, and the denoiser that passes it the level."""
 
     def __init__(self, problem: Problem):
         self.problem, self.weight = problem, torch.zeros(())
@@ -184,17 +186,17 @@ class Following:
         self.weight = (NOISE_STD / sigma) ** 2
         return self.problem.prior(x, sigma, names)
 
-    def explaining(self, z0_hat: Tensor) -> Tensor:
+    def fit(self, z0_hat: Tensor) -> Tensor:
         return self.problem.fitted(z0_hat, self.weight)
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a setting gave: root mean squares over pixels.
+    """The result of a setting, as root mean squares over pixels.
 
-    `error` is the distance of the mean over seeds to the Wiener solution, `standard_error` what of it chance explains
-    and `bias` the rest; `bias_noisier` is the same for the Wiener solution of `NOISIER` times the noise. `prior` is the
-    distance of the prior's mean, and `spread` the deviation over seeds as a multiple of the posterior's.
+    `error` is the distance of the mean over seeds to the Wiener solution, `standard_error` the part chance explains and
+    `bias` the rest; `bias_noisier` is the bias from the Wiener solution for `NOISIER` times the noise variance.
+    `prior` is the distance of the prior's mean, and `spread` the deviation over seeds relative to the posterior's.
     """
 
     operator: str
@@ -208,6 +210,10 @@ class Point:
     prior: float
     spread: float
 
+    def row_name(self) -> str:
+        """The setting in one line."""
+        return ", ".join([self.operator, self.mode, f"{self.steps} steps", *([self.change] if self.change else [])])
+
 
 def operators() -> dict[str, LinearOperator]:
     hole = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
@@ -215,7 +221,7 @@ def operators() -> dict[str, LinearOperator]:
     return {
         "inpainting": Inpainting(hole),
         "super-resolution": SuperResolution(SIDE, SIDE, 2),
-        "colourisation": Colorization(SIDE, SIDE),
+        "colorization": Colorization(SIDE, SIDE),
         "Gaussian blur": GaussianBlur(SIDE, SIDE, 7, 1.5),
         "motion blur": MotionBlur(SIDE, SIDE, 7, 30.0),
     }
@@ -228,7 +234,7 @@ def levels(steps: int, top: float = 14.6, bottom: float = 0.03) -> Tensor:
 
 
 def restored(problem: Problem, mode: str, steps: int, eta: float = 1.0, **settings: float) -> Tensor:
-    """The restorations (SEEDS, *SHAPE) of one picture."""
+    """The restorations (SEEDS, *SHAPE) of one image."""
     path, prior = SCALED, problem.prior
     data = dataclasses.replace(DataConsistency(problem.measurement, Plain(), weight=LAMBDA), **settings)
     following = Following(problem)
@@ -236,16 +242,16 @@ def restored(problem: Problem, mode: str, steps: int, eta: float = 1.0, **settin
     def gradient(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return data.posterior_gradient(lambda state: prior.posterior_mean(state, sigma), path, x, sigma)
 
-    explaining: dict[str, Callable | None] = {FOLLOWING: following.explaining, "dps only": None}
+    fit: dict[str, Callable | None] = {FOLLOWING: following.fit, "dps only": None}
     noise, sigmas = SeededNoise(range(1000, 1000 + SEEDS)), levels(steps)
-    *_, last = measured_edit(
+    *_, last = proximal_restore(
         following.denoise,
         path,
         noise.like(prior.mean.expand(SEEDS, *SHAPE)) * path.scale(sigmas[0]),
         sigmas,
         settings=ProximalSettings(gamma=0.0, eta=eta),
         noise=noise,
-        explaining=explaining.get(mode, data.explaining),
+        fit=fit.get(mode, data.fit),
         gradient=gradient if mode in ("both", "dps only") else None,
     )
     return last.x
@@ -276,13 +282,15 @@ def rms(x: Tensor) -> float:
     return x.square().mean().sqrt().item()
 
 
-def report(points: list[Point], at_rest: dict[str, float]) -> str:
-    """The figures as Markdown."""
+def report(points: list[Point], at_rest: dict[str, float], line: str) -> str:
+    """The figures as Markdown, below a line with counts and commits."""
     names = list(at_rest)
     row_of = {(p.operator, p.mode, p.change, p.steps): p for p in points}
     lines = [
-        "Distance of the mean over seeds to the Wiener solution, of the prior's mean, and what chance explains of it "
-        f"({SEEDS} seeds), per pixel; in brackets the deviation over seeds as a multiple of the posterior's.",
+        line,
+        "",
+        "Distance of the mean over seeds to the Wiener solution ± the part chance explains, per pixel; in brackets the "
+        "deviation over seeds relative to the posterior's. The first row is the distance of the prior's mean.",
         "",
         *head(["mode", "steps"], names),
         row(["prior's mean", ""], [f"{row_of[n, 'both', '', STEPS[0]].prior:.3f}" for n in names]),
@@ -294,8 +302,8 @@ def report(points: list[Point], at_rest: dict[str, float]) -> str:
             lines.append(row([mode, str(steps)], cells))
     lines += [
         "",
-        f"One setting changed, {COMPARED} steps: what chance leaves unexplained (0 where it explains all), and the "
-        "spread.",
+        f"One setting changed, {COMPARED} steps: the bias that chance does not explain (0 if it explains all), and in "
+        "brackets the relative deviation.",
         "",
         *head(["mode", "changed"], names),
     ]
@@ -303,19 +311,19 @@ def report(points: list[Point], at_rest: dict[str, float]) -> str:
         chosen = [row_of[n, mode, change, COMPARED] for n in names]
         lines.append(
             row(
-                [mode, change or ("as published" if mode in MODES else "")],
+                [mode, change or ("none" if mode in MODES else "")],
                 [f"{p.bias:.4f} ({p.spread:.2f})" for p in chosen],
             )
         )
     last = [row_of[n, "dps only", "", STEPS[-1]] for n in names]
     lines += [
         "",
-        "Where data-consistency steps would rest on the last level, if it lasted and each fit were exact: distance to "
-        f"the Wiener solution, by the closed form. Below, what chance leaves unexplained of DPS in {STEPS[-1]} steps, "
-        f"from the Wiener solution, and from that of {NOISIER} times the noise variance.",
+        "First row: distance to the Wiener solution of the limit of data-consistency steps at the last noise level, "
+        f"with exact fits, in closed form. Below: bias of DPS in {STEPS[-1]} steps, from the Wiener solution, and from "
+        f"the one for {NOISIER} times the noise variance.",
         "",
         *head([""], names),
-        row(["data consistency at rest"], [f"{at_rest[n]:.4f}" for n in names]),
+        row(["limit of data consistency"], [f"{at_rest[n]:.4f}" for n in names]),
         row(["dps only, from s^2"], [f"{p.bias:.4f}" for p in last]),
         row([f"dps only, from {NOISIER} s^2"], [f"{p.bias_noisier:.4f}" for p in last]),
         "",
@@ -341,9 +349,9 @@ def plot(points: list[Point], path: Path) -> None:
 
     names = list(dict.fromkeys(p.operator for p in points))
     figure, panels = plt.subplots(2, len(names), figsize=(15, 6.6), sharex=True, sharey="row")
-    for (top, bottom), name in zip(panels.T, names):
+    for (top, bottom), name in zip(panels.T, names, strict=True):
         series = [[p for p in points if (p.operator, p.mode, p.change) == (name, m, "")] for m in (*MODES, FOLLOWING)]
-        for chosen, marker, style in zip(series, "osv^", ("-", "-", "-", "--")):
+        for chosen, marker, style in zip(series, "osv^", ("-", "-", "-", "--"), strict=True):
             steps, label = [p.steps for p in chosen], chosen[0].mode.replace("lambda = s^2 / sigma^2", "λ = s²/σ²")
             look = {"marker": marker, "markersize": 4, "linestyle": style}
             top.plot(steps, [p.error for p in chosen], label=label, **look)
@@ -352,7 +360,7 @@ def plot(points: list[Point], path: Path) -> None:
         top.fill_between(STEPS, 0, chance, color="0.85", label="standard error, consistency only")
         top.axhline(series[0][0].prior, color="0.3", linestyle="--", linewidth=1, label="the prior's mean")
         bottom.axhline(1, color="0.3", linestyle="--", linewidth=1, label="the exact posterior")
-        bottom.axhline(0.5**0.5, color="0.3", linestyle=":", linewidth=1, label="1/√2: noise put back wholly fresh")
+        bottom.axhline(0.5**0.5, color="0.3", linestyle=":", linewidth=1, label="1/√2: limit with fresh noise")
         top.set(title=name, xscale="log", yscale="log", ylim=(0.008, 0.4))
         top.set_yticks(ERRORS, [f"{error:g}" for error in ERRORS])
         bottom.set(xlabel="steps", xticks=STEPS, xticklabels=STEPS, ylim=(0, 2))
@@ -360,11 +368,11 @@ def plot(points: list[Point], path: Path) -> None:
             panel.minorticks_off()
             panel.grid(alpha=0.3)
     panels[0, 0].set(ylabel="distance of the mean over seeds\nto the Wiener solution, per pixel")
-    panels[1, 0].set(ylabel="deviation over seeds,\nof the exact posterior's")
+    panels[1, 0].set(ylabel="deviation over seeds, relative\nto the exact posterior")
     handles, labels = (sum(both, []) for both in zip(*(p.get_legend_handles_labels() for p in panels[:, 0])))
     figure.legend(handles, labels, loc="lower center", ncol=4, fontsize=9, frameon=False)
     figure.tight_layout(rect=(0, 0.08, 1, 1))
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
 def main() -> None:
@@ -373,6 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    results = Results(arguments.output / "wiener.json")
     prior, points, at_rest = Prior(), [], {}
     last_level = levels(COMPARED)[-2].item()
     for name, operator in operators().items():
@@ -380,12 +389,13 @@ def main() -> None:
         at_rest[name] = rms(problem.at_rest(last_level) - problem.wiener)
         points += [measured(name, problem, mode, steps) for mode in (*MODES, FOLLOWING) for steps in STEPS]
         points += [measured(name, problem, mode, COMPARED, change, **how) for mode, change, how in CHANGES]
-    figures = {"seeds": SEEDS, "at_rest": at_rest, "points": [dataclasses.asdict(p) for p in points]}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "wiener.json"
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report(points, at_rest))
-    plot(points, path.with_suffix(".png"))
+    results.figures = {"seeds": SEEDS, "at_rest": at_rest, "points": [dataclasses.asdict(p) for p in points]}
+    results.table("points", "seeds")
+    for point in points:
+        results.measured("points", point.row_name(), SEEDS)
+    results.write()
+    results.path.with_suffix(".md").write_text(report(points, at_rest, results.line("points")), "utf-8")
+    plot(points, results.path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 /**
- * What the page adds to the pack's nodes: drawings to look at closely, curves that grow while a node runs, and rows of
- * regions that come and go. Nothing is lost without it: the nodes then show what the host shows of any node.
+ * Adds to the pack's nodes: a zoomable view of drawings, curves that grow while a node runs, and buttons that add and
+ * remove regions. The nodes also work without this file.
  *
- * Everything is a DOM widget, which both of the host's renderers place, and no widget has a value: saved workflows are
+ * Everything is a DOM widget, which both of the host's renderers support. No widget has a value, so saved workflows are
  * the same with and without this file.
  */
 
@@ -14,11 +14,11 @@ const DRAWINGS = ["DSSVGOptimizer", "DSLoadSVG", "DSSVGToImage"];
 const CURVES = ["DSDistillationSampler", "DSSVGOptimizer", "DSManifoldCorrectiveTrain"];
 const REGIONS = "DSMaskLocalizedGuidance";
 const CURVE_EVENT = "dreamsampler.curve";
-const CLOSEST = 32;
-const SHOWN_HERE = "dreamsampler_drawings";
+const MAX_ZOOM = 32;
+const OUTPUT_KEY = "dreamsampler_drawings";
 const HOST_PREVIEW = "$$canvas-image-preview";
 
-/** What this file has put on a node: its `drawing` and its `curve`. */
+/** The views that this file has added to each node: `drawing` and `curve`. */
 const views = new WeakMap();
 
 const STYLE = `
@@ -40,22 +40,22 @@ const STYLE = `
 `;
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const created = Object.assign(document.createElement(tag), properties);
+  created.append(...children);
+  return created;
 }
 
-/** A button with what it does as its tooltip and as its name for those who cannot see it. */
+/** A button with `title` as its tooltip and its accessible name. */
 function button(label, title, onclick) {
-  const made = element("button", { type: "button", textContent: label, title, onclick });
-  made.setAttribute("aria-label", title);
-  return made;
+  const created = element("button", { type: "button", textContent: label, title, onclick });
+  created.setAttribute("aria-label", title);
+  return created;
 }
 
 /**
- * A DOM widget without a value, which takes no room until it is opened, and then at least `height` pixels.
+ * A DOM widget without a value. It takes no space until it is opened, then at least `height` pixels.
  *
- * It is made with its node, because one of the renderers does not notice widgets that come later.
+ * Create it together with its node, because one of the renderers does not notice widgets that are added later.
  */
 class Panel {
   constructor(node, name, height, ...children) {
@@ -82,43 +82,43 @@ class Panel {
   }
 }
 
-/** Makes a node high enough for its widgets; nobody's larger node shrinks. */
+/** Makes a node tall enough for its widgets. Never makes it smaller. */
 function fit(node) {
-  const wanted = node.computeSize();
-  node.setSize([Math.max(node.size[0], wanted[0]), Math.max(node.size[1], wanted[1])]);
+  const needed = node.computeSize();
+  node.setSize([Math.max(node.size[0], needed[0]), Math.max(node.size[1], needed[1])]);
   app.graph?.setDirtyCanvas(true, true);
 }
 
-/** A node by the id it runs under, which inside subgraphs is a path: "12:3". */
-function nodeThatRuns(id) {
+/** Finds a node by its execution id, which is a path inside subgraphs: "12:3". */
+function nodeByExecutionId(id) {
   const path = String(id).split(":");
   let graph = app.rootGraph ?? app.graph;
   for (const subgraph of path.slice(0, -1)) graph = graph?.getNodeById(subgraph)?.subgraph;
   return graph?.getNodeById(path.at(-1));
 }
 
-/** A node by the key of its outputs: the id it runs under, or in a subgraph that one's own id and the node's in it. */
-function nodeOfOutputs(key) {
+/** Finds a node by the key of its outputs: its execution id, or the ids of its subgraph and of the node in it. */
+function nodeByOutputKey(key) {
   const [subgraph, id] = key.split(":");
-  return (app.rootGraph ?? app.graph)?.subgraphs?.get(subgraph)?.getNodeById(id) ?? nodeThatRuns(key);
+  return (app.rootGraph ?? app.graph)?.subgraphs?.get(subgraph)?.getNodeById(id) ?? nodeByExecutionId(key);
 }
 
 // Drawings
 
-/** Shows SVG files: crisp at any size, one at a time, to be copied and kept. */
+/** Shows SVG files one at a time, sharp at any zoom, with buttons to copy and save them. */
 class DrawingView {
   constructor(node) {
     this.files = [];
-    this.chosen = 0;
+    this.index = 0;
     this.zoom = 1;
-    this.picture = element("img", { alt: "", draggable: false });
-    this.stage = element("div", { className: "ds-stage" }, this.picture);
+    this.image = element("img", { alt: "", draggable: false });
+    this.stage = element("div", { className: "ds-stage" }, this.image);
     this.caption = element("span");
     this.bar = element(
       "div",
       { className: "ds-bar" },
-      button("‹", say("previous"), () => this.choose(this.chosen - 1)),
-      button("›", say("next"), () => this.choose(this.chosen + 1)),
+      button("‹", say("previous"), () => this.choose(this.index - 1)),
+      button("›", say("next"), () => this.choose(this.index + 1)),
       this.caption,
       button("−", say("smaller"), () => this.scale(this.zoom / 1.5)),
       button("+", say("larger"), () => this.scale(this.zoom * 1.5)),
@@ -130,52 +130,52 @@ class DrawingView {
     this.panel = new Panel(node, "dreamsampler_drawing", 220, this.bar, this.stage);
   }
 
-  /** `files` are as the host names them: filename, subfolder and type. */
+  /** `files` are entries of a node's output: filename, subfolder and type. */
   async show(files) {
     this.files = files;
     this.panel.open();
     await this.choose(0);
   }
 
-  async choose(number) {
+  async choose(index) {
     if (!this.files.length) return;
-    this.chosen = (number + this.files.length) % this.files.length;
-    const file = this.files[this.chosen];
+    this.index = (index + this.files.length) % this.files.length;
+    const file = this.files[this.index];
     const request = (this.request = {});
     const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type });
     const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
     const text = answer.ok ? await answer.text() : undefined;
-    if (request !== this.request) return; // another drawing was chosen since, or the node is gone
-    if (text === undefined) return this.tell(say("gone", { file: file.filename }));
+    if (request !== this.request) return; // another drawing was chosen meanwhile, or the node was removed
+    if (text === undefined) return this.setCaption(say("gone", { file: file.filename }));
     this.text = text;
-    URL.revokeObjectURL(this.picture.src);
-    // In an <img> no script of a file runs, and nothing is fetched for it.
-    this.picture.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-    this.picture.alt = say("drawing", { file: file.filename });
-    const told = { number: this.chosen + 1, count: this.files.length, size: (text.length / 1024).toFixed(1) };
-    this.tell(say(told.count > 1 ? "which" : "size", told));
+    URL.revokeObjectURL(this.image.src);
+    // Inside an <img>, scripts of the file do not run and nothing is fetched for it.
+    this.image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+    this.image.alt = say("drawing", { file: file.filename });
+    const values = { number: this.index + 1, count: this.files.length, size: (text.length / 1024).toFixed(1) };
+    this.setCaption(say(values.count > 1 ? "which" : "size", values));
   }
 
-  /** Lets go of what the page holds for a node that is taken away. */
+  /** Frees the image of a node that is removed. */
   close() {
     this.request = undefined;
-    URL.revokeObjectURL(this.picture.src);
+    URL.revokeObjectURL(this.image.src);
   }
 
-  tell(text) {
+  setCaption(text) {
     this.caption.textContent = text;
     this.caption.title = text;
   }
 
-  /** Keeps the middle of what is seen where it is. */
+  /** Zooms around the center of the visible part. */
   scale(zoom) {
-    const { stage, picture } = this;
+    const { stage, image } = this;
     const [x, y] = [
       (stage.scrollLeft + stage.clientWidth / 2) / stage.scrollWidth,
       (stage.scrollTop + stage.clientHeight / 2) / stage.scrollHeight,
     ];
-    this.zoom = Math.min(Math.max(zoom, 1), CLOSEST);
-    picture.style.width = picture.style.height = `${100 * this.zoom}%`;
+    this.zoom = Math.min(Math.max(zoom, 1), MAX_ZOOM);
+    image.style.width = image.style.height = `${100 * this.zoom}%`;
     stage.scrollLeft = x * stage.scrollWidth - stage.clientWidth / 2;
     stage.scrollTop = y * stage.scrollHeight - stage.clientHeight / 2;
   }
@@ -192,14 +192,14 @@ class DrawingView {
     try {
       await navigator.clipboard.writeText(this.text);
     } catch {
-      copyByHand(this.text); // pages that are not on localhost or https have no clipboard
+      copyByHand(this.text); // only pages on localhost or https have a clipboard
     }
-    this.tell(say("copied"));
+    this.setCaption(say("copied"));
   }
 
   download() {
     if (!this.text) return;
-    element("a", { href: this.picture.src, download: this.files[this.chosen].filename }).click();
+    element("a", { href: this.image.src, download: this.files[this.index].filename }).click();
   }
 }
 
@@ -216,42 +216,42 @@ function drawingsOf(output) {
 }
 
 function showDrawings(node, output) {
-  const files = output?.[SHOWN_HERE] ?? drawingsOf(output);
+  const files = output?.[OUTPUT_KEY] ?? drawingsOf(output);
   if (!files.length) return;
   views.get(node).drawing.show(files);
-  output[SHOWN_HERE] = files;
+  output[OUTPUT_KEY] = files;
   hideFromHost(node, output);
 }
 
-/** The host would show drawings once more, as pictures that blur when they are enlarged. */
+/** Removes the host's own previews of drawings, which blur when enlarged. */
 function hideFromHost(node, output) {
   delete output?.images;
   for (const previews of hostPreviews()) delete previews?.[locatorOf(node)];
   node.imgs = undefined;
   node.imageIndex = null;
-  const place = node.widgets?.findIndex((each) => each.name === HOST_PREVIEW) ?? -1;
-  if (place < 0) return;
-  node.widgets[place].onRemove?.();
-  node.widgets.splice(place, 1);
+  const index = node.widgets?.findIndex((each) => each.name === HOST_PREVIEW) ?? -1;
+  if (index < 0) return;
+  node.widgets[index].onRemove?.();
+  node.widgets.splice(index, 1);
   node.setSize([node.size[0], node.computeSize()[1]]);
 }
 
-/** Pictures of running nodes by locator, as each renderer keeps them. */
+/** The previews of running nodes by locator, as each renderer stores them. */
 function hostPreviews() {
   const page = document.querySelector("#vue-app")?.__vue_app__;
   return [app.nodePreviewImages, page?.config.globalProperties.$pinia?.state.value.nodeOutput?.nodePreviewImages];
 }
 
-/** The key of a node's outputs and previews on the page. */
+/** The key of a node's outputs and previews in the page. */
 function locatorOf(node) {
   return node.graph?.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id);
 }
 
-/** The chosen file is seen before anything runs. */
+/** Shows the chosen file before anything runs. */
 function showChosenFile(node) {
   const widget = node.widgets?.find((each) => each.name === "file");
   if (!widget) return;
-  // The host would show the file once more, as soon as it has loaded it as a picture, which may be at any time.
+  // Keeps the host from adding its own preview, which it does as soon as it has loaded the file as an image.
   Object.defineProperty(node, "imgs", { configurable: true, get() {}, set() {} });
   const show = () => {
     if (!widget.value) return;
@@ -265,13 +265,13 @@ function showChosenFile(node) {
     show();
     return result;
   };
-  // A workflow's own value comes after the node is made, and the host's preview in the frame after that.
+  // A workflow sets its value after the node is created, and the host adds its preview one frame later.
   requestAnimationFrame(() => requestAnimationFrame(show));
 }
 
 // Curves
 
-/** Of each plot: its key in a curve, what it is called on the plot and to those who cannot see it, and its scale. */
+/** For each plot: its key in a curve, its label, the key of its accessible name, and whether it is logarithmic. */
 const PLOTS = [
   ["loss", () => say("objective"), "objectiveName", true],
   ["gradient_norm", () => "|G|", "gradientName", true],
@@ -279,7 +279,7 @@ const PLOTS = [
   ["training_loss", () => say("loss"), "lossName", true],
 ];
 
-/** Plots what each step did, a line for each picture of the batch; a curve has some of the plots. */
+/** Plots values per step, with one line per batch item. Plots without values are hidden. */
 class CurveView {
   constructor(node) {
     this.plots = PLOTS.map(([key, label, name, logarithmic]) => {
@@ -297,14 +297,14 @@ class CurveView {
     this.panel = new Panel(node, "dreamsampler_curve", 130, bar, plots);
   }
 
-  /** A whole curve: lists with one entry for each step; `steps` says how many there will be. */
+  /** Shows a whole curve: lists with one entry per step. `steps` is the total number of steps. */
   show(curve, steps) {
     this.curve = structuredClone(curve);
     this.steps = steps ?? (curve.step.at(-1) ?? -1) + 1;
     this.draw();
   }
 
-  /** More of the curve that is shown, or the beginning of another. */
+  /** Appends to the curve that is shown, or starts a new one. */
   grow(part, steps) {
     if (steps !== this.steps || part.step[0] <= (this.curve.step.at(-1) ?? -1)) return this.show(part, steps);
     for (const key of ["step", ...PLOTS.map(([name]) => name)]) this.curve[key]?.push(...part[key]);
@@ -322,8 +322,8 @@ class CurveView {
       plot.lines.replaceChildren(...polylines(curve.step, values, steps, plot.logarithmic));
       const last = values.at(-1) ?? [];
       plot.last.textContent = last.length ? (last.reduce((a, b) => a + b) / last.length).toPrecision(3) : "";
-      const told = { name: say(plot.name), last: plot.last.textContent };
-      plot.plot.setAttribute("aria-label", say("curve", told));
+      const label = say("curve", { name: say(plot.name), last: plot.last.textContent });
+      plot.plot.setAttribute("aria-label", label);
     }
   }
 }
@@ -337,8 +337,8 @@ function polylines(steps, values, total, logarithmic) {
   const height = (value) => (high > low ? 0.95 - (0.9 * (value - low)) / (high - low) : 0.5);
   return (scaled[0] ?? []).map((_, item) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    const places = scaled.map((each, n) => [steps[n] / Math.max(total - 1, 1), height(each[item])]);
-    line.setAttribute("points", places.filter((place) => place.every(Number.isFinite)).map(String).join(" "));
+    const points = scaled.map((each, n) => [steps[n] / Math.max(total - 1, 1), height(each[item])]);
+    line.setAttribute("points", points.filter((point) => point.every(Number.isFinite)).map(String).join(" "));
     return line;
   });
 }
@@ -349,14 +349,14 @@ function showCurve(node, output) {
 }
 
 api.addEventListener(CURVE_EVENT, ({ detail }) => {
-  views.get(nodeThatRuns(detail.node))?.curve?.grow(detail.curve, detail.steps);
+  views.get(nodeByExecutionId(detail.node))?.curve?.grow(detail.curve, detail.steps);
 });
 
 // Regions
 
 const regionOf = (input) => Number(/^(?:mask|conditioning)_(\d+)$/.exec(input.name)?.[1] ?? 0);
 
-/** Only the regions that are used, and buttons for more of them. */
+/** Reduces the inputs to one region and adds buttons that add and remove regions, up to `most`. */
 function addRegionButtons(node, most) {
   const rows = () => Math.max(...node.inputs.map(regionOf), 0);
   const add = () => {
@@ -382,8 +382,8 @@ function addRegionButtons(node, most) {
   for (let row = rows(); row > 1; row -= 1) remove();
 }
 
-/** What a node's class says of how many regions there can be. */
-function mostRegions(node) {
+/** The largest number of regions in the definition of a node. */
+function maxRegions(node) {
   const { required = {}, optional = {} } = node.constructor.nodeData?.input ?? {};
   return Math.max(...[...Object.keys(required), ...Object.keys(optional)].map((name) => regionOf({ name })), 1);
 }
@@ -402,7 +402,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     const type = node.comfyClass;
-    if (type === REGIONS) addRegionButtons(node, mostRegions(node));
+    if (type === REGIONS) addRegionButtons(node, maxRegions(node));
     if (!DRAWINGS.includes(type) && !CURVES.includes(type)) return;
     const drawing = DRAWINGS.includes(type) ? new DrawingView(node) : undefined;
     const curve = CURVES.includes(type) ? new CurveView(node) : undefined;
@@ -420,10 +420,10 @@ app.registerExtension({
     };
   },
 
-  /** Outputs of an earlier run, shown again when its workflow is. */
+  /** Shows the outputs of an earlier run when its workflow is opened again. */
   onNodeOutputsUpdated(outputs) {
     for (const [id, output] of Object.entries(outputs ?? {})) {
-      const node = nodeOfOutputs(id);
+      const node = nodeByOutputKey(id);
       if (views.has(node)) showOutput(node, output);
     }
   },

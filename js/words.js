@@ -1,6 +1,6 @@
 /**
- * What the pack says on the page. These are its English texts by key; those of other languages are in
- * locales/<language>/main.json, which the host reads.
+ * The texts of the page script: English texts by key. Other languages are in locales/<language>/main.json, which the
+ * host reads.
  */
 
 const ENGLISH = {
@@ -31,7 +31,7 @@ const ENGLISH = {
   removeRegionTip: "Remove the last region",
 };
 
-/** A text in the user's language, or in English where the host has it in no other; `values` fill its {names}. */
+/** The text for a key in the user's language, or in English if it is not translated. `values` replace its {names}. */
 export function say(key, values = {}) {
   const page = document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties;
   const known = `dreamsampler.${key}`;

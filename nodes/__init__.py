@@ -1,4 +1,4 @@
-"""The nodes of the pack: one file each, all glue; the methods live in `guidance`."""
+"""The nodes of the pack, one file each. They only connect the host to the methods in `guidance` and `drawings`."""
 
 from comfy_api.latest import ComfyExtension, io
 

@@ -1,4 +1,4 @@
-"""Apply Translator: an edit in one pass of a network that was trained for it."""
+"""Apply Translator: edit in one forward pass of a network trained for that edit."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from . import checks, host
 
 log = logging.getLogger("dreamsampler")
 
-BETWEEN = ": "
-"""Between a file's name and a target's."""
+SEPARATOR = ": "
+"""Separates the file name from the target in an option."""
 
 
 class TranslatorApply(io.ComfyNode):
-    """`guidance.translation` as a node."""
+    """`guidance.networks.translation` as a node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,21 +31,21 @@ class TranslatorApply(io.ComfyNode):
             display_name="Apply Translator",
             category="DreamSampler",
             description=(
-                "Edits a picture in one pass of a small network, without a model and in milliseconds: what the network "
-                "was trained for, such as other animals instead of cats, and nothing else. tools/translator.py trains "
-                "one."
+                "Applies a trained translator network to a latent in one forward pass (milliseconds, no diffusion "
+                "model). Each translator makes one kind of edit, such as cats into other animals. Train one with "
+                "tools/translator.py."
             ),
             inputs=[
                 io.Latent.Input(
                     "latent_image",
-                    tooltip="An encoded picture, or a batch, of the kind the translator was trained on. A noise mask "
+                    tooltip="An encoded image, or a batch, of the kind the translator was trained on. Its noise mask "
                     "limits the change.",
                 ),
                 io.Combo.Input(
                     "translation",
-                    options=_translations(),
-                    tooltip="A translator's file in models/dreamsampler_translators or "
-                    "output/dreamsampler_translators, and which of its targets is wanted.",
+                    options=_list_choices(),
+                    tooltip="Translator file, from models/dreamsampler_translators or output/dreamsampler_translators, "
+                    "and the target to translate to.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -53,7 +53,7 @@ class TranslatorApply(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How far to go: 0 is the picture as it was, 1 what the network says.",
+                    tooltip="Strength of the edit: 0 returns the input, 1 the network's output, above 1 exaggerates.",
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The edited latent.")],
@@ -61,79 +61,79 @@ class TranslatorApply(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, translation: str | None) -> bool | str:
-        """Replaces the host's check that the choice is listed, which it was not when the page was loaded.
+        """Replaces the host's check that the choice is listed: a file added after the page loaded is not.
 
-        The host says None where another node is to make the choice.
+        `translation` is None if it comes from another node.
         """
         if translation is None:
             return True
         try:
-            _chosen(translation)
+            _load_choice(translation)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, translation: str | None, **_: Any) -> str | float:
-        """The file's digest; where another node makes the choice, what is unequal to itself, so that it runs again."""
+        """Digest of the file. If the choice comes from another node, NaN, which equals nothing: the node runs again."""
         if translation is None:
             return math.nan
-        name, _target = _parted(translation)
-        return hashlib.sha256(host.TRANSLATORS.file(name).read_bytes()).hexdigest()
+        name, _target = _split_choice(translation)
+        return hashlib.sha256(host.TRANSLATORS.find(name).read_bytes()).hexdigest()
 
     @classmethod
     def execute(cls, latent_image: dict, translation: str, strength: float) -> io.NodeOutput:
-        translator, target = _chosen(translation)
+        translator, target = _load_choice(translation)
         samples = checks.checked_translatable(translator, latent_image)
         mask = checks.checked_mask(latent_image.get("noise_mask"), samples)
-        made = _translated(translator, samples, target)
-        share = torch.tensor(strength) if mask is None else strength * _for_cells(mask, samples)
-        return io.NodeOutput({**latent_image, "samples": samples + share * (made - samples)})
+        translated = _translate(translator, samples, target)
+        weight = torch.tensor(strength) if mask is None else strength * _resized_mask(mask, samples)
+        return io.NodeOutput({**latent_image, "samples": samples + weight * (translated - samples)})
 
 
-def _translations() -> list[str]:
-    """Every target of every translator in the host's folders. A file that cannot be read is logged and left out."""
-    found = []
+def _list_choices() -> list[str]:
+    """Every target of every translator in the host's folders. Unreadable files are logged and left out."""
+    choices = []
     for name in host.TRANSLATORS.names():
         try:
-            found += [f"{name}{BETWEEN}{target}" for target in host.translator_targets(name)]
+            choices += [f"{name}{SEPARATOR}{target}" for target in host.translator_targets(name)]
         except ValueError as error:
             log.warning("Apply Translator: %s", error)
-    return found
+    return choices
 
 
-def _parted(translation: str) -> tuple[str, str]:
-    """The name of a file and that of a target. Raises ValueError where it is not both."""
-    name, between, target = translation.rpartition(BETWEEN)
-    if not between:
+def _split_choice(translation: str) -> tuple[str, str]:
+    """File name and target of a choice. Raises ValueError if one is missing."""
+    name, separator, target = translation.rpartition(SEPARATOR)
+    if not separator:
         raise ValueError(
-            f"'{translation}' is not a file and its target, such as 'cats.safetensors: dog': choose one of the list on "
-            "input 'translation'."
+            f"'{translation}' is not a file and a target, such as 'cats.safetensors: dog': choose an entry of the list "
+            "on input 'translation'."
         )
     return name, target
 
 
-def _chosen(translation: str) -> tuple[Translator, str]:
-    """A translator and one of its targets. Raises ValueError where there is none."""
-    name, target = _parted(translation)
+def _load_choice(translation: str) -> tuple[Translator, str]:
+    """The translator and target of a choice. Raises ValueError if either does not exist."""
+    name, target = _split_choice(translation)
     translator = host.TRANSLATORS.read(name)
     targets = translator.about.targets
     if target not in targets:
         raise ValueError(
             f"The translator '{name}' has no target '{target}': choose "
-            f"{' or '.join(f'{name}{BETWEEN}{each}' for each in targets)} on input 'translation'."
+            f"{' or '.join(f'{name}{SEPARATOR}{each}' for each in targets)} on input 'translation'."
         )
     return translator, target
 
 
 @torch.inference_mode()
-def _translated(translator: Translator, samples: Tensor, target: str) -> Tensor:
-    place = host.device()
-    return translator.to(place)(samples.to(place), target).to(samples.device)
+def _translate(translator: Translator, samples: Tensor, target: str) -> Tensor:
+    device = host.device()
+    return translator.to(device)(samples.to(device), target).to(samples.device)
 
 
-def _for_cells(mask: Tensor, samples: Tensor) -> Tensor:
-    """A mask (B or 1, 1, [1,] H, W) over latents (B, C, [1,] h, w)."""
-    plain = mask.reshape(len(mask), 1, *mask.shape[-2:])
-    fitted = F.interpolate(plain, samples.shape[-2:], mode="bilinear", antialias=True)
-    return fitted.reshape(len(mask), 1, *(1,) * (samples.ndim - 4), *samples.shape[-2:])
+def _resized_mask(mask: Tensor, samples: Tensor) -> Tensor:
+    """A mask (B or 1, 1, [1,] H, W) at the size of latents (B, C, [1,] h, w)."""
+    flat = mask.reshape(len(mask), 1, *mask.shape[-2:])
+    resized = F.interpolate(flat, samples.shape[-2:], mode="bilinear", antialias=True)
+    return resized.reshape(len(mask), 1, *(1,) * (samples.ndim - 4), *samples.shape[-2:])

@@ -8,10 +8,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
+from ..guidance.distillation.loop import OPTIMIZERS
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objective import WEIGHTS
 from ..guidance.distillation.objectives import LISTED, METHODS
-from ..guidance.distillation.optimize import OPTIMIZERS
 from ..guidance.distillation.schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
 from ..guidance.networks.corrective.storage import ManifoldCorrective
 from . import checks, host, widgets
@@ -28,7 +28,7 @@ FIELDS = {
 
 
 class DistillationSampler(io.ComfyNode):
-    """The loop of `guidance.distillation.optimize` as a node."""
+    """The loop of `guidance.distillation.loop` as a node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -97,12 +97,12 @@ class DistillationSampler(io.ComfyNode):
             model=model,
             conditionings=chosen.conditionings,
             samples=samples,
-            sigmas=host.whole_range(model),
+            sigmas=host.full_range(model),
             evaluations=config.loop.steps,
             seed=seed,
             mask=checks.checked_mask(latent_image.get("noise_mask"), samples),
         )
-        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.whole]})
+        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.data]})
 
 
 def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:
@@ -135,12 +135,12 @@ def _main_inputs() -> list[io.Input]:
             "method",
             options=LISTED,
             default="bridge",
-            tooltip="The gradient. bridge, vsd, csd, nfsd, sds and lmc make or change images; dds, flowedit and dvrf "
-            "edit; full bridge is slow and exact. The help page lists what each needs.",
+            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc make or change images; dds, flowedit and "
+            "dvrf edit; full bridge is slow and exact. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
-            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps.",
+            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2.",
             high=100_000,
         ),
         widgets.number("learning_rate", "Learning rate of the optimizer.", high=1e6, step=0.001),
@@ -200,7 +200,7 @@ def _fine_settings() -> list[io.Input]:
             "start_from",
             ["latent", "noise"],
             "Where to start: at latent_image, or at noise. By default at latent_image; if that is empty, sds, nfsd, "
-            "csd, vsd and the bridges start at noise.",
+            "csd, vsd, ism and the bridges start at noise.",
             optional=True,
         ),
         widgets.choice(
@@ -250,7 +250,10 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
         ),
         widgets.whole(
-            "ode_steps", "full bridge: ODE steps each way. inverted noise: inversion steps.", high=1000, optional=True
+            "ode_steps",
+            "full bridge: ODE steps each way. ism and inverted noise: inversion steps.",
+            high=1000,
+            optional=True,
         ),
         widgets.whole("lora_rank", "vsd: rank of the LoRA trained on the current images.", high=512, optional=True),
         widgets.number("lora_learning_rate", "vsd: learning rate of that LoRA.", high=1.0, step=1e-5, optional=True),

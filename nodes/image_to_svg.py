@@ -1,4 +1,4 @@
-"""Image to SVG: pictures as vector drawings, by the tracer vtracer."""
+"""Image to SVG: trace images with vtracer."""
 
 from __future__ import annotations
 
@@ -27,61 +27,61 @@ class ImageToSVG(io.ComfyNode):
             display_name="Image to SVG",
             category="DreamSampler",
             description=(
-                "Traces pictures: areas of like colour become shapes. Best for flat art, logos and line art. Needs the "
-                "package vtracer, which 'pip install \"vtracer<1\"' installs."
+                "Traces images into SVGs: areas of similar color become shapes. Works best on flat art, logos and line "
+                "art. Requires the package vtracer: run 'pip install \"vtracer<1\"'."
             ),
             inputs=[
-                io.Image.Input("image", tooltip="Pictures. Each becomes a drawing."),
+                io.Image.Input("image", tooltip="One or more images; each becomes one SVG."),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
                     default="colour",
-                    tooltip="colour: shapes of all colours. black and white: black shapes where the picture is darker "
-                    "than middle grey, nothing elsewhere; for line art and stencils, and much faster.",
+                    tooltip="colour: shapes of all colors. black and white: black shapes where the image is darker "
+                    "than middle gray, nothing elsewhere; for line art and stencils, and much faster.",
                 ),
                 io.Combo.Input(
                     "shapes",
                     options=list(SHAPES),
                     default="spline",
-                    tooltip="What outlines are made of: smooth curves (spline), straight lines (polygon), or the edges "
-                    "of the pixels as they are (pixel).",
+                    tooltip="Outlines: smooth curves (spline), straight lines (polygon) or pixel edges (pixel).",
                 ),
                 io.Combo.Input(
                     "stacking",
                     options=list(STACKING),
                     default="stacked",
-                    tooltip="colour: stacked lays smaller shapes on larger ones, without gaps. cutout cuts holes for "
-                    "them, so that nothing overlaps; for plotters and cutters.",
+                    tooltip="colour: stacked lays small shapes over large ones, without gaps. cutout cuts holes so "
+                    "that nothing overlaps; for plotters and cutters.",
                 ),
                 io.Int.Input(
                     "filter_speckle",
                     default=4,
                     min=0,
                     max=16,
-                    tooltip="Patches smaller than a square of this many pixels per side are left out. Raise it for "
-                    "noisy pictures, lower it for fine detail.",
+                    tooltip="Drops patches smaller than a square of this many pixels per side. Raise it for noisy "
+                    "images, lower it for fine detail.",
                 ),
                 io.Int.Input(
                     "color_precision",
                     default=6,
                     min=1,
                     max=8,
-                    tooltip="colour: bits of each channel that tell colours apart. Fewer make larger, fewer shapes.",
+                    tooltip="colour: bits per channel that tell colors apart. Fewer bits give fewer, larger shapes.",
                 ),
                 io.Int.Input(
                     "layer_difference",
                     default=16,
                     min=0,
                     max=255,
-                    tooltip="colour: how far colours of neighbouring layers lie apart, of 255. Higher makes fewer "
-                    "layers of a smooth transition, lower smoother ones.",
+                    tooltip="colour: color distance between neighboring layers, of 255. Higher gives fewer layers, "
+                    "lower smoother gradients.",
                 ),
                 io.Int.Input(
                     "corner_threshold",
                     default=60,
                     min=0,
                     max=180,
-                    tooltip="spline: a bend of at least this many degrees becomes a corner. Higher is rounder.",
+                    tooltip="spline: a bend of at least this many degrees becomes a corner. Higher gives rounder "
+                    "shapes.",
                 ),
                 io.Float.Input(
                     "length_threshold",
@@ -89,83 +89,83 @@ class ImageToSVG(io.ComfyNode):
                     min=3.5,
                     max=10.0,
                     step=0.1,
-                    tooltip="spline: outlines are refined until their parts are shorter than this, in pixels. Higher "
-                    "is coarser.",
+                    tooltip="spline: outlines are refined until segments are shorter than this, in pixels. Higher is "
+                    "coarser.",
                 ),
                 io.Int.Input(
                     "splice_threshold",
                     default=45,
                     min=0,
                     max=180,
-                    tooltip="spline: a curve that has turned by this many degrees ends, and the next begins. Higher "
-                    "makes fewer, less exact curves.",
+                    tooltip="spline: a curve that has turned by this many degrees is split. Higher gives fewer, less "
+                    "accurate curves.",
                 ),
                 io.Int.Input(
                     "path_precision",
                     default=2,
                     min=0,
                     max=8,
-                    tooltip="Decimals of the coordinates, which are in pixels. 2 cannot be told from more.",
+                    tooltip="Decimal places of path coordinates (pixels). More than 2 makes no visible difference.",
                 ),
             ],
             outputs=[
                 io.SVG.Output(
-                    display_name="svg", tooltip="One drawing for each picture, for SVG to Image, Save SVG and others."
+                    display_name="svg", tooltip="One SVG per image, for SVG to Image, Save SVG and other SVG nodes."
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, image: Tensor, mode: str, shapes: str, stacking: str, **settings: float) -> io.NodeOutput:
-        """`settings` are the inputs that vtracer knows by the same names."""
+        """`settings` are the inputs that vtracer has under the same names."""
         trace = partial(
-            _tracer(),
+            _import_vtracer(),
             img_format="png",
             colormode=MODES[mode],
             mode=SHAPES[shapes],
             hierarchical=stacking,
             **settings,
         )
-        pictures = enumerate(host.with_progress(_pictures(image)), start=1)
-        return io.NodeOutput(host.svg_value([_drawing(n, trace(_png(picture, mode))) for n, picture in pictures]))
+        images = enumerate(host.with_progress(_checked_images(image)), start=1)
+        return io.NodeOutput(host.svg_value([_checked_svg(n, trace(_encode_png(each, mode))) for n, each in images]))
 
 
-def _tracer() -> Callable[..., str]:
-    """vtracer's function from the bytes of a picture file to the text of an SVG file."""
+def _import_vtracer() -> Callable[..., str]:
+    """vtracer's function from the bytes of an image file to the text of an SVG file."""
     try:
         from vtracer import convert_raw_image_to_svg  # optional; versions from 1 on have another interface
     except ImportError as error:
         raise RuntimeError(
-            "Image to SVG needs the package vtracer: run 'pip install \"vtracer<1\"' with the Python that runs "
+            "Image to SVG requires the package vtracer: run 'pip install \"vtracer<1\"' with the Python that runs "
             "ComfyUI, then restart ComfyUI."
         ) from error
     return convert_raw_image_to_svg
 
 
-def _pictures(image: Tensor) -> list[Tensor]:
-    """An IMAGE's pictures (H, W, 3 or 4) in [0, 1], with something in them."""
+def _checked_images(image: Tensor) -> list[Tensor]:
+    """The images (H, W, 3 or 4) of a non-empty IMAGE, finite, in [0, 1]."""
     checks.check_not_empty(image)
-    whole = image if image.shape[-1] == 4 else checks.checked_image(image)
-    checks.check_finite("The image", whole)
-    return [*whole.float().cpu().clamp(0, 1)]
+    images = image if image.shape[-1] == 4 else checks.checked_image(image)
+    checks.check_finite("The image", images)
+    return [*images.float().cpu().clamp(0, 1)]
 
 
-def _png(picture: Tensor, mode: str) -> bytes:
-    """A picture (H, W, 3 or 4) as a file; for black and white in grey, of which vtracer would see the red alone."""
+def _encode_png(image: Tensor, mode: str) -> bytes:
+    """An image (H, W, 3 or 4) as a PNG file, in grayscale for black and white: vtracer reads only the red channel."""
     if mode != "colour":
-        alpha = picture[..., 3:] if picture.shape[-1] == 4 else 1.0
-        picture = picture[..., :3] * alpha + 1 - alpha
-    file = Image.fromarray((picture * 255).round().byte().numpy())
+        alpha = image[..., 3:] if image.shape[-1] == 4 else 1.0
+        image = image[..., :3] * alpha + 1 - alpha
+    file = Image.fromarray((image * 255).round().byte().numpy())
     stream = BytesIO()
     (file if mode == "colour" else file.convert("L")).save(stream, "png", compress_level=1)
     return stream.getvalue()
 
 
-def _drawing(number: int, text: str) -> bytes:
-    """The text of a drawing as a file, if there is anything in it."""
+def _checked_svg(number: int, text: str) -> bytes:
+    """The SVG file of image `number`. Raises ValueError if it is empty."""
     if "<path" not in text:
         raise ValueError(
-            f"Nothing in picture {number} was traced: lower filter_speckle, or set mode to colour, because black and "
-            "white leaves out all that is lighter than middle grey."
+            f"Tracing image {number} found no shapes: lower filter_speckle, or set mode to colour, because black and "
+            "white drops everything lighter than middle gray."
         )
     return text.encode()

@@ -11,7 +11,7 @@ from .sockets import CORRECTIVE
 
 
 class ManifoldCorrectiveLoad(io.ComfyNode):
-    """A corrective from a file."""
+    """Reads a corrective from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -20,42 +20,43 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
             display_name="Load Manifold Corrective",
             category="DreamSampler",
             description=(
-                "Loads a manifold corrective from ComfyUI's folders models/dreamsampler_correctives and "
-                "output/dreamsampler_correctives."
+                "Loads a manifold corrective from ComfyUI's models/dreamsampler_correctives or "
+                "output/dreamsampler_correctives folder."
             ),
             inputs=[
                 io.Combo.Input(
                     "name",
                     options=host.CORRECTIVES.names(),
-                    tooltip="A file that Save Manifold Corrective wrote, of the model you use.",
+                    tooltip="A corrective file written by Save Manifold Corrective for this model.",
                 )
             ],
             outputs=[
                 CORRECTIVE.Output(
                     display_name="corrective",
-                    tooltip="For the method lmc of Distillation Sampler, or to train further.",
+                    tooltip="For the method lmc of Distillation Sampler, or Train Manifold Corrective to train it "
+                    "further.",
                 )
             ],
         )
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed, which it was not when the page was loaded.
+        """Replaces the host's check that the name is listed: a file saved after the page loaded is not.
 
-        None is linked, and not yet known.
+        `name` is None if it comes from another node.
         """
         try:
             if name is not None:
-                host.CORRECTIVES.file(name)
+                host.CORRECTIVES.find(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, name: str | None) -> str:
-        """What changes when the file does; a linked name, None, may be that of any file."""
+        """Digest of the file, or of all files if the name comes from another node and is not known yet (None)."""
         names = host.CORRECTIVES.names() if name is None else [name]
-        content = (host.CORRECTIVES.file(each).read_bytes() for each in names)
+        content = (host.CORRECTIVES.find(each).read_bytes() for each in names)
         return " ".join(hashlib.sha256(each).hexdigest() for each in content)
 
     @classmethod

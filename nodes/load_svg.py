@@ -1,4 +1,4 @@
-"""Load SVG: a vector drawing from the input folder."""
+"""Load SVG: an SVG file from the input folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("dreamsampler")
 
 
 class LoadSVG(io.ComfyNode):
-    """An SVG file as a node."""
+    """Loads an SVG file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -23,22 +23,22 @@ class LoadSVG(io.ComfyNode):
             display_name="Load SVG",
             category="DreamSampler",
             description=(
-                "Loads a vector drawing from ComfyUI's input folder, as it is. Says at once if it cannot be drawn, and "
-                "shows what of it this pack does not draw."
+                "Loads an SVG from ComfyUI's input folder unchanged. Reports immediately if it cannot be rendered and "
+                "lists unsupported features."
             ),
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=host.input_svg_names(),
-                    upload=io.UploadType.image,  # of drawings the host knows none; dropped, they pass as pictures
-                    tooltip="An .svg file in the input folder. Drop a file on the node to upload it; in the dialog of "
-                    "the upload button, choose to see all files.",
+                    upload=io.UploadType.image,  # the host has no upload type for SVG; dropped files pass as images
+                    tooltip="An .svg file in the input folder. Drop a file on the node to upload it; in the upload "
+                    "dialog, choose to show all files.",
                 ),
             ],
             outputs=[
                 io.SVG.Output(
                     display_name="svg",
-                    tooltip="The file, unchanged: for SVG to Image, Save SVG and any node that takes an SVG.",
+                    tooltip="The unchanged file, for SVG to Image, SVG Optimizer, Save SVG and other SVG nodes.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -46,7 +46,7 @@ class LoadSVG(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        """Replaces the host's check that the name is listed, which files in subfolders are not."""
+        """Replaces the host's check that the name is listed: files in subfolders are not."""
         try:
             host.input_svg(file)
         except ValueError as error:
@@ -66,13 +66,13 @@ class LoadSVG(io.ComfyNode):
             raise ValueError(f"The file '{file}' cannot be used. {error}") from error
         for warning in parsed.warnings:
             log.warning("Load SVG: %s: %s", file, warning)
-        shown = _description(parsed)
-        host.show_on_node(cls.hidden, shown)
-        return io.NodeOutput(host.svg_value([content]), ui=ui.PreviewText(shown))
+        summary = _summary(parsed)
+        host.show_on_node(cls.hidden, summary)
+        return io.NodeOutput(host.svg_value([content]), ui=ui.PreviewText(summary))
 
 
-def _description(parsed: Parsed) -> str:
-    """What is in a file, and what of it is not drawn."""
+def _summary(parsed: Parsed) -> str:
+    """Size and number of shapes, and the unsupported features."""
     box, shapes = parsed.document.view_box, sum(1 for _ in parsed.document.shapes())
     size = f"{box.width:g} x {box.height:g}, {shapes} {'shape' if shapes == 1 else 'shapes'}."
     return "\n\n".join([size, *parsed.warnings])

@@ -41,7 +41,7 @@ class MeasurementNode(io.ComfyNode):
                     + "; ".join(f"{name}: {kind.tooltip}" for name, kind in OPERATORS.items())
                     + ".",
                 ),
-                _setting(
+                _operator_input(
                     io.Int.Input,
                     "scale",
                     "how many times larger the restored image is, per side.",
@@ -49,7 +49,7 @@ class MeasurementNode(io.ComfyNode):
                     min=2,
                     max=16,
                 ),
-                _setting(
+                _operator_input(
                     io.Int.Input,
                     "kernel_size",
                     "side of the kernel in pixels, odd, no larger than the image. For motion blur the length of the "
@@ -59,7 +59,7 @@ class MeasurementNode(io.ComfyNode):
                     max=511,
                     step=2,
                 ),
-                _setting(
+                _operator_input(
                     io.Float.Input,
                     "sigma",
                     "standard deviation in pixels. Start with 5; 0.5 to 20.",
@@ -83,14 +83,14 @@ class MeasurementNode(io.ComfyNode):
                     default=False,
                     tooltip="Degrades a clean image first, for testing. Off for real degraded images.",
                 ),
-                widgets.seed("Seed of the simulated noise. Item i of a batch uses seed + i."),
-                _setting(
+                widgets.seed("Seed of the simulated noise. Batch item i uses seed + i."),
+                _operator_input(
                     io.Mask.Input,
                     "mask",
-                    "the hole. 1 is filled, 0 is known, in between is partly known.",
+                    "the hole. 1 = fill, 0 = known, in between = partly known.",
                     optional=True,
                 ),
-                _setting(
+                _operator_input(
                     io.Float.Input,
                     "angle",
                     "direction of the streak in degrees, 0 horizontal, 90 vertical.",
@@ -139,18 +139,18 @@ class MeasurementNode(io.ComfyNode):
         )
         a, y = kind.measured(images, settings, simulate=simulate)
         if simulate and noise_std > 0:
-            y = y + noise_std * _noise(a, y, seed)
+            y = y + noise_std * _measurement_noise(a, y, seed)
         observed = a.back_projected(y).clamp(-1, 1)
         return io.NodeOutput(Measurement(a, y, noise_std), (observed.movedim(1, -1) + 1) / 2)
 
 
-def _setting(kind: Callable[..., io.Input], name: Widget, tooltip: str, **limits: Any) -> io.Input:
-    """An input that some operators read. Its tooltip begins with their names."""
+def _operator_input(kind: Callable[..., io.Input], name: Widget, tooltip: str, **limits: Any) -> io.Input:
+    """An input that only some operators read. Its tooltip begins with their names."""
     readers = ", ".join(each.name for each in OPERATORS.values() if name in each.reads)
     return kind(name, tooltip=f"{readers}: {tooltip}", **limits)
 
 
-def _noise(a: LinearOperator, y: Tensor, seed: int) -> Tensor:
-    """Standard normal noise like `y` (B, ...), 0 inside a hole; item i has seed + i."""
+def _measurement_noise(a: LinearOperator, y: Tensor, seed: int) -> Tensor:
+    """Standard normal noise like `y` (B, ...), 0 inside a hole. Item i has seed + i."""
     noise = SeededNoise([seed + i for i in range(len(y))]).like(y)
     return noise if a.hole is None else (a.hole < 1).to(noise) * noise

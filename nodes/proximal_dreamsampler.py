@@ -1,13 +1,13 @@
-"""Proximal DreamSampler: edit a picture by text and keep the rest."""
+"""Proximal DreamSampler: edit an image with a prompt, or restore a degraded one."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..guidance.editing.proximal import ProximalSettings
+from ..guidance.editing.proximal import GammaSchedule, ProximalSettings, Renoise
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.proximal import DataSteps
 from . import checks, host, widgets
@@ -17,7 +17,7 @@ from .sockets import MEASUREMENT
 
 
 class ProximalDreamSampler(io.ComfyNode):
-    """DreamSampler's Algorithm 3 as a node."""
+    """DreamSampler's Algorithm 3, with a measurement its Algorithm 4, as a node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,108 +26,20 @@ class ProximalDreamSampler(io.ComfyNode):
             display_name="Proximal DreamSampler",
             category="DreamSampler",
             description=(
-                "Edits a picture by text and keeps everything else. The picture is inverted to noise without the text, "
-                "then sampled back while every clean estimate is pulled towards the text. The source need not be "
-                "described."
+                "Edits an image with a prompt and keeps everything else; the source image needs no description. "
+                "Inverts the image to noise, then samples it back and pulls every clean estimate towards the prompt. "
+                "With a measurement it restores a degraded image."
             ),
-            inputs=[
-                io.Model.Input("model", tooltip="Any image model: noise-, velocity- or flow-predicting."),
-                io.Conditioning.Input(
-                    "positive", tooltip="The target: what the picture should show. Naming what changes is enough."
-                ),
-                io.Conditioning.Input(
-                    "negative",
-                    tooltip="The text the picture is inverted under and pulled away from. Empty text is the "
-                    "published choice.",
-                ),
-                io.Latent.Input(
-                    "latent_image", tooltip="The encoded picture to edit. Batches are edited item by item."
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=50,
-                    min=1,
-                    max=10000,
-                    tooltip="Noise levels climbed and descended; each costs one model evaluation up and two down. "
-                    "More steps keep the picture better. The paper uses 200.",
-                ),
-                io.Float.Input(
-                    "gamma",
-                    default=0.3,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="Weight of the text. 0 returns the source; 0.1 to 0.5 edits and keeps; higher changes "
-                    "more.",
-                ),
-                io.Combo.Input(
-                    "gamma_schedule",
-                    options=["alpha_bar", "constant"],
-                    default="alpha_bar",
-                    tooltip="alpha_bar lets the text act late, when the layout is fixed (published). constant acts "
-                    "from the start and can change shapes.",
-                ),
-                io.Float.Input(
-                    "eta",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of fresh noise in every step. 0 keeps the source best; 1 is ancestral sampling.",
-                ),
-                io.Combo.Input(
-                    "renoise",
-                    options=["unconditional", "guided"],
-                    default="unconditional",
-                    tooltip="Which prediction the estimate is noised with again: without the text (the authors' code) "
-                    "or with it (the paper's text, plain classifier-free guidance).",
-                ),
-                io.Combo.Input(
-                    "start_from",
-                    options=["inversion", "noise", "stochastic inversion"],
-                    default="inversion",
-                    tooltip="inversion edits the picture; noise forgets it and samples a new one from the seed; "
-                    "stochastic inversion edits too, with noise from the seed (DDPM inversion); its gamma is a "
-                    "guidance scale: set gamma_schedule to constant, gamma to 5 to 15 and skip to 0.36.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=host.SCHEDULERS,
-                    default="normal",
-                    tooltip="ComfyUI's noise schedule, climbed for the inversion and descended for the edit.",
-                ),
-                widgets.seed(
-                    "Seed of the noise; without effect with eta 0 and start_from inversion. Item i of a batch uses "
-                    "seed + i."
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Where to edit: 1 edits, 0 keeps the source exactly, values between blend. Any resolution. "
-                    "Without it the latent's own noise mask is used, if there is one. With a measurement: where the "
-                    "text acts, the hole if nothing is connected.",
-                ),
-                io.Float.Input(
-                    "skip",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    tooltip="Share of the steps left out at the noisy end. More keeps more of the source's layout and "
-                    "takes less time; 0.36 is published for stochastic inversion.",
-                ),
-                *_measurement_inputs(),
-            ],
+            inputs=[*_main_inputs(), *_edit_settings(), *_connections(), *_measurement_settings()],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The edited latent."),
                 io.Latent.Output(
                     display_name="inverted_noise",
-                    tooltip="The state at the highest noise level that the edit started from.",
+                    tooltip="The latent at the highest noise level, from which it was sampled.",
                 ),
                 io.Image.Output(
                     display_name="image",
-                    tooltip="The decoded picture; with a measurement brought into agreement with it. Needs a vae.",
+                    tooltip="The decoded image, made to agree with the measurement if there is one. Needs a vae.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -142,9 +54,9 @@ class ProximalDreamSampler(io.ComfyNode):
         latent_image: dict,
         steps: int,
         gamma: float,
-        gamma_schedule: Literal["alpha_bar", "constant"],
+        gamma_schedule: GammaSchedule,
         eta: float,
-        renoise: Literal["guided", "unconditional"],
+        renoise: Renoise,
         start_from: StartFrom,
         scheduler: str,
         seed: int,
@@ -158,30 +70,28 @@ class ProximalDreamSampler(io.ComfyNode):
         dps_weight: float = 1.0,
         projection: bool = True,
     ) -> io.NodeOutput:
+        prompts = {"positive": positive, "negative": negative}
         checks.check_steps(steps)
-        checks.check_prompts(model, {"positive": positive, "negative": negative})
+        checks.check_prompts(model, prompts)
         samples = checks.checked_latent(model, latent_image, needs_content=start_from != "noise")
-        if mask is not None:
-            checks.check_mask_not_empty(mask.reshape(1, -1, mask.shape[-1]))  # in one of the pictures is enough
-        region = checks.checked_mask(latent_image.get("noise_mask") if mask is None else mask, samples)
+        region = _checked_region(mask, latent_image, samples)
         seeds = checks.item_seeds(seed, latent_image, samples)
         host.model_path(model)
         checks.check_autoencoder(model, vae)
-        settings = ProximalSettings(gamma=gamma, gamma_schedule=gamma_schedule, eta=eta, renoise=renoise)
         sigmas = checks.after_skip(skip, host.schedule(model, scheduler, steps))
-        if measurement is None:
-            method = Edit(settings, start_from, seeds)
-        else:
+        settings = ProximalSettings(gamma, gamma_schedule, eta, renoise)
+        algorithm: Edit | Restoration = Edit(settings, start_from, seeds)
+        if measurement is not None:
             checks.check_measurement(measurement, vae, samples)
             checks.check_restoration(start_from, data_every)
             data_steps = DataSteps(data_every, data_until)
-            method = Restoration(
+            algorithm = Restoration(
                 settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight
             )
         latents = host.run_in_sampler(
-            method,
+            algorithm,
             model=model,
-            conditionings={"positive": positive, "negative": negative},
+            conditionings=prompts,
             samples=samples,
             sigmas=sigmas,
             evaluations=(1 if start_from == "noise" else 2) * (len(sigmas) - 1),
@@ -189,41 +99,147 @@ class ProximalDreamSampler(io.ComfyNode):
             mask=region,
         )
         outputs = [{**latent_image, "samples": latent} for latent in latents]
-        picture = _picture(vae, latents[0], measurement if projection else None)
-        host.show_on_node(cls.hidden, "\n".join(method.notes))
-        return io.NodeOutput(*outputs, picture, ui={"text": list(method.notes)})
+        image = _decode(vae, latents[0], measurement if projection else None)
+        host.show_on_node(cls.hidden, "\n".join(algorithm.notes))
+        return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})
 
 
-def _picture(vae: Any, latent: Tensor, measurement: Measurement | None) -> Any:
-    """An IMAGE of the latent, in agreement with the measurement if there is one."""
+def _checked_region(mask: Tensor | None, latent_image: dict, samples: Tensor) -> Tensor | None:
+    """The mask, or else the latent's own noise mask. A connected mask has pixels to change in at least one image."""
+    if mask is None:
+        return checks.checked_mask(latent_image.get("noise_mask"), samples)
+    checks.check_mask_not_empty(mask.reshape(1, -1, mask.shape[-1]))
+    return checks.checked_mask(mask, samples)
+
+
+def _decode(vae: Any, latent: Tensor, measurement: Measurement | None) -> Any:
+    """The latent as an IMAGE, projected onto the measurement if there is one."""
     if vae is None:
         return host.blocked("Proximal DreamSampler has no VAE to decode with: connect one to its input 'vae'.")
-    pictures = host.decoded(vae, latent)
+    images = host.decoded(vae, latent)
     if measurement is not None:
-        pictures = (measurement.to(pictures).projected(2 * pictures - 1) + 1) / 2
-    return pictures.movedim(1, -1)
+        images = (measurement.to(images).projected(2 * images - 1) + 1) / 2
+    return images.movedim(1, -1)
 
 
-def _measurement_inputs() -> list[io.Input]:
+def _main_inputs() -> list[io.Input]:
     return [
+        io.Model.Input("model", tooltip="Any image model (eps- or v-prediction, or flow matching)."),
+        io.Conditioning.Input(
+            "positive", tooltip="The target prompt: what the image should show. Naming the change is enough."
+        ),
+        io.Conditioning.Input(
+            "negative",
+            tooltip="Prompt used for the inversion and as the unconditional branch. The paper leaves it empty.",
+        ),
+        io.Latent.Input("latent_image", tooltip="The encoded image to edit. Batch items are edited independently."),
+        io.Int.Input(
+            "steps",
+            default=50,
+            min=1,
+            max=10000,
+            tooltip="Number of noise levels for inversion and sampling; each costs one model call up and two down. "
+            "More steps preserve the image better. The paper uses 200.",
+        ),
+    ]
+
+
+def _edit_settings() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "gamma",
+            default=0.3,
+            min=0.0,
+            max=100.0,
+            step=0.01,
+            tooltip="Strength of the edit. 0 returns the source, 0.1 to 0.5 edits and keeps the rest, higher changes "
+            "more. The paper uses 0.1 to 0.3.",
+        ),
+        io.Combo.Input(
+            "gamma_schedule",
+            options=["alpha_bar", "constant"],
+            default="alpha_bar",
+            tooltip="alpha_bar applies the prompt late, once the layout is fixed (the paper's choice). constant "
+            "applies it from the start and can change shapes.",
+        ),
+        io.Float.Input(
+            "eta",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Share of fresh noise per step. 0 (DDIM) preserves the source best; 1 is ancestral sampling. Use "
+            "1 with a measurement.",
+        ),
+        io.Combo.Input(
+            "renoise",
+            options=["unconditional", "guided"],
+            default="unconditional",
+            tooltip="Which noise prediction to re-noise with: unconditional (the authors' code) or guided (the paper; "
+            "equals plain CFG).",
+        ),
+        io.Combo.Input(
+            "start_from",
+            options=["inversion", "noise", "stochastic inversion"],
+            default="inversion",
+            tooltip="inversion edits the image. noise samples a new image from the seed. stochastic inversion (DDPM "
+            "inversion) edits with noise from the seed; gamma is then a guidance scale: set gamma_schedule to "
+            "constant, gamma to 5 to 15 and skip to 0.36.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=host.SCHEDULERS,
+            default="normal",
+            tooltip="ComfyUI's noise schedule, used for both inversion and sampling.",
+        ),
+        widgets.seed(
+            "Seed of the noise. Has no effect with start_from inversion and eta 0, except in the hole of a "
+            "measurement. Batch item i uses seed + i."
+        ),
+    ]
+
+
+def _connections() -> list[io.Input]:
+    return [
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="Where to edit: 1 edits, 0 keeps the source exactly, in between blends. Any resolution. Defaults "
+            "to the noise mask of latent_image. With a measurement: where the prompt applies; defaults to the hole.",
+        ),
+        io.Float.Input(
+            "skip",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip="Fraction of the steps to skip at the noisy end. Higher preserves more of the layout and is "
+            "faster. For stochastic inversion the paper uses 0.36.",
+        ),
         io.Vae.Input(
             "vae",
             optional=True,
-            tooltip="The VAE that belongs to the model: needed with a measurement and for the output image.",
+            tooltip="The model's VAE. Required with a measurement and for the output image.",
         ),
         MEASUREMENT.Input(
             "measurement",
             optional=True,
-            tooltip="What is known of the picture, from Measurement: it is restored in agreement with that. Published "
-            "for inpainting: 200 steps, gamma 1, eta 1.",
+            tooltip="The degraded image to restore, from Measurement. For inpainting the paper uses 200 steps, gamma 1 "
+            "and eta 1.",
         ),
+    ]
+
+
+def _measurement_settings() -> list[io.Input]:
+    return [
         io.Combo.Input(
             "consistency",
             options=["both", "consistency only", "dps only"],
             default="both",
             optional=True,
-            tooltip="With a measurement, how it is kept to: by fitting decoded estimates and by gradients through the "
-            "model (both, published), by fitting alone (fast, little memory), or by gradients alone.",
+            tooltip="With a measurement: how data consistency is enforced. both (the paper): data fitting and DPS "
+            "gradients. consistency only: data fitting, fast, little memory. dps only: DPS gradients.",
         ),
         io.Int.Input(
             "data_every",
@@ -231,8 +247,8 @@ def _measurement_inputs() -> list[io.Input]:
             min=1,
             max=1000,
             optional=True,
-            tooltip="With a measurement: every how many steps the estimate is fitted and the text acts; the gradient "
-            "acts on the others. 3 is published.",
+            tooltip="With a measurement: apply a data-consistency step (and the prompt) every N steps; other steps are "
+            "DPS gradient steps. The paper uses 3.",
         ),
         io.Float.Input(
             "data_until",
@@ -241,7 +257,8 @@ def _measurement_inputs() -> list[io.Input]:
             max=1.0,
             step=0.01,
             optional=True,
-            tooltip="With a measurement: the share of the steps after which only the gradient acts. 0.85 is published.",
+            tooltip="With a measurement: fraction of the steps after which only gradient steps follow. The authors' "
+            "code uses 0.85.",
         ),
         io.Float.Input(
             "dps_weight",
@@ -250,13 +267,14 @@ def _measurement_inputs() -> list[io.Input]:
             max=100.0,
             step=0.05,
             optional=True,
-            tooltip="With a measurement: size of the gradient's steps. 1 is published.",
+            tooltip="With a measurement: weight of the DPS gradient. Start with 1, the authors' value; 0.3 to 3.",
         ),
         io.Boolean.Input(
             "projection",
             default=True,
             optional=True,
-            tooltip="With a measurement: the output image agrees with it as exactly as its noise allows; known pixels "
-            "of an inpainting are returned as they were.",
+            tooltip="With a measurement: makes the output image agree with it as closely as its noise allows, and "
+            "returns known pixels of an inpainting unchanged. How closely was tuned for blurs on the small reference "
+            "model.",
         ),
     ]

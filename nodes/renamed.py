@@ -1,4 +1,4 @@
-"""Nodes whose id changed. Workflows rely on ids: `tests/nodes/test_frozen.py` lets none go that has no entry here."""
+"""Nodes whose id changed. Workflows rely on ids: `tests/nodes/test_frozen.py` requires an entry for each removed id."""
 
 from .host import Replacement
 

@@ -10,7 +10,7 @@ from .sockets import CORRECTIVE
 
 
 class ManifoldCorrectiveSave(io.ComfyNode):
-    """A corrective to a file."""
+    """Writes a corrective to a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -20,14 +20,14 @@ class ManifoldCorrectiveSave(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Saves a manifold corrective as a safetensors file in ComfyUI's output folder, where Load Manifold "
-                "Corrective finds it. A file of the same name is never replaced: the new one gets a number."
+                "Corrective finds it. Never overwrites a file: a number is appended to the name instead."
             ),
             inputs=[
                 CORRECTIVE.Input("corrective", tooltip="From Train Manifold Corrective."),
                 io.String.Input(
                     "name",
                     default="corrective",
-                    tooltip="The file's name, which may have folders before it. Name it after the model.",
+                    tooltip="File name, which may include subfolders. Name it after the model.",
                 ),
             ],
             outputs=[],
@@ -36,16 +36,16 @@ class ManifoldCorrectiveSave(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        """A name that cannot be used is refused before anything is trained; None is linked, and not yet known."""
+        """Rejects an unusable name before any training starts. `name` is None if it comes from another node."""
         try:
             if name is not None:
-                host.CORRECTIVES.new_file(name)
+                host.CORRECTIVES.new_path(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def execute(cls, corrective: ManifoldCorrective, name: str) -> io.NodeOutput:
-        path = host.CORRECTIVES.new_file(name)
+        path = host.CORRECTIVES.new_path(name)
         host.CORRECTIVES.write(path, corrective)
         return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}."))

@@ -1,4 +1,4 @@
-"""Values on the pack's own sockets."""
+"""The pack's own socket types and their values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ CORRECTIVE = io.Custom("DS_CORRECTIVE")
 
 @dataclass(frozen=True)
 class ObjectiveSocket:
-    """A method with its prompts and the latent it compares with: the value of a `DS_OBJECTIVE` socket.
+    """A method with its prompts and reference: the value of a `DS_OBJECTIVE` socket.
 
-    `conditionings` are by the names that objectives use; `reference` is the LATENT to compare with, or None, and
-    `reference_input` the input it came by. `settings` replace the method's own, by field name. `corrective` is the
-    model's manifold corrective, for a method that needs it.
+    Attributes:
+        conditionings: CONDITIONINGs by the names that objectives use.
+        reference: the LATENT to compare with, or None.
+        reference_input: the name of the input that `reference` came from, for error messages.
+        settings: override the method's settings, by field name.
+        corrective: the model's manifold corrective, for methods that need one.
     """
 
     method: Method

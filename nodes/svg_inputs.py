@@ -1,4 +1,4 @@
-"""What SVG Optimizer makes of its inputs: documents, the canvas they are drawn on, pictures of its size."""
+"""Inputs of SVG Optimizer: parsed documents, canvas sizes, images at the size of the canvas."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..drawings.styles import Canvas
-from ..drawings.tasks import SHOWN
+from ..drawings.canvas import Canvas
+from ..drawings.tasks import VIEW_FRACTION
 from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
 from ..svg.markup.parser import SVGError, parse
+from ..svg.raster import rasterizers
+from ..svg.raster.scene import scene
 from . import checks
 from .sockets import ObjectiveSocket
 
 log = logging.getLogger("dreamsampler")
 
-MODULE = 8
-"""What sides are multiples of where no VAE asks for more."""
+DEFAULT_CELL = 8
+"""Sides are multiples of this many pixels if there is no VAE to say otherwise."""
 
 
-def documents(files: Iterable[bytes]) -> list[Document]:
-    """The drawings in an SVG's files, each with something to draw."""
-    return [_document(n, file) for n, file in enumerate(files, start=1)]
+def parse_documents(files: Iterable[bytes]) -> list[Document]:
+    """The documents of SVG files. Raises ValueError for a file that cannot be parsed or has nothing to draw."""
+    return [_parse_document(number, file) for number, file in enumerate(files, start=1)]
 
 
-def _document(number: int, file: bytes) -> Document:
+def _parse_document(number: int, file: bytes) -> Document:
     try:
         parsed = parse(file)
     except SVGError as error:
@@ -39,106 +41,119 @@ def _document(number: int, file: bytes) -> Document:
     return parsed.document
 
 
-def pictures(image: Tensor) -> Tensor:
-    """An IMAGE as (B, 3, H, W) in [0, 1], with something in it."""
+def check_supported(renderer: str, documents: Iterable[Document], canvas: Canvas) -> None:
+    """Raise ValueError for a document that a renderer cannot draw."""
+    for number, document in enumerate(documents, start=1):
+        try:
+            rasterizers.check_supported(renderer, [scene(document, *canvas)])
+        except rasterizers.UnsupportedDrawing as error:
+            raise ValueError(
+                f"Drawing {number} on input 'svg' cannot be drawn by the renderer '{renderer}'. {error}"
+            ) from error
+
+
+def checked_images(image: Tensor) -> Tensor:
+    """A non-empty IMAGE as (B, 3, H, W) in [0, 1]."""
     checks.check_not_empty(image)
     return checks.checked_image(image).movedim(-1, 1).clamp(0, 1)
 
 
-def count(documents: Sequence[Any] | None, pictures: Tensor | None, measurement: Measurement | None) -> int:
-    """How many drawings are made: as many as the inputs hold, each one or that many."""
-    found = {
+def checked_count(documents: Sequence[Any] | None, images: Tensor | None, measurement: Measurement | None) -> int:
+    """The number of drawings: the size of the largest input. Raises ValueError for one that is neither 1 nor that."""
+    sizes = {
         "svg": 1 if documents is None else len(documents),
-        "image": 1 if pictures is None else len(pictures),
+        "image": 1 if images is None else len(images),
         "measurement": 1 if measurement is None else len(measurement.y),
     }
-    most = max(found.values())
-    for name, number in found.items():
-        if number not in (1, most):
+    count = max(sizes.values())
+    for name, size in sizes.items():
+        if size not in (1, count):
             raise ValueError(
-                f"Input '{name}' holds {number} and another input {most}: connect one to '{name}', or one for each "
-                "drawing that is made."
+                f"Input '{name}' holds {size} items and another input {count}: connect one to '{name}', or one for "
+                f"each of the {count} drawings."
             )
-    return most
+    return count
 
 
-def size(
+def checked_view_size(
     longest: int,
     factor: int,
     documents: Sequence[Document] | None,
-    pictures: Tensor | None,
+    images: Tensor | None,
     measurement: Measurement | None,
 ) -> Canvas:
-    """Height and width of what the model sees, in pixels: multiples of `factor`.
+    """Height and width of the image that the model sees, in pixels, both multiples of `factor`.
 
-    A measurement says it. Otherwise the longer side is `longest`, in the proportions of the first drawing or picture.
+    A measurement sets them. Otherwise the longer side is about `longest`, at the aspect ratio of the first drawing or
+    image. Raises ValueError for a measurement of another size.
     """
     if measurement is not None:
         _, height, width = measurement.operator.picture_shape
         if height % factor or width % factor:
             raise ValueError(
-                f"The measurement is of pictures of {width}x{height} pixels, and the VAE needs multiples of {factor}: "
-                "crop or resize the picture before Measurement."
+                f"The measurement is of images of {width}x{height} pixels, but the VAE needs multiples of {factor}: "
+                "crop or resize the image before Measurement."
             )
         return height, width
-    height, width = _proportions(documents, pictures)
+    height, width = _proportions(documents, images)
     scale = longest / max(height, width)
     return max(round(height * scale / factor), 1) * factor, max(round(width * scale / factor), 1) * factor
 
 
-def _proportions(documents: Sequence[Document] | None, pictures: Tensor | None) -> tuple[float, float]:
+def _proportions(documents: Sequence[Document] | None, images: Tensor | None) -> tuple[float, float]:
+    """Height and width, in any unit."""
     if documents:
         return documents[0].view_box.height, documents[0].view_box.width
-    return (1.0, 1.0) if pictures is None else (float(pictures.shape[-2]), float(pictures.shape[-1]))
+    return (1.0, 1.0) if images is None else (float(images.shape[-2]), float(images.shape[-1]))
 
 
-def around(shown: Canvas) -> Canvas:
-    """The canvas of which views of the size `shown` are taken, in the very same proportions."""
-    common = math.gcd(*shown)
-    larger = round(common / SHOWN)
-    return shown[0] // common * larger, shown[1] // common * larger
+def canvas_around(view: Canvas) -> Canvas:
+    """The canvas that random views of the size `view` are cropped from, at exactly the same aspect ratio."""
+    common = math.gcd(*view)
+    larger = round(common / VIEW_FRACTION)
+    return view[0] // common * larger, view[1] // common * larger
 
 
-def resized(pictures: Tensor, canvas: Canvas, count: int) -> Tensor:
-    """Pictures (1 or B, 3, H, W) as `count` ones of the canvas's size, in [0, 1]."""
-    fitted = F.interpolate(pictures, canvas, mode="bicubic", antialias=True).clamp(0, 1)
-    return fitted.expand(count, -1, -1, -1)
+def resized_images(images: Tensor, canvas: Canvas, count: int) -> Tensor:
+    """Images (1 or count, 3, H, W) at the size of the canvas, in [0, 1]: (count, 3, *canvas)."""
+    resized = F.interpolate(images, canvas, mode="bicubic", antialias=True).clamp(0, 1)
+    return resized.expand(count, -1, -1, -1)
 
 
-def reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, shown: Canvas) -> Tensor | None:
-    """The latent that an objective compares drawings with, seen as `samples`; None for the drawings as they begin."""
+def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, view: Canvas) -> Tensor | None:
+    """The latent to compare drawings with, of the size of `samples`; None for the initial drawings themselves."""
     if chosen.reference is None or "reference" not in chosen.method.needs:
         return None
     name = chosen.reference_input
-    found = checks.checked_latent(model, chosen.reference, needs_content=False, name=name)
-    if not found.any():
+    latent = checks.checked_latent(model, chosen.reference, needs_content=False, name=name)
+    if not latent.any():
         return None
-    if found.shape[-2:] != samples.shape[-2:]:
-        (rows, columns), (height, width) = found.shape[-2:], samples.shape[-2:]
+    if latent.shape[-2:] != samples.shape[-2:]:
+        (rows, columns), (height, width) = latent.shape[-2:], samples.shape[-2:]
         raise ValueError(
-            f"{name} is of {columns}x{rows} cells, and the model sees the drawings as {shown[1]}x{shown[0]} pixels, "
-            f"which are {width}x{height} cells: encode a picture of that size, or connect an empty latent to compare "
-            "with the drawings as they begin."
+            f"{name} is {columns}x{rows} latent cells, but the model sees the drawings at {view[1]}x{view[0]} pixels, "
+            f"that is {width}x{height} cells: encode an image of that size, or connect an empty latent to compare with "
+            "the initial drawings."
         )
-    if len(found) not in (1, len(samples)):
+    if len(latent) not in (1, len(samples)):
         raise ValueError(
-            f"{name} holds {len(found)} pictures for {len(samples)} drawings: connect one, or one for each drawing."
+            f"{name} holds {len(latent)} images for {len(samples)} drawings: connect one, or one for each drawing."
         )
-    return found
+    return latent
 
 
-def views(chosen: ObjectiveSocket, measurement: Measurement | None) -> None:
-    """Views of parts of a drawing, which only suit what does not compare the whole of it."""
+def check_views(chosen: ObjectiveSocket, measurement: Measurement | None) -> None:
+    """Random views do not work where the whole drawing is compared with a source or a measurement."""
     if measurement is None and "reference" not in chosen.method.needs:
         return
-    with_what = "its source" if measurement is None else "the measurement"
+    reference = "its source" if measurement is None else "the measurement"
     raise ValueError(
-        f"views is on, so that the model sees random parts of the drawing, and this job compares the whole of it with "
-        f"{with_what}: set views to off, or to the method's own."
+        f"views is on, which shows the model random crops of the drawing, but this task compares the whole drawing "
+        f"with {reference}: set views to off or to method's own."
     )
 
 
-def back_projected(measurement: Measurement, count: int) -> Tensor:
-    """What a measurement saw, as `count` pictures (count, 3, H, W) in [0, 1] to look at."""
-    pictures = measurement.operator.back_projected(measurement.y)
-    return ((pictures + 1) / 2).clamp(0, 1).expand(count, -1, -1, -1)
+def back_projected_images(measurement: Measurement, count: int) -> Tensor:
+    """The back-projection of a measurement as images (count, 3, H, W) in [0, 1]."""
+    images = measurement.operator.back_projected(measurement.y)
+    return ((images + 1) / 2).clamp(0, 1).expand(count, -1, -1, -1)

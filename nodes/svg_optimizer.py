@@ -1,4 +1,4 @@
-"""SVG Optimizer: make, trace, edit and restore vector drawings against a model."""
+"""SVG Optimizer: generate, trace, edit and restore SVGs with a diffusion model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from comfy_api.latest import io
 from ..drawings.drawing import Drawing
 from ..drawings.styles import ART_STYLES
 from ..drawings.tasks import DEFAULTS
-from ..drawings.tracing import ANYWHERE, PLACES, Tracing
+from ..drawings.tracing import ANYWHERE, PLACEMENTS, TracingSettings
 from ..guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from ..svg.document import Document
 from ..svg.markup.writer import write
+from ..svg.raster.rasterizers import BUILT_IN, NAMES
 from . import host, widgets
+from .runs.drawing import DrawingDistillation
 from .sockets import MEASUREMENT, OBJECTIVE
 from .svg_request import FIT_STEPS, Request
 from .widgets import UNSET
@@ -25,11 +27,11 @@ from .widgets import UNSET
 log = logging.getLogger("dreamsampler")
 
 LAZY = ("model", "vae", "positive", "negative", "measurement", "objective", "source")
-"""Inputs that are of no use without steps of distillation; of those a measurement can be traced itself."""
+"""Inputs that only distillation uses, except that a measurement can also be traced: not evaluated if steps is 0."""
 
 
 class SVGOptimizer(io.ComfyNode):
-    """The loop of `guidance.optimize` with drawings as what is optimised."""
+    """The loop of `guidance.distillation.loop` with drawings as the generator."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -38,111 +40,119 @@ class SVGOptimizer(io.ComfyNode):
             display_name="SVG Optimizer",
             category="DreamSampler",
             description=(
-                "Makes, traces, edits or restores a vector drawing with a diffusion model; what is connected decides. "
-                "Nothing: a drawing from the text. svg: that drawing, edited. measurement: what was measured, restored "
-                "as a drawing. image: a drawing traced from it, refined by the text unless steps is 0."
+                "Generates, traces, edits or restores SVGs with a diffusion model. Connect nothing: text-to-SVG; svg: "
+                "edit that SVG; measurement: restore the degraded image as an SVG; image: trace it, then refine the "
+                "trace with the prompt (steps 0: trace only, without a model)."
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
             outputs=[
-                io.SVG.Output(display_name="svg", tooltip="The drawings, for Save SVG or SVG to Image."),
-                io.Image.Output(display_name="image", tooltip="The drawings as pictures, canvas_size large."),
+                io.SVG.Output(display_name="svg", tooltip="The SVGs, for Save SVG or SVG to Image."),
+                io.Image.Output(display_name="image", tooltip="The SVGs rendered at canvas_size."),
             ],
         )
 
     @classmethod
     def check_lazy_status(cls, steps: int, **connected: Any) -> list[str]:
-        """Without steps of distillation, nothing is worked out but what is traced."""
+        """Evaluates only what is needed: everything for distillation, otherwise only what is traced."""
         traced = ("measurement",) if connected.get("image") is None else ()
         return [name for name in (LAZY if steps else traced) if name in connected and connected[name] is None]
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        ask = Request(**inputs)
-        show = host.Previews(ask.beginning.steps + ask.steps)
-        distillation = ask.distillation(show) if ask.steps else None
-        with _kept_when_cancelled(show) as hold:
-            drawings = ask.beginning.drawings(ask.generators, show, hold)
+        request = Request(**inputs)
+        preview = host.Previews(request.initialization.steps + request.steps)
+        distillation = request.checked_distillation(preview) if request.steps else None
+        with _saved_when_cancelled(preview) as remember:
+            drawings = request.initialization.run(request.generators, preview, remember)
             if distillation is not None:
-                host.run_in_sampler(
-                    dataclasses.replace(distillation, drawings=drawings),
-                    model=ask.model,
-                    conditionings=distillation.chosen.conditionings,
-                    samples=ask.samples,
-                    sigmas=host.whole_range(ask.model),
-                    evaluations=None,
-                    seed=ask.seed,
-                )
+                _distill(request, dataclasses.replace(distillation, drawings=drawings))
         documents = [drawing.document() for drawing in drawings]
-        files = _written(documents)
-        curve = {"distillation": [distillation.curve.whole]} if distillation and distillation.curve else {}
+        files = _svg_files(documents)
+        curve = {"distillation": [distillation.curve.data]} if distillation and distillation.curve else {}
         return io.NodeOutput(
-            host.svg_value(files), ask.images(documents), ui={"images": host.svg_previews(files), **curve}
+            host.svg_value(files), request.render(documents), ui={"images": host.svg_previews(files), **curve}
         )
 
 
-def _written(documents: Iterable[Document]) -> list[bytes]:
+def _distill(request: Request, distillation: DrawingDistillation) -> None:
+    host.run_in_sampler(
+        distillation,
+        model=request.model,
+        conditionings=distillation.chosen.conditionings,
+        samples=request.samples,
+        sigmas=host.full_range(request.model),
+        evaluations=None,
+        seed=request.seed,
+    )
+
+
+def _svg_files(documents: Iterable[Document]) -> list[bytes]:
     return [write(document).encode() for document in documents]
 
 
 @contextmanager
-def _kept_when_cancelled(show: host.Previews) -> Iterator[Callable[[Sequence[Drawing]], None]]:
-    """Gives a function to be told the drawings so far: if the user cancels, they are shown, and kept for a while."""
-    so_far: list[Drawing] = []
+def _saved_when_cancelled(preview: host.Previews) -> Iterator[Callable[[Sequence[Drawing]], None]]:
+    """Gives a function to report the drawings to. If the user cancels, they are shown and saved to the temp folder."""
+    latest: list[Drawing] = []
 
-    def hold(drawings: Sequence[Drawing]) -> None:
-        so_far[:] = drawings
+    def remember(drawings: Sequence[Drawing]) -> None:
+        latest[:] = drawings
 
     try:
-        yield hold
+        yield remember
     except host.Cancelled:
-        show.show_last()
-        shown = host.svg_previews(_written(drawing.document() for drawing in so_far))
-        for each in shown:
-            log.info("SVG Optimizer was cancelled. The drawing so far is %s in the temporary folder.", each["filename"])
+        preview.show_last()
+        for saved in host.svg_previews(_svg_files(drawing.document() for drawing in latest)):
+            log.info(
+                "SVG Optimizer was cancelled. The drawing so far is %s in ComfyUI's temp folder.", saved["filename"]
+            )
         raise
 
 
 def _main_inputs() -> list[io.Input]:
     return [
-        io.Model.Input("model", optional=True, lazy=True, tooltip="Any image model; not needed if steps is 0."),
-        io.Vae.Input("vae", optional=True, lazy=True, tooltip="The VAE that belongs to the model."),
+        io.Model.Input("model", optional=True, lazy=True, tooltip="Any image model. Not needed if steps is 0."),
+        io.Vae.Input("vae", optional=True, lazy=True, tooltip="The model's VAE. Not needed if steps is 0."),
         io.Conditioning.Input(
-            "positive", optional=True, lazy=True, tooltip="What the drawing should show, with words of its style."
+            "positive",
+            optional=True,
+            lazy=True,
+            tooltip="The target prompt: what the drawing should show, plus words for its style.",
         ),
         io.Conditioning.Input(
             "negative",
             optional=True,
             lazy=True,
-            tooltip="The text that guidance starts from. Empty text is published.",
+            tooltip="The unconditional (negative) prompt. The papers leave it empty.",
         ),
         io.Combo.Input(
             "style",
             options=list(ART_STYLES),
             default="iconography",
-            tooltip="What new drawings are made of: closed shapes (iconography), squares (pixel art), black lines "
-            "(sketch), brush strokes (painting) or triangles (low-poly). Drawings on input svg keep their shapes.",
+            tooltip=f"What new drawings are made of: {_style_list()}. An SVG on input svg keeps its shapes.",
         ),
         io.Int.Input(
             "paths",
             default=UNSET,
             min=UNSET,
             max=10_000,
-            tooltip="How many paths a new drawing has. -1: the style's own, 128 for iconography. Drawings on input "
-            "svg keep theirs.",
+            tooltip="Number of paths of a new drawing. -1 uses the style's number, 128 for iconography. An SVG on "
+            "input svg keeps its paths.",
         ),
         io.Int.Input(
             "steps",
             default=DEFAULTS["draw"].loop.steps,
             min=0,
             max=100_000,
-            tooltip="Steps of distillation, each one call of the model. 1000 is published. 0 only traces image, or "
-            "measurement, and needs no model.",
+            tooltip="Distillation steps, one model call each. Start with 300 for a first try; the paper uses 1000. 0 "
+            "only traces the image or measurement, without a model.",
         ),
         widgets.number(
             "guidance_scale",
-            "Weight of the text; 100 is published. With a measurement 7.5 keeps more.",
+            "Guidance scale. Lower it to 7.5 to 30 for gentle edits.",
             high=1e4,
             step=0.5,
+            note="-1 uses the papers' 100; with a measurement 7.5, which was tuned on the small reference model.",
         ),
         io.Int.Input(
             "canvas_size",
@@ -150,36 +160,41 @@ def _main_inputs() -> list[io.Input]:
             min=16,
             max=4096,
             step=8,
-            tooltip="Longer side, in pixels, of what the model sees and of the output image: a size the model knows. "
-            "A measurement brings its own. The SVG itself can be drawn at any size.",
+            tooltip="Longer side in pixels of what the model sees and of the output image. Use the model's native "
+            "resolution: 512 for SD1.5, 1024 for SDXL, SD3 and Flux. A measurement sets its own size. The SVG scales "
+            "to any size.",
         ),
-        widgets.seed("Seed of where paths start, of noise and times. Item i of a batch uses seed + i."),
+        widgets.seed("Seed of path positions, views, noise and noise levels. Batch item i uses seed + i."),
     ]
 
 
 def _connections() -> list[io.Input]:
     return [
-        io.SVG.Input("svg", optional=True, tooltip="A drawing to edit, or to start from."),
+        io.SVG.Input("svg", optional=True, tooltip="An SVG to edit or to start from."),
         io.Image.Input(
             "image",
             optional=True,
-            tooltip="A picture that is traced first: a photo, or a picture sampled from the same text.",
+            tooltip="An image to trace first: a photo, or an image sampled from the same prompt.",
         ),
         MEASUREMENT.Input(
             "measurement",
             optional=True,
             lazy=True,
-            tooltip="A small, blurred or damaged picture, from Measurement: the drawing is made to explain it. With "
-            "steps 0 that is all.",
+            tooltip="A degraded image, from Measurement: finds a drawing that matches it and the prompt. With steps 0 "
+            "it is only traced, without a prompt.",
         ),
         OBJECTIVE.Input(
             "objective",
             optional=True,
             lazy=True,
-            tooltip="An objective from another node, instead of sds, or of pds with an svg; it brings its own texts.",
+            tooltip="An objective from another node, such as Posterior Latent Match, in place of sds, or of pds with "
+            "an svg. It brings its own prompts.",
         ),
         io.Conditioning.Input(
-            "source", optional=True, lazy=True, tooltip="With an svg: what that drawing shows now. Helps to keep it."
+            "source",
+            optional=True,
+            lazy=True,
+            tooltip="With an svg, the source prompt: what that drawing shows now. Helps preserve it.",
         ),
     ]
 
@@ -192,25 +207,26 @@ def _fine_settings() -> list[io.Input]:
             min=1,
             max=10_000,
             optional=True,
-            tooltip="With an image or a measurement: steps of fitting after each group of paths. 500 is published; 50 "
-            "is often enough.",
+            tooltip="With an image or a measurement: tracing steps after each group of paths. 50 is often enough; the "
+            "papers use 500.",
         ),
         io.Int.Input(
             "fit_groups",
-            default=Tracing.groups,
+            default=TracingSettings.groups,
             min=1,
             max=1000,
             optional=True,
-            tooltip="With an image or a measurement: in how many groups paths are added, large regions first.",
+            tooltip="With an image or a measurement: number of groups in which paths are added, large regions first. "
+            "1 to 16.",
         ),
         io.Combo.Input(
             "fit_places",
-            options=[*PLACES, ANYWHERE],
-            default=Tracing.places,
+            options=[*PLACEMENTS, ANYWHERE],
+            default=TracingSettings.placement,
             optional=True,
-            tooltip="With an image or a measurement: where paths start, in the largest regions that are wrong "
-            "(component-wise, LIVE), at pixels that are most wrong and far apart (sparse), or anywhere, all at once; a "
-            "measurement is then not traced first, as published.",
+            tooltip="With an image or a measurement, where paths start: in the largest wrong regions (component-wise, "
+            "LIVE), at the worst pixels, spread out (sparse), or all at once at random positions (anywhere). With "
+            "anywhere a measurement is not traced first, as in the paper.",
         ),
         io.Float.Input(
             "learning_rate",
@@ -220,20 +236,21 @@ def _fine_settings() -> list[io.Input]:
             step=0.05,
             round=False,
             optional=True,
-            tooltip="Multiplies the published rates of points, colours and widths.",
+            tooltip="Multiplies the papers' learning rates of points, colors and widths. 0.5 to 2.",
         ),
         widgets.choice(
             "time_schedule",
             TIME_SCHEDULES,
-            "Noise levels visited: uniform draws them at random (drawing, editing), descending walks down "
-            "(restoration).",
+            "Which noise levels the steps visit: uniform draws them at random (default for drawing and editing), "
+            "annealed draws them lower and lower, descending walks down (default for restoration).",
             optional=True,
         ),
         widgets.choice(
             "noise_policy",
             NOISE_POLICIES,
-            "Noise put in: fresh draws at every step, one fixed draw, the estimated noise of the step before, which "
-            "needs a low guidance_scale, or the noise that inverting the picture finds.",
+            "Which noise is added. fresh: a new draw at every step (default for drawing and editing); fixed: one draw; "
+            "estimated: the model's estimate from the previous step, which needs a low guidance_scale (default for "
+            "restoration); inverted: the noise found by inverting the image.",
             optional=True,
         ),
         widgets.number("t_min", "Lowest noise level visited: 0 is clean.", high=1.0, optional=True),
@@ -241,17 +258,42 @@ def _fine_settings() -> list[io.Input]:
         widgets.choice(
             "views",
             ["on", "off"],
-            "Whether the model sees random parts of the drawing in random perspective. The method's own is on for new "
-            "drawings, off for edits and restoration.",
+            "Shows the model random crops of the drawing in random perspective. By default on for new drawings, off "
+            "for edits and restorations.",
             optional=True,
         ),
         widgets.number(
-            "crossing_weight", "Keeps outlines from crossing themselves; 0.01 is published.", high=1e3, optional=True
+            "crossing_weight",
+            "Weight of the loss that keeps outlines from crossing themselves. 0 to 0.1.",
+            high=1e3,
+            optional=True,
+            note="-1 uses the paper's 0.01 for iconography, 0 for other styles.",
         ),
         widgets.number(
-            "sds_weight", "With a measurement: weight of the text, 1 to 2.4 as published.", high=1e4, optional=True
+            "sds_weight",
+            "With a measurement: weight of the prompt. The paper uses 2.4 for blurs, 1 for super-resolution.",
+            high=1e4,
+            optional=True,
         ),
         widgets.number(
-            "data_weight", "With a measurement: weight of explaining it, 3 to 4 as published.", high=1e4, optional=True
+            "data_weight",
+            "With a measurement: weight of the measurement. The paper uses 3 for blurs, 4 for super-resolution.",
+            high=1e4,
+            optional=True,
+        ),
+        io.Combo.Input(
+            "renderer",
+            options=list(NAMES),
+            default=BUILT_IN,
+            optional=True,
+            tooltip="What draws the SVG while it is optimized. built-in is exact and needs no package. diffvg, which "
+            "the papers use, needs the Python package pydiffvg and cannot draw every SVG: choose it to reproduce their "
+            "results.",
         ),
     ]
+
+
+def _style_list() -> str:
+    """What each style is made of: "closed shapes (iconography), ... or triangles (low-poly)"."""
+    *others, last = (f"{style.elements} ({style.name})" for style in ART_STYLES.values())
+    return f"{', '.join(others)} or {last}"

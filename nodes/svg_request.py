@@ -1,4 +1,4 @@
-"""What SVG Optimizer is asked for: the job that its connections make, and all that follows from its inputs."""
+"""The request that the inputs of SVG Optimizer make: its task, and the settings derived from it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..drawings.augmentation import Views
-from ..drawings.styles import ART_STYLES, ArtStyle, Canvas
-from ..drawings.tasks import DEFAULTS, Task, Terms, restoration_terms
-from ..drawings.tracing import ANYWHERE, Tracing
+from ..drawings.augmentation import RandomViews
+from ..drawings.canvas import Canvas
+from ..drawings.styles import ART_STYLES, ArtStyle
+from ..drawings.tasks import DEFAULTS, RestorationWeights, Task, restoration_weights
+from ..drawings.tracing import ANYWHERE, TracingSettings
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objectives import METHODS
 from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
-from ..svg.raster.rasterizer import rasterize
+from ..svg.raster.rasterizer import Rasterizer, rasterize
+from ..svg.raster.rasterizers import BUILT_IN, rasterizer
 from ..svg.raster.scene import scene
 from . import checks, host, svg_inputs
 from .runs.distillation import Curve
-from .runs.drawing import Beginning, DrawingDistillation, generators_of
+from .runs.drawing import DrawingDistillation, Initialization, drawing_generators
 from .sockets import ObjectiveSocket
 from .widgets import OWN, UNSET
 
 FIT_STEPS = 50
-"""A tenth of what is published, after each group: enough for most pictures, and bearable without a GPU."""
+"""Tracing steps per group: a tenth of the papers' 500. Enough for most images, and fast enough on a CPU."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The node's inputs, checked, and what follows from them."""
+    """The node's inputs, checked, and what they lead to. Properties raise ValueError for inputs that do not fit.
+
+    `view_size` is what the model sees at a time; the `canvas` is larger if it sees random views of the drawing.
+    """
 
     style: str
     paths: int
@@ -51,8 +56,8 @@ class Request:
     objective: ObjectiveSocket | None = None
     source: Any = None
     fit_steps: int = FIT_STEPS
-    fit_groups: int = Tracing.groups
-    fit_places: str = Tracing.places
+    fit_groups: int = TracingSettings.groups
+    fit_places: str = TracingSettings.placement
     learning_rate: float = 1.0
     time_schedule: str = OWN
     noise_policy: str = OWN
@@ -62,115 +67,137 @@ class Request:
     crossing_weight: float = UNSET
     sds_weight: float = UNSET
     data_weight: float = UNSET
+    renderer: str = BUILT_IN
 
     def __post_init__(self) -> None:
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return
-        texts = {"positive": self.positive, "negative": self.negative}
-        for name, value in {"model": self.model, "vae": self.vae, **({} if self.objective else texts)}.items():
+        prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
+        for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
             _check_connected(name, value)
         if self.views == "on":
-            svg_inputs.views(self.chosen, self.measured)
+            svg_inputs.check_views(self.chosen, self.used_measurement)
 
     @property
     def task(self) -> Task:
-        """What is connected says what is to be done."""
-        if self.measured is not None:
+        """The task that the connected inputs select."""
+        if self.used_measurement is not None:
             return "restore"
         if self.svg is not None:
             return "edit"
         return "draw" if self.image is None else "refine"
 
     @property
-    def measured(self) -> Measurement | None:
-        """What drawings are held to; where a picture is only traced, that alone."""
+    def used_measurement(self) -> Measurement | None:
+        """The measurement, which is ignored where an image is only traced."""
         return self.measurement if self.steps or self.image is None else None
 
     @cached_property
     def chosen(self) -> ObjectiveSocket:
-        return self.objective or _own_objective(self.task, self.positive, self.negative, self.source)
+        return self.objective or _default_objective(self.task, self.positive, self.negative, self.source)
 
     @cached_property
     def documents(self) -> list[Document] | None:
-        return None if self.svg is None else svg_inputs.documents(host.svg_files("svg", self.svg))
+        return None if self.svg is None else svg_inputs.parse_documents(host.svg_files("svg", self.svg))
 
     @cached_property
-    def pictures(self) -> Tensor | None:
-        """(B, 3, H, W) in [0, 1]."""
-        return None if self.image is None else svg_inputs.pictures(self.image)
+    def images(self) -> Tensor | None:
+        """The input images (B, 3, H, W) in [0, 1]."""
+        return None if self.image is None else svg_inputs.checked_images(self.image)
 
     @cached_property
     def seeds(self) -> list[int]:
-        """One for each drawing."""
-        count = svg_inputs.count(self.documents, self.pictures, self.measured)
+        """One seed per drawing."""
+        count = svg_inputs.checked_count(self.documents, self.images, self.used_measurement)
         return [self.seed + n for n in range(count)]
 
     @cached_property
     def generators(self) -> list[torch.Generator]:
-        return generators_of(self.seeds)
+        """One random generator per drawing."""
+        return drawing_generators(self.seeds)
 
     @property
-    def art(self) -> ArtStyle:
+    def art_style(self) -> ArtStyle:
         return ART_STYLES[self.style]
 
     @property
-    def crossing(self) -> float:
-        return self.art.crossing if self.crossing_weight == UNSET else self.crossing_weight
+    def used_crossing_weight(self) -> float:
+        return self.art_style.xing_weight if self.crossing_weight == UNSET else self.crossing_weight
 
     @property
-    def viewed(self) -> bool:
+    def uses_views(self) -> bool:
         """Whether the model sees random views of the drawings."""
         if not self.steps or self.views != OWN:
             return bool(self.steps) and self.views == "on"
         return self.task in ("draw", "refine") and "reference" not in self.chosen.method.needs
 
     @property
-    def cell(self) -> int:
-        """Pixels on a side of one cell of the latents."""
+    def cell_size(self) -> int:
+        """Pixels per side of a latent cell."""
         if self.steps:
             return self.vae.spacial_compression_encode()
-        return svg_inputs.MODULE if self.measured is None else 1
+        return svg_inputs.DEFAULT_CELL if self.used_measurement is None else 1
 
     @cached_property
-    def shown(self) -> Canvas:
-        """What the model sees at a time, and how large the output image is."""
-        return svg_inputs.size(self.canvas_size, self.cell, self.documents, self.pictures, self.measured)
+    def view_size(self) -> Canvas:
+        """Height and width of what the model sees, and of the output image, in pixels."""
+        return svg_inputs.checked_view_size(
+            self.canvas_size, self.cell_size, self.documents, self.images, self.used_measurement
+        )
 
     @cached_property
     def canvas(self) -> Canvas:
-        return svg_inputs.around(self.shown) if self.viewed else self.shown
+        return svg_inputs.canvas_around(self.view_size) if self.uses_views else self.view_size
 
     @cached_property
     def samples(self) -> Tensor:
-        """An empty latent for each drawing."""
-        height, width = (side // self.cell for side in self.shown)
+        """One empty latent per drawing."""
+        height, width = (side // self.cell_size for side in self.view_size)
         return host.empty_latent(self.model, len(self.seeds), height, width)
 
     @cached_property
-    def beginning(self) -> Beginning:
-        targets = None if self.pictures is None else svg_inputs.resized(self.pictures, self.canvas, len(self.seeds))
-        through = None
-        if targets is None and self.measured is not None and self._fits_the_measurement:
-            through, targets = self.measured, svg_inputs.back_projected(self.measured, len(self.seeds))
-        return Beginning(
-            style=self.art,
-            count=self.art.count if self.paths == UNSET else max(self.paths, 1),
+    def rasterizer(self) -> Rasterizer:
+        """The chosen renderer.
+
+        Raises ImportError if it is not installed, and ValueError for a drawing on input svg that it cannot draw.
+        """
+        chosen = rasterizer(self.renderer)
+        svg_inputs.check_supported(self.renderer, self.documents or (), self.canvas)
+        return chosen
+
+    @cached_property
+    def initialization(self) -> Initialization:
+        targets, measurement = self._tracing_targets()
+        return Initialization(
+            style=self.art_style,
+            count=self.art_style.path_count if self.paths == UNSET else max(self.paths, 1),
             documents=self.documents,
             targets=targets,
-            measurement=through,
-            tracing=Tracing(self.fit_groups, max(self.fit_steps, 1), self.fit_places, crossing=self.crossing),
+            measurement=measurement,
+            tracing=TracingSettings(
+                self.fit_groups, max(self.fit_steps, 1), self.fit_places, xing_weight=self.used_crossing_weight
+            ),
             canvas=self.canvas,
             device=host.device(),
+            rasterizer=self.rasterizer,
         )
 
+    def _tracing_targets(self) -> tuple[Tensor | None, Measurement | None]:
+        """The images to trace, if any, with the measurement that they are the back-projection of."""
+        if self.images is not None:
+            return svg_inputs.resized_images(self.images, self.canvas, len(self.seeds)), None
+        if self.used_measurement is None or not self._traces_measurement:
+            return None, None
+        return svg_inputs.back_projected_images(self.used_measurement, len(self.seeds)), self.used_measurement
+
     @property
-    def _fits_the_measurement(self) -> bool:
-        """Whether drawings are fitted to it, before the model is asked or without one."""
+    def _traces_measurement(self) -> bool:
+        """Whether to run a tracing stage against the measurement."""
         return not self.steps or (self.documents is None and self.fit_places != ANYWHERE)
 
-    def distillation(self, show: host.Previews) -> DrawingDistillation:
-        """What runs once there are drawings."""
+    def checked_distillation(self, preview: host.Previews) -> DrawingDistillation:
+        """The distillation, without its drawings. Raises ValueError for inputs that do not fit."""
         config = self._config()
         host.model_path(self.model)
         checks.check_objective(self.model, self.chosen)
@@ -184,18 +211,19 @@ class Request:
             seeds=self.seeds,
             curve=Curve(self.chosen.method.name, self.steps),
             task=self.task,
-            style=self.art,
-            reference=svg_inputs.reference(self.model, self.chosen, self.samples, self.shown),
-            measurement=self.measured,
-            terms=self._terms(),
-            crossing=self.crossing,
-            pace=self.learning_rate,
-            views=Views(self.canvas, self.shown, self.generators) if self.viewed else None,
+            style=self.art_style,
+            reference=svg_inputs.checked_reference(self.model, self.chosen, self.samples, self.view_size),
+            measurement=self.used_measurement,
+            weights=self._restoration_weights(),
+            crossing_weight=self.used_crossing_weight,
+            learning_rate_factor=self.learning_rate,
+            views=RandomViews(self.canvas, self.view_size, self.generators) if self.uses_views else None,
             canvas=self.canvas,
+            rasterizer=self.rasterizer,
             generators=self.generators,
             model=self.model,
             vae=self.vae,
-            show=lambda done, image: show(self.beginning.steps + done, image),
+            preview=lambda done, image: preview(self.initialization.steps + done, image),
         )
 
     def _config(self) -> Config:
@@ -213,21 +241,22 @@ class Request:
         names = ("steps", "guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
         return own.updated(checks.checked_settings({name: getattr(self, name) for name in names}))
 
-    def _terms(self) -> Terms:
-        own = Terms(1.0, 0.0) if self.measured is None else restoration_terms(self.measured.operator)
-        return Terms(
-            own.sds if self.sds_weight == UNSET else self.sds_weight,
-            own.data if self.data_weight == UNSET else self.data_weight,
+    def _restoration_weights(self) -> RestorationWeights:
+        measurement = self.used_measurement
+        default = RestorationWeights(1.0, 0.0) if measurement is None else restoration_weights(measurement.operator)
+        return RestorationWeights(
+            default.sds if self.sds_weight == UNSET else self.sds_weight,
+            default.data if self.data_weight == UNSET else self.data_weight,
         )
 
-    def images(self, documents: Sequence[Document]) -> Tensor:
-        """The documents as an IMAGE (B, H, W, 3) of the size that the model saw, on white."""
+    def render(self, documents: Sequence[Document]) -> Tensor:
+        """The documents as an IMAGE (B, H, W, 3) of the size `view_size`, on white."""
         white = torch.ones(1, 3)
-        drawn = [rasterize([scene(document, *self.shown)], white)[:, :3] for document in documents]
-        return torch.cat(drawn).movedim(1, -1).clamp(0, 1)
+        rendered = [rasterize([scene(document, *self.view_size)], white)[:, :3] for document in documents]
+        return torch.cat(rendered).movedim(1, -1).clamp(0, 1)
 
 
-def _own_objective(task: Task, positive: Any, negative: Any, source: Any) -> ObjectiveSocket:
+def _default_objective(task: Task, positive: Any, negative: Any, source: Any) -> ObjectiveSocket:
     """The task's objective; an edit starts from the source prompt, or from the unconditional one if there is none."""
     prompts = {TARGET: positive, NULL: negative}
     if task == "edit":
@@ -244,7 +273,7 @@ def _check_something_to_trace(image: Tensor | None, measurement: Measurement | N
 
 
 def _check_connected(name: str, value: Any) -> None:
-    """An input that only tracing can do without."""
+    """An input that is optional only for tracing without a model."""
     if value is None:
         raise ValueError(
             f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to trace an "

@@ -1,4 +1,4 @@
-"""SVG to Image: vector drawings as pictures."""
+"""SVG to Image: render SVGs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from . import host, svg_inputs
 
 BACKGROUNDS = {"white": 1.0, "black": 0.0, "transparent": None}
 LARGEST_SIDE = 16384
-"""Pixels, as the host's own nodes have it."""
-ROUNDING = 1e-3
-"""More than an alpha is ever off by; a quarter of what eight bits can tell."""
+"""In pixels, the same limit as in the host's own nodes."""
+ALPHA_TOLERANCE = 1e-3
+"""Larger than any rounding error of alpha, and a quarter of an 8-bit step."""
 
 
 class SVGToImage(io.ComfyNode):
-    """The rasteriser as a node."""
+    """The rasterizer as a node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,40 +31,40 @@ class SVGToImage(io.ComfyNode):
             display_name="SVG to Image",
             category="DreamSampler",
             description=(
-                "Draws vector drawings as pictures of any size, sharp and with smooth edges. Needs no other program; "
-                "what the drawings leave empty becomes the mask."
+                "Renders SVGs as images of any size, with anti-aliased edges. Needs no extra packages. Empty areas "
+                "become the mask."
             ),
             inputs=[
-                io.SVG.Input("svg", tooltip="One drawing or more. Each becomes a picture of the batch."),
+                io.SVG.Input("svg", tooltip="One or more SVGs. Each becomes one image of the batch."),
                 io.Int.Input(
                     "width",
                     default=512,
                     min=0,
                     max=LARGEST_SIDE,
-                    tooltip="Pixels of the picture. 0 follows height in the proportions of the first drawing. For a "
-                    "model, take a size it knows: 512 for SD1.5, 1024 for SDXL, SD3 and Flux.",
+                    tooltip="Width in pixels. 0 follows height at the aspect ratio of the first drawing. Before a "
+                    "model, use its native resolution: 512 for SD1.5, 1024 for SDXL, SD3 and Flux.",
                 ),
                 io.Int.Input(
                     "height",
                     default=0,
                     min=0,
                     max=LARGEST_SIDE,
-                    tooltip="Pixels of the picture. 0 follows width in the proportions of the first drawing. With both "
-                    "given, drawings of other proportions are fitted in and centred.",
+                    tooltip="Height in pixels. 0 follows width at the aspect ratio of the first drawing. If you set "
+                    "both, drawings of another aspect ratio are fitted inside and centered.",
                 ),
                 io.Combo.Input(
                     "background",
                     options=list(BACKGROUNDS),
                     default="white",
-                    tooltip="What the drawing lies on. transparent keeps the drawing's own colours at its edges, and "
-                    "black where there is none: for joining the image with the mask as its alpha.",
+                    tooltip="Background color. transparent keeps unblended colors at edges and black in empty areas: "
+                    "join the image with the mask as its alpha.",
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The pictures on their background."),
+                io.Image.Output(display_name="image", tooltip="The rendered images on their background."),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="1 where a drawing leaves its background bare, 0 where it covers it, as of Load Image.",
+                    tooltip="Alpha mask, 1 where transparent (same convention as Load Image).",
                 ),
             ],
         )
@@ -72,48 +72,48 @@ class SVGToImage(io.ComfyNode):
     @classmethod
     def execute(cls, svg: Any, width: int, height: int, background: str) -> io.NodeOutput:
         files = host.svg_files("svg", svg)
-        documents = svg_inputs.documents(files)
-        height, width = _size(documents[0], height, width)
-        drawn = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
-        colours, alpha = torch.cat(drawn).movedim(1, -1).split((3, 1), dim=-1)
-        alpha = _settled(alpha)
-        shown = {"images": host.svg_previews(files)}
-        return io.NodeOutput(_on(BACKGROUNDS[background], colours, alpha), 1 - alpha[..., 0], ui=shown)
+        documents = svg_inputs.parse_documents(files)
+        height, width = _output_size(documents[0], height, width)
+        rendered = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
+        colors, alpha = torch.cat(rendered).movedim(1, -1).split((3, 1), dim=-1)
+        alpha = _snapped(alpha)
+        image = _composited(BACKGROUNDS[background], colors, alpha)
+        return io.NodeOutput(image, 1 - alpha[..., 0], ui={"images": host.svg_previews(files)})
 
 
-def _settled(alpha: Tensor) -> Tensor:
-    """An alpha that is exactly 0 or 1 where it is but for rounding: masks are asked whether they are."""
-    return torch.where(alpha < ROUNDING, 0, torch.where(alpha > 1 - ROUNDING, 1, alpha))
+def _snapped(alpha: Tensor) -> Tensor:
+    """Alpha with values within rounding of 0 or 1 set to exactly that, because nodes test masks for emptiness."""
+    return torch.where(alpha < ALPHA_TOLERANCE, 0, torch.where(alpha > 1 - ALPHA_TOLERANCE, 1, alpha))
 
 
-def _on(background: float | None, colours: Tensor, alpha: Tensor) -> Tensor:
-    """Premultiplied colours (..., 3) with their alpha (..., 1) on a grey value, or straight without a background."""
+def _composited(background: float | None, colors: Tensor, alpha: Tensor) -> Tensor:
+    """Premultiplied colors (..., 3) with alpha (..., 1) over a gray value; without a background, straight colors."""
     if background is None:
-        painted = torch.where(alpha > 0, colours / alpha, 0)
+        image = torch.where(alpha > 0, colors / alpha, 0)
     else:
-        painted = colours + (1 - alpha) * background
-    return painted.clamp(0, 1)
+        image = colors + (1 - alpha) * background
+    return image.clamp(0, 1)
 
 
-# The size
+# Size
 
 
-def _size(document: Document, height: int, width: int) -> tuple[int, int]:
-    """Height and width in pixels, where 0 follows the other in the proportions of the drawing."""
+def _output_size(document: Document, height: int, width: int) -> tuple[int, int]:
+    """Height and width in pixels, where 0 follows the other at the drawing's aspect ratio. Raises ValueError."""
     if not (height or width):
-        raise ValueError("width and height are both 0: set one of them to the pixels that the picture should have.")
-    across, down = _proportions(document)
-    wanted = height or width * (down / across), width or height * (across / down)
-    if max(wanted) > LARGEST_SIDE + 0.5:
+        raise ValueError("width and height are both 0: set at least one of them, in pixels.")
+    own_width, own_height = _own_size(document)
+    exact = height or width * (own_height / own_width), width or height * (own_width / own_height)
+    if max(exact) > LARGEST_SIDE + 0.5:
         raise ValueError(
-            f"In the proportions of the drawing, {across:g} to {down:g}, the picture would be {wanted[1]:.0f}x"
-            f"{wanted[0]:.0f} pixels, and a side has {LARGEST_SIDE} at most: set both width and height."
+            f"At the aspect ratio of the drawing, {own_width:g} to {own_height:g}, the image would be {exact[1]:.0f}x"
+            f"{exact[0]:.0f} pixels, more than {LARGEST_SIDE} on a side: set both width and height."
         )
-    return round(wanted[0]) or 1, round(wanted[1]) or 1
+    return round(exact[0]) or 1, round(exact[1]) or 1
 
 
-def _proportions(document: Document) -> tuple[float, float]:
-    """Width and height of the drawing as viewers show it: as it says itself, otherwise of its view box."""
+def _own_size(document: Document) -> tuple[float, float]:
+    """Width and height of the drawing as viewers show it: its own attributes, otherwise its view box."""
     width, height = (read_length(size or "", 0.0) for size in (document.width, document.height))
     if width and height:
         return width, height

@@ -1,4 +1,4 @@
-"""Text-Source Descriptor: the two texts of Bridge from one prompt."""
+"""Text-Source Descriptor: target and source prompt of Bridge from one prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..guidance.prompts import descriptors
-from ..guidance.prompts.descriptors import Texts
+from ..guidance.prompts.descriptors import PromptPair
 from . import host
 
 log = logging.getLogger("dreamsampler")
@@ -25,52 +25,49 @@ class TextSourceDescriptor(io.ComfyNode):
             display_name="Text-Source Descriptor",
             category="DreamSampler",
             description=(
-                "Makes two texts from one prompt for score distillation by Bridge: the target says what the picture "
-                "should look like, the source what it looks like now, with its flaws. The picture then moves from the "
-                "source to the target."
+                "Makes a target and a source prompt from one prompt, for the method bridge: the target describes what "
+                "the image should look like, the source what it looks like now, flaws included. Distillation then "
+                "moves the image from source to target."
             ),
             inputs=[
-                io.Clip.Input("clip", tooltip="The text encoder of the model that will see the texts."),
+                io.Clip.Input("clip", tooltip="The model's text encoder."),
                 io.String.Input(
                     "text",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="What the picture shows, without what is wrong with it. Both texts begin with it; the "
-                    "source leaves out its quality words, such as 'high quality, sharp'.",
+                    tooltip="Describe the image, but not its flaws. Both prompts begin with this text; the source "
+                    "prompt drops quality words such as 'high quality, sharp'.",
                 ),
                 io.Combo.Input(
                     "preset",
                     options=list(descriptors.PRESETS),
                     default="sds artifacts",
-                    tooltip="What the picture looks like now. sds artifacts: made by score distillation (published "
-                    "texts). painting (published), sketch, 3d render: turn it into a photo. low resolution: restore "
-                    "it. custom: only the descriptors below.",
+                    tooltip="What the image looks like now. sds artifacts: the result of score distillation (the "
+                    "paper's phrases). painting (the paper's), sketch, 3d render: turn it into a photo. low "
+                    "resolution: restore it. custom: only the descriptors below.",
                 ),
                 io.String.Input(
                     "target_descriptor",
                     optional=True,
                     default="",
                     dynamic_prompts=True,
-                    tooltip="Phrases for the target text, with commas between, added after the preset's. Empty is "
-                    "fine.",
+                    tooltip="Comma-separated phrases to append to the target prompt, after the preset's. May be empty.",
                 ),
                 io.String.Input(
                     "source_descriptor",
                     optional=True,
                     default="",
                     dynamic_prompts=True,
-                    tooltip="Phrases for the source text, added after the preset's: what is wrong with this picture, "
-                    "such as 'watercolor, faded'. With preset custom, fill it: it is all that tells the texts apart.",
+                    tooltip="Phrases to append to the source prompt, after the preset's: what is wrong with this "
+                    "image, such as 'watercolor, faded'. With preset custom, required: otherwise both prompts are "
+                    "identical.",
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="target", tooltip="The encoded target text."),
-                io.Conditioning.Output(display_name="source", tooltip="The encoded source text."),
-                io.String.Output(display_name="target_text", tooltip="The prompt with the target's phrases."),
-                io.String.Output(
-                    display_name="source_text",
-                    tooltip="The prompt without its quality words and with the source's phrases.",
-                ),
+                io.Conditioning.Output(display_name="target", tooltip="The encoded target prompt."),
+                io.Conditioning.Output(display_name="source", tooltip="The encoded source prompt."),
+                io.String.Output(display_name="target_text", tooltip="The target prompt as text."),
+                io.String.Output(display_name="source_text", tooltip="The source prompt as text."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -81,7 +78,7 @@ class TextSourceDescriptor(io.ComfyNode):
     ) -> io.NodeOutput:
         if clip is None:
             raise ValueError(
-                "There is no text encoder on input 'clip'; the checkpoint may hold none. Connect a Load CLIP node that "
+                "Input 'clip' has no text encoder; the checkpoint may not contain one. Connect a Load CLIP node that "
                 "fits the model."
             )
         texts = descriptors.describe(text, preset, target_descriptor, source_descriptor)
@@ -94,15 +91,13 @@ class TextSourceDescriptor(io.ComfyNode):
         return io.NodeOutput(*conditionings, texts.target, texts.source, ui=ui.PreviewText(shown))
 
 
-def _notes(clip: Any, texts: Texts) -> list[str]:
-    """What the user should know about the texts, in sentences."""
+def _notes(clip: Any, texts: PromptPair) -> list[str]:
+    """Warnings about the two prompts, in sentences."""
     if texts.target == texts.source:
-        same = (
-            "Both texts are the same, so nothing tells Bridge where to go: fill source_descriptor, or choose a preset."
-        )
-        return [same, *_length_notes(clip, "text", texts.target)]
-    return [*_length_notes(clip, "target text", texts.target), *_length_notes(clip, "source text", texts.source)]
+        same = "Target and source prompt are identical, so nothing changes: fill source_descriptor, or choose a preset."
+        return [same, *_length_notes(clip, "prompt", texts.target)]
+    return [*_length_notes(clip, "target prompt", texts.target), *_length_notes(clip, "source prompt", texts.source)]
 
 
 def _length_notes(clip: Any, name: str, text: str) -> list[str]:
-    return [rest.sentences(name) for rest in descriptors.remainders(text, partial(host.tokens, clip))]
+    return [overflow.warning(name) for overflow in descriptors.find_overflows(text, partial(host.tokenize, clip))]

@@ -1,4 +1,4 @@
-"""Train Manifold Corrective: learn what the method lmc of Distillation Sampler needs to know of a model."""
+"""Train Manifold Corrective: train the network that the method lmc of Distillation Sampler needs, once per model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.networks.corrective.network import Architecture, Head
-from ..guidance.networks.corrective.normalisation import STATISTICS, Statistics
-from ..guidance.networks.corrective.spectral import Bands
+from ..guidance.networks.corrective.normalization import STATISTICS, Statistics
+from ..guidance.networks.corrective.spectral import SpectralForm
 from ..guidance.networks.corrective.storage import ManifoldCorrective
 from ..guidance.networks.corrective.training import Recipe
 from ..guidance.networks.unet import fitting_levels
 from . import checks, host, widgets
-from .runs.corrective_training import CorrectiveTraining, TrainedCorrective, progress, train
+from .runs.corrective_training import CorrectiveTraining, TrainedCorrective, progress_text, train
 from .sockets import CORRECTIVE
 
 log = logging.getLogger("dreamsampler")
 
-FEW_PICTURES = 16
-"""A corrective learned from fewer pictures is warned about."""
-
+MIN_IMAGES = 16
+"""Training on fewer images gives a warning."""
 HEADS: dict[str, Head] = {"residual network": "residual", "network": "linear"}
 SPECTRAL = "spectral"
 
 
 class ManifoldCorrectiveTrain(io.ComfyNode):
-    """`guidance.corrective` as a node."""
+    """`guidance.networks.corrective` as a node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -37,15 +36,15 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
             display_name="Train Manifold Corrective",
             category="DreamSampler",
             description=(
-                "Learns from pictures how a model blurs what it denoises, which the method lmc of Distillation Sampler "
-                "takes out of its gradient. Done once for a model. An interrupted training goes on when it is queued "
-                "again."
+                "Trains a manifold corrective: it learns from images how the model blurs what it denoises, so that the "
+                "method lmc of Distillation Sampler can remove that blur from its gradient. Train once per model. If "
+                "interrupted, queue the node again to resume."
             ),
             inputs=[*_connections(), *_settings()],
             outputs=[
                 CORRECTIVE.Output(
                     display_name="corrective",
-                    tooltip="For Distillation Sampler, and for Save Manifold Corrective to keep it.",
+                    tooltip="For Distillation Sampler. Connect Save Manifold Corrective to keep it.",
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -54,40 +53,40 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: list[Tensor], corrective: list[Any] | None = None, **values: Any) -> io.NodeOutput:
-        given = {name: value[0] for name, value in values.items()}  # a list of one each, as images may be a list
-        training = _training(images=images, corrective=corrective[0] if corrective else None, **given)
-        warning = _few_pictures(len(training.latents))
-        cls._tell(warning)
-        made = train(training, lambda text: cls._tell(text, warning))
-        cls._tell(_summary(made), warning)
-        told = {"loss": made.losses, "pictures_per_second": made.rate}
-        curves = [made.curve] if made.losses else []
-        text = _lines(_summary(made), warning)
-        return io.NodeOutput(made.corrective, ui={"corrective": [told], "distillation": curves, "text": [text]})
+        single = {name: value[0] for name, value in values.items()}  # is_input_list wraps every value in a list
+        training = _checked_training(images=images, corrective=corrective[0] if corrective else None, **single)
+        warning = _warn_of_few_images(len(training.latents))
+        cls._show(warning)
+        trained = train(training, lambda status: cls._show(status, warning))
+        summary = _lines(_summary(trained), warning)
+        cls._show(summary)
+        data = {"loss": trained.losses, "images_per_second": trained.rate}
+        curves = [trained.curve] if trained.losses else []
+        return io.NodeOutput(trained.corrective, ui={"corrective": [data], "distillation": curves, "text": [summary]})
 
     @classmethod
-    def _tell(cls, *texts: str) -> None:
-        """Show texts on the node instead of what is shown there."""
-        host.show_on_node(cls.hidden, _lines(*texts))
+    def _show(cls, *lines: str) -> None:
+        """Replace the text shown on the node."""
+        host.show_on_node(cls.hidden, _lines(*lines))
 
 
-def _lines(*texts: str) -> str:
-    return "\n".join(filter(None, texts))
+def _lines(*lines: str) -> str:
+    return "\n".join(filter(None, lines))
 
 
-def _few_pictures(count: int) -> str:
-    """What is to be said, and is logged, of a training on few pictures; empty for enough."""
-    if count >= FEW_PICTURES:
+def _warn_of_few_images(count: int) -> str:
+    """Logs and returns a warning if there are fewer than `MIN_IMAGES` images; empty otherwise."""
+    if count >= MIN_IMAGES:
         return ""
     warning = (
-        f"{count} pictures are few, and what is learned may hold for them alone. Connect {FEW_PICTURES} or "
-        "more, the more the better."
+        f"Trained on {count} image{'' if count == 1 else 's'}: the corrective may not generalize to others. Connect "
+        f"at least {MIN_IMAGES}; more is better."
     )
     log.warning("Train Manifold Corrective: %s", warning)
     return warning
 
 
-def _training(
+def _checked_training(
     *,
     model: Any,
     negative: Any,
@@ -104,38 +103,39 @@ def _training(
     normalisation: Statistics = "as printed",
     corrective: ManifoldCorrective | None = None,
 ) -> CorrectiveTraining:
-    """All inputs, checked before any work starts; only then are the pictures encoded."""
+    """The training job. Encodes the images once all inputs have passed their checks."""
     side = checks.check_corrective_training(model, negative, vae, images, patch_size)
     channels = host.latent_channels(model)
-    form: Architecture | Bands = Bands(channels)
+    form: Architecture | SpectralForm = SpectralForm(channels)
     if kind in HEADS:
         form = Architecture(channels, width, fitting_levels(side, levels), HEADS[kind])
     if corrective is not None:
         form = checks.check_trained_further(model, corrective, fit=kind == SPECTRAL)
-        normalisation = corrective.about.statistics  # those its weights were trained for
-    # Picture by picture, as a VAE of videos takes a batch for one.
-    latents = [vae.encode(picture[None])[0] for image in images for picture in checks.checked_image(image)]
+        normalisation = corrective.about.statistics  # its weights were trained with these
+    # Image by image, because a video VAE takes a batch for one video.
+    latents = [vae.encode(image[None])[0] for batch in images for image in checks.checked_image(batch)]
     recipe = Recipe(steps, batch_size, learning_rate, seed, normalisation)
     return CorrectiveTraining(model, negative, latents, (side, side), form, recipe, corrective)
 
 
-def _summary(made: TrainedCorrective) -> str:
-    about = made.corrective.about
-    size = f"{about.size[1]}x{about.size[0]} cells"
-    if made.corrective.kind == "spectral":
-        return f"Spectral corrective of {about.family}, {size}."
-    return f"Corrective of {about.family}, {size}: {about.steps} steps, {progress(made.losses, made.rate)}."
+def _summary(trained: TrainedCorrective) -> str:
+    about = trained.corrective.about
+    size = f"patches of {about.size[1]}x{about.size[0]} latent cells"
+    if trained.corrective.kind == "spectral":
+        return f"Spectral corrective for {about.family}, {size}."
+    status = progress_text(trained.losses, trained.rate)
+    return f"Corrective for {about.family}, {size}: {about.steps} steps, {status}."
 
 
 def _connections() -> list[io.Input]:
     return [
-        io.Model.Input("model", tooltip="The model whose blur is learned. The corrective is for this model alone."),
-        io.Conditioning.Input("negative", tooltip="The empty text."),
+        io.Model.Input("model", tooltip="The model to train for. The corrective works with this model only."),
+        io.Conditioning.Input("negative", tooltip="An empty prompt."),
         io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
         io.Image.Input(
             "images",
-            tooltip="Natural pictures of what the model knows, none smaller than patch_size: a batch, or a list of "
-            "pictures of any size. 16 at least, a thousand are good.",
+            tooltip="Training images of the kind the model knows, none smaller than patch_size: a batch, or a list "
+            "with mixed sizes. At least 16; about 1000 is a good size.",
         ),
     ]
 
@@ -146,24 +146,24 @@ def _settings() -> list[io.Input]:
             "kind",
             options=[*HEADS, SPECTRAL],
             default="residual network",
-            tooltip="spectral: how much of each frequency the model keeps, fitted at once. residual network: the "
-            "published U-Net on top of that, as good as spectral from the first step. network: the U-Net alone, as "
-            "published; it takes very many steps.",
+            tooltip="spectral: one gain per frequency, fitted without training steps. residual network: the paper's "
+            "U-Net on top of spectral, as good as it from the first step. network: the paper's U-Net alone; needs "
+            "very many steps.",
         ),
         io.Int.Input(
             "steps",
             default=5000,
             min=1,
             max=10_000_000,
-            tooltip="Training steps, each one call of the model. 5000 are a beginning, 750000 are published. spectral "
-            "needs 256 at most.",
+            tooltip="Training steps, one model call each. Start with 5000; the paper uses 750000. spectral uses at "
+            "most 256 with batch_size 16.",
         ),
         io.Int.Input(
             "batch_size",
             default=16,
             min=1,
             max=4096,
-            tooltip="Pictures in a step: as many as memory allows. 128 are published.",
+            tooltip="Images per step, as many as fit in memory. The paper uses 128.",
         ),
         io.Float.Input(
             "learning_rate",
@@ -172,7 +172,7 @@ def _settings() -> list[io.Input]:
             max=1.0,
             step=1e-5,
             round=False,
-            tooltip="Size of a step of Adam. 0.0001 is published, for 150 times as many steps as the default.",
+            tooltip="Learning rate of Adam. The paper uses 0.0001, with 150 times as many steps as the default.",
         ),
         io.Int.Input(
             "patch_size",
@@ -180,17 +180,17 @@ def _settings() -> list[io.Input]:
             min=8,
             max=16384,
             step=8,
-            tooltip="The model's native resolution in pixels: 512 for SD1.5, 1024 for SDXL. Random patches of this "
-            "size are learned from, and lmc looks at larger pictures in patches of this size.",
+            tooltip="The model's native resolution in pixels: 512 for SD1.5, 1024 for SDXL. Training crops random "
+            "patches of this size, and lmc processes larger images in such patches.",
         ),
-        widgets.seed("Seed of the weights, the patches, the times and the noise."),
+        widgets.seed("Seed of the initial weights, patches, noise levels and noise."),
         io.Int.Input(
             "width",
             default=32,
             min=4,
             max=256,
             optional=True,
-            tooltip="Networks: filters of the first layer, doubled at each level. 32 is published.",
+            tooltip="Networks: filters of the first layer, doubled at each level. The paper uses 32.",
         ),
         io.Int.Input(
             "levels",
@@ -198,21 +198,20 @@ def _settings() -> list[io.Input]:
             min=1,
             max=6,
             optional=True,
-            tooltip="Networks: how often they halve the picture, less where the patch is too small for it. 4 is "
-            "published.",
+            tooltip="Networks: number of downsampling levels, fewer if the patch is too small. The paper uses 4.",
         ),
         io.Combo.Input(
             "normalisation",
             options=list(STATISTICS),
             default=STATISTICS[0],
             optional=True,
-            tooltip="What of the corrective does not count: its contrast, as printed in the paper; with full its "
-            "brightness as well; with none, all of it counts.",
+            tooltip="Output normalization: as printed removes contrast (the paper's eq. 10), full also removes "
+            "brightness, none disables it.",
         ),
         CORRECTIVE.Input(
             "corrective",
             optional=True,
-            tooltip="A network to train further, by as many steps again, instead of a new one. Its width, levels and "
-            "normalisation stay.",
+            tooltip="A network to continue training for that many more steps. It keeps its width, levels and "
+            "normalisation.",
         ),
     ]

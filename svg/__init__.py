@@ -35,7 +35,7 @@ from .markup.parser import Parsed, SVGError, parse
 from .markup.styles import read_length
 from .markup.writer import write
 from .raster.rasterizer import Rasterizer, rasterize
-from .raster.rasterizers import UnsupportedDrawing, available, check_supported, rasterizer
+from .raster.rasterizers import UnsupportedDrawing, rasterizer
 from .raster.scene import Scene, scene
 
 __all__ = [
@@ -62,8 +62,6 @@ __all__ = [
     "Stroke",
     "UnsupportedDrawing",
     "ViewBox",
-    "available",
-    "check_supported",
     "parse",
     "rasterize",
     "rasterizer",

@@ -55,7 +55,7 @@ def fitted(view_box: ViewBox, viewport: Box, aspect_ratio: str) -> Matrix:
 def covers(clip: Box | ViewBox, frame: Matrix, nodes: Iterable[Node]) -> bool:
     """Whether clipping `nodes`, in user units, to a rectangle changes nothing; `frame` maps it to user units.
 
-    Conservative: tests control points and an upper bound of the stroke's extent.
+    Tests control points and an estimate of the stroke's extent, so it may report a change where there is none.
     """
     if not invertible(frame):
         return False

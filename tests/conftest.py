@@ -1,6 +1,6 @@
 """Set-up that all tests share: ComfyUI importable, one server for the session.
 
-The pack is imported by the name of its package, ``from dreamsampler.guidance.core.path import Path``, which the
+The pack is imported by the name of its package, ``from dreamsampler.guidance.core import NoisePath``, which the
 development host links to this checkout. The checkout itself comes last on ``sys.path``: ComfyUI has a ``nodes`` too.
 """
 

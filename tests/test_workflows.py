@@ -176,7 +176,7 @@ def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
     result = client.run(prompt)
     real = as_tensor(Image.open(BytesIO(client.fetch(result.files()[0]))))
 
-    truth = in_process.pictures([replace(scene, style="picture")])
+    truth = in_process.render([replace(scene, style="picture")])
     assert in_process.psnr(real, truth) > in_process.psnr(as_tensor(Image.open(source)), truth) + 3
     (seen,) = in_process.load_scorer().read(real)
     assert (seen["style"], seen["colour"], seen["background"]) == ("picture", "blue", "yellow")
@@ -250,7 +250,7 @@ def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: 
 
 def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) -> tuple[Path, torch.Tensor]:
     """What Measurement simulates of a picture, as a file, and the picture itself."""
-    truth = in_process.pictures([scene])
+    truth = in_process.render([scene])
     settings: dict[str, Any] = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **inputs}
     measurement, _ = MeasurementNode.execute(truth.movedim(1, -1), operator, simulate=True, **settings).args
     array = ((measurement.y[0].movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()

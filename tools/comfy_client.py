@@ -3,7 +3,7 @@
     client = ComfyClient("http://127.0.0.1:8188")
     client.upload_image(Path("photo.png"))
     result = client.run(prompt, on_progress=show)
-    picture = client.fetch(result.files("images")[0])
+    image = client.fetch(result.files("images")[0])
 
 Prompts are in API format: a dict of node id to ``{"class_type", "inputs", "_meta": {"title"}}``.
 """
@@ -30,25 +30,25 @@ Prompt = dict[str, dict[str, Any]]
 
 _REQUEST_SECONDS = 60
 _SILENCE_SECONDS = 5
-"""How long to listen before asking whether the prompt is still there."""
+"""How long to wait for an event before checking whether the prompt still exists."""
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A server is on this machine or near it: a proxy set for the internet must not be asked."""
+"""Ignores proxy settings, which are meant for the internet: the server is on this machine or nearby."""
 
 
 class ComfyError(Exception):
-    """Something the server said or did; the message is for a person."""
+    """Base class of errors reported by or about the server. The message is readable by users."""
 
 
 class ServerFailed(ComfyError):
-    """The server did not start, or ended while it was needed. The message ends with the tail of its log."""
+    """The server did not start, or stopped during a prompt."""
 
 
 class PromptRefused(ComfyError):
-    """Validation refused the prompt before anything ran."""
+    """The server rejected the prompt before running it."""
 
 
 class ExecutionFailed(ComfyError):
-    """A node raised an exception; ``message`` is that exception's own text."""
+    """A node raised an exception. ``message`` is the text of that exception."""
 
     def __init__(self, node_id: str, node_type: str, message: str):
         super().__init__(f"Node {node_id} ({node_type}) failed: {message}")
@@ -58,7 +58,7 @@ class ExecutionFailed(ComfyError):
 
 
 class PromptInterrupted(ComfyError):
-    """The run was cancelled."""
+    """The run was canceled."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file that a node wrote, as the server names it; ``kind`` is output, temp or input."""
+    """A file written by a node, as named by the server. ``kind`` is output, temp or input."""
 
     filename: str
     subfolder: str
@@ -81,39 +81,39 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class PromptResult:
-    """What a finished prompt left: per node id, what the node handed to the user interface."""
+    """The outputs of a finished prompt by node id, as sent to the user interface."""
 
     prompt_id: str
     outputs: dict[str, dict[str, Any]]
 
     def files(self, key: str = "images", node_id: str | None = None) -> list[OutputFile]:
-        """The files listed under ``key`` by one node, or by all of them in order."""
+        """The files listed under ``key`` by one node, or by all nodes in order."""
         nodes = self.outputs.values() if node_id is None else [self.outputs.get(node_id, {})]
         entries = [entry for output in nodes for entry in output.get(key, [])]
         return [OutputFile(entry["filename"], entry["subfolder"], entry["type"]) for entry in entries]
 
 
 def find_node(prompt: Prompt, title: str) -> str:
-    """The id of the only node with this title."""
+    """The id of the only node with this title. Raises LookupError if there is not exactly one."""
     found = [node_id for node_id, node in prompt.items() if node.get("_meta", {}).get("title") == title]
     if len(found) != 1:
-        raise LookupError(f"The prompt has {len(found)} nodes titled '{title}' where it should have one.")
+        raise LookupError(f"The prompt has {len(found)} nodes titled '{title}'; it needs exactly one.")
     return found[0]
 
 
 class ComfyClient:
-    """Talks to one running server. Its ``url`` is without the user and password that it was made with."""
+    """Talks to one running server. ``url`` does not include the user and password of its address."""
 
     def __init__(self, address: str):
-        """``address`` is http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT for what stands before the server."""
+        """``address`` is http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT for a proxy with a password."""
         self.url, self._headers = _without_password(address)
 
     def object_info(self, node_type: str | None = None) -> dict[str, Any]:
-        """The interface of every node type by name, or of the named one alone (empty if unknown)."""
+        """The definitions of all node types by name, or of one type (empty if unknown)."""
         return self._json("/object_info" + (f"/{urllib.parse.quote(node_type)}" if node_type else ""))
 
     def is_up(self) -> bool:
-        """Whether the server answers at all."""
+        """Whether the server answers."""
         try:
             self._request("/system_stats")
         except (OSError, http.client.HTTPException):
@@ -121,11 +121,11 @@ class ComfyClient:
         return True
 
     def upload_image(self, path: Path, name: str | None = None) -> str:
-        """Put an image into the server's input folder and return the name that LoadImage takes."""
+        """Upload an image to the server's input folder. Returns the name to use in LoadImage."""
         return self.upload(name or path.name, path.read_bytes())
 
     def upload(self, name: str, content: bytes) -> str:
-        """Put a file into the server's input folder and return the name that loading nodes take."""
+        """Upload a file to the server's input folder. Returns the name to use in nodes that load it."""
         body, content_type = _multipart(name, content)
         reply = json.loads(self._request("/upload/image", body, content_type))
         return f"{reply['subfolder']}/{reply['name']}" if reply["subfolder"] else reply["name"]
@@ -138,43 +138,46 @@ class ComfyClient:
         on_progress: Callable[[Progress], None] | None = None,
         timeout: float | None = 600,
     ) -> PromptResult:
-        """Queue ``prompt`` and wait for its end.
+        """Queue ``prompt`` and wait until it ends.
 
-        A prompt that the server already has under ``prompt_id`` is not queued again: its end is awaited. Raises
-        PromptRefused, ExecutionFailed or PromptInterrupted. After ``timeout`` seconds, if any, it cancels the run.
+        A prompt that the server already has under ``prompt_id`` is not queued again, only waited for. After ``timeout``
+        seconds, if set, the run is canceled. Raises PromptRefused, ExecutionFailed or PromptInterrupted.
         """
         prompt_id = prompt_id or str(uuid.uuid4())
         try:
             asyncio.run(asyncio.wait_for(self._run(prompt, prompt_id, on_progress), timeout))
         except asyncio.TimeoutError as error:  # not yet the built-in TimeoutError in Python 3.10
             self.interrupt()
-            raise PromptInterrupted(f"The run took longer than {timeout:.0f} s and was cancelled.") from error
+            raise PromptInterrupted(f"The run took longer than {timeout:.0f} s and was canceled.") from error
         return _result(prompt_id, self.history(prompt_id))
 
     def history(self, prompt_id: str) -> dict[str, Any]:
-        """The server's record of a finished prompt: prompt, outputs, status."""
+        """The server's record of a finished prompt: prompt, outputs and status."""
         record = self._json(f"/history/{prompt_id}")
         if prompt_id not in record:
-            raise ComfyError(f"The server has no record of prompt {prompt_id}; it has not finished, or is unknown.")
+            raise ComfyError(f"The server has no record of prompt {prompt_id}. It has not finished, or is unknown.")
         return record[prompt_id]
 
     def fetch(self, file: OutputFile) -> bytes:
-        """The content of a file that a node wrote."""
+        """The content of a file written by a node."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.kind}
         return self._request("/view?" + urllib.parse.urlencode(query))
 
     def interrupt(self) -> None:
-        """Cancel the running prompt, at its next step. Safe to call from a progress callback."""
+        """Cancel the running prompt at its next step. Safe to call from a progress callback."""
         self._request("/interrupt", b"{}")
 
     def cancel(self, prompt_id: str) -> None:
-        """Take one prompt out of the queue, or interrupt it if it runs. Others are left alone."""
+        """Remove one prompt from the queue, or interrupt it if it is running. Other prompts are not affected."""
         self._request("/queue", json.dumps({"delete": [prompt_id]}).encode())
         self._request("/interrupt", json.dumps({"prompt_id": prompt_id}).encode())
 
     async def _run(self, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None] | None) -> None:
-        """Listen before queueing, so that no event is lost. The server sends a prompt's events to its client's id,
-        so a client that comes back with the same one hears them again."""
+        """Run a prompt and follow its events.
+
+        Listens before queueing, so that no event is lost. The client id is the prompt id: the server sends the events
+        of a prompt to the client that queued it, so a client that reconnects receives them again.
+        """
         address = f"{self.url}/ws?clientId={prompt_id}"
         async with (
             aiohttp.ClientSession(headers=self._headers) as session,
@@ -184,13 +187,13 @@ class ComfyClient:
                 self._queue(prompt, prompt_id)
             while not self._has_ended(prompt_id):
                 if not await _follow(events, prompt_id, on_progress) and not self._is_known(prompt_id):
-                    raise PromptInterrupted("The run was cancelled before it began.")
+                    raise PromptInterrupted("The run was canceled before it started.")
 
     def _has_ended(self, prompt_id: str) -> bool:
         return prompt_id in self._json(f"/history/{prompt_id}")
 
     def _is_waiting(self, prompt_id: str) -> bool:
-        """Whether the prompt runs or waits for its turn."""
+        """Whether the prompt is running or queued."""
         queue = self._json("/queue")
         return any(entry[1] == prompt_id for entry in [*queue["queue_running"], *queue["queue_pending"]])
 
@@ -212,7 +215,7 @@ class ComfyClient:
     def _request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
         request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
         for name, value in self._headers.items():
-            request.add_unredirected_header(name, value)  # no other server may learn a password
+            request.add_unredirected_header(name, value)  # a redirect must not send the password to another server
         with _OPENER.open(request, timeout=_REQUEST_SECONDS) as response:
             return response.read()
 
@@ -220,9 +223,9 @@ class ComfyClient:
 async def _follow(
     events: aiohttp.ClientWebSocketResponse, prompt_id: str, on_progress: Callable[[Progress], None] | None
 ) -> bool:
-    """Report progress until the server says that the prompt has ended, well or not, and is in its history.
+    """Report progress until the server says that the prompt has ended, successfully or not.
 
-    Returns False when nothing was said for a while: a prompt that is taken out of the queue ends without a word.
+    Returns False after a while without events: the server sends none for a prompt that is removed from the queue.
     """
     while True:
         try:
@@ -230,9 +233,9 @@ async def _follow(
         except asyncio.TimeoutError:
             return False
         if event.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
-            raise ServerFailed("The server closed the connection before the prompt had ended.")
+            raise ServerFailed("The server closed the connection before the prompt ended.")
         if event.type != aiohttp.WSMsgType.TEXT:
-            continue  # a preview picture
+            continue  # a preview image
         message = json.loads(event.data)
         data = message["data"]
         if data.get("prompt_id") != prompt_id:
@@ -248,18 +251,18 @@ def _result(prompt_id: str, record: dict[str, Any]) -> PromptResult:
         if event == "execution_error":
             raise ExecutionFailed(data["node_id"], data["node_type"], data["exception_message"].strip())
         if event == "execution_interrupted":
-            raise PromptInterrupted(f"The run was cancelled at node {data['node_id']} ({data['node_type']}).")
+            raise PromptInterrupted(f"The run was canceled at node {data['node_id']} ({data['node_type']}).")
     return PromptResult(prompt_id, record["outputs"])
 
 
 def _refusal(reply: dict[str, Any], prompt: Prompt) -> str:
-    """A validation reply as sentences: one for each complaint, naming the node by id and title."""
-    complaints = [
+    """The message for a rejected prompt, with every problem and the id and title of its node."""
+    problems = [
         f"node {node_id} ({_name(prompt, node_id)}): {error['message']} ({error['details']})"
         for node_id, report in reply["node_errors"].items()
         for error in report["errors"]
     ]
-    return "ComfyUI refused the prompt: " + ("; ".join(complaints) or reply["error"]["message"])
+    return "ComfyUI refused the prompt: " + ("; ".join(problems) or reply["error"]["message"])
 
 
 def _name(prompt: Prompt, node_id: str) -> str:
@@ -268,17 +271,17 @@ def _name(prompt: Prompt, node_id: str) -> str:
 
 
 def _without_password(address: str) -> tuple[str, dict[str, str]]:
-    """The address of a server alone, and the headers by which it knows the user."""
+    """The address without user and password, and the headers that carry them."""
     parts = urllib.parse.urlsplit(address)
     url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if parts.username is None:
         return url, {}
-    who = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
-    return url, {"Authorization": f"Basic {base64.b64encode(':'.join(who).encode()).decode()}"}
+    login = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")
+    return url, {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"}
 
 
 def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
-    """The body and content type of a form with one overwriting image upload."""
+    """The body and content type of a form that uploads one image, replacing an existing one."""
     boundary = uuid.uuid4().hex
     body = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'

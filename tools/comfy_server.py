@@ -1,4 +1,4 @@
-"""A private ComfyUI, as a process of its own.
+"""Runs a private ComfyUI server in its own process.
 
 with ComfyServer(comfyui, workdir) as server:
     result = server.client.run(prompt)
@@ -24,10 +24,10 @@ _LOG_TAIL_LINES = 25
 
 
 class ComfyServer:
-    """A server process of its own: a free port, its own input, output, temp and user folders under ``workdir``.
+    """A server process with a free port and its own input, output, temp and user folders under ``workdir``.
 
-    A context manager: entering waits until the server answers, leaving always ends the process. ``comfyui`` is the
-    folder of its ``main.py``; it runs on the interpreter of this process.
+    A context manager: entering waits until the server answers, leaving always stops the process. ``comfyui`` is the
+    folder of ``main.py``, which runs on the interpreter of this process.
     """
 
     def __init__(self, comfyui: Path, workdir: Path, *, arguments: Sequence[str] = (), ready_seconds: float = 180):
@@ -44,7 +44,7 @@ class ComfyServer:
 
     @property
     def log(self) -> Path:
-        """What the server printed."""
+        """The output of the server."""
         return self.workdir / "server.log"
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class ComfyServer:
             )
         try:
             self._wait_until_ready(self._process)
-        except BaseException:  # also Ctrl-C: no server may stay behind
+        except BaseException:  # including Ctrl-C: no server may be left running
             self._stop(self._process)
             raise
         return self
@@ -68,7 +68,7 @@ class ComfyServer:
             self._stop(self._process)
 
     def wait(self) -> None:
-        """Block until the server ends by itself."""
+        """Block until the server stops by itself."""
         if self._process:
             self._process.wait()
 
@@ -86,7 +86,7 @@ class ComfyServer:
         deadline = time.monotonic() + self._ready_seconds
         while not self.client.is_up():
             if process.poll() is not None:
-                raise ServerFailed(f"ComfyUI ended with status {process.returncode} while starting.\n{self._tail()}")
+                raise ServerFailed(f"ComfyUI stopped with status {process.returncode} during startup.\n{self._tail()}")
             if time.monotonic() > deadline:
                 raise ServerFailed(f"ComfyUI did not answer within {self._ready_seconds:.0f} s.\n{self._tail()}")
             time.sleep(0.2)
@@ -112,6 +112,6 @@ def _free_port() -> int:
 
 
 def _has_cuda() -> bool:
-    import torch  # only here: it takes seconds
+    import torch  # imported late because it takes seconds
 
     return torch.cuda.is_available()

@@ -1,10 +1,10 @@
-"""Edit a sample picture on a real ComfyUI, or open that ComfyUI in the browser.
+"""Edit a sample image on a real ComfyUI, or open that ComfyUI in your browser.
 
-    python tools/demo.py                       edit the sample, write the pictures to demo_output/
+    python tools/demo.py                       edit the sample and write the images to demo_output/
     python tools/demo.py --image mine.png --prompt "a yellow star"
-    python tools/demo.py --serve               leave the server up and print its address
+    python tools/demo.py --serve               keep the server running and print its address
 
-The first run sets up a development host of its own (a few minutes); nothing else needs to be installed.
+The first run sets up its own ComfyUI, which takes a few minutes. You do not need to install anything else.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ WORKFLOW = CHECKOUT / "workflows" / "api" / "edit.json"
 OUTPUT = CHECKOUT / "demo_output"
 
 VIEW_WIDTH = 384
-"""Width of each picture side by side: four times the 96 pixels of the reference model's, for a person to see."""
+"""Width of each image in the side-by-side view: four times the 96 pixels of the reference model."""
 GAP = 16
-HINT = "In a template choose the checkpoint dreamsampler_reference and the input picture: it knows only such."
+HINT = (
+    "In templates, choose the checkpoint dreamsampler_reference and the uploaded image: the model knows no other kind."
+)
 
 
 def main() -> int:
     options = _parse_options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is ended as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server stops, too
     host = locate()
     if is_inside(host):
         return _run(host, options)
@@ -47,7 +49,7 @@ def main() -> int:
 
 
 def _run(host: Host, options: argparse.Namespace) -> int:
-    """The demo itself, on the host's interpreter: only that one has aiohttp and Pillow, hence the late imports."""
+    """The demo itself. Only the host's interpreter has aiohttp and Pillow, hence the late imports."""
     from comfy_client import ComfyError
     from comfy_server import ComfyServer
 
@@ -56,7 +58,7 @@ def _run(host: Host, options: argparse.Namespace) -> int:
         with ComfyServer(host.comfyui, options.output / "server") as server:
             _edit(server.client, options)
             if options.serve:
-                print(f"Open {server.url} in the browser. {HINT} Ctrl-C ends the server.", flush=True)
+                print(f"Open {server.url} in your browser. {HINT} Press Ctrl-C to stop the server.", flush=True)
                 server.wait()
     except ComfyError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -68,34 +70,34 @@ def _run(host: Host, options: argparse.Namespace) -> int:
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, default=SAMPLE, help="the picture to edit")
-    parser.add_argument("--prompt", help="what the edited picture should show")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="the folder for the pictures")
-    parser.add_argument("--serve", action="store_true", help="leave the server up for the browser")
+    parser.add_argument("--image", type=Path, default=SAMPLE, help="the image to edit (default: the sample)")
+    parser.add_argument("--prompt", help="the target prompt: what the edited image should show")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the images (default: demo_output)")
+    parser.add_argument("--serve", action="store_true", help="keep the server running for your browser")
     options = parser.parse_args()
     options.output = options.output.resolve()
     if not options.image.is_file():
-        parser.error(f"there is no picture {options.image}")
+        parser.error(f"The image {options.image} does not exist. Check the path.")
     return options
 
 
 def _edit(client: ComfyClient, options: argparse.Namespace) -> None:
-    """Run the edit workflow on the picture and save what went in, what came out and both."""
+    """Run the edit workflow on the image. Saves the input, the result and both side by side."""
     from PIL import Image
 
     prompt = _prepare(client, options)
     result = client.run(prompt, on_progress=_Bar(prompt))
     edited = Image.open(BytesIO(client.fetch(result.files()[0]))).convert("RGB")
     source = Image.open(options.image).convert("RGB")
-    pictures = {"input": source, "edited": edited, "side_by_side": _side_by_side(source, edited)}
-    for name, picture in pictures.items():
+    images = {"input": source, "edited": edited, "side_by_side": _side_by_side(source, edited)}
+    for name, image in images.items():
         path = options.output / f"{name}.png"
-        picture.save(path)
+        image.save(path)
         print(path)
 
 
 def _prepare(client: ComfyClient, options: argparse.Namespace) -> Prompt:
-    """The edit workflow with the user's picture and text in it."""
+    """The edit workflow with the user's image and prompt."""
     from comfy_client import find_node
 
     prompt = json.loads(WORKFLOW.read_text("utf-8"))
@@ -106,7 +108,7 @@ def _prepare(client: ComfyClient, options: argparse.Namespace) -> Prompt:
 
 
 def _side_by_side(left: Image, right: Image) -> Image:
-    """Both pictures at the same size, on white with a gap between them."""
+    """Both images at the same size on white, with a gap between them."""
     from PIL import Image
 
     size = (VIEW_WIDTH, VIEW_WIDTH * left.height // left.width)
@@ -117,7 +119,7 @@ def _side_by_side(left: Image, right: Image) -> Image:
 
 
 class _Bar:
-    """A progress bar in text: redrawn in place on a terminal, one line for each finished node elsewhere."""
+    """A text progress bar: redrawn in place on a terminal; elsewhere, one line per finished node."""
 
     WIDTH = 30
 

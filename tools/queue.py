@@ -8,8 +8,8 @@ from pathlib import Path
 HERE = str(Path(__file__).resolve().parent)
 
 if __name__ == "queue":
-    # A script's folder comes first on its path, so scripts here that need the standard library's `queue` find this
-    # file. It puts that module in its own place.
+    # Python puts a script's folder first on its path, so other scripts here that import the standard library's `queue`
+    # find this file instead. It then replaces itself with that module.
     import importlib.machinery
     import importlib.util
 
@@ -20,7 +20,7 @@ if __name__ == "queue":
     spec.loader.exec_module(standard)
 
 if __name__ == "__main__":
-    sys.path.append(HERE)  # for `python -m tools.queue`, which begins in the checkout
+    sys.path.append(HERE)  # for `python -m tools.queue`, which starts in the checkout
     from queueing.command_line import main
 
     sys.exit(main())

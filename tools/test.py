@@ -1,11 +1,11 @@
 """Check everything: ruff, pyright, then the tests on a real ComfyUI.
 
-    python tools/test.py                       all of it
-    python tools/test.py tests/svg -x          with arguments for pytest
-    python tools/test.py --only-pytest tests/svg
-    python tools/test.py -n 0 --pdb           in one process, which a debugger needs
+    python tools/test.py                             run all checks
+    python tools/test.py tests/svg -x                pass arguments to pytest
+    python tools/test.py --only-pytest tests/svg     skip ruff and pyright
+    python tools/test.py -n 0 --pdb                  run in one process, for the debugger
 
-The first run sets up a development host of its own (a few minutes); nothing else needs to be installed.
+The first run sets up its own ComfyUI, which takes a few minutes. You do not need to install anything else.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from devhost import CHECKOUT, HostError, ensure
 
 NO_NETWORK = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-"""Pyright would ask the network, at every run, whether there is a newer one."""
-SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
-"""Files are run whole, as their tests share servers and models, and in order: the slowest, the page's, come first."""
+"""Keeps pyright from checking online for a newer version at every run."""
+PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Each file runs on one worker, because its tests share servers and models; the slow browser tests run first."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only-pytest", action="store_true", help="leave out ruff and pyright")
+    parser.add_argument("--only-pytest", action="store_true", help="skip ruff and pyright")
     options, pytest_arguments = parser.parse_known_args()
     try:
         python = ensure(["tests"], report=print).python
@@ -34,7 +34,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     checks = {} if options.only_pytest else _static_checks(python)
-    checks["pytest"] = ["--import-mode=importlib", *SIDE_BY_SIDE, *pytest_arguments]
+    checks["pytest"] = ["--import-mode=importlib", *PARALLEL, *pytest_arguments]
     failed = [name for name, arguments in checks.items() if not _passes(python, name, arguments)]
     return 1 if failed else 0
 

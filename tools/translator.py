@@ -1,11 +1,11 @@
-"""Trains a translator: a small network that edits pictures of one kind in one pass, for the node Apply Translator.
+"""Trains a translator: a small network that edits images of one kind in a single pass, for the node Apply Translator.
 
-    python -m tools.translator model.safetensors pictures/ --source "a photo of a cat" \\
+    python -m tools.translator model.safetensors images/ --source "a photo of a cat" \\
         --target dog="a photo of a dog" --target bear="a photo of a bear" --name cats
 
-Run it in the pack's folder, with the Python of the ComfyUI the pack is in, or with .host/venv/bin/python. The pictures
-are of the kind that is to be edited; what they should become is told by text alone. The file appears in ComfyUI's
-folder output/dreamsampler_translators every ten minutes and at the end; Ctrl-C ends the training early.
+Run it in the pack's folder, with ComfyUI's Python or with .host/venv/bin/python. Choose images of the kind you want to
+edit. Prompts alone define the edits, so you need no edited examples. The file is saved to ComfyUI's folder
+output/dreamsampler_translators every ten minutes and at the end. Press Ctrl-C to stop early.
 """
 
 from __future__ import annotations
@@ -35,140 +35,153 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dreamsampler.translator")
 COMFYUI = Path(__file__).resolve().parents[3]
-"""The ComfyUI whose custom_nodes the pack is in, if it is in one."""
+"""The ComfyUI that the pack is installed in, if any."""
+_SETTINGS = {
+    "steps": "training steps",
+    "batch": "images per step, a multiple of the number of targets",
+    "seed": "seed of weights and noise",
+    "guidance_scale": "weight of the target prompt",
+    "learning_rate": "learning rate of adam",
+    "source_weight": "weight of the distance to the source image",
+}
+"""Fields of `Recipe` that are options, and what they mean."""
 
 
-def pictures(folder: Path, smallest: int) -> list[Tensor]:
-    """All pictures of a folder as IMAGEs (1, H, W, 3) whose sides are multiples of 8.
+def load_images(folder: Path, min_side: int) -> list[Tensor]:
+    """All images of a folder as IMAGEs (1, H, W, 3) with sides that are multiples of 8.
 
-    Raises ValueError where there is none, or one has fewer than `smallest` pixels on a side.
+    Raises ValueError if there are none, or if a side is shorter than `min_side` pixels.
     """
-    found = []
+    images = []
     for path in sorted(path for path in folder.glob("*") if path.is_file()):
         try:
-            with Image.open(path) as picture:
-                rows = np.asarray(picture.convert("RGB"), np.float32) / 255
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"), np.float32) / 255
         except UnidentifiedImageError:
-            log.warning("%s is no picture, and is left out.", path.name)
+            log.warning("%s is not an image and was skipped.", path.name)
             continue
-        height, width = (side // 8 * 8 for side in rows.shape[:2])
-        if min(height, width) < smallest:
-            raise ValueError(f"{path.name} is smaller than {smallest} pixels: lower --size, or enlarge it.")
-        found.append(torch.from_numpy(rows[None, :height, :width]))
-    if not found:
-        raise ValueError(f"There are no pictures in {folder}: name a folder with PNG, JPEG or WebP files.")
-    return found
+        height, width = (side // 8 * 8 for side in pixels.shape[:2])
+        if min(height, width) < min_side:
+            raise ValueError(f"{path.name} is smaller than {min_side} pixels: lower --size, or enlarge the image.")
+        images.append(torch.from_numpy(pixels[None, :height, :width]))
+    if not images:
+        raise ValueError(f"{folder} contains no images: choose a folder with PNG, JPEG or WebP files.")
+    return images
 
 
-def targets(given: list[str]) -> dict[str, str]:
-    """Texts by name, of "name=text". Raises ValueError."""
-    texts = {}
-    for each in given:
-        name, equals, text = each.partition("=")
-        if not (equals and name.strip() and text.strip()) or ": " in name:
-            raise ValueError(f"--target '{each}' is not of the form name=text, without ': ' in the name.")
-        texts[name.strip()] = text.strip()
-    return texts
+def parse_targets(arguments: list[str]) -> dict[str, str]:
+    """Target prompts by name, from "name=prompt" arguments. Raises ValueError for other arguments."""
+    prompts = {}
+    for argument in arguments:
+        name, equals, prompt = argument.partition("=")
+        if not (equals and name.strip() and prompt.strip()) or ": " in name:
+            raise ValueError(f"--target '{argument}' is invalid: write name=prompt, without ': ' in the name.")
+        prompts[name.strip()] = prompt.strip()
+    return prompts
 
 
-def conditioning(clip: Any, texts: list[str]) -> Any:
-    """One CONDITIONING with a row for each text. Raises ValueError where their lengths differ."""
-    said = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in texts]
-    if len({cond.shape for cond, _ in said}) > 1:
-        raise ValueError("The model's text encoder gives the texts different lengths: give all as many words.")
-    options = dict(said[0][1])
+def encode(clip: Any, prompts: list[str]) -> Any:
+    """One CONDITIONING with one row per prompt. Raises ValueError if their encoded lengths differ."""
+    encoded = [clip.encode_from_tokens_scheduled(clip.tokenize(prompt))[0] for prompt in prompts]
+    if len({cond.shape for cond, _ in encoded}) > 1:
+        raise ValueError("The text encoder gives the prompts different lengths: use the same number of words in each.")
+    options = dict(encoded[0][1])
     for name, value in options.items():
         if isinstance(value, Tensor):
-            options[name] = torch.cat([each[name] for _, each in said])
-    return [[torch.cat([cond for cond, _ in said]), options]]
+            options[name] = torch.cat([each[name] for _, each in encoded])
+    return [[torch.cat([cond for cond, _ in encoded]), options]]
 
 
-def told(model: Any, clip: Any, source: str, targets: list[str]) -> dict[str, Any]:
-    """What the model is told, as a job has it. Raises ValueError for a model that has no true negative."""
+def encode_prompts(model: Any, clip: Any, source: str, targets: list[str]) -> dict[str, Any]:
+    """The conditionings of a training job. Raises ValueError for a model without true negative conditioning."""
     from dreamsampler.nodes import checks
 
-    texts = {"positive": targets, "source": [source], "negative": [""]}
-    conditionings = {name: conditioning(clip, each) for name, each in texts.items()}
+    prompts = {"positive": targets, "source": [source], "negative": [""]}
+    conditionings = {name: encode(clip, each) for name, each in prompts.items()}
     checks.check_prompts(model, {"negative": conditionings["negative"]})
     return conditionings
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """What can be said before anything is loaded. Raises ValueError."""
+    """Check the arguments before anything is loaded. Raises ValueError."""
     if arguments.method not in LISTED:
-        raise ValueError(f"There is no method '{arguments.method}': choose one of {', '.join(LISTED)}.")
+        raise ValueError(f"--method cannot be '{arguments.method}': choose one of {', '.join(LISTED)}.")
     if arguments.method == "lmc" and arguments.corrective is None:
-        raise ValueError("--method lmc needs the model's manifold corrective: name its file with --corrective.")
-    files = {"the model's checkpoint": arguments.checkpoint, "its corrective": arguments.corrective}
-    for what, file in {**files, "a translator": arguments.start}.items():
+        raise ValueError("--method lmc needs the model's manifold corrective: pass its file with --corrective.")
+    files = {"checkpoint": arguments.checkpoint, "--corrective": arguments.corrective, "--start": arguments.start}
+    for argument, file in files.items():
         if file is not None and not file.is_file():
-            raise ValueError(f"There is no file {file}: name {what}.")
+            raise ValueError(f"{argument}: the file {file} does not exist. Check the path.")
 
 
 def job(arguments: argparse.Namespace) -> TranslatorTraining:
-    """Everything loaded and encoded. Raises ValueError."""
+    """Load the model and encode images and prompts. Raises ValueError for files that do not fit."""
     import comfy.sd
     from dreamsampler.nodes import checks, host
     from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
-    texts = targets(arguments.target)
-    images = pictures(arguments.pictures, arguments.size)
+    prompts = parse_targets(arguments.target)
+    images = load_images(arguments.images, arguments.size)
     corrective = host.CORRECTIVES.read_file(arguments.corrective) if arguments.corrective else None
     checkpoint: Any = comfy.sd.load_checkpoint_guess_config(str(arguments.checkpoint))
     model, clip, vae, _ = checkpoint
     if clip is None or vae is None:
-        raise ValueError(f"{arguments.checkpoint.name} has no text encoder or no VAE: name a checkpoint with both.")
+        raise ValueError(f"{arguments.checkpoint.name} has no text encoder or no VAE: choose a checkpoint with both.")
     if corrective is not None:
         checks.check_corrective(model, corrective)
-    conditionings = told(model, clip, arguments.source, list(texts.values()))
+    conditionings = encode_prompts(model, clip, arguments.source, list(prompts.values()))
     latents = [vae.encode(image)[0] for image in images]
     cells = arguments.size * latents[0].shape[-1] // images[0].shape[2]
-    return TranslatorTraining(model, latents, (cells, cells), arguments.source, texts, conditionings, corrective)
+    return TranslatorTraining(model, latents, (cells, cells), arguments.source, prompts, conditionings, corrective)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(
+    """The command line parser."""
+    options = argparse.ArgumentParser(
         prog="python -m tools.translator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("checkpoint", type=Path, help="the model's file, with text encoder and VAE")
-    made.add_argument("pictures", type=Path, help="a folder of pictures")
-    made.add_argument("--source", required=True, help="what the pictures show")
-    made.add_argument("--target", action="append", required=True, metavar="NAME=TEXT", help="what they should become")
-    made.add_argument("--name", required=True, help="of the file")
-    made.add_argument("--method", default=Recipe.method, help="lmc, dds, sds, or another of Distillation Sampler's")
-    made.add_argument("--corrective", type=Path, help="the model's manifold corrective, for lmc")
-    made.add_argument("--size", type=int, default=512, help="pixels of the patches that are learned from (512)")
-    made.add_argument("--start", type=Path, help="a translator to go on from")
-    for name in ("steps", "batch", "seed"):
-        made.add_argument(f"--{name}", type=int, default=getattr(Recipe, name))
-    for name in ("guidance_scale", "learning_rate", "source_weight"):
-        made.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(Recipe, name))
-    return made
+    options.add_argument("checkpoint", type=Path, help="checkpoint file with text encoder and VAE")
+    options.add_argument("images", type=Path, help="folder of training images")
+    options.add_argument("--source", required=True, help="source prompt: what the images show")
+    options.add_argument(
+        "--target", action="append", required=True, metavar="NAME=PROMPT", help="a target and its prompt"
+    )
+    options.add_argument("--name", required=True, help="name of the file to write")
+    options.add_argument(
+        "--method", default=Recipe.method, help="lmc (default), dds, sds or another method of Distillation Sampler"
+    )
+    options.add_argument("--corrective", type=Path, help="file with the model's manifold corrective, for lmc")
+    options.add_argument(
+        "--size", type=int, default=512, help="side of the training patches in pixels (default: %(default)s)"
+    )
+    options.add_argument("--start", type=Path, help="translator file to continue from")
+    for name, meaning in _SETTINGS.items():
+        default, text = getattr(Recipe, name), f"{meaning} (default: %(default)s)"
+        options.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+    return options
 
 
-def main(given: Sequence[str] | None = None) -> int:
-    """Train and save; 1 where something is wrong with what was given."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and save. Returns 1 if an argument or file is invalid."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    arguments = parser().parse_args(given)
+    arguments = parser().parse_args(argv)
     if COMFYUI.joinpath("comfy").is_dir():
         sys.path.insert(0, str(COMFYUI))
     import_comfy()
     from dreamsampler.nodes import host
     from dreamsampler.nodes.runs.translator_training import train
 
-    settings = ("method", "steps", "batch", "seed", "guidance_scale", "learning_rate", "source_weight")
-    recipe = replace(Recipe(), **{name: getattr(arguments, name) for name in settings})
+    recipe = replace(Recipe(), **{name: getattr(arguments, name) for name in ("method", *_SETTINGS)})
     try:
         check(arguments)
-        shelf = host.TRANSLATORS
-        place, start = shelf.new_file(arguments.name), shelf.read_file(arguments.start) if arguments.start else None
+        files = host.TRANSLATORS
+        path, start = files.new_path(arguments.name), files.read_file(arguments.start) if arguments.start else None
         with torch.inference_mode():
-            shelf.write(place, train(job(arguments), recipe, lambda made: shelf.write(place, made), start))
+            files.write(path, train(job(arguments), recipe, lambda unfinished: files.write(path, unfinished), start))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(place)
+    print(path)
     return 0
 
 

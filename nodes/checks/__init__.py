@@ -1,6 +1,6 @@
-"""Checks of what users connect, made before any work starts.
+"""Checks of inputs, made before any work starts.
 
-`check_...` only checks, `checked_...` also returns the value in the form that the work needs. Each raises ValueError
+`check_...` only checks; `checked_...` also returns the value in the form that the work needs. Each raises ValueError
 with a sentence that says what to do.
 """
 

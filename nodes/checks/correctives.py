@@ -18,7 +18,7 @@ log = logging.getLogger("dreamsampler")
 
 
 def check_objective_corrective(model: Any, chosen: ObjectiveSocket, guidance_scale: float) -> None:
-    """A corrective of this MODEL, for a method that needs one."""
+    """Check that a method that needs a corrective has one for this MODEL, and a guidance scale above 0."""
     method = chosen.method.name
     if chosen.corrective is None:
         raise ValueError(
@@ -34,34 +34,34 @@ def check_objective_corrective(model: Any, chosen: ObjectiveSocket, guidance_sca
 
 
 def check_corrective(model: Any, corrective: ManifoldCorrective) -> None:
-    """A corrective for the latents and the family of the MODEL; another checkpoint or schedule is warned about."""
+    """Check that a corrective fits the MODEL's latents and family; warn of another checkpoint or other noise levels."""
     about, channels, family = corrective.about, host.latent_channels(model), host.family(model)
     if about.channels != channels:
         raise ValueError(
-            f"The corrective is for latents of {about.channels} channels, of '{about.family}', but the model works on "
+            f"The corrective is for '{about.family}' with {about.channels} latent channels, but the model has "
             f"{channels}: load or train one for this model."
         )
     path, levels = host.noise_schedule(model)
     if (about.family, about.path) != (family, path):
         raise ValueError(
-            f"The corrective was trained on a model of the family '{about.family}', but this model is of '{family}': "
-            "load or train one for this model."
+            f"The corrective was trained for '{about.family}' with the noise path '{about.path}', but this model is "
+            f"'{family}' with '{path}': load or train one for this model."
         )
-    if about.base != host.base_of(model):
+    if about.base != host.weights_digest(model):
         log.warning(
             "The corrective was trained on another checkpoint of '%s' than this one: it may work, but a corrective "
             "trained on this checkpoint works better.",
             family,
         )
-    if any(not math.isclose(here, there, rel_tol=0.05) for here, there in zip(levels, about.levels)):
+    if any(not math.isclose(own, other, rel_tol=0.05) for own, other in zip(levels, about.levels, strict=True)):
         log.warning(
-            "The corrective was trained with other noise levels than the model has now: remove the node that changes "
-            "them, or train a corrective with it."
+            "The corrective was trained with other noise levels than this model has: remove the node that changes "
+            "them, or train a corrective with that node in place."
         )
 
 
 def check_corrective_training(model: Any, negative: Any, vae: Any, images: list[Tensor], patch_size: int) -> int:
-    """What Train Manifold Corrective needs is connected and fits; returns the patch's side in latent cells."""
+    """Check the inputs of Train Manifold Corrective; returns the side of a patch in latent cells."""
     host.model_path(model)
     check_prompts(model, {"negative": negative})
     check_autoencoder(model, vae)
@@ -85,12 +85,12 @@ def check_corrective_training(model: Any, negative: Any, vae: Any, images: list[
 
 
 def check_trained_further(model: Any, corrective: ManifoldCorrective, *, fit: bool) -> Architecture:
-    """The architecture of a network of this MODEL that is trained further. A spectral corrective cannot be."""
+    """The architecture of a network to train further. Raises ValueError for a spectral one or another MODEL."""
     check_corrective(model, corrective)
     form = getattr(corrective.network, "architecture", None)
     if form is None or fit:
         raise ValueError(
-            "Only a network can be trained further; a spectral corrective is fitted in one go: set kind to network and "
-            "connect a network to input 'corrective', or disconnect it."
+            "Only a network can be trained further, not a spectral corrective: set kind to network and connect a "
+            "network to input 'corrective', or disconnect it."
         )
     return form

@@ -19,31 +19,31 @@ from ..sockets import ObjectiveSocket
 from ..widgets import OWN, UNSET
 
 DEFAULT_DISTILLED_GUIDANCE = 3.5
-"""What the host feeds a guidance-distilled model when the conditioning does not say."""
+"""The guidance that the host gives a guidance-distilled model if the conditioning sets none."""
 
 # Images
 
 
 def check_finite(name: str, value: Tensor) -> None:
-    """A tensor without NaN and infinity."""
+    """Check that a tensor has no NaN or infinite values."""
     if not torch.isfinite(value).all():
-        raise ValueError(f"{name} holds NaN or infinite values: check the node that makes it.")
+        raise ValueError(f"{name} contains NaN or infinite values: check the node connected to it.")
 
 
 def check_not_empty(image: Tensor) -> None:
-    """An IMAGE with pixels in it."""
+    """Check that an IMAGE has pixels."""
     if not image.numel():
         count, height, width = image.shape[:3]
         raise ValueError(
-            f"The image is empty ({count} images of {width}x{height} pixels): connect a node that makes images to "
-            "input 'image'."
+            f"The image is empty ({count} images of {width}x{height} pixels): connect an image, for example from Load "
+            "Image."
         )
 
 
 def checked_image(value: Tensor) -> Tensor:
     """An IMAGE's three color channels (B, H, W, 3), finite, in float32."""
     check_finite("The image", value)
-    colors = value[..., : 3 if value.shape[-1] >= 3 else 1].float()  # one or two channels are gray, and its alpha
+    colors = value[..., : 3 if value.shape[-1] >= 3 else 1].float()  # one or two channels: gray, with alpha
     return colors.expand(*colors.shape[:-1], 3)
 
 
@@ -67,11 +67,9 @@ def checked_hole(value: Tensor | None, images: Tensor) -> Tensor | None:
 
 
 def check_mask_not_empty(value: Tensor) -> None:
-    """A MASK with pixels above 0 for each image; NaN is reported elsewhere."""
+    """Check that a MASK has pixels above 0 for each image. NaN is reported elsewhere."""
     if (value.reshape(-1, value.shape[-2] * value.shape[-1]) <= 0).all(dim=1).any():
-        raise ValueError(
-            "The mask has no pixels to change: paint what to change, or invert the mask if you painted what to keep."
-        )
+        raise ValueError("The mask is empty: paint what to change, or invert the mask if you painted what to keep.")
 
 
 def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
@@ -124,7 +122,7 @@ def checked_translatable(translator: Translator, value: dict) -> Tensor:
 def _single_tensor(name: str, value: dict) -> Tensor:
     samples = value["samples"]
     if samples.is_nested:
-        raise ValueError(f"{name} holds several latents (video with sound): connect the latent of one image instead.")
+        raise ValueError(f"{name} holds several latents (video with audio): connect the latent of one image instead.")
     return samples
 
 
@@ -133,8 +131,8 @@ def _check_single_frame(name: str, samples: Tensor) -> None:
         raise ValueError(f"{name} has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
     if samples.ndim == 5 and samples.shape[2] != 1:
         raise ValueError(
-            f"{name} is a video of {samples.shape[2]} frames, and this node edits single images: cut it to one frame, "
-            "or put the frames into a batch of images."
+            f"{name} is a video of {samples.shape[2]} frames, but this node works on single images: use one frame, or "
+            "pass the frames as a batch of images."
         )
 
 
@@ -146,7 +144,7 @@ def _check_channels(name: str, samples: Tensor, channels: int, works: str) -> No
             "belongs to the model."
         )
     if not torch.isfinite(samples).all():
-        raise ValueError(f"{name} holds NaN or infinite values: the node before it failed, often a VAE run in fp16.")
+        raise ValueError(f"{name} contains NaN or infinite values, often from a VAE in fp16: check the node before it.")
 
 
 def item_seeds(seed: int, value: dict, samples: Tensor) -> list[int]:
@@ -184,7 +182,7 @@ def _size(samples: Tensor) -> str:
 
 
 def check_autoencoder(model: Any, vae: Any) -> None:
-    """A VAE whose latents are the model's, or none."""
+    """Check that a VAE, if there is one, has the MODEL's latents."""
     if vae is None:
         return
     if vae.latent_channels != host.latent_channels(model):
@@ -194,8 +192,7 @@ def check_autoencoder(model: Any, vae: Any) -> None:
         )
     if (vae.latent_dim == 3) != host.latent_has_frames(model):
         raise ValueError(
-            "One of VAE and model has a frame dimension in its latents and the other has none: connect the VAE that "
-            "belongs to the model."
+            "Only one of VAE and model has latents with a frame dimension: connect the VAE that belongs to the model."
         )
 
 
@@ -203,40 +200,40 @@ def check_autoencoder(model: Any, vae: Any) -> None:
 
 
 def check_conditioning(name: str, value: Any) -> None:
-    """A CONDITIONING with at least one entry."""
+    """Check that a CONDITIONING has at least one entry."""
     if not value:
         raise ValueError(f"The conditioning on input '{name}' is empty: connect a CLIP Text Encode node to it.")
 
 
 def check_true_negative(model: Any, name: str, value: Any) -> None:
-    """A guidance-distilled MODEL must be asked for its plain prediction: at guidance 1, or with guidance disabled."""
+    """Check that a guidance-distilled MODEL is used at guidance 1, or with guidance disabled."""
     if not host.distilled_guidance(model):
         return
     guidances = (entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
     for guidance in (g for g in guidances if g not in (None, 1.0)):
         raise ValueError(
-            f"This model has guidance distilled into it (guidance {guidance:g} on input '{name}'), so it has no true "
-            "negative prediction to edit against: put a FluxGuidance node with guidance 1.0 behind every text encoder, "
-            "or use a model that was not guidance-distilled."
+            f"This model is guidance-distilled and input '{name}' has guidance {guidance:g}, so there is no "
+            "unconditional prediction: add a FluxGuidance node with guidance 1.0 after every text encoder, or use a "
+            "model that is not guidance-distilled."
         )
 
 
 def check_prompts(model: Any, prompts: dict[str, Any]) -> None:
-    """CONDITIONINGs by input name, each with something in it that the MODEL can be guided by."""
+    """Check CONDITIONINGs, by input name: none is empty, and all suit the MODEL."""
     for name, value in prompts.items():
         check_conditioning(name, value)
         check_true_negative(model, name, value)
 
 
 def same_prompt(one: Any, other: Any) -> bool:
-    """Whether two CONDITIONINGs encode the same text."""
+    """Whether two CONDITIONINGs encode the same prompt."""
     return len(one) == len(other) and all(
         a[0].shape == b[0].shape and torch.equal(a[0], b[0]) for a, b in zip(one, other, strict=True)
     )
 
 
 def check_objective(model: Any, chosen: ObjectiveSocket) -> None:
-    """The prompts that a method needs."""
+    """Check that all prompts the method needs are connected, and suit the MODEL."""
     if "source" in chosen.method.needs and "source" not in chosen.conditionings:
         raise ValueError(
             f"The method '{chosen.method.name}' needs a source prompt that describes the image as it is now: connect a "
@@ -249,13 +246,13 @@ def check_objective(model: Any, chosen: ObjectiveSocket) -> None:
 
 
 def check_steps(value: int) -> None:
-    """At least one step."""
+    """Check that there is at least one step."""
     if value < 1:
         raise ValueError(f"steps is {value}: set it to 1 or more (50 is a good start; the paper uses 200).")
 
 
 COUNTS = {"steps", "ode_steps", "lora_rank"}
-"""Settings of which there must be at least 1."""
+"""Settings that must be at least 1."""
 
 
 def checked_settings(values: dict[str, Any]) -> dict[str, Any]:

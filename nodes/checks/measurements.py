@@ -1,4 +1,4 @@
-"""Measurements, and the settings that go with them."""
+"""Checks of measurements and their settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...guidance.restoration.measurement import Measurement
 
 
 def check_restoration(start_from: str, data_every: int) -> None:
-    """Settings that make sense with a measurement."""
+    """Check settings that a measurement restricts."""
     if start_from == "stochastic inversion":
         raise ValueError(
             "start_from 'stochastic inversion' replays the source image, which a measurement does not allow: set "
@@ -21,11 +21,9 @@ def check_restoration(start_from: str, data_every: int) -> None:
 
 
 def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
-    """A measurement of images of the size that `samples` decodes to, one or one for each, and a VAE for it."""
+    """Check that a measurement has the size and number of the images that `samples` decodes to, and a VAE."""
     if vae is None:
-        raise ValueError(
-            "A measurement is compared with decoded images: connect the VAE that belongs to the model to input 'vae'."
-        )
+        raise ValueError("A measurement requires a VAE: connect the VAE that belongs to the model to input 'vae'.")
     factor = vae.spacial_compression_decode()
     height, width = (side * factor for side in samples.shape[-2:])
     _, rows, columns = value.operator.picture_shape

@@ -1,8 +1,8 @@
-"""The host boundary: the only folder that knows comfy's internals.
+"""The host boundary: the only folder that knows ComfyUI's internals.
 
-It hands the pure methods of `guidance` what they need (a prior, progress, trainable copies, an encoder with gradients)
-from inside the host's own sampling life-cycle, so that LoRAs, ControlNets, hooks, masks on conditioning, offloading,
-previews and cancelling work as they do for the host's samplers.
+It gives the pure methods of `guidance` what they need (a prior, progress, trainable copies, a differentiable encoder)
+from inside the host's own sampler, so that LoRAs, ControlNets, hooks, masks on conditioning, offloading, previews and
+cancelling work as with the host's samplers.
 """
 
 from .fingerprint import fingerprint, model_fingerprint
@@ -10,18 +10,18 @@ from .gradients import gradients, ordinary
 from .lora import LoraParticles
 from .model import (
     SCHEDULERS,
-    base_of,
     distilled_guidance,
     empty_latent,
     family,
     fitted_latent,
+    full_range,
     latent_channels,
     latent_has_frames,
     model_path,
     noise_schedule,
     path_of,
     schedule,
-    whole_range,
+    weights_digest,
 )
 from .model_files import CORRECTIVES, TRANSLATORS, translator_targets
 from .posterior_gradient import PosteriorGradient, data_fit
@@ -29,8 +29,8 @@ from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
 from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value
-from .text import blocked, show_on_node, tell_page, tokens
-from .training_state import read_state, unfinished_training, write_state
+from .text import blocked, send_event, show_on_node, tokenize
+from .training_state import read_state, training_state_path, write_state
 from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "Replacement",
     "Run",
     "autoencoder",
-    "base_of",
+    "weights_digest",
     "blocked",
     "data_fit",
     "decoded",
@@ -74,11 +74,11 @@ __all__ = [
     "svg_files",
     "svg_previews",
     "svg_value",
-    "tell_page",
-    "tokens",
+    "send_event",
+    "tokenize",
     "translator_targets",
-    "unfinished_training",
-    "whole_range",
+    "training_state_path",
+    "full_range",
     "with_progress",
     "write_state",
 ]

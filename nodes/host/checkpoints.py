@@ -1,4 +1,4 @@
-"""Activation checkpointing of any of the host's networks: backward recomputes each block instead of keeping it."""
+"""Activation checkpointing for any of the host's networks: the backward pass recomputes each block."""
 
 from __future__ import annotations
 
@@ -18,142 +18,144 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @contextmanager
 def checkpointed(network: nn.Module) -> Iterator[None]:
-    """Within, what a backward pass keeps of a network is the input of each of its blocks."""
+    """Within this context, autograd saves only the input of each block of a network."""
     with ExitStack() as stack:
         running: list[nn.Module] = []
         for block in blocks(network):
-            stack.enter_context(_forward_replaced(block, _recomputed(block, block.forward, running)))
+            stack.enter_context(_replaced_forward(block, _checkpointed_forward(block, block.forward, running)))
         yield
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
-    """The modules of a network that have parts but no row of further blocks inside.
+    """The composite modules of a network that contain no sequence of further blocks.
 
-    They may nest, as it is not known which of them a network calls.
+    They may nest, because it is not known which of them the network calls.
     """
-    return [m for m in network.modules() if m is not network and any(m.children()) and not _has_row(m)]
+    return [m for m in network.modules() if m is not network and any(m.children()) and not _has_sequence(m)]
 
 
-def _has_row(module: nn.Module) -> bool:
-    """Whether a list or sequence of two or more composite modules lies inside."""
-    rows = (m for m in module.modules() if isinstance(m, (nn.ModuleList, nn.Sequential)))
-    return any(sum(any(child.children()) for child in row) > 1 for row in rows)
+def _has_sequence(module: nn.Module) -> bool:
+    """Whether it contains a module list or sequence with two or more composite modules."""
+    sequences = (m for m in module.modules() if isinstance(m, (nn.ModuleList, nn.Sequential)))
+    return any(sum(any(child.children()) for child in sequence) > 1 for sequence in sequences)
 
 
-def _recomputed(block: nn.Module, forward: Callable[..., Any], running: list[nn.Module]) -> Callable[..., Any]:
-    """A forward that is recomputed in the backward pass; inside another one's it runs as it is."""
+def _checkpointed_forward(
+    block: nn.Module, forward: Callable[..., Any], running: list[nn.Module]
+) -> Callable[..., Any]:
+    """A forward that is recomputed in the backward pass. Within another checkpointed block it runs unchanged."""
 
-    def whole(*arguments: Any, **named: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         running.append(block)
         try:
-            return forward(*arguments, **named)
+            return forward(*args, **kwargs)
         finally:
             running.pop()
 
-    def recomputed(*arguments: Any, **named: Any) -> Any:
+    def checkpointed_run(*args: Any, **kwargs: Any) -> Any:
         if running or not torch.is_grad_enabled():
-            return forward(*arguments, **named)
-        begun_with = [_copied(value) for value in arguments], {name: _copied(value) for name, value in named.items()}
-        saved = _Saved(lambda: whole(*begun_with[0], **begun_with[1]))
-        with saved_tensors_hooks(saved.numbered, saved.tensor):
-            return whole(*arguments, **named)
+            return forward(*args, **kwargs)
+        saved_args, saved_kwargs = [_snapshot(value) for value in args], {k: _snapshot(v) for k, v in kwargs.items()}
+        activations = _RecomputedActivations(lambda: run(*saved_args, **saved_kwargs))
+        with saved_tensors_hooks(activations.pack, activations.unpack):
+            return run(*args, **kwargs)
 
-    return recomputed
+    return checkpointed_run
 
 
-def _copied(argument: Any) -> Any:
-    """An argument as it is now: networks add to tensors in place, and count and cache in dictionaries and lists."""
+def _snapshot(argument: Any) -> Any:
+    """A copy of an argument: networks add to tensors in place, and count and cache in dictionaries and lists."""
     if isinstance(argument, Tensor):
         return argument.clone()
     return copy.copy(argument) if isinstance(argument, (dict, list)) else argument
 
 
-class _Saved:
-    """What autograd saves in a block: numbers at first, and tensors once the backward pass asks for one of them.
+class _RecomputedActivations:
+    """Hooks that save an index for each activation of a block, and recompute all of them when the first is needed.
 
-    `torch.utils.checkpoint` will not do, as it cannot be told to keep them from what the block adds to in place.
+    `torch.utils.checkpoint` does not work here: it cannot protect saved tensors from in-place additions.
     """
 
-    def __init__(self, again: Callable[[], Any]):
-        self._again: Callable[[], Any] | None = again
+    def __init__(self, recompute: Callable[[], Any]):
+        self._recompute: Callable[[], Any] | None = recompute
         self._count = 0
-        self._kept: list[_Kept] = []
+        self._saved: list[_SavedTensor] = []
 
-    def numbered(self, _: Tensor) -> int:
+    def pack(self, _: Tensor) -> int:
         self._count += 1
         return self._count - 1
 
-    def tensor(self, number: int) -> Tensor:
-        if self._again is not None:
-            again, self._again = self._again, None  # holding it longer would be a cycle through autograd's nodes
-            with _CopiesBeforeMutation() as copies, torch.enable_grad():
-                with saved_tensors_hooks(lambda tensor: self._kept.append(copies.kept(tensor)), _never_asked):
-                    again()
-        return self._kept[number].tensor
+    def unpack(self, index: int) -> Tensor:
+        if self._recompute is not None:
+            recompute, self._recompute = self._recompute, None  # keeping it would be a cycle through autograd's nodes
+            with _CopyOnWrite() as copies, torch.enable_grad():
+                with saved_tensors_hooks(lambda tensor: self._saved.append(copies.save(tensor)), _no_backward):
+                    recompute()
+        return self._saved[index].tensor
 
 
-def _never_asked(_: Any) -> Any:
-    """There is no backward pass through what was computed only for its tensors."""
+def _no_backward(_: Any) -> Any:
+    """Never called: the recomputed graph is used for its tensors only."""
 
 
 @contextmanager
 def mutation_allowed() -> Iterator[None]:
-    """Within, forwards and backwards, what autograd saves stays as it was though a network adds to it in place.
+    """Within this context, tensors that autograd saves keep their values when a network adds to them in place.
 
-    As `torch.autograd.graph.allow_mutation_on_saved_tensors`, which knows a tensor by its address and so takes a new
-    one for another that was freed: in PyTorch 2.13 its gradients are then wrong.
+    Must span forward and backward pass. Replaces `torch.autograd.graph.allow_mutation_on_saved_tensors`, which
+    identifies tensors by address and confuses a new tensor with a freed one: in PyTorch 2.13 its gradients are wrong.
     """
-    with _CopiesBeforeMutation() as copies, saved_tensors_hooks(copies.kept, lambda kept: kept.tensor):
+    with _CopyOnWrite() as copies, saved_tensors_hooks(copies.save, lambda saved: saved.tensor):
         yield
 
 
-class _Kept:
-    """A tensor that autograd has saved. While it is alive, so is its memory, which no other tensor can have."""
+class _SavedTensor:
+    """A tensor that autograd has saved. As long as it exists, no other tensor can have its memory."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor.detach()
 
 
-class _CopiesBeforeMutation(TorchDispatchMode):
-    """Gives what it keeps memory of its own before an operation writes there."""
+class _CopyOnWrite(TorchDispatchMode):
+    """Copies saved tensors before an operation writes to their memory."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_memory: defaultdict[int, WeakSet[_Kept]] = defaultdict(WeakSet)
+        self._by_address: defaultdict[int, WeakSet[_SavedTensor]] = defaultdict(WeakSet)
 
-    def kept(self, tensor: Tensor) -> _Kept:
-        kept = _Kept(tensor)
-        self._by_memory[_memory(tensor)].add(kept)
-        return kept
+    def save(self, tensor: Tensor) -> _SavedTensor:
+        saved = _SavedTensor(tensor)
+        self._by_address[_address(tensor)].add(saved)
+        return saved
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for place, name in _written(func):
-            value = args[place] if place < len(args) else kwargs.get(name)
+        for position, name in _written_arguments(func):
+            value = args[position] if position < len(args) else kwargs.get(name)
             for tensor in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(tensor, Tensor):
-                    self._copy(_memory(tensor))
+                    self._copy(_address(tensor))
         return func(*args, **kwargs)
 
-    def _copy(self, memory: int) -> None:
-        for kept in self._by_memory.pop(memory, ()):
-            kept.tensor = kept.tensor.clone()
+    def _copy(self, address: int) -> None:
+        for saved in self._by_address.pop(address, ()):
+            saved.tensor = saved.tensor.clone()
 
 
 @cache
-def _written(operation: Any) -> tuple[tuple[int, str], ...]:
-    """Place and name of the arguments an operation writes to; asked so often that it is worth remembering."""
+def _written_arguments(operation: Any) -> tuple[tuple[int, str], ...]:
+    """Position and name of the arguments that an operation writes to. Cached: it runs for every operation."""
     arguments = enumerate(operation._schema.arguments)
     return tuple((n, a.name) for n, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 
-def _memory(tensor: Tensor) -> int:
-    """The address of its memory, shared by all its views."""
+def _address(tensor: Tensor) -> int:
+    """The address of a tensor's storage, which all its views share."""
     return tensor.untyped_storage().data_ptr()
 
 
 @contextmanager
-def _forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     own = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
     try:

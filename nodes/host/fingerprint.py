@@ -1,4 +1,4 @@
-"""Names for MODELs and other values by what they hold, so that they are the same after the host was restarted."""
+"""Fingerprints of MODELs and other values that stay the same when the host restarts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .model import base_of, noise_schedule
+from .model import noise_schedule, weights_digest
 
-MANY = 2**20
-"""Numbers of a larger tensor that are looked at, about."""
-HELD = ("weights", "hooks", "strength_model")
-"""What objects of the host hold that change what a model says: adapters such as LoRAs, and hooks on conditioning."""
-WORDS = (bool, int, float, str, type(None), torch.dtype)
+MAX_NUMBERS = 2**20
+"""A larger tensor is subsampled to about this many numbers."""
+ATTRIBUTES = ("weights", "hooks", "strength_model")
+"""Attributes of the host's objects that affect a model's predictions: adapters such as LoRAs, hooks on conditioning."""
+PLAIN_TYPES = (bool, int, float, str, type(None), torch.dtype)
 
 
 def fingerprint(*values: Any) -> str:
-    """A name for values, tensors and nested ones included; of objects it knows no more than their class and `HELD`."""
+    """A fingerprint of values, nested ones and tensors included. Other objects count by class and `ATTRIBUTES` only."""
     digest = hashlib.sha256()
     for part in _parts(values):
         digest.update(part)
@@ -28,16 +28,16 @@ def fingerprint(*values: Any) -> str:
 
 
 def model_fingerprint(model: Any) -> str:
-    """A name for all that a MODEL says: its weights, what is patched into them and around them, and its noise."""
+    """A fingerprint of all that affects a MODEL's predictions: weights, patches, options and noise schedule."""
     sampling, (path, levels) = model.get_model_object("model_sampling"), noise_schedule(model)
-    asked = sampling.timestep(torch.tensor(levels))
+    timesteps = sampling.timestep(torch.tensor(levels))
     kinds = [kind.__qualname__ for kind in type(sampling).__mro__]
-    patched = (model.patches, model.object_patches, model.model_options, model.wrappers, model.injections)
-    return fingerprint(base_of(model), path, levels, asked, kinds, *patched)
+    patches = (model.patches, model.object_patches, model.model_options, model.wrappers, model.injections)
+    return fingerprint(weights_digest(model), path, levels, timesteps, kinds, *patches)
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """The bytes to know a value by."""
+    """The bytes that identify a value."""
     if isinstance(value, Tensor):
         yield f"tensor {tuple(value.shape)};".encode()
         yield _numbers(value)
@@ -49,41 +49,42 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield f"list {len(value)};".encode()
         for each in value:
             yield from _parts(each)
-    elif isinstance(value, WORDS):
+    elif isinstance(value, PLAIN_TYPES):
         yield f"{value!r};".encode()
     else:
         named = value if hasattr(value, "__qualname__") else type(value)
         yield f"{named.__module__}.{named.__qualname__};".encode()
-        yield from _parts([_settings(value), *(getattr(value, name, None) for name in HELD)])
+        yield from _parts([_closure_constants(value), *(getattr(value, name, None) for name in ATTRIBUTES)])
 
 
 def _numbers(tensor: Tensor) -> bytes:
     numbers = tensor.detach().flatten()
-    few = numbers[:: max(1, len(numbers) // MANY)]
-    return few.to("cpu", torch.float32).contiguous().numpy().tobytes()
+    sample = numbers[:: max(1, len(numbers) // MAX_NUMBERS)]
+    return sample.to("cpu", torch.float32).contiguous().numpy().tobytes()
 
 
-def _settings(value: Any) -> dict[str, Any]:
-    """What a function inside another took from that one and does not change, such as the numbers of a node's widgets.
+def _closure_constants(value: Any) -> dict[str, Any]:
+    """The plain values that a nested function captures and does not change, such as a node's widget values.
 
-    Lists are left out, as functions keep in them what they have seen.
+    Lists are left out, because functions use them as state.
     """
     code = getattr(value, "__code__", None)
     if code is None or not value.__closure__:
         return {}
     changed = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_DEREF"}
-    held = {name: _content(cell) for name, cell in zip(code.co_freevars, value.__closure__) if name not in changed}
-    return {name: content for name, content in held.items() if _is_plain(content)}
+    cells = zip(code.co_freevars, value.__closure__, strict=True)
+    captured = {name: _cell_contents(cell) for name, cell in cells if name not in changed}
+    return {name: contents for name, contents in captured.items() if _is_plain(contents)}
 
 
-def _content(cell: Any) -> Any:
+def _cell_contents(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # nothing yet
+    except ValueError:  # the cell is empty
         return None
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, dict)):
         return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, WORDS)
+    return isinstance(value, PLAIN_TYPES)

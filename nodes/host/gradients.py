@@ -1,7 +1,7 @@
 """Gradients inside the host, which runs every node in inference mode.
 
-Tensors made in that mode, model weights among them, cannot be saved for a backward pass. An alias of the same memory
-made outside it can: no copy, no second set of weights.
+Inference tensors, model weights among them, cannot be saved for a backward pass. An alias of the same memory, made
+outside inference mode, can: no copy, no second set of weights.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 @contextmanager
 def gradients() -> Iterator[None]:
-    """Leave inference mode, so that what is computed inside can be differentiated."""
+    """Leave inference mode and enable gradients."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def ordinary(tensor: Tensor) -> Tensor:
-    """The same memory as a tensor that autograd accepts."""
+    """An alias of a tensor that autograd accepts."""
     if not tensor.is_inference():
         return tensor
     with torch.inference_mode(False):
@@ -41,22 +41,22 @@ def ordinary_attributes(value: Any) -> Any:
 
 
 def ordinary_conditioning(cond: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A prepared conditioning whose tensors autograd accepts, and whose ControlNets it takes for constants."""
+    """A prepared conditioning with tensors that autograd accepts, and with ControlNets as constants."""
     return [_ordinary_entry(entry) for entry in cond]
 
 
 def _ordinary_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    said = {name: _ordinary_value(value) for name, value in entry["model_conds"].items()}
-    control = {"control": _Constant(entry["control"])} if "control" in entry else {}
-    return {**entry, **control, "model_conds": said}
+    model_conds = {name: _ordinary_value(value) for name, value in entry["model_conds"].items()}
+    control = {"control": _ConstantControl(entry["control"])} if "control" in entry else {}
+    return {**entry, **control, "model_conds": model_conds}
 
 
 def _ordinary_value(value: Any) -> Any:
     return value._copy_with(ordinary(value.cond)) if isinstance(value.cond, Tensor) else value
 
 
-class _Constant:
-    """A ControlNet that is not differentiated: nothing that is trained here reaches it."""
+class _ConstantControl:
+    """A ControlNet that is not differentiated: it does not depend on anything that is optimized here."""
 
     def __init__(self, control: Any):
         self._control = control
@@ -71,9 +71,9 @@ class _Constant:
 
 @contextmanager
 def ordinary_weights(module: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Within, a module's weights are ones that autograd accepts and does not train; afterwards its own are back.
+    """Within this context, a module's weights are frozen tensors that autograd accepts; its own are restored after.
 
-    They are aliases, unless `dtype` asks for another type than theirs, which takes copies.
+    They are aliases, or copies where `dtype` differs from the dtype of the weights.
     """
     tables: list[Any] = [table for m in module.modules() for table in (m._parameters, m._buffers)]
     own = [dict(table) for table in tables]
@@ -81,15 +81,15 @@ def ordinary_weights(module: nn.Module, dtype: torch.dtype | None = None) -> Ite
         for table in tables:
             for name, tensor in table.items():
                 if tensor is not None:
-                    table[name] = _untrained(tensor, dtype)
+                    table[name] = _frozen(tensor, dtype)
         yield
     finally:
-        for table, tensors in zip(tables, own):
+        for table, tensors in zip(tables, own, strict=True):
             table.update(tensors)
 
 
 @torch.inference_mode(False)
-def _untrained(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _frozen(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     alias = ordinary(tensor).detach()
     if dtype is not None and alias.is_floating_point():
         alias = alias.to(dtype)

@@ -1,4 +1,4 @@
-"""A LoRA on the host's model, trained while sampling and gone afterwards."""
+"""A temporary LoRA on the host's model, trained during a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .sampling import Run
 
 
 class LowRank:
-    """The addition `up down x` to what a linear layer makes of x (LoRA, eq. 3), as a forward hook.
+    """A forward hook that adds `up down x` to the output of a linear layer (LoRA, eq. 3).
 
-    Beside the layer, not in its weight: whatever the weight is stored as, it is neither copied nor changed.
+    It works beside the layer, not in its weight, so weights of any storage type are neither copied nor changed.
     """
 
     def __init__(self, layer: nn.Linear, rank: int, generator: torch.Generator):
@@ -35,9 +35,10 @@ class LowRank:
 
 
 class LoraParticles:
-    """A run's model with a LoRA on its attention, as VSD trains it; the model is unchanged between calls.
+    """A run's model with a LoRA on its attention layers, trained as in VSD. The model is unchanged between calls.
 
-    `rank` is that of each addition, `learning_rate` AdamW's; `seed` starts its weights. Use it within gradients.
+    `rank` is the rank of each addition, `learning_rate` that of AdamW, `seed` initializes the weights. Create it
+    outside inference mode.
     """
 
     def __init__(self, run: Run, rank: int, learning_rate: float, seed: int):
@@ -53,9 +54,9 @@ class LoraParticles:
             return self._denoiser(x, sigma, names)
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
-        """One step on the mean squared error of the noise. Some of the host's networks add in place, hence mutation."""
+        """Take one optimizer step on the mean squared error of the predicted noise."""
         with gradients(), ordinary_weights(self._network), self._applied():
-            with mutation_allowed():
+            with mutation_allowed():  # some of the host's networks add in place
                 z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
@@ -73,11 +74,14 @@ class LoraParticles:
 
 
 def attention_layers(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a network's attention, by the names that all families of the host use."""
+    """The linear layers of a network's attention, found by the names that all of the host's families use.
+
+    Raises ValueError if there are none.
+    """
     layers = [m for name, m in network.named_modules() if isinstance(m, nn.Linear) and "attn" in name]
     if not layers:
         raise ValueError(
-            "The method vsd trains a LoRA on the attention of the model, and this model has none it can find. Choose "
-            "another method, or a model of another family."
+            "The method vsd trains a LoRA on the model's attention layers, and this model has none by the usual names: "
+            "choose another method, or a model of another family."
         )
     return layers

@@ -1,4 +1,4 @@
-"""Facts about a MODEL: its noising path, its schedules and clock, the latents it works on."""
+"""Facts about a MODEL: its noise path, schedules, clock and latents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...guidance.core.path import FLOW, SCALED, Path
+from ...guidance.core.path import FLOW, SCALED, NoisePath
 from ...guidance.networks.corrective.storage import LEVELS_AT
 
 SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
 """The host's noise schedules, for a combo."""
 
 
-def path_of(model_sampling: Any) -> Path:
-    """The noising path of a model. Raises ValueError for a family whose path is not known."""
+def path_of(model_sampling: Any) -> NoisePath:
+    """The noise path of a model. Raises ValueError for an unsupported parametrization."""
     if isinstance(model_sampling, comfy.model_sampling.CONST):
         return FLOW
     known = isinstance(model_sampling, comfy.model_sampling.EPS)
@@ -28,34 +28,33 @@ def path_of(model_sampling: Any) -> Path:
         return SCALED
     kind = " / ".join(c.__name__ for c in type(model_sampling).__mro__[1:3])
     raise ValueError(
-        f"The model's noise parametrisation ({kind}) is not supported. Use a noise-, velocity- or flow-predicting "
-        "image model such as SD1.5, SDXL, SD3 or Flux."
+        f"The model's noise parametrization ({kind}) is not supported. Use an image model with eps- or v-prediction or "
+        "flow matching, such as SD1.5, SDXL, SD3 or Flux."
     )
 
 
-def model_path(model: Any) -> Path:
-    """The noising path of a MODEL, patches such as ModelSamplingSD3 included."""
+def model_path(model: Any) -> NoisePath:
+    """The noise path of a MODEL, including patches such as ModelSamplingSD3. Raises ValueError if unsupported."""
     return path_of(model.get_model_object("model_sampling"))
 
 
 def schedule(model: Any, scheduler: str, steps: int) -> Tensor:
-    """The host's noise levels for a MODEL: (n + 1,) falling to 0, n about `steps` as the scheduler sees fit.
+    """The host's noise levels for a MODEL: (n + 1,), falling to 0, with n about `steps`, depending on the scheduler.
 
-    A level that the scheduler repeats is left out. Raises ValueError where it gives no falling levels, as some do for a
-    single step.
+    Repeated levels are dropped. Raises ValueError where the levels do not fall, as with some schedulers for one step.
     """
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
     sigmas = sigmas.unique_consecutive()
     if len(sigmas) < 2 or not (sigmas.diff() < 0).all() or sigmas[-1] != 0:
         raise ValueError(
-            f"The scheduler '{scheduler}' has no falling noise levels for steps = {steps} with this model: choose more "
-            "steps, or another scheduler."
+            f"With this model, the scheduler '{scheduler}' gives no falling noise levels for {steps} steps: raise "
+            "steps, or choose another scheduler."
         )
     return sigmas
 
 
 def clock_of(model_sampling: Any) -> Callable[[Tensor], Tensor]:
-    """Maps times t in [0, 1] (any shape), 0 clean and 1 pure noise, to noise levels: the model's training times."""
+    """Maps times t in [0, 1] (any shape), 0 clean and 1 pure noise, uniform in training time, to noise levels."""
     top = float(model_sampling.sigma_max)
 
     def sigma_at(t: Tensor) -> Tensor:
@@ -65,45 +64,45 @@ def clock_of(model_sampling: Any) -> Callable[[Tensor], Tensor]:
     return sigma_at
 
 
-def whole_range(model: Any) -> Tensor:
-    """The highest noise level of a MODEL and 0, for a method that has no schedule of the host's."""
+def full_range(model: Any) -> Tensor:
+    """The highest noise level of a MODEL and 0, (2,), for algorithms that do not use a schedule of the host."""
     return torch.tensor([float(model.get_model_object("model_sampling").sigma_max), 0.0])
 
 
 def fitted_latent(model: Any, samples: Tensor) -> Tensor:
-    """A LATENT's tensor with the MODEL's channels, where it is empty, and frame dimension, where it has one."""
+    """A LATENT's tensor, with the MODEL's channels if it is empty, and with a frame dimension if the MODEL has one."""
     return comfy.sample.fix_empty_latent_channels(model, samples)
 
 
 def empty_latent(model: Any, count: int, height: int, width: int) -> Tensor:
-    """A LATENT's tensor of `count` empty pictures of some cells for the MODEL."""
+    """A LATENT's tensor for `count` empty images of `height` x `width` latent cells."""
     return fitted_latent(model, torch.zeros(count, 4, height, width))
 
 
 def latent_channels(model: Any) -> int:
-    """How many latent channels the MODEL works on."""
+    """The MODEL's number of latent channels."""
     return model.get_model_object("latent_format").latent_channels
 
 
 def latent_has_frames(model: Any) -> bool:
-    """Whether the MODEL works on 5-D latents, (B, C, frames, H, W)."""
+    """Whether the MODEL's latents are 5-D, (B, C, frames, H, W)."""
     return model.get_model_object("latent_format").latent_dimensions == 3
 
 
 def distilled_guidance(model: Any) -> bool:
-    """Whether the MODEL was distilled to take its guidance scale as an input, as Flux dev was."""
+    """Whether the MODEL is guidance-distilled and takes a guidance scale as input, like Flux dev."""
     return bool(model.model.model_config.unet_config.get("guidance_embed", False))
 
 
 def family(model: Any) -> str:
-    """The kind of a MODEL, by the host's name for it."""
+    """The host's name for the MODEL's family, such as "SDXL"."""
     return type(model.model.model_config).__name__
 
 
-def base_of(model: Any) -> str:
-    """What identifies the weights of a MODEL, though not the type it has them in nor the LoRAs on them.
+def weights_digest(model: Any) -> str:
+    """Identifies the checkpoint of a MODEL, whatever its weight dtype and LoRAs.
 
-    LoRAs are on matrices; what is looked at are the vectors, as bfloat16.
+    Reads only vectors, which LoRAs leave alone, as bfloat16.
     """
     digest = hashlib.sha256()
     for name, weight in sorted(model.model.diffusion_model.named_parameters()):
@@ -115,7 +114,7 @@ def base_of(model: Any) -> str:
 
 
 def noise_schedule(model: Any) -> tuple[str, tuple[float, ...]]:
-    """The name of a MODEL's noising path, and its noise levels at the times `LEVELS_AT`."""
+    """The name of a MODEL's noise path, and its noise levels at the times `LEVELS_AT`."""
     sampling = model.get_model_object("model_sampling")
     levels = clock_of(sampling)(torch.tensor(LEVELS_AT, dtype=torch.float64))
     return path_of(sampling).name, tuple(levels.tolist())

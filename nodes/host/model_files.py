@@ -1,4 +1,4 @@
-"""Networks of the pack's own as safetensors files in the host's folders."""
+"""The pack's own networks as safetensors files in the host's folders."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from ...guidance.networks.translation import storage as translators
 
 SUFFIX = ".safetensors"
 Encoded = tuple[dict[str, Tensor], dict[str, str]]
-Kept = TypeVar("Kept", correctives.ManifoldCorrective, translators.Translator)
+Network = TypeVar("Network", correctives.ManifoldCorrective, translators.Translator)
 
 
 @dataclass(frozen=True)
-class Shelf(Generic[Kept]):
-    """One kind of files: `folder` is that of models, and of the output folder, which they lie in."""
+class ModelFiles(Generic[Network]):
+    """The files of one kind of network, in the subfolder `folder` of the host's models and output folders."""
 
     folder: str
     format: Format
-    decode: Callable[[dict[str, Tensor], dict[str, str]], Kept]
+    decode: Callable[[dict[str, Tensor], dict[str, str]], Network]
 
     def names(self) -> list[str]:
-        """The names of the files in the host's folders, sorted."""
-        found = {
+        """The names of all files, sorted, relative to the folders."""
+        names = {
             file.relative_to(folder).as_posix()
             for folder in self._folders()
             for file in folder.rglob("*")
-            if _is_ours(file)
+            if _is_model_file(file)
         }
-        return sorted(found)
+        return sorted(names)
 
-    def file(self, name: str) -> Path:
-        """The file of a name. Raises ValueError where it leads out of the folders or there is none."""
-        found = [path for path in (self._inside(folder, name) for folder in self._folders()) if _is_ours(path)]
+    def find(self, name: str) -> Path:
+        """The path of a file. Raises ValueError if the name leads out of the folders or there is no such file."""
+        paths = (self._path_inside(folder, name) for folder in self._folders())
+        found = [path for path in paths if _is_model_file(path)]
         if not found:
             raise ValueError(
                 f"There is no {self.format.noun} '{name}' in ComfyUI's folders models/{self.folder} and "
@@ -51,88 +52,88 @@ class Shelf(Generic[Kept]):
             )
         return found[0]
 
-    def read(self, name: str) -> Kept:
-        """What a name's file holds, on the CPU. Raises ValueError where it is none."""
-        return self.read_file(self.file(name), name)
+    def read(self, name: str) -> Network:
+        """The network in the file `name`, on the CPU. Raises ValueError if it cannot be read."""
+        return self.read_file(self.find(name), name)
 
-    def read_file(self, path: Path, name: str = "") -> Kept:
-        """What a file holds, on the CPU. Raises ValueError, with the `name` to be told, where it is none."""
+    def read_file(self, path: Path, name: str = "") -> Network:
+        """The network in a file, on the CPU. Raises ValueError if it cannot be read; the message uses `name`."""
         name = name or path.name
         try:
             tensors, text = read_tensors(path)
             with torch.inference_mode(False):
                 return self.decode({key: tensor.clone() for key, tensor in tensors.items()}, text)
         except SafetensorError as error:
-            raise ValueError(f"The file '{name}' cannot be read: it is damaged or no safetensors file.") from error
+            raise ValueError(f"The file '{name}' is damaged or not a safetensors file.") from error
         except ValueError as error:
             raise ValueError(f"The file '{name}' cannot be used. {error}") from error
 
-    def new_file(self, name: str) -> Path:
-        """Where to save something under a name: a file that does not exist, numbered where the name is taken.
+    def new_path(self, name: str) -> Path:
+        """The path to save to: in the output folder, with a number appended if `name` is taken.
 
         Raises ValueError for a name that is empty or leads out of the folder.
         """
         stem = name.strip().removesuffix(SUFFIX)
         if not stem or stem.endswith(("/", "\\")):
-            raise ValueError(f"The {self.format.noun} has no name to be saved by: give it one on input 'name'.")
-        path, number = self._inside(Path(folder_paths.get_output_directory(), self.folder), stem + SUFFIX), 1
-        place = path
-        while place.exists():
+            raise ValueError(f"The {self.format.noun} needs a file name to be saved: enter one on input 'name'.")
+        first = self._path_inside(Path(folder_paths.get_output_directory(), self.folder), stem + SUFFIX)
+        path, number = first, 1
+        while path.exists():
             number += 1
-            place = path.with_name(f"{path.stem}_{number}{SUFFIX}")
-        return place
+            path = first.with_name(f"{first.stem}_{number}{SUFFIX}")
+        return path
 
-    def write(self, path: Path, kept: Kept, dtype: torch.dtype = torch.float32) -> None:
-        """Save what is to be kept, whole or not at all, its weights as `dtype`."""
-        write_tensors(path, *kept.encoded(dtype))
+    def write(self, path: Path, network: Network, dtype: torch.dtype = torch.float32) -> None:
+        """Save a network with weights of `dtype`. The file is replaced atomically."""
+        write_tensors(path, *network.encode(dtype))
 
     def _folders(self) -> list[Path]:
-        """Where the files are: what nodes wrote, the models, and what the user's configuration adds."""
-        added = folder_paths.folder_names_and_paths.get(self.folder, ([], set()))[0]
-        places = [
+        """The output folder, the models folder, and any folders of the user's extra_model_paths.yaml."""
+        extra = folder_paths.folder_names_and_paths.get(self.folder, ([], set()))[0]
+        folders = [
             Path(folder_paths.get_output_directory(), self.folder),
             Path(folder_paths.models_dir, self.folder),
-            *map(Path, added),
+            *map(Path, extra),
         ]
-        return list(dict.fromkeys(Path(os.path.abspath(place)) for place in places))
+        return list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
 
-    def _inside(self, folder: Path, name: str) -> Path:
-        # By name, not by what links lead to: a model folder may well be full of links.
+    def _path_inside(self, folder: Path, name: str) -> Path:
+        # Does not resolve links: model folders are often full of links to elsewhere.
         root, path = os.path.abspath(folder), Path(os.path.abspath(os.path.join(folder, name.replace("\\", "/"))))
         if not path.is_relative_to(root) or path == Path(root):
             raise ValueError(
-                f"'{name}' leads out of ComfyUI's folder for {self.format.noun}s, {self.folder}: give a name, which "
-                "may have folders before it, inside that folder."
+                f"'{name}' is outside ComfyUI's folder for {self.format.noun}s, {self.folder}: use a name inside that "
+                "folder; subfolders are allowed."
             )
         return path
 
 
-def _is_ours(path: Path) -> bool:
+def _is_model_file(path: Path) -> bool:
     return path.suffix == SUFFIX and path.is_file()
 
 
 def read_tensors(path: Path) -> Encoded:
-    """The tensors of a file and its text. Raises SafetensorError."""
+    """The tensors and the metadata of a safetensors file. Raises SafetensorError."""
     with safe_open(str(path), "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], text: dict[str, str]) -> None:
-    """Save tensors, whole or not at all."""
+    """Save tensors with metadata. The file is replaced atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial, metadata=text)
     partial.replace(path)
 
 
-CORRECTIVES = Shelf("dreamsampler_correctives", correctives.FORMAT, correctives.decoded)
-TRANSLATORS = Shelf("dreamsampler_translators", translators.FORMAT, translators.decoded)
+CORRECTIVES = ModelFiles("dreamsampler_correctives", correctives.FORMAT, correctives.decode)
+TRANSLATORS = ModelFiles("dreamsampler_translators", translators.FORMAT, translators.decode)
 
 
 def translator_targets(name: str) -> tuple[str, ...]:
-    """What the translator of a name makes, read without its tensors. Raises ValueError where the file is none."""
+    """The targets of a translator file, read without its tensors. Raises ValueError if it cannot be read."""
     try:
-        with safe_open(str(TRANSLATORS.file(name)), "pt") as file:
-            return translators.described(dict(file.metadata() or {})).targets
+        with safe_open(str(TRANSLATORS.find(name)), "pt") as file:
+            return translators.read_about(dict(file.metadata() or {})).targets
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"The file '{name}' cannot be used. {error}") from error

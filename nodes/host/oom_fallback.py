@@ -15,8 +15,8 @@ Result = TypeVar("Result")
 class OomFallback(Generic[Result]):
     """Calls the first function that fits in memory, and sticks with it.
 
-    Each of `functions` comes with the sentence to tell the user when it is fallen back to; those sentences are appended
-    to `notes`. Where the last one does not fit either, the host's own error is raised.
+    Each of `functions` comes with a sentence for the user, which is logged and appended to `notes` when it takes over.
+    If the last one does not fit either, the host's own out-of-memory error is raised.
     """
 
     def __init__(self, functions: Sequence[tuple[str, Callable[..., Result]]], notes: list[str]):
@@ -24,7 +24,7 @@ class OomFallback(Generic[Result]):
 
     @property
     def left(self) -> int:
-        """How many fallbacks are left."""
+        """The number of remaining fallbacks."""
         return len(self._functions) - 1
 
     def __call__(self, *arguments: object) -> Result:

@@ -1,4 +1,4 @@
-"""How estimates are held to a measurement on the host's model and VAE, by smaller ways where memory is short."""
+"""Data consistency on the host's model and VAE, with out-of-memory fallbacks."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from .vae import HostAutoencoder
 
 
 class PosteriorGradient:
-    """Maps a state (B, ...) and its noise level to the estimate under a named conditioning and DPS's gradient.
+    """Maps a state (B, ...) and its noise level to the estimate under a named conditioning and the DPS gradient.
 
-    Out of memory, it recomputes blocks in the backward pass instead of keeping them, then goes picture by picture, then
-    goes without the gradient, None, and stays so. `notes` is where it tells the user.
+    When memory runs out it recomputes activations in the backward pass, then processes one image at a time, then gives
+    None for the gradient. It never goes back. Each fallback appends a sentence for the user to `notes`.
     """
 
     def __init__(
         self, run: Run, autoencoder: HostAutoencoder, consistency: DataConsistency, name: str, notes: list[str]
     ):
         self._run, self._autoencoder, self._consistency, self._name = run, autoencoder, consistency, name
-        self._ways: OomFallback[tuple[Tensor, Tensor | None]] = OomFallback(
+        self._fallback: OomFallback[tuple[Tensor, Tensor | None]] = OomFallback(
             [
-                ("", self._kept),
+                ("", self._whole_batch),
                 (
-                    "Out of memory: gradient steps now keep less and compute it twice, which is slower.",
-                    self._recomputed,
+                    "Out of memory: gradient steps now recompute activations, which is slower.",
+                    self._whole_batch_checkpointed,
                 ),
-                ("Out of memory: gradient steps now go picture by picture.", self._item_by_item),
+                ("Out of memory: gradient steps now process one image at a time.", self._item_by_item),
                 (
-                    "Out of memory: gradient steps are left out from now on, and estimates are fitted to the "
-                    "measurement instead (consistency only).",
-                    self._without,
+                    "Out of memory: switched to consistency only, which fits estimates to the measurement without "
+                    "gradient steps.",
+                    self._without_gradient,
                 ),
             ],
             notes,
         )
 
     def __call__(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self._ways(x, sigma)
+        return self._fallback(x, sigma)
 
     @property
-    def possible(self) -> bool:
-        """Whether there is memory for it, as far as is known."""
-        return self._ways.left > 0
+    def available(self) -> bool:
+        """Whether gradients have fitted in memory so far."""
+        return self._fallback.left > 0
 
-    def _kept(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def _whole_batch(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         return self._gradient(self._run.denoiser, self._consistency, x, sigma)
 
-    def _recomputed(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        with self._checkpoints():
-            return self._kept(x, sigma)
+    def _whole_batch_checkpointed(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        with self._checkpointed():
+            return self._whole_batch(x, sigma)
 
     @contextmanager
-    def _checkpoints(self) -> Iterator[None]:
-        """In the VAE and the model; not in a model whose weights change from one text to the next with their LoRAs."""
+    def _checkpointed(self) -> Iterator[None]:
+        """Checkpoints the VAE, and the model unless hooks change its weights from one prompt to the next."""
         networks = [self._autoencoder.network]
         if len({entry.get("hooks") for entry in self._run.denoiser.conds[self._name]}) == 1:
             networks.append(self._run.denoiser.model.diffusion_model)
@@ -72,23 +72,23 @@ class PosteriorGradient:
             yield
 
     def _item_by_item(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        with self._checkpoints():
+        with self._checkpointed():
             pairs = [self._of_item(i, x, sigma) for i in range(len(x))]
-        z0_hats, pulls = zip(*pairs)
+        z0_hats, pulls = zip(*pairs, strict=True)
         return torch.cat(z0_hats), torch.cat(pulls)
 
     def _of_item(self, index: int, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         consistency = self._consistency.of_item(index)
         return self._gradient(self._run.denoiser.of_item(index), consistency, x[index : index + 1], sigma)
 
-    def _without(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
+    def _without_gradient(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
         (z0_hat,) = self._run.denoiser(x, sigma, (self._name,))
         return z0_hat, None
 
     def _gradient(
         self, denoiser: HostDenoiser, consistency: DataConsistency, x: Tensor, sigma: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Some of the host's networks add in place, hence mutation."""
+        """Some of the host's networks add in place, hence `mutation_allowed`."""
 
         def predict(state: Tensor) -> Tensor:
             return denoiser.with_gradients(state, sigma, denoiser.conds[self._name])
@@ -103,7 +103,7 @@ def data_fit(consistency: DataConsistency, notes: list[str]) -> Callable[[Tensor
 
     def item_by_item(z0_hats: Tensor) -> Tensor:
         items = enumerate(z0_hats.split(1))
-        return torch.cat([consistency.of_item(i).explaining(z0_hat) for i, z0_hat in items])
+        return torch.cat([consistency.of_item(i).fit(z0_hat) for i, z0_hat in items])
 
-    note = "Out of memory: estimates are now fitted to the measurement picture by picture."
-    return OomFallback([("", consistency.explaining), (note, item_by_item)], notes)
+    note = "Out of memory: data fitting now processes one image at a time."
+    return OomFallback([("", consistency.fit), (note, item_by_item)], notes)

@@ -1,4 +1,4 @@
-"""Progress and previews on the node that runs, and where the host stops it when the user cancels."""
+"""Progress and previews on the running node. Each update is also a point where the host can cancel it."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from torch import Tensor
 
 Item = TypeVar("Item")
 Cancelled = comfy.model_management.InterruptProcessingException
-"""What the host raises where the user cancelled."""
-BETWEEN = 0.5
-"""Seconds between previews at least: they cost a copy from the device and an encoded picture."""
-LARGEST = 512
-"""Pixels of a preview's longer side."""
+"""What the host raises after the user has cancelled."""
+PREVIEW_INTERVAL = 0.5
+"""Minimum time between previews, in seconds: each costs a copy from the device and an encoded image."""
+PREVIEW_SIZE = 512
+"""Maximum side of a preview in pixels."""
 
 
 class Previews:
-    """A progress bar of `total` steps with pictures."""
+    """A progress bar of `total` steps with preview images."""
 
     def __init__(self, total: int):
-        self._bar, self._shown = comfy.utils.ProgressBar(total), -BETWEEN
+        self._bar, self._shown_at = comfy.utils.ProgressBar(total), -PREVIEW_INTERVAL
         self._last: tuple[int, Tensor] | None = None
 
-    def __call__(self, done: int, picture: Tensor) -> None:
-        """Say that steps are done, and show a picture (3, H, W) in [0, 1] unless one was just shown.
+    def __call__(self, done: int, image: Tensor) -> None:
+        """Report `done` steps, and show an image (3, H, W) in [0, 1] unless one was shown just before.
 
-        Raises the host's own exception if the user has cancelled.
+        Raises `Cancelled` if the user has cancelled.
         """
-        self._last = done, picture.detach()
+        self._last = done, image.detach()
         comfy.model_management.throw_exception_if_processing_interrupted()
-        if time.monotonic() - self._shown >= BETWEEN:
+        if time.monotonic() - self._shown_at >= PREVIEW_INTERVAL:
             self.show_last()
         else:
             self._bar.update_absolute(done)
 
     def show_last(self) -> None:
-        """Show the picture of the last step, if there was one."""
+        """Show the image of the last step, if there was one."""
         if self._last is not None:
-            done, picture = self._last
-            self._shown = time.monotonic()
-            self._bar.update_absolute(done, preview=("PNG", _image(picture), LARGEST))
+            done, image = self._last
+            self._shown_at = time.monotonic()
+            self._bar.update_absolute(done, preview=("PNG", _to_pil(image), PREVIEW_SIZE))
 
 
 def with_progress(items: Sequence[Item]) -> Iterator[Item]:
-    """The items, with progress on the node after each, where the host also notices that the user cancelled."""
+    """The items, with an update of the node's progress after each. Raises `Cancelled` if the user has cancelled."""
     bar = comfy.utils.ProgressBar(len(items))
     for item in items:
         yield item
@@ -57,10 +57,10 @@ def with_progress(items: Sequence[Item]) -> Iterator[Item]:
 
 
 def device() -> torch.device:
-    """Where the host computes."""
+    """The device the host computes on."""
     return comfy.model_management.get_torch_device()
 
 
-def _image(picture: Tensor) -> Image.Image:
-    rows = (255 * picture.detach().clamp(0, 1)).round().to(torch.uint8).movedim(0, -1)
-    return Image.fromarray(rows.cpu().numpy())
+def _to_pil(image: Tensor) -> Image.Image:
+    pixels = (255 * image.detach().clamp(0, 1)).round().to(torch.uint8).movedim(0, -1)
+    return Image.fromarray(pixels.cpu().numpy())

@@ -1,4 +1,4 @@
-"""Nodes that take the place of others: newer hosts put them into workflows and prompts that still have the old ids."""
+"""Migration of renamed node ids (ComfyUI's io.NodeReplace)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from comfy_api import latest
 
 @dataclass(frozen=True)
 class Replacement:
-    """What became of a node whose id is no longer there.
+    """The node `new` that replaces a removed node id `old`.
 
-    ``inputs`` are the new ones by the old, all of them, also those that kept their name: the host drops the others.
-    ``values`` are for inputs that the old node did not have. ``widgets`` are the old node's in the order in which
-    workflows hold their values; what the page adds after a seed counts too, as "control_after_generate". ``outputs``
-    are the new positions by the old.
+    Attributes:
+        inputs: maps old input names to new ones. List all, unchanged names too: the host drops the rest.
+        widgets: the old node's widgets in the order in which workflows store their values, including the
+            "control_after_generate" that the page adds after a seed.
+        values: values of new inputs that the old node did not have.
+        outputs: maps old output positions to new ones.
     """
 
     old: str
@@ -27,7 +29,7 @@ class Replacement:
     outputs: Mapping[int, int] = field(default_factory=dict)
 
     def declared(self) -> dict[str, Any]:
-        """The arguments of the host's `io.NodeReplace`."""
+        """Keyword arguments for the host's `io.NodeReplace`."""
         renamed = [{"new_id": new, "old_id": old} for old, new in self.inputs.items()]
         return {
             "new_node_id": self.new,
@@ -39,7 +41,7 @@ class Replacement:
 
 
 async def register_replacements(replacements: Sequence[Replacement]) -> None:
-    """Tell the host of them. Hosts that know no replacements go on saying that the old node is missing."""
+    """Register replacements with the host. Hosts without io.NodeReplace keep reporting a missing node."""
     node_replace = getattr(latest.io, "NodeReplace", None)
     if node_replace is None:
         return

@@ -1,4 +1,4 @@
-"""Runs an algorithm inside the host's sampler, so that everything attached to a MODEL is in force."""
+"""Runs an algorithm inside the host's sampler, so that everything attached to a MODEL applies."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ from .model import clock_of, path_of
 
 @dataclass(frozen=True)
 class Run:
-    """What an algorithm gets: everything in the model's own scale and on its device.
+    """The input of an algorithm, in the model's scale and on its device.
 
-    `latent` (B, ...) is the clean latent, `mask` broadcasts over it or is None, `sigmas` (n + 1,) falls to 0.
-    `progress(step, clean_estimate, state)` shows a preview, moves the progress bar and is where a cancelled run stops.
-    `latent_format` is the host's scaling of latents.
+    Attributes:
+        prior: the model as a prior.
+        denoiser: the same model with the host's own features.
+        sigmas: (n + 1,) noise levels, falling to 0.
+        latent: (B, ...) clean latent.
+        mask: broadcasts over `latent`, or None.
+        progress: `progress(step, clean_estimate, state)` shows a preview, moves the progress bar, and raises the host's
+            exception if the user has cancelled.
+        latent_format: the host's scaling of latents.
     """
 
     prior: Prior
@@ -39,11 +45,11 @@ class Run:
 
     @property
     def levels(self) -> int:
-        """How many steps the schedule has."""
+        """The number of steps of the schedule."""
         return len(self.sigmas) - 1
 
     def to_model_scale(self, samples: Tensor) -> Tensor:
-        """A LATENT's tensor in the scale and on the device of `latent`."""
+        """A LATENT's tensor, in the scale and on the device of `latent`."""
         return self.latent_format.process_in(samples.to(self.latent))
 
     def to_host_scale(self, latent: Tensor) -> Tensor:
@@ -52,7 +58,7 @@ class Run:
 
     @contextmanager
     def with_gradients(self) -> Iterator[Run]:
-        """Leave inference mode. Gives the same run with tensors that autograd accepts."""
+        """Leave inference mode; gives the same run with tensors that autograd accepts."""
         with gradients():
             yield replace(
                 self,
@@ -63,8 +69,7 @@ class Run:
 
 
 Algorithm = Callable[[Run], tuple[Tensor, ...]]
-"""What runs inside the host's sampler. Returns latents (B, ...) in the model's scale; the host's guider returns the
-first."""
+"""Runs inside the host's sampler and returns latents (B, ...) in the model's scale."""
 
 
 def run_in_sampler(
@@ -78,14 +83,23 @@ def run_in_sampler(
     seed: int,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """Run `algorithm` on a MODEL with named CONDITIONINGs and return its latents in the host's convention.
+    """Run `algorithm` on a MODEL with named CONDITIONINGs, and return its latents in the host's scale.
 
-    `samples` (B, C, H, W) or (B, C, 1, H, W) is a LATENT's tensor; `mask` (B or 1, 1, ..., H, W) may have any
-    resolution; `evaluations` is how many steps the algorithm reports, None if it shows its progress itself.
+    Args:
+        algorithm: gets a `Run`.
+        conditionings: CONDITIONINGs by the names that the algorithm uses.
+        samples: (B, C, H, W) or (B, C, 1, H, W), a LATENT's tensor.
+        sigmas: (n + 1,) noise levels, falling to 0.
+        evaluations: how many times the algorithm reports progress, None if it shows its progress itself.
+        seed: passed on to the host's sampler. The algorithm draws its own noise.
+        mask: (B or 1, 1, ..., H, W) of any resolution, 1 where the latent may change.
+
+    Raises:
+        ValueError: a CONDITIONING has several masks, and the latents have frames.
     """
     if samples.ndim == 5:
         for name, conditioning in conditionings.items():
-            _one_mask_for_all(name, conditioning)
+            _check_single_mask(name, conditioning)
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
     sampler = _AlgorithmSampler(algorithm, evaluations or 0)
@@ -102,8 +116,8 @@ def run_in_sampler(
     return sampler.outputs
 
 
-def _one_mask_for_all(name: str, conditioning: Any) -> None:
-    """On latents with frames the host takes the masks of a conditioning for those of frames, not of batch items."""
+def _check_single_mask(name: str, conditioning: Any) -> None:
+    """On latents with frames, the host applies the masks of a conditioning to frames instead of batch items."""
     if any(len(values["mask"]) > 1 for _, values in conditioning if getattr(values.get("mask"), "ndim", 0) == 3):
         raise ValueError(
             f"The conditioning on input '{name}' has one mask per image, which models whose latents have frames "
@@ -113,7 +127,7 @@ def _one_mask_for_all(name: str, conditioning: Any) -> None:
 
 
 class _AlgorithmSampler(comfy.samplers.Sampler):
-    """A host sampler that runs an algorithm and keeps all of its latents; the host's guider returns the first."""
+    """A host sampler that runs an algorithm and keeps all of its latents; the host's guider returns only the first."""
 
     def __init__(self, algorithm: Algorithm, evaluations: int):
         self.algorithm, self.evaluations = algorithm, evaluations

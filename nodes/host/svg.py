@@ -15,24 +15,24 @@ SUFFIX = ".svg"
 
 
 def svg_value(files: Iterable[bytes]) -> Any:
-    """SVG files as the value of an SVG socket."""
+    """The value of an SVG socket, from SVG files."""
     return _svg_class()([BytesIO(file) for file in files])
 
 
 def svg_files(name: str, value: Any) -> list[bytes]:
     """The files in the value of the SVG socket `name`, at least one.
 
-    Raises ValueError for a value that is no SVG, and for one without drawings.
+    Raises ValueError for a value that is not an SVG, and for one without files.
     """
-    # By what it holds, not by its class: packs bring classes of their own, and an old host loads its own one twice.
+    # Checks the content, not the class: other packs have their own class, and an old host loads its class twice.
     streams = getattr(value, "data", None)
     if not isinstance(streams, list) or not all(isinstance(stream, BytesIO) for stream in streams):
         raise ValueError(
-            f"Input '{name}' holds no SVG but a value of type {type(value).__name__}: connect Load SVG or another node "
+            f"Input '{name}' is not a valid SVG, its type is {type(value).__name__}: connect Load SVG or another node "
             "with an SVG output."
         )
     if not streams:
-        raise ValueError(f"Input '{name}' holds no drawings: check the node that makes them.")
+        raise ValueError(f"Input '{name}' has no SVGs: check the node connected to it.")
     return [stream.getvalue() for stream in streams]
 
 
@@ -43,35 +43,35 @@ def input_svg_names() -> list[str]:
 
 
 def input_svg(name: str) -> Path:
-    """The SVG file of a name, which may have a folder before it or " [input]" behind it.
+    """The path of an SVG file in the input folder; `name` may include subfolders and end in " [input]".
 
-    Raises ValueError for a name that leads out of the input folder, is none of an SVG file, or belongs to no file.
+    Raises ValueError for a name outside the input folder, of another file type, or of no existing file.
     """
     path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))
     if not path.is_relative_to(os.path.abspath(folder_paths.get_input_directory())):
         raise ValueError(f"'{name}' is not in ComfyUI's input folder: put the file there, or upload it.")
     if path.suffix.lower() != SUFFIX:
-        raise ValueError(f"'{name}' is no {SUFFIX} file: choose one, or load a picture with Load Image.")
+        raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")
     if not path.is_file():
-        raise ValueError(f"There is no file '{name}' in ComfyUI's input folder: upload it, or choose another.")
+        raise ValueError(f"ComfyUI's input folder has no file '{name}': upload it, or choose another.")
     return path
 
 
 def svg_previews(files: Iterable[bytes]) -> list[dict[str, str]]:
-    """SVG files in the host's temporary folder, as the node's `images` to show."""
-    shown = []
+    """Write SVG files to the host's temp folder; returns them as a node's `images` ui data."""
+    previews = []
     for file in files:
         folder, name, number, subfolder, _ = folder_paths.get_save_image_path(
             "DreamSampler", folder_paths.get_temp_directory()
         )
         place = Path(folder, f"{name}_{number:05}_{SUFFIX}")
         place.write_bytes(file)
-        shown.append({"filename": place.name, "subfolder": subfolder, "type": "temp"})
-    return shown
+        previews.append({"filename": place.name, "subfolder": subfolder, "type": "temp"})
+    return previews
 
 
 def _svg_class() -> Any:
-    """What the host makes values of SVG sockets of."""
+    """The host's class for values of SVG sockets."""
     if io.SVG.Type is not Any:
         return io.SVG.Type
     from comfy_extras.nodes_images import SVG  # before 0.8.0; not importable outside a server

@@ -1,4 +1,4 @@
-"""The host's text encoders, and words to the user on a node."""
+"""The host's text encoders, and messages on nodes and to the page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from comfy_execution.utils import get_executing_context
 
 
 def show_on_node(hidden: Any, text: str) -> None:
-    """Show a text on a node itself, which the host's page does for progress but not for a text preview.
+    """Show text on the node itself: the host's page does that for progress text, but not for a text preview.
 
-    `hidden` is what the host tells a node besides its inputs: None outside a server, where nothing is shown.
+    `hidden` holds the node's hidden inputs. Outside a server it is None, and nothing is shown.
     """
     if not (text and hidden and hidden.unique_id):
         return
-    from server import PromptServer  # not importable outside a server; inside one it is there
+    from server import PromptServer  # importable inside a server only
 
     PromptServer.instance.send_progress_text(text, hidden.unique_id)
 
 
-def tell_page(event: str, data: dict[str, Any]) -> None:
-    """Send an event to the page whose prompt runs, with `node`, which of its nodes does; outside a server, nothing."""
+def send_event(event: str, data: dict[str, Any]) -> None:
+    """Send an event to the page that queued the prompt, with the id of the running `node`. No-op outside a server."""
     running = get_executing_context()
     server = sys.modules.get("server")
     if running is not None and server is not None:
@@ -31,14 +31,14 @@ def tell_page(event: str, data: dict[str, Any]) -> None:
 
 
 def blocked(message: str) -> ExecutionBlocker:
-    """The value of an output that cannot be had: whatever is connected to it does not run and shows the message."""
+    """The value of an unavailable output: nodes connected to it do not run and show the message."""
     return ExecutionBlocker(message)
 
 
-def tokens(clip: Any, text: str) -> dict[str, list]:
-    """A CLIP's tokens of a text, with word ids, by the name of each text encoder that it has.
+def tokenize(clip: Any, text: str) -> dict[str, list]:
+    """A text's tokens with word ids, by the name of each loaded text encoder of a CLIP.
 
-    SD3's and HiDream's tokenize for encoders that may not be loaded.
+    The tokenizers of SD3 and HiDream also cover encoders that are not loaded.
     """
     model = clip.cond_stage_model
 

@@ -1,4 +1,4 @@
-"""Trainings that were interrupted, kept in the host's user folder."""
+"""States of interrupted trainings, saved in the host's user folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .model_files import SUFFIX, read_tensors, write_tensors
 FOLDER = Path("dreamsampler", "unfinished_correctives")
 
 
-def unfinished_training(key: str) -> Path:
-    """Where the state of an interrupted training is kept, by a name for its settings."""
+def training_state_path(key: str) -> Path:
+    """The file for the state of an interrupted training; `key` identifies its settings."""
     return Path(folder_paths.get_user_directory(), FOLDER, key + SUFFIX)
 
 
 def read_state(path: Path) -> dict[str, Tensor] | None:
-    """The tensors that `write_state` left, if any that can be read."""
+    """The tensors saved by `write_state`, or None if there is no readable file."""
     if not path.is_file():
         return None
     try:
@@ -29,5 +29,5 @@ def read_state(path: Path) -> dict[str, Tensor] | None:
 
 
 def write_state(path: Path, state: dict[str, Tensor]) -> None:
-    """Keep tensors, whole or not at all."""
+    """Save tensors. The file is replaced atomically."""
     write_tensors(path, state, {})

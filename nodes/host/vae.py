@@ -1,4 +1,4 @@
-"""The host's VAE, with gradients where they are needed."""
+"""The host's VAE, differentiable where needed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .sampling import Run
 
 
 def decoded(vae: Any, samples: Tensor) -> Tensor:
-    """A LATENT's tensor (B, C, [1,] h, w) as pictures (B, 3, H, W) in [0, 1], without gradients."""
+    """The images (B, 3, H, W) in [0, 1] of a LATENT's tensor (B, C, [1,] h, w), without gradients."""
     with torch.inference_mode():
-        pictures = vae.decode(samples)
-    return pictures.reshape(-1, *pictures.shape[-3:]).movedim(-1, 1)
+        images = vae.decode(samples)
+    return images.reshape(-1, *images.shape[-3:]).movedim(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class HostAutoencoder:
         """The VAE's own network."""
         return self.vae.first_stage_model
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        x = self.vae.process_input((pictures.to(self.vae.device, torch.float32) + 1) / 2)
+    def encode(self, images: Tensor) -> Tensor:
+        x = self.vae.process_input((images.to(self.vae.device, torch.float32) + 1) / 2)
         latents = self.network.encode(x.unsqueeze(2) if self.vae.latent_dim == 3 else x)
         return self.run.to_model_scale(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
         samples = self.run.to_host_scale(latents.to(self.vae.device, torch.float32))
-        pictures = self.vae.process_output(self.network.decode(samples))
-        return 2 * pictures.reshape(len(latents), -1, *pictures.shape[-2:]) - 1
+        images = self.vae.process_output(self.network.decode(samples))
+        return 2 * images.reshape(len(latents), -1, *images.shape[-2:]) - 1
 
 
 @contextmanager
 def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
-    """The VAE with gradients, beside the MODEL `patcher` that is being sampled in a run."""
+    """The VAE with gradients, loaded beside the MODEL `patcher` that a run is sampling."""
     comfy.model_management.load_models_gpu([patcher, vae.patcher])
     differentiable = replace(run, latent_format=ordinary_attributes(run.latent_format))
     with ordinary_weights(vae.first_stage_model, torch.float32):

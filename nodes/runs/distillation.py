@@ -15,51 +15,51 @@ from torch.nn import functional as F
 
 from ...guidance.core.noise import SeededNoise
 from ...guidance.distillation.generators import Generator, Latent, Pixels
+from ...guidance.distillation.loop import NonFiniteGradientError, Plan, Step, optimize
 from ...guidance.distillation.method import Config, Resources
 from ...guidance.distillation.objective import Objective
-from ...guidance.distillation.optimize import NonFiniteGradient, Plan, Step, optimize
 from ...guidance.distillation.regularizers import L2ToSource, Loss, Regularizer
 from .. import host
 from ..sockets import ObjectiveSocket
 
 EVENT = "dreamsampler.curve"
-"""Its data: the `node` that runs, how many `steps` it makes, and the new part of its `curve`."""
-BETWEEN = 0.3
-"""Seconds between two events at least."""
-MEASURES = ("step", "t", "gradient_norm", "loss")
+"""Its data: the `node` that runs, its total number of `steps`, and the new part of its `curve`."""
+EVENT_INTERVAL = 0.3
+"""Minimum time between two events, in seconds."""
+COLUMNS = ("step", "t", "gradient_norm", "loss")
 
 
 class Curve:
-    """What each step of a distillation did; the page is told while it grows.
+    """The measured values of a distillation, sent to the page while it runs.
 
-    `whole` has the method's name and lists with one entry per step. Times, norms and losses are lists themselves, with
-    one number for each item of the batch.
+    `data` holds the method's name and, per column, a list with one entry per step. Entries of all columns but "step"
+    are lists themselves, with one number per batch item.
     """
 
     def __init__(self, method: str, steps: int):
-        self.whole: dict[str, Any] = {"method": method, **{name: [] for name in MEASURES}}
-        self._steps, self._told, self._when = steps, 0, -math.inf
+        self.data: dict[str, Any] = {"method": method, **{name: [] for name in COLUMNS}}
+        self._steps, self._sent, self._sent_at = steps, 0, -math.inf
 
-    def note(self, step: Step) -> None:
-        """Add a step."""
+    def add(self, step: Step) -> None:
+        """Append a step, and send what is new if it is time."""
         norm = step.gradient_norm.cpu().double()
         values = (step.index, step.t.tolist(), norm.tolist(), (0.5 * norm.square()).tolist())
-        for name, value in zip(MEASURES, values, strict=True):
-            self.whole[name].append(value)
-        if time.monotonic() - self._when >= BETWEEN or step.index == self._steps - 1:
-            self._tell()
+        for name, value in zip(COLUMNS, values, strict=True):
+            self.data[name].append(value)
+        if time.monotonic() - self._sent_at >= EVENT_INTERVAL or step.index == self._steps - 1:
+            self._send()
 
-    def _tell(self) -> None:
-        part = {name: self.whole[name][self._told :] for name in MEASURES}
-        host.tell_page(EVENT, {"curve": {**part, "method": self.whole["method"]}, "steps": self._steps})
-        self._told, self._when = len(self.whole["step"]), time.monotonic()
+    def _send(self) -> None:
+        new = {name: self.data[name][self._sent :] for name in COLUMNS}
+        host.send_event(EVENT, {"curve": {**new, "method": self.data["method"]}, "steps": self._steps})
+        self._sent, self._sent_at = len(self.data["step"]), time.monotonic()
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What every distillation has, whatever it optimizes: a method, its settings and seeds, and the curve it draws.
+    """What every distillation has in common: a method, its settings, seeds, and the curve to record.
 
-    `seeds` holds one seed per item of the batch; the first one also starts the LoRA of a method that trains one.
+    `seeds` holds one seed per batch item. The first one also initializes the LoRA of a method that trains one.
     """
 
     chosen: ObjectiveSocket
@@ -68,7 +68,7 @@ class Distillation:
     curve: Curve | None = None
 
     def objective(self, run: host.Run, noise: SeededNoise, reference: Tensor | None) -> Objective:
-        """The gradient field. `reference` (B or 1, ...), in model scale, is what it compares with, if it does."""
+        """The gradient field. `reference` (B or 1, ...) in model scale is the latent that some methods compare with."""
         method, corrective = self.chosen.method, self.chosen.corrective
 
         def particles(rank: int, learning_rate: float) -> host.LoraParticles:
@@ -88,7 +88,10 @@ class Distillation:
         regularizers: Sequence[Regularizer] = (),
         losses: Sequence[Loss] = (),
     ) -> Iterator[Step]:
-        """The steps of the loop; `plan` replaces the one that the settings make. Use it within `run.with_gradients`."""
+        """The steps of the loop, to be taken within `run.with_gradients`. `plan` replaces the one of the settings.
+
+        Raises ValueError where the gradient becomes NaN or infinite.
+        """
         plan = plan or self.config.loop.plan(run.prior, run.latent)
         walk = optimize(
             run.prior, generator, objective, plan=plan, noise=noise, regularizers=regularizers, losses=losses
@@ -96,12 +99,12 @@ class Distillation:
         try:
             for step in walk:
                 if self.curve is not None:
-                    self.curve.note(step)
+                    self.curve.add(step)
                 yield step
-        except NonFiniteGradient as error:
-            raise ValueError(self._broken(error)) from error
+        except NonFiniteGradientError as error:
+            raise ValueError(self._message(error)) from error
 
-    def _broken(self, error: NonFiniteGradient) -> str:
+    def _message(self, error: NonFiniteGradientError) -> str:
         times = ", ".join(f"{t:.3f}" for t in error.t.tolist())
         return (
             f"The gradient of '{self.chosen.method.name}' became NaN or infinite at step {error.index + 1} of "
@@ -112,7 +115,7 @@ class Distillation:
 
 @dataclass(frozen=True)
 class ImageDistillation(Distillation):
-    """The distillation of a batch of latents, or with a `vae` of their pixels.
+    """The distillation of a batch of latents, or of their pixels with a `vae`.
 
     `reference` (B or 1, ...) is in the host's scale. `from_noise` starts at noise instead of the latent;
     `source_weight` is the weight of the squared distance from the latent.
@@ -154,7 +157,7 @@ class ImageDistillation(Distillation):
 
 
 def _for_pixels(mask: Tensor | None, pixels: Tensor) -> Tensor | None:
-    """A mask over latents (B, C, [1,] h, w) as one over pixels (B, 3, H, W): (B, 1, H, W)."""
+    """A mask over latents (B, C, [1,] h, w) at the size of pixels (B, 3, H, W): (B, 1, H, W)."""
     if mask is None:
         return None
     plain = mask[:, :1].reshape(len(mask), 1, *mask.shape[-2:])

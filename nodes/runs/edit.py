@@ -9,10 +9,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from ...guidance.core.ddim import ddim_inversion
-from ...guidance.core.ddpm import noised_states, residuals
+from ...guidance.core.ddim import ddim_invert
+from ...guidance.core.ddpm import ddpm_invert, noised_states
 from ...guidance.core.noise import SeededNoise
-from ...guidance.editing.proximal import Kept, ProximalSettings, ProximalStep, proximal_edit
+from ...guidance.editing.proximal import KeptRegion, ProximalSettings, ProximalStep, proximal_edit
 from .. import host
 
 StartFrom = Literal["inversion", "noise", "stochastic inversion"]
@@ -20,7 +20,7 @@ StartFrom = Literal["inversion", "noise", "stochastic inversion"]
 
 @dataclass(frozen=True)
 class Edit:
-    """The whole edit of one batch: up by inversion, or straight to noise, and down with the text."""
+    """The edit of one batch: up by inversion, or straight to noise, and down with the prompt."""
 
     settings: ProximalSettings
     start_from: StartFrom
@@ -29,7 +29,7 @@ class Edit:
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise = SeededNoise(self.seeds)
-        states, left_out = self._beginning(run, noise)
+        states, residuals = self._prepare(run, noise)
         start = states[0]
         walk = proximal_edit(
             run.prior.denoise,
@@ -38,53 +38,57 @@ class Edit:
             run.sigmas,
             settings=self.settings,
             noise=noise,
-            kept=None if run.mask is None else Kept(run.mask, states),
-            residuals=left_out,
+            kept=None if run.mask is None else KeptRegion(run.mask, states),
+            residuals=residuals,
         )
         return walk_down(run, walk, self.start_from), start
 
-    def _beginning(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
-        """The source's states from the highest level down, and the residuals between them if they are replayed."""
+    def _prepare(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
+        """The source's states from the highest level down, and for stochastic inversion the residuals to replay."""
         if self.start_from == "inversion":
             return invert(run, all_states=run.mask is not None), None
         if self.start_from == "noise":
-            return self._noised(run, noise), None
+            return self._noised_states(run, noise), None
         states = noised_states(run.prior.path, run.latent, run.sigmas, noise)
-        return states, self._residuals(run, states)
+        return states, self._invert_stochastically(run, states)
 
-    def _residuals(self, run: host.Run, states: list[Tensor]) -> list[Tensor]:
+    def _invert_stochastically(self, run: host.Run, states: list[Tensor]) -> list[Tensor]:
+        """The residual of each step between independently noised states."""
         found = []
-        for done, step in enumerate(residuals(run.prior.denoise, run.prior.path, states, run.sigmas)):
+        for done, step in enumerate(ddpm_invert(run.prior.denoise, run.prior.path, states, run.sigmas)):
             run.progress(done, step.z0_hat, states[done])
             found.append(step.value)
         return found
 
-    def _noised(self, run: host.Run, noise: SeededNoise) -> list[Tensor]:
-        """The source's states made with one draw of noise."""
+    def _noised_states(self, run: host.Run, noise: SeededNoise) -> list[Tensor]:
+        """The source at every level that is used, noised with a single draw."""
         eps = noise.like(run.latent)
         levels = run.sigmas if run.mask is not None else run.sigmas[:1]
         return [run.prior.path.noised(run.latent, eps, sigma) for sigma in levels]
 
 
 def walk_down(run: host.Run, walk: Iterator[ProximalStep], start_from: StartFrom) -> Tensor:
-    """Where a walk down ends, shown step by step after those of the way up, if there was one."""
-    x, before = run.latent, 0 if start_from == "noise" else run.levels
-    for done, step in enumerate(walk):
+    """Take all steps of a walk, and return the last state. Raises ValueError where it becomes NaN or infinite.
+
+    The progress of these steps comes after that of the inversion, if there was one.
+    """
+    x, inversion_steps = run.latent, 0 if start_from == "noise" else run.levels
+    for index, step in enumerate(walk):
         if not step.x.isfinite().all():
             raise ValueError(
-                f"The picture became NaN or infinite at step {done + 1} of {run.levels} (sigma = "
-                f"{run.sigmas[done].item():.4g}). Load the model in a wider type (bf16 or fp32 instead of fp16), or "
-                "lower gamma, and with a measurement dps_weight."
+                f"The latent became NaN or infinite at step {index + 1} of {run.levels} (sigma = "
+                f"{run.sigmas[index].item():.4g}). Load the model in a wider type (bf16 or fp32 instead of fp16), or "
+                "lower gamma or, with a measurement, dps_weight."
             )
-        run.progress(before + done, step.z_bar, step.x)
+        run.progress(inversion_steps + index, step.z_bar, step.x)
         x = step.x
     return x
 
 
 def invert(run: host.Run, *, all_states: bool) -> list[Tensor]:
-    """The source's states by DDIM inversion, from the highest level down to the clean latent; or the highest alone."""
+    """Invert the source by DDIM: its states from the highest level down to the clean latent, or only the highest."""
     states = deque([run.latent], maxlen=None if all_states else 1)
-    for done, step in enumerate(ddim_inversion(run.prior.denoise, run.prior.path, run.latent, run.sigmas)):
+    for done, step in enumerate(ddim_invert(run.prior.denoise, run.prior.path, run.latent, run.sigmas)):
         run.progress(done, step.z0_hat, step.x)
         states.appendleft(step.x)
     return list(states)

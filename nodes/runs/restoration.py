@@ -1,4 +1,4 @@
-"""The run of a restoration by Proximal DreamSampler: sampling held to a measurement."""
+"""The run of a restoration by Proximal DreamSampler: sampling with data consistency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...guidance.core.noise import SeededNoise
 from ...guidance.editing.proximal import ProximalSettings
 from ...guidance.restoration.measurement import DataConsistency, Measurement
-from ...guidance.restoration.proximal import DataSteps, measured_edit, with_noise_in
+from ...guidance.restoration.proximal import DataSteps, fill_with_noise, proximal_restore
 from .. import host
 from .edit import StartFrom, invert, walk_down
 
@@ -22,7 +22,7 @@ Consistency = Literal["both", "consistency only", "dps only"]
 
 @dataclass(frozen=True)
 class Restoration:
-    """The whole restoration of one batch (Algorithm 4); `notes` tells the user of what had to be left out."""
+    """The restoration of one batch (DreamSampler, Algorithm 4). `notes` collects out-of-memory messages."""
 
     settings: ProximalSettings
     start_from: StartFrom
@@ -37,13 +37,13 @@ class Restoration:
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
-        start = self._beginning(run, noise, hole)
+        start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
             measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
             data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight)
             gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
             fit = host.data_fit(data, self.notes)
-            walk = measured_edit(
+            walk = proximal_restore(
                 run.prior.denoise,
                 run.prior.path,
                 start,
@@ -52,13 +52,13 @@ class Restoration:
                 noise=noise,
                 region=self._region(run, hole),
                 data_steps=self.data_steps,
-                explaining=_unless(lambda: gradient.possible, fit) if self.consistency == "dps only" else fit,
+                fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
                 gradient=None if self.consistency == "consistency only" else gradient,
             )
             return walk_down(run, walk, self.start_from), start
 
     def _hole(self, run: host.Run) -> Tensor | None:
-        """What the measurement did not see, over the latent (B or 1, 1, [1,] h, w)."""
+        """The hole of the measurement at the size of the latent: (B or 1, 1, [1,] h, w)."""
         hole = self.measurement.operator.hole
         if hole is None:
             return None
@@ -66,20 +66,20 @@ class Restoration:
         return cells.reshape(len(cells), 1, *(1,) * (run.latent.ndim - 4), *cells.shape[-2:]).to(run.latent)
 
     def _region(self, run: host.Run, hole: Tensor | None) -> Tensor | float:
-        """Where the text acts."""
+        """Where the prompt applies."""
         if run.mask is not None:
             return run.mask
         return 1.0 if hole is None else hole
 
-    def _beginning(self, run: host.Run, noise: SeededNoise, hole: Tensor | None) -> Tensor:
-        """The state at the highest level: noise where nothing is known, the inverted picture elsewhere."""
+    def _prepare(self, run: host.Run, noise: SeededNoise, hole: Tensor | None) -> Tensor:
+        """The state at the highest level: noise, or the inverted image with noise in the hole."""
         path, sigma = run.prior.path, run.sigmas[0]
         if self.start_from == "noise":
             return path.noised(run.latent, noise.like(run.latent), sigma)
         (x,) = invert(run, all_states=False)
-        return x if hole is None else with_noise_in(hole, x, noise.like(x), path, sigma)
+        return x if hole is None else fill_with_noise(hole, x, noise.like(x), path, sigma)
 
 
-def _unless(possible: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The fit for estimates that something else holds to the measurement as long as that is possible."""
-    return lambda z0_hat: z0_hat if possible() else fit(z0_hat)
+def _fit_unless(available: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Fits estimates only once gradient steps are no longer `available`."""
+    return lambda z0_hat: z0_hat if available() else fit(z0_hat)

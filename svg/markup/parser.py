@@ -273,7 +273,7 @@ class _DocumentParser:
     def _switch(self, element: Element, context: _Context) -> list[Node]:
         if element not in self._switch_choices:
             suitable = [child for child in element.children if _conditions_hold(child)]
-            # A <foreignObject> is skipped if there is a fallback after it, which is meant for viewers like this one.
+            # Any supported child is preferred to a <foreignObject>: it is the fallback for viewers without HTML.
             known = (child for child in suitable if child.tag in self._handlers or child.tag in RENDERED)
             foreign = (child for child in suitable if child.tag == "foreignObject")
             self._switch_choices[element] = next(known, None) or next(foreign, None)

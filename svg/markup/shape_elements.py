@@ -98,7 +98,7 @@ class ShapeReader:
         if not contours or not (fill or stroke):
             return []
         name = element.attributes.get("id", "")
-        pattern = self._pattern(subject) if stroke else None
+        pattern = self._dash_pattern(subject) if stroke else None
         if not stroke or pattern is None:
             return self._placed(subject, contours, fill, stroke, name)
         filled = self._placed(subject, contours, fill, None, name)
@@ -255,7 +255,7 @@ class ShapeReader:
             )
         return found
 
-    def _pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
+    def _dash_pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
         """Dash lengths and offset in the shape's own units; None if the stroke is solid."""
         text = subject.style.get("stroke-dasharray", "none").strip()
         if text in ("none", ""):

@@ -1,4 +1,4 @@
-"""A real page of a real server, in Chromium and in both of ComfyUI's renderers."""
+"""A page of a real server in Chromium, with both of ComfyUI's renderers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from support.browser_page import Page
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="module")  # not longer: while it runs, nothing else in this thread can run an event loop
+@pytest.fixture(scope="module")  # not session: no other event loop can run in this thread meanwhile
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip("There is no Chromium to look with; on Debian, 'apt-get install chromium' brings it.")
+        pytest.skip("Chromium is not installed. On Debian, run 'apt-get install chromium'.")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
@@ -43,29 +43,29 @@ def language() -> str:
 
 @pytest.fixture
 def page(browser: Browser, client: ComfyClient, renderer: str, language: str) -> Iterator[Page]:
-    """The page of a user who has seen it before."""
+    """The page of a returning user."""
     settings = {
         "Comfy.Locale": language,
         "Comfy.TutorialCompleted": True,
         "Comfy.VueNodes.Enabled": renderer == "nodes 2.0",
-        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the checkpoints of the templates are not there
+        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the checkpoints of the templates are not installed
     }
     for name, value in settings.items():
         post(f"{client.url}/settings/{name}", value)
-    post(f"{client.url}/free", {"free_memory": True})  # or what the other renderer made would not be made again
+    post(f"{client.url}/free", {"free_memory": True})  # otherwise cached results of the other renderer would be reused
     context = browser.new_context(
         viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
     )
-    made = Page(context.new_page(), client, renderer.replace(" ", "_"))
-    yield made
-    made.picture("last")
+    opened = Page(context.new_page(), client, renderer.replace(" ", "_"))
+    yield opened
+    opened.screenshot("last")
     context.close()
-    assert not made.errors, "\n".join(made.errors)
+    assert not opened.errors, "\n".join(opened.errors)
 
 
 @pytest.fixture
 def red_square(client: ComfyClient, tmp_path: Path) -> str:
-    """A drawing in the server's input folder."""
+    """An SVG file in the server's input folder."""
     body = '<rect width="96" height="96" fill="#fff"/><rect x="28" y="28" width="40" height="40" fill="#e33"/>'
     drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">{body}</svg>'
     (tmp_path / "red_square.svg").write_text(drawing)

@@ -1,4 +1,4 @@
-"""What users see and do: templates, previews, curves, copies, cancelling, and graphs that come back from pictures."""
+"""What users see and do: templates, previews, curves, copying, canceling, and loading a graph from an image."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_every_template_opens_from_the_list(page: Page):
         known = page.run("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
         assert known, name
         page.run("app.canvas.fitViewToSelectionAnimated?.()")
-        page.picture(name)
+        page.screenshot(name)
     assert page.tab.get_by_text("Missing Node").count() == 0
 
 
-def test_a_drawing_is_edited_seen_copied_and_kept(page: Page, red_square: str):
+def test_a_drawing_is_edited_shown_copied_and_saved(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=40)
     page.queue()
     optimizer = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]", has=page.tab.get_by_text("Copy"))
@@ -59,7 +59,7 @@ def test_a_drawing_is_edited_seen_copied_and_kept(page: Page, red_square: str):
     shown.wait_for()
     assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert page.tab.locator(".ds-plot polyline").count() == 3
-    page.picture("edited_drawing")
+    page.screenshot("edited_drawing")
 
     optimizer.get_by_text("Copy").click()
     expect(optimizer.get_by_text("Copied")).to_be_visible()
@@ -85,7 +85,7 @@ SVG_TEMPLATES: dict[str, dict] = {
 
 
 @pytest.mark.parametrize("template", SVG_TEMPLATES)
-def test_the_drawing_of_a_template_is_seen(template: str, page: Page, heart: str):
+def test_the_drawing_of_a_template_is_shown(template: str, page: Page, heart: str):
     page.open_template(template)
     use_small_model(page)
     page.set("LoadImage", image=heart)
@@ -96,10 +96,10 @@ def test_the_drawing_of_a_template_is_seen(template: str, page: Page, heart: str
     drawn.wait_for(state="attached")
     assert drawn.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     page.show("DSSVGOptimizer")
-    page.picture(template)
+    page.screenshot(template)
 
 
-def test_the_curve_grows_while_a_picture_is_made(page: Page):
+def test_the_curve_grows_during_optimization(page: Page):
     page.open_template("distil_text_to_image")
     use_small_model(page)
     page.set("EmptyLatentImage", width=96, height=96)
@@ -111,15 +111,15 @@ def test_the_curve_grows_while_a_picture_is_made(page: Page):
     page.tab.locator(".ds-plot polyline").first.wait_for(state="attached")
     expect(caption).to_contain_text("step 120 of 120", timeout=180_000)
     page.show("DSDistillationSampler")
-    page.picture("curve")
+    page.screenshot("curve")
 
 
-def test_the_loss_of_a_corrective_is_drawn_while_it_is_trained(page: Page, server: ComfyServer):
+def test_the_loss_is_plotted_while_a_corrective_is_trained(page: Page, server: ComfyServer):
     rng, folder = Random(5), server.workdir / "input" / "few"
     folder.mkdir(exist_ok=True)
     for number in range(3):
-        picture = world.render(world.sample_scene(rng, clean=True))
-        Image.fromarray((picture * 255).astype(np.uint8)).save(folder / f"{number}.png")
+        image = world.render(world.sample_scene(rng, clean=True))
+        Image.fromarray((image * 255).astype(np.uint8)).save(folder / f"{number}.png")
     page.open_template("train_corrective")
     use_small_model(page)
     page.set("LoadImageDataSetFromFolder", folder="few")
@@ -134,10 +134,10 @@ def test_the_loss_of_a_corrective_is_drawn_while_it_is_trained(page: Page, serve
     expect(drawn).to_have_count(1)
     expect(drawn).to_contain_text("loss")
     assert len((drawn.locator("polyline").get_attribute("points") or "").split()) == 60
-    page.picture("training")
+    page.screenshot("training")
 
 
-def test_cancelling_is_a_normal_event(page: Page, red_square: str):
+def test_canceling_is_not_an_error(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=100_000)
     page.queue()
     expect(page.tab.get_by_text("of 100000")).to_be_attached(timeout=180_000)
@@ -148,7 +148,7 @@ def test_cancelling_is_a_normal_event(page: Page, red_square: str):
     expect(page.tab.get_by_text("pds, step 3 of 3")).to_be_attached(timeout=180_000)
 
 
-def test_a_picture_brings_its_graph_back(page: Page, heart: str):
+def test_an_image_restores_its_graph(page: Page, heart: str):
     page.open_template("edit")
     use_small_model(page)
     page.set("LoadImage", image=heart)
@@ -167,7 +167,7 @@ def test_a_picture_brings_its_graph_back(page: Page, heart: str):
     assert page.run(f"{sampler}.widgets.find((widget) => widget.name === 'seed').value") == 77
 
 
-def test_regions_come_and_go(page: Page):
+def test_regions_are_added_and_removed(page: Page):
     page.open_template("inpaint_two_texts")
     page.show("DSMaskLocalizedGuidance")
     inputs = "app.graph.nodes.find((node) => node.type === 'DSMaskLocalizedGuidance').inputs.map((each) => each.name)"
@@ -180,7 +180,7 @@ def test_regions_come_and_go(page: Page):
     assert page.run(regions) == 4 and page.run(f"{inputs}.includes('conditioning_4')")
 
 
-def test_in_a_subgraph_drawings_and_curves_are_shown_too(page: Page, red_square: str):
+def test_drawings_and_curves_are_shown_in_a_subgraph(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=3)
     page.run("app.canvas.select(app.graph.nodes.find((node) => node.type === 'DSSVGOptimizer'))")
     page.run("app.extensionManager.command.execute('Comfy.Graph.ConvertToSubgraph')")
@@ -196,15 +196,15 @@ def test_in_a_subgraph_drawings_and_curves_are_shown_too(page: Page, red_square:
         expect(curve).to_be_visible()
 
     look()
-    page.picture("subgraph")
-    # In another tab of the page, and back: the page then tells of outputs by the ids that nodes ran under.
+    page.screenshot("subgraph")
+    # After switching to another workflow tab and back, the page keys outputs by execution id.
     page.run("((window.kept = structuredClone(app.nodeOutputs)), true)")
     page.run("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
     page.tab.wait_for_function("() => !window.app.rootGraph.nodes.some((each) => each.subgraph)")
     expect(curve).to_have_count(0)
     page.run("app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
     look()
-    # As when a job is loaded from the queue: by the ids of subgraphs.
+    # When a job is loaded from the queue, the page keys outputs by the ids of subgraphs.
     assert page.run("Object.keys(window.kept).some((key) => app.rootGraph.subgraphs.has(key.split(':')[0]))")
     page.run("app.loadGraphData(JSON.parse(JSON.stringify(app.rootGraph.serialize())))")
     expect(curve).to_have_count(0)
@@ -213,9 +213,9 @@ def test_in_a_subgraph_drawings_and_curves_are_shown_too(page: Page, red_square:
 
 
 @pytest.mark.parametrize("language", ["zh"])
-@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both get the same words
-def test_the_page_speaks_the_users_language(page: Page, red_square: str):
-    # Newer pages do this by themselves; those before 1.36 lose it when the language arrives after it.
+@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the texts are the same in both
+def test_the_page_uses_the_users_language(page: Page, red_square: str):
+    # Newer pages do this themselves. Before 1.36, they lose the texts if the language arrives later.
     page.run(
         """(async () => {
              const page = document.querySelector("#vue-app").__vue_app__;
@@ -231,18 +231,20 @@ def test_the_page_speaks_the_users_language(page: Page, red_square: str):
     panel.locator("img[src^=blob]").wait_for()
     panel.get_by_text("复制", exact=True).click()
     expect(panel.get_by_text("已复制")).to_be_visible()
-    page.picture("chinese")
+    page.screenshot("chinese")
 
 
 @pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the help is the same in both
-def test_the_help_of_a_node_shows_its_picture(page: Page):
+def test_the_help_of_a_node_shows_its_image(page: Page):
     page.open_template("edit")
     page.show("DSProximalDreamSampler")
     sampler = "app.graph.nodes.filter((node) => node.type === 'DSProximalDreamSampler')"
     page.run(f"(app.canvas.selectItems({sampler}), true)")
     page.tab.get_by_test_id("info-button").click()
-    picture = page.tab.locator(".node-help-content img").first
-    picture.wait_for()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-    page.picture("help")
-    page.errors[:] = [error for error in page.errors if not error.endswith("/en.md")]  # a page for each language
+    image = page.tab.locator(".node-help-content img").first
+    image.wait_for()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.screenshot("help")
+    page.errors[:] = [
+        error for error in page.errors if not error.endswith("/en.md")
+    ]  # the page first looks for a file per language

@@ -1,4 +1,4 @@
-"""`tools/queue.py` makes of workflow files the prompts that the page itself queues for them."""
+"""`tools/queue.py` converts workflow files to the same prompts as the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from queueing.workflow import to_api
 from support.browser_page import Page
 from support.saved_graphs import CASES
 
-pytestmark = pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the other makes the same prompts
+pytestmark = pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both make the same prompts
 INSTANCES = "app.graph.nodes.filter((node) => node.subgraph)"
 
 
 def assert_same_prompt(page: Page, *files: dict[str, Any]) -> Prompt:
-    """What the page queues for its graph, which is also what we make of the file it saves, and of these ``files``."""
+    """The prompt of the page. Asserts that its saved workflow and ``files`` convert to the same one."""
     both, info = page.run("app.graphToPrompt()"), page.client.object_info()
     for saved in (both["workflow"], *files):
         assert comparable(to_api(saved, info)) == comparable(both["output"])
@@ -23,7 +23,7 @@ def assert_same_prompt(page: Page, *files: dict[str, Any]) -> Prompt:
 
 
 def comparable(prompt: Prompt) -> dict[str, Any]:
-    """Without what newer pages tell of nodes besides their title."""
+    """The prompt without the node metadata that newer pages add."""
     return {node_id: (node["class_type"], node["_meta"]["title"], node["inputs"]) for node_id, node in prompt.items()}
 
 
@@ -37,14 +37,14 @@ def command(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_graphs_of_the_other_tests(name: str, page: Page):
+def test_shared_graphs(name: str, page: Page):
     saved = CASES[name]()
     page.run("app.loadGraphData(value)", saved)
     assert_same_prompt(page, saved)
 
 
-def test_subgraphs_that_a_user_makes(page: Page):
-    """Two texts in a subgraph, that and the sampler in another, a copy of which is then bypassed."""
+def test_subgraphs_made_by_a_user(page: Page):
+    """Two prompts in a subgraph; this and the sampler in another subgraph, a copy of which is then bypassed."""
     page.open_template("edit")
     nodes = len(assert_same_prompt(page))
     select(page, "app.graph.nodes.filter((node) => node.type === 'CLIPTextEncode')")

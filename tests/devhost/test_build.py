@@ -1,4 +1,4 @@
-"""Setting up the development host: cheap when done, safe when interrupted, clear when impossible."""
+"""Setup of the development host: free when complete, safe when interrupted, clear when impossible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 class Installer:
-    """Stands in for the minutes of downloads: makes the files a host is recognised by, or stops half-way."""
+    """Replaces the downloads: creates the files that identify a host, or stops halfway."""
 
     def __init__(self) -> None:
         self.installed: list[str] = []
@@ -61,16 +61,16 @@ def installer(monkeypatch: pytest.MonkeyPatch) -> Installer:
     return installer
 
 
-def test_complete_host_is_recognised_without_running_anything(host: Host, monkeypatch: pytest.MonkeyPatch):
+def test_complete_host_starts_no_process(host: Host, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_args, **_kwargs):
-        raise AssertionError("a complete host must not start a process")
+        raise AssertionError("a complete host started a process")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert ensure(["tests"], report=_silent) == host
 
 
 @pytest.mark.parametrize("step", ["host", "Installing the tools for tests"])
-def test_interrupted_setup_is_redone_from_nothing(empty: Host, installer: Installer, step: str):
+def test_interrupted_setup_is_redone_from_scratch(empty: Host, installer: Installer, step: str):
     installer.interrupt_at = step
     with pytest.raises(KeyboardInterrupt):
         ensure(["tests"], report=_silent)
@@ -94,7 +94,7 @@ def test_extra_is_added_to_a_complete_host(empty: Host, installer: Installer):
     assert empty.python.exists()
 
 
-def test_host_keeps_its_torch_until_another_is_named(
+def test_host_keeps_its_torch_until_another_is_chosen(
     empty: Host, installer: Installer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DREAMSAMPLER_TORCH", "torch==2.12.0")
@@ -107,18 +107,18 @@ def test_host_keeps_its_torch_until_another_is_named(
     assert installer.installed == ["host", "host"]
 
 
-def test_folder_with_other_files_is_refused_and_left_alone(empty: Host, installer: Installer):
+def test_folder_with_other_files_is_refused_and_unchanged(empty: Host, installer: Installer):
     theirs = empty.comfyui / "models" / "theirs.safetensors"
     theirs.parent.mkdir(parents=True)
     theirs.touch()
-    with pytest.raises(HostError, match="not a development host. Name an empty folder in DREAMSAMPLER_HOST"):
+    with pytest.raises(HostError, match="not a development host. Set DREAMSAMPLER_HOST to an empty folder"):
         ensure(report=_silent)
     assert theirs.exists()
     assert installer.installed == []
 
 
 def test_old_python_is_refused():
-    with pytest.raises(HostError, match=r"Python 3\.10 or newer is needed, and this is 3\.9\."):
+    with pytest.raises(HostError, match=r"needs Python 3\.10 or newer; this is 3\.9\."):
         build.check_python((3, 9))
 
 
@@ -128,17 +128,17 @@ def test_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monkeyp
         build.check_disk(tmp_path / "not" / "there" / "yet")
 
 
-def test_unreachable_registry_is_named(tmp_path: Path):
-    """With the words of a real pip whose only index is a closed port."""
+def test_unreachable_registry_is_reported(tmp_path: Path):
+    """Uses the output of a real pip whose only index is a closed port."""
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     command = [sys.executable, "-m", "pip", "download", "--retries", "0", "--dest", str(tmp_path), "six"]
     log = tmp_path / "setup.log"
     with log.open("wb") as output:
         pip = subprocess.run(command, check=False, stdout=output, stderr=output, env={**os.environ, **nowhere})
     assert pip.returncode != 0
-    assert build.explain_failure("Fetching six", log).endswith("Check the network and run it again.")
+    assert build.explain_failure("Fetching six", log).endswith("Check the network and run the command again.")
 
 
-def test_torchvision_imports_beside_any_torch(host: Host):
+def test_torchvision_imports_with_any_torch(host: Host):
     check = subprocess.run([str(host.python), "-c", SHIM_CHECK], capture_output=True, text=True)
     assert check.returncode == 0, check.stderr

@@ -1,4 +1,4 @@
-"""The client against a real server: what it returns, and what it says when something goes wrong."""
+"""The client with a real server: results and error messages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from devhost.links import CHECKPOINT
 from PIL import Image
 
 
-def _copy_picture(name: str) -> Prompt:
+def _copy_image(name: str) -> Prompt:
     return {
-        "1": {"class_type": "LoadImage", "inputs": {"image": name}, "_meta": {"title": "Source picture"}},
+        "1": {"class_type": "LoadImage", "inputs": {"image": name}, "_meta": {"title": "Source image"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
     }
 
@@ -43,69 +43,69 @@ def _generate(steps: int) -> Prompt:
     }
 
 
-def test_picture_goes_in_and_comes_back(client: ComfyClient, tmp_path: Path):
-    picture = Image.effect_noise((24, 16), 80).convert("RGB")
-    picture.save(tmp_path / "noise.png")
-    result = client.run(_copy_picture(client.upload_image(tmp_path / "noise.png")))
+def test_image_round_trip(client: ComfyClient, tmp_path: Path):
+    image = Image.effect_noise((24, 16), 80).convert("RGB")
+    image.save(tmp_path / "noise.png")
+    result = client.run(_copy_image(client.upload_image(tmp_path / "noise.png")))
     [file] = result.files(node_id="2")
     returned = Image.open(BytesIO(client.fetch(file)))
-    assert returned.convert("RGB").tobytes() == picture.tobytes()
+    assert returned.convert("RGB").tobytes() == image.tobytes()
     assert result.outputs == client.history(result.prompt_id)["outputs"]
 
 
 def test_refused_prompt_names_the_node_and_the_reason(client: ComfyClient):
-    with pytest.raises(PromptRefused, match=r"node 1 \(Source picture\).*Invalid image file: nowhere\.png"):
-        client.run(_copy_picture("nowhere.png"))
+    with pytest.raises(PromptRefused, match=r"node 1 \(Source image\).*Invalid image file: nowhere\.png"):
+        client.run(_copy_image("nowhere.png"))
 
 
 def test_unknown_node_type_is_refused_by_name(client: ComfyClient):
-    prompt = _copy_picture("any.png") | {"1": {"class_type": "NoSuchNode", "inputs": {}}}
+    prompt = _copy_image("any.png") | {"1": {"class_type": "NoSuchNode", "inputs": {}}}
     with pytest.raises(PromptRefused, match="NoSuchNode"):
         client.run(prompt)
 
 
-def test_prompt_without_outputs_is_refused_with_the_hosts_sentence(client: ComfyClient):
-    del (prompt := _copy_picture("any.png"))["2"]
+def test_prompt_without_outputs_is_refused_with_the_hosts_message(client: ComfyClient):
+    del (prompt := _copy_image("any.png"))["2"]
     with pytest.raises(PromptRefused, match="^ComfyUI refused the prompt: Prompt has no outputs$"):
         client.run(prompt)
 
 
-def test_failing_node_is_reported_with_its_own_message(client: ComfyClient, tmp_path: Path):
-    (tmp_path / "broken.png").write_text("not a picture")
-    prompt = _copy_picture(client.upload_image(tmp_path / "broken.png"))
+def test_failing_node_is_reported_with_its_message(client: ComfyClient, tmp_path: Path):
+    (tmp_path / "broken.png").write_text("not an image")
+    prompt = _copy_image(client.upload_image(tmp_path / "broken.png"))
     with pytest.raises(ExecutionFailed, match="cannot identify image file") as failure:
         client.run(prompt)
     assert (failure.value.node_id, failure.value.node_type) == ("1", "LoadImage")
 
 
-def test_progress_is_followed_to_the_end(client: ComfyClient):
-    seen: list[Progress] = []
-    client.run(_generate(steps=3), on_progress=seen.append)
-    assert Progress("4", 3, 3) in seen
-    assert [step.value for step in seen] == sorted(step.value for step in seen)
+def test_progress_is_reported_to_the_end(client: ComfyClient):
+    steps: list[Progress] = []
+    client.run(_generate(steps=3), on_progress=steps.append)
+    assert Progress("4", 3, 3) in steps
+    assert [step.value for step in steps] == sorted(step.value for step in steps)
 
 
-def test_run_is_interrupted_from_its_progress(client: ComfyClient):
-    seen: list[Progress] = []
+def test_run_is_interrupted_from_a_progress_callback(client: ComfyClient):
+    steps: list[Progress] = []
 
     def stop(progress: Progress) -> None:
-        seen.append(progress)
+        steps.append(progress)
         client.interrupt()
 
-    with pytest.raises(PromptInterrupted, match=r"cancelled at node 4 \(KSampler\)"):
+    with pytest.raises(PromptInterrupted, match=r"canceled at node 4 \(KSampler\)"):
         client.run(_generate(steps=5000), on_progress=stop)
-    assert len(seen) < 1000
+    assert len(steps) < 1000
 
 
-def test_run_that_takes_too_long_is_cancelled(client: ComfyClient):
+def test_run_is_canceled_after_the_timeout(client: ComfyClient):
     with pytest.raises(PromptInterrupted, match="longer than 2 s"):
         client.run(_generate(steps=9000), timeout=2)
     client.run(_generate(steps=1), timeout=30)  # the server is free again
 
 
-def test_node_is_found_by_its_only_title():
-    prompt = _copy_picture("any.png")
-    assert find_node(prompt, "Source picture") == "1"
+def test_node_is_found_by_its_title():
+    prompt = _copy_image("any.png")
+    assert find_node(prompt, "Source image") == "1"
     with pytest.raises(LookupError, match="0 nodes titled 'Target prompt'"):
         find_node(prompt, "Target prompt")
 

@@ -1,4 +1,4 @@
-"""The demo, as a user runs it."""
+"""The demo as a user runs it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from devhost import CHECKOUT
 from PIL import Image, ImageChops
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without telling it")
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal")
 @pytest.mark.usefixtures("host")
-def test_demo_edits_the_sample_serves_and_ends_with_its_server(tmp_path: Path):
+def test_demo_edits_the_sample_serves_and_stops_its_server(tmp_path: Path):
     command = [sys.executable, str(CHECKOUT / "tools" / "demo.py"), "--serve", "--output", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout
-        said = []
+        lines = []
         try:
             for line in demo.stdout:
-                said.append(line.strip())
+                lines.append(line.strip())
                 if line.startswith("Open http"):
                     break
-            url = said[-1].split()[1]
+            url = lines[-1].split()[1]
             urllib.request.urlopen(url).close()
         finally:
             demo.terminate()
@@ -34,7 +34,7 @@ def test_demo_edits_the_sample_serves_and_ends_with_its_server(tmp_path: Path):
         urllib.request.urlopen(url)
 
     paths = [tmp_path / f"{name}.png" for name in ("input", "edited", "side_by_side")]
-    assert said[-4:-1] == [str(path) for path in paths]
+    assert lines[-4:-1] == [str(path) for path in paths]
     source, edited, both = (Image.open(path) for path in paths)
     assert ImageChops.difference(source, edited).getbbox() is not None
     assert both.width > 2 * source.width

@@ -1,4 +1,4 @@
-"""What of the checkout the development host can see."""
+"""Links from the development host to the checkout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from devhost.links import CHECKPOINT, COMPANION, CORRECTIVE, PACK, TRANSLATOR, c
 
 @pytest.fixture
 def other(tmp_path: Path) -> Host:
-    """A host with ComfyUI's folders and nothing in them."""
+    """A host with empty ComfyUI folders."""
     host = Host(tmp_path / "host")
     (host.comfyui / "custom_nodes").mkdir(parents=True)
     (host.comfyui / "models" / "checkpoints").mkdir(parents=True)
@@ -20,7 +20,7 @@ def other(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout that holds everything that is linked."""
+    """A checkout with everything that is linked."""
     reference = tmp_path / "checkout" / "tools" / "reference"
     (reference / "host_node").mkdir(parents=True)
     (reference / CHECKPOINT).write_bytes(b"first")
@@ -29,7 +29,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
-def test_the_host_in_use_sees_this_checkout(host: Host):
+def test_current_host_is_linked_to_this_checkout(host: Host):
     custom_nodes = host.comfyui / "custom_nodes"
     assert (custom_nodes / PACK).samefile(CHECKOUT)
     assert (custom_nodes / COMPANION / "__init__.py").is_file()
@@ -39,27 +39,27 @@ def test_the_host_in_use_sees_this_checkout(host: Host):
 
 
 def test_links_follow_the_checkout(other: Host, checkout: Path):
-    """The same host serves another checkout, and a retrained checkpoint, at the next connection."""
-    said: list[str] = []
-    connect(other, report=said.append)
-    said.clear()
-    connect(other, report=said.append, checkout=checkout)
-    connect(other, report=said.append, checkout=checkout)
-    assert said == []
+    """The next connection switches to another checkout or a retrained checkpoint."""
+    reports: list[str] = []
+    connect(other, report=reports.append)
+    reports.clear()
+    connect(other, report=reports.append, checkout=checkout)
+    connect(other, report=reports.append, checkout=checkout)
+    assert reports == []
     assert (other.comfyui / "custom_nodes" / PACK).samefile(checkout)
 
     (checkout / "tools" / "reference" / CHECKPOINT).write_bytes(b"second and longer")
-    connect(other, report=said.append, checkout=checkout)
+    connect(other, report=reports.append, checkout=checkout)
     seen = other.comfyui / "models" / "checkpoints" / CHECKPOINT
     assert seen.read_bytes() == b"second and longer"
 
 
-def test_missing_parts_are_named_and_their_links_removed(other: Host, checkout: Path):
+def test_missing_files_are_reported_and_their_links_removed(other: Host, checkout: Path):
     connect(other, report=lambda _line: None, checkout=checkout)
     (checkout / "tools" / "reference" / CHECKPOINT).unlink()
     (checkout / "tools" / "reference" / "host_node").rmdir()
-    said: list[str] = []
-    connect(other, report=said.append, checkout=checkout)
-    assert [line.split(":")[0] for line in said] == [f"Left out {COMPANION}", f"Left out {CHECKPOINT}"]
+    reports: list[str] = []
+    connect(other, report=reports.append, checkout=checkout)
+    assert [line.split(":")[0] for line in reports] == [f"Skipped {COMPANION}", f"Skipped {CHECKPOINT}"]
     assert not (other.comfyui / "models" / "checkpoints" / CHECKPOINT).is_symlink()
     assert not (other.comfyui / "custom_nodes" / COMPANION).is_symlink()

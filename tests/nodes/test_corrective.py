@@ -89,14 +89,14 @@ def test_trains_and_leaves_everything_as_it_was(family: Family, kind: str):
     loss = made.about.loss
     assert made.about == about(family, steps=steps, loss=loss, size=(4, 4))
     assert len(told["corrective"][0]["loss"]) == steps
-    rate = told["corrective"][0]["pictures_per_second"]
+    rate = told["corrective"][0]["images_per_second"]
     if kind != "spectral":
         assert loss == pytest.approx(sum(told["corrective"][0]["loss"]) / 3)
-        words = f"3 steps, loss {loss:.4f}, {rate:.1f} pictures a second."
-        assert told["text"] == [f"Corrective of {made.about.family}, 4x4 cells: {words}"]
+        words = f"3 steps, loss {loss:.4f}, {rate:.1f} images per second."
+        assert told["text"] == [f"Corrective for {made.about.family}, patches of 4x4 latent cells: {words}"]
     else:
         assert rate is None and not told["distillation"]
-        assert told["text"] == [f"Spectral corrective of {made.about.family}, 4x4 cells."]
+        assert told["text"] == [f"Spectral corrective for {made.about.family}, patches of 4x4 latent cells."]
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
     z = torch.randn(1, family.shape[0], 9, 7, generator=torch.Generator().manual_seed(0))
     assert made(z, torch.tensor([0.5])).shape == z.shape
@@ -140,17 +140,17 @@ def test_patches_are_cut_from_larger_pictures():
     assert isinstance(made.network, CorrectiveNetwork) and made.network.architecture.levels == 1
 
 
-FEW = "15 pictures are few, and what is learned may hold for them alone. Connect 16 or more, the more the better."
+FEW = "Trained on 15 images: the corrective may not generalize to others. Connect at least 16; more is better."
 
 
 @pytest.mark.parametrize("kind", ["network", "spectral"])
 def test_few_pictures_are_warned_of_with_their_number(kind: str, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         _, told = train(EPS, [photo(16, size=32)], kind=kind)
-        assert not caplog.records and "few" not in told["text"][0]
+        assert not caplog.records and "generalize" not in told["text"][0]
         _, told = train(EPS, [photo(8, size=32), photo(7, seed=20, size=32)], kind=kind)
     assert caplog.messages == [f"Train Manifold Corrective: {FEW}"]
-    assert told["text"][0].startswith(("Corrective of", "Spectral")) and told["text"][0].endswith(f".\n{FEW}")
+    assert told["text"][0].startswith(("Corrective for", "Spectral")) and told["text"][0].endswith(f".\n{FEW}")
 
 
 def slowed(seconds: float) -> Any:
@@ -176,11 +176,11 @@ def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypat
     train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4, node=OnPage)
     first, *during, last = (text for _, text in shown)
     assert {node for node, _ in shown} == {"7"} and first == FEW
-    assert during and all(text.startswith("Step ") and text.endswith(f" pictures a second.\n{FEW}") for text in during)
-    assert last.startswith("Corrective of") and last.endswith(f" pictures a second.\n{FEW}")
+    assert during and all(text.startswith("Step ") and text.endswith(f" images per second.\n{FEW}") for text in during)
+    assert last.startswith("Corrective for") and last.endswith(f" images per second.\n{FEW}")
     shown.clear()
     train(EPS, kind="spectral", node=OnPage)
-    assert shown == [("7", "Spectral corrective of SD15, 4x4 cells.")]
+    assert shown == [("7", "Spectral corrective for SD15, patches of 4x4 latent cells.")]
 
 
 def test_tells_how_many_pictures_a_second_it_learns_from():
@@ -188,18 +188,18 @@ def test_tells_how_many_pictures_a_second_it_learns_from():
     model, began = slowed(0.05), time.monotonic()
     _, told = train(EPS, model=model, steps=6, batch_size=4)
     slowest = 6 * 4 / (time.monotonic() - began)
-    assert slowest <= told["corrective"][0]["pictures_per_second"] <= 4 / 0.05
+    assert slowest <= told["corrective"][0]["images_per_second"] <= 4 / 0.05
     with progress_hook(cancel_after(5)), pytest.raises(InterruptProcessingException):
         train(EPS, model=model, steps=6, seed=1, batch_size=4)
     _, told = train(EPS, model=model, steps=6, seed=1, batch_size=4)
-    assert told["corrective"][0]["pictures_per_second"] <= 4 / 0.05
+    assert told["corrective"][0]["images_per_second"] <= 4 / 0.05
 
 
 def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch):
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(host, "tell_page", lambda event, data: sent.append({"event": event, **data}))
-    monkeypatch.setattr(corrective_training, "POINTS", 3)
-    monkeypatch.setattr(corrective_training, "BETWEEN", 0.0)
+    monkeypatch.setattr(host, "send_event", lambda event, data: sent.append({"event": event, **data}))
+    monkeypatch.setattr(corrective_training, "MAX_CURVE_POINTS", 3)
+    monkeypatch.setattr(corrective_training, "EVENT_INTERVAL", 0.0)
     _, told = train(EPS, steps=8)
     losses, (curve,) = told["corrective"][0]["loss"], told["distillation"]
     means = [sum(part) / len(part) for part in (losses[:3], losses[3:6], losses[6:])]
@@ -217,7 +217,7 @@ def test_the_curve_of_a_resumed_training_is_whole():
     calls = interrupted(4, steps=6)
     _, fewer = train(EPS, model=calls.watch(tiny(EPS)), steps=2)
     assert fewer["distillation"][0]["step"] == [0, 1, 2, 3]
-    assert fewer["corrective"][0]["pictures_per_second"] is None and "second" not in fewer["text"][0]
+    assert fewer["corrective"][0]["images_per_second"] is None and "second" not in fewer["text"][0]
 
 
 def test_shows_progress_at_every_step():
@@ -423,28 +423,28 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "small pictures": (
         EPS,
         {"images": [*PHOTOS, photo(1, size=28)]},
-        "A picture on input 'images' is 28x28 pixels, which is smaller than patch_size, 32: leave it out, or lower "
+        "An image on input 'images' is 28x28 pixels, which is smaller than patch_size, 32: leave it out, or lower "
         "patch_size to 24.",
     ),
     "pictures smaller than a latent cell": (
         EPS,
         {"images": [photo(16, size=6)]},
-        "A picture on input 'images' is 6x6 pixels, which is smaller than patch_size, 32: leave it out.",
+        "An image on input 'images' is 6x6 pixels, which is smaller than patch_size, 32: leave it out.",
     ),
     "patch between cells": (
         EPS,
         {"patch_size": 60},
-        "patch_size is 60, which the 8 pixels of a latent cell do not divide: set it to 56.",
+        "patch_size is 60, which is not a multiple of the 8 pixels of a latent cell: set it to 56.",
     ),
     "no pictures": (
         EPS,
         {"images": [torch.zeros(0, 64, 64, 3)]},
-        "The image is empty (0 pictures of 64x64 pixels): connect a node that makes pictures to input 'image'.",
+        "The image is empty (0 images of 64x64 pixels): connect an image, for example from Load Image.",
     ),
     "NaN": (
         EPS,
         {"images": [nothing_in_it()]},
-        "The image holds NaN or infinite values: check the node that makes it.",
+        "The image contains NaN or infinite values: check the node connected to it.",
     ),
     "no text": (
         EPS,
@@ -459,27 +459,26 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "distilled guidance": (
         FLUX_DISTILLED,
         {},
-        "This model has guidance distilled into it (guidance 3.5 on input 'negative'), so it has no true negative "
-        "prediction to edit against. Put a FluxGuidance node with guidance 1.0 behind both text encoders, or use a "
-        "model that was not guidance-distilled.",
+        "This model is guidance-distilled and input 'negative' has guidance 3.5, so there is no unconditional "
+        "prediction: add a FluxGuidance node with guidance 1.0 after every text encoder, or use a model that is not "
+        "guidance-distilled.",
     ),
     "a spectral one to train further": (
         EPS,
         {"corrective": spectral(EPS)},
-        "Only a network can be trained further, and a spectral corrective is fitted at once: set kind to network and "
-        "connect a network to input 'corrective', or nothing.",
+        "Only a network can be trained further, not a spectral corrective: set kind to network and connect a network "
+        "to input 'corrective', or disconnect it.",
     ),
     "a network to fit": (
         EPS,
         {"corrective": network(EPS), "kind": "spectral"},
-        "Only a network can be trained further, and a spectral corrective is fitted at once: set kind to network and "
-        "connect a network to input 'corrective', or nothing.",
+        "Only a network can be trained further, not a spectral corrective: set kind to network and connect a network "
+        "to input 'corrective', or disconnect it.",
     ),
     "another model's to train further": (
         EPS,
         {"corrective": network(SD3)},
-        "The corrective is for latents of 16 channels, of 'SD3', but the model works on 4: load or train one for this "
-        "model.",
+        "The corrective is for 'SD3' with 16 latent channels, but the model has 4: load or train one for this model.",
     ),
 }
 
@@ -548,7 +547,7 @@ def test_the_list_is_what_is_there_now():
 def test_a_file_that_changes_is_read_again():
     save(network(EPS), "mine")
     first = ManifoldCorrectiveLoad.fingerprint_inputs("mine.safetensors")
-    host.CORRECTIVES.write(host.CORRECTIVES.file("mine.safetensors"), spectral(EPS))
+    host.CORRECTIVES.write(host.CORRECTIVES.find("mine.safetensors"), spectral(EPS))
     assert ManifoldCorrectiveLoad.fingerprint_inputs("mine.safetensors") != first
 
 
@@ -557,22 +556,22 @@ OUTSIDE = ["../mine", "/tmp/mine", "a/../../mine", "..\\mine", "../dreamsampler_
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, own_folders: Path):
-    words = "leads out of ComfyUI's folder for manifold correctives, dreamsampler_correctives: give a name, which "
+    words = "is outside ComfyUI's folder for manifold correctives, dreamsampler_correctives: use a name inside that "
     for refusal in (
         ManifoldCorrectiveSave.validate_inputs(name),
         ManifoldCorrectiveLoad.validate_inputs(name + ".safetensors"),
     ):
         assert isinstance(refusal, str) and refusal.startswith(f"'{name}") and words in refusal
-    with pytest.raises(ValueError, match="leads out of"):
+    with pytest.raises(ValueError, match="is outside"):
         save(network(EPS), name)
-    with pytest.raises(ValueError, match="leads out of"):
+    with pytest.raises(ValueError, match="is outside"):
         load(name + ".safetensors")
     assert not (own_folders / "output").exists()
 
 
 @pytest.mark.parametrize("name", ["", "  ", "folder/", ".safetensors"])
 def test_a_name_is_needed_to_save(name: str):
-    expected = "The manifold corrective has no name to be saved by: give it one on input 'name'."
+    expected = "The manifold corrective needs a file name to be saved: enter one on input 'name'."
     assert ManifoldCorrectiveSave.validate_inputs(name) == expected
 
 
@@ -625,7 +624,7 @@ def test_a_file_whose_name_is_linked_is_read_again_when_it_changes():
     save(network(EPS), "mine")
     first = ManifoldCorrectiveLoad.fingerprint_inputs(None)
     assert ManifoldCorrectiveLoad.fingerprint_inputs(None) == first
-    host.CORRECTIVES.write(host.CORRECTIVES.file("mine.safetensors"), spectral(EPS))
+    host.CORRECTIVES.write(host.CORRECTIVES.find("mine.safetensors"), spectral(EPS))
     assert ManifoldCorrectiveLoad.fingerprint_inputs(None) != first
 
 
@@ -643,24 +642,24 @@ def broken(folder: Path, content: str) -> None:
     elif content == "LoRA":
         save_file({"lora_up.weight": torch.zeros(2, 2)}, path)
     elif content == "missing":
-        tensors, text_beside = network(EPS).encoded()
+        tensors, text_beside = network(EPS).encode()
         del tensors["last.bias"]
         save_file(tensors, path, metadata=text_beside)
     elif content == "version":
-        tensors, text_beside = network(EPS).encoded()
+        tensors, text_beside = network(EPS).encode()
         save_file(tensors, path, metadata={**text_beside, "version": "7"})
 
 
-UNREADABLE = "The file 'bad.safetensors' cannot be read: it is damaged or no safetensors file."
+UNREADABLE = "The file 'bad.safetensors' is damaged or not a safetensors file."
 BROKEN = {
     "cut": UNREADABLE,
     "text": UNREADABLE,
     "empty": UNREADABLE,
-    "LoRA": "The file 'bad.safetensors' cannot be used. It is no manifold corrective: choose a file that Save Manifold "
-    "Corrective wrote.",
-    "missing": "The file 'bad.safetensors' cannot be used. Its tensors are not those of the network it describes: the "
+    "LoRA": "The file 'bad.safetensors' cannot be used. It is not a manifold corrective: choose a file that Save "
+    "Manifold Corrective wrote.",
+    "missing": "The file 'bad.safetensors' cannot be used. Its tensors do not fit the network it describes: the "
     "file is damaged.",
-    "version": "The file 'bad.safetensors' cannot be used. It is of version 7, and this pack knows version 1: update "
+    "version": "The file 'bad.safetensors' cannot be used. Its version is 7, and this pack reads version 1: update "
     "the pack.",
 }
 
@@ -681,21 +680,21 @@ def test_the_file_says_where_it_comes_from(own_folders: Path):
     tensors, text_beside = read_tensors(path)
     told = json.loads(text_beside["about"])
     assert told["family"] == "SD15" and told["channels"] == 4 and told["path"] == "scaled" and told["steps"] == 2
-    assert told["base"] == host.base_of(tiny(V)) and told["loss"] == made.about.loss and len(told["levels"]) == 5
+    assert told["base"] == host.weights_digest(tiny(V)) and told["loss"] == made.about.loss and len(told["levels"]) == 5
 
 
 # What tells models apart
 
 
 def test_the_base_is_the_weights_whatever_their_type_and_loras():
-    base = host.base_of(tiny(EPS))
-    assert base == host.base_of(tiny(EPS, torch.bfloat16))
+    base = host.weights_digest(tiny(EPS))
+    assert base == host.weights_digest(tiny(EPS, torch.bfloat16))
     others = [tiny(SD3), tiny(QWEN), tiny(FLUX_DISTILLED), tiny(EPS, torch.float32, 3.0)]
-    assert len({base, *map(host.base_of, others)}) == 5
+    assert len({base, *map(host.weights_digest, others)}) == 5
     patched, _ = comfy.sd.load_lora_for_models(tiny(EPS), None, tiny_lora(), 1.0, 0.0)
     assert patched is not None
     comfy.model_management.load_models_gpu([patched])
-    assert host.base_of(patched) == base
+    assert host.weights_digest(patched) == base
     patched.detach()
 
 

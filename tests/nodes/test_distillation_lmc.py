@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-from dreamsampler.guidance.networks.corrective.normalisation import normalised
+from dreamsampler.guidance.networks.corrective.normalization import normalize
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
 from support.corrective_nodes import about, network, spectral, train
 from support.host_oracle import Predict, Seen, assert_differs, assert_same, by_formula, level_at, of_items
@@ -69,7 +69,7 @@ def test_one_step_follows_the_published_gradient(family: Family, statistics: str
         see = Seen(family, predict, level_at(model, t))
         x = see.noised(z, eps)
         clean = see.clean(x, "negative")
-        b_hat = normalised(corrective(z.reshape(1, -1, 8, 8), torch.tensor([t])).reshape(z.shape), clean, statistics)  # type: ignore[arg-type]
+        b_hat = normalize(corrective(z.reshape(1, -1, 8, 8), torch.tensor([t])).reshape(z.shape), clean, statistics)  # type: ignore[arg-type]
         return (b_hat - clean) / guidance + see.eps(x, "positive") - see.eps(x, "negative")
 
     texts = of_items({"positive": POSITIVE, "negative": NEGATIVE}, count)
@@ -147,28 +147,30 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         EPS,
         {"corrective": None},
         "The method 'lmc' needs a manifold corrective of this model: connect Load Manifold Corrective, or Train "
-        "Manifold Corrective where there is none yet, to input 'corrective'.",
+        "Manifold Corrective if there is none yet, to input 'corrective'.",
     ),
     "another latent": (
         EPS,
         {"corrective": spectral(SD3)},
-        f"The corrective is for latents of 16 channels, of 'SD3', but the model works on 4: {UNUSED}",
+        f"The corrective is for 'SD3' with 16 latent channels, but the model has 4: {UNUSED}",
     ),
     "another family": (
         SD3,
         {"corrective": spectral(FLUX)},
-        "The corrective was trained on a model of the family 'FluxSchnell', but this model is of 'SD3': " + UNUSED,
+        "The corrective was trained for 'FluxSchnell' with the noise path 'flow', but this model is 'SD3' with 'flow': "
+        + UNUSED,
     ),
     "the same name with another path": (
         EPS,
         {"corrective": spectral(EPS, path="flow")},
-        "The corrective was trained on a model of the family 'SD15', but this model is of 'SD15': " + UNUSED,
+        "The corrective was trained for 'SD15' with the noise path 'flow', but this model is 'SD15' with 'scaled': "
+        + UNUSED,
     ),
     "no guidance": (
         EPS,
         {"guidance_scale": 0.0},
-        "guidance_scale is 0, and 'lmc' divides by it: set it above 0 (15 is published for edits, 8 for pictures from "
-        "nothing).",
+        "guidance_scale is 0, and 'lmc' divides by it: set it above 0 (the paper uses 15 for edits, 8 for images from "
+        "scratch).",
     ),
 }
 
@@ -191,8 +193,8 @@ def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCapt
         assert not caplog.records
         run(EPS, picture(EPS), corrective=ManifoldCorrective(spectral(EPS).network, about(EPS, base="other")))
     assert caplog.messages == [
-        "The corrective was trained on another checkpoint of 'SD15' than this one: it may do, but one of its own is "
-        "better."
+        "The corrective was trained on another checkpoint of 'SD15' than this one: it may work, but a corrective "
+        "trained on this checkpoint works better."
     ]
 
 
@@ -201,8 +203,8 @@ def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         distil(shifted, picture(SD3), method="lmc", source=None, corrective=spectral(SD3))
     assert caplog.messages == [
-        "The corrective was trained with other noise levels than the model has now: take off the node that changes "
-        "them, or train one with it."
+        "The corrective was trained with other noise levels than this model has: remove the node that changes them, or "
+        "train a corrective with that node in place."
     ]
 
 

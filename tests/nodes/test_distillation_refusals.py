@@ -78,7 +78,8 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         f"no source for {method}": (
             EPS,
             {"source": None, "method": method},
-            f"'{method}' needs a text of what the picture is now: connect a conditioning to input 'source'",
+            f"'{method}' needs a source prompt that describes the image as it is now: connect a conditioning to input "
+            "'source'",
         )
         for method in WITH_SOURCE
     },
@@ -86,7 +87,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         f"no picture for {method}": (
             SD3,
             {"latent": latent(1, 4, 8, 8, value=0), "method": method},
-            f"'{method}' compares with a source picture.*to latent_image or to reference_latent",
+            f"'{method}' compares with a source image.*to latent_image or to reference_latent",
         )
         for method in EDITS
     },
@@ -114,7 +115,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "reference NaN": (
         EPS,
         {"method": "dds", "reference": latent(1, 4, 8, 8, value=float("nan"))},
-        "reference_latent holds NaN",
+        "reference_latent contains NaN",
     ),
     "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "times that cross": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
@@ -122,7 +123,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "a rate that climbs": (EPS, {"learning_rate": -0.5}, "learning_rate is -0.5: set it to 0 or more, or to -1"),
     "a scale below 0": (EPS, {"guidance_scale": -0.1}, "guidance_scale is -0.1: set it to 0 or more, or to -1"),
     "a LoRA's rate that climbs": (EPS, {"method": "vsd", "lora_learning_rate": -0.5}, "lora_learning_rate is -0.5"),
-    "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5 and t_max 0.98.*both between 0 and 1"),
+    "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5: set it to 0 or more, or to -1"),
     "t_max above 1": (EPS, {"t_max": 1.5}, "t_max 1.5.*both between 0 and 1"),
     "flow time at random times": (
         EPS,
@@ -133,10 +134,10 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
     "no ODE steps": (EPS, {"method": "full bridge", "ode_steps": 0}, "ode_steps is 0: set it to 1 or more, or to -1"),
     "no rank": (EPS, {"method": "vsd", "lora_rank": 0}, "lora_rank is 0: set it to 1 or more, or to -1"),
-    "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "latent_image holds NaN"),
+    "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "latent_image contains NaN"),
     "infinite": (EPS, {"latent": latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
     "channels": (EPS, {"latent": latent(1, 16, 8, 8)}, "16 channels but the model works on 4: encode"),
-    "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image is a video of 3 frames.*Cut it to one"),
+    "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image is a video of 3 frames.*use one frame"),
     "video reference": (
         QWEN,
         {"method": "dds", "reference": latent(1, 16, 3, 8, 8)},
@@ -148,7 +149,11 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "batch_index": (EPS, {"latent": picture(EPS, 2, batch_index=[0])}, "batch_index"),
     "noise mask batch": (EPS, {"latent": picture(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))}, "mask holds 3 masks"),
     "noise mask shape": (EPS, {"latent": picture(EPS, noise_mask=torch.ones(1, 1, 64, 128))}, "mask is 128x64 pixels"),
-    "noise mask NaN": (EPS, {"latent": picture(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))}, "mask holds NaN"),
+    "noise mask NaN": (
+        EPS,
+        {"latent": picture(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))},
+        "mask contains NaN",
+    ),
     "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
     "VAE channels of a flow model": (SD3, {"vae": tiny_vae("taesd")}, "VAE makes latents of 4 channels.* on 16"),
     "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
@@ -156,22 +161,22 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "guidance by default": (
         FLUX_DISTILLED,
         guided(positive=None, negative=1.0, source=1.0),
-        "guidance 3.5 on input 'positive'.*FluxGuidance node with guidance 1.0",
+        "input 'positive' has guidance 3.5.*FluxGuidance node with guidance 1.0",
     ),
-    "guidance": (FLUX_DISTILLED, guided(positive=1.0, negative=2.0, source=1.0), "guidance 2 on input 'negative'"),
+    "guidance": (FLUX_DISTILLED, guided(positive=1.0, negative=2.0, source=1.0), "input 'negative' has guidance 2"),
     "guidance of the source": (FLUX_DISTILLED, guided(positive=1.0, negative=1.0, source=4.0), "input 'source'"),
-    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrisation.*is not supported. Use a"),
+    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrization.*is not supported. Use a"),
     "cosmos": (EPS, {"patch": parametrised(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
     "objective without a source": (
         EPS,
         objective("csd", positive=POSITIVE, negative=NEGATIVE),
-        "'mine' needs a text of what the picture is now: connect a conditioning to input 'source'",
+        "'mine' needs a source prompt that describes the image as it is now: connect a conditioning to input 'source'",
     ),
     "objective with an empty text": (EPS, objective("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
     "objective without a reference": (
         EPS,
         objective("dds", positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
-        "'mine' compares with a source picture",
+        "'mine' compares with a source image",
     ),
     "objective with a reference of another size": (
         EPS,
@@ -232,7 +237,9 @@ def test_a_distilled_model_distils_without_its_guidance(method: str, texts: dict
 
 def test_a_model_without_attention_refuses_vsd_and_no_other_method():
     model = tiny.__wrapped__(without_attention())
-    with pytest.raises(ValueError, match=r"vsd trains a LoRA on the attention.*Choose another method, or a model.*\.$"):
+    with pytest.raises(
+        ValueError, match=r"vsd trains a LoRA on the model's attention.*choose another method, or a model.*\.$"
+    ):
         distil(model, picture(EPS), method="vsd")
     output, _ = distil(model, picture(EPS), method="sds", positive=text(1))
     assert output["samples"].isfinite().all()

@@ -523,32 +523,32 @@ REFUSED = {
     "no text in 3": ({"mask_3": LEFT, "conditioning_3": []}, "input 'conditioning_3' is empty"),
     "a mask alone": (
         {"mask_2": LEFT},
-        "mask_2 has no text: connect .* to input 'conditioning_2', or disconnect mask_2",
+        "mask_2 has no prompt: connect .* to input 'conditioning_2', or disconnect mask_2",
     ),
     "a text alone": (
         {"conditioning_4": DOG},
-        "conditioning_4 has no place: connect a mask to input 'mask_4', or disconnect conditioning_4",
+        "conditioning_4 has no mask: connect one to input 'mask_4', or disconnect conditioning_4",
     ),
     "another shape": (
         {"mask_2": SMALL, "conditioning_2": DOG},
-        "mask_2 is 32x64 pixels and mask_1 is 64x64, .* Crop or resize them",
+        "mask_2 is 32x64 pixels and mask_1 is 64x64, .*: crop or resize both",
     ),
     "a text's own mask of another shape": (
         {"conditioning_1": BIRD + set_mask(DOG, SMALL)},
         "conditioning_1's own mask 1 is 32x64 pixels and mask_1 is 64x64",
     ),
-    "NaN": ({"mask_1": NAN}, "mask_1 holds NaN or infinite values: check the node"),
-    "NaN in a text's own mask": ({"base": set_mask(BASE, NAN)}, "base's own mask 1 holds NaN"),
+    "NaN": ({"mask_1": NAN}, "mask_1 contains NaN or infinite values: check the node"),
+    "NaN in a text's own mask": ({"base": set_mask(BASE, NAN)}, "base's own mask 1 contains NaN"),
     "other counts": (
         {"mask_1": LEFT.repeat(3, 1, 1), "mask_2": LEFT.repeat(2, 1, 1), "conditioning_2": DOG},
-        "mask_2 holds 2 masks and mask_1 holds 3: connect one mask, or one for each picture",
+        "mask_2 holds 2 masks and mask_1 holds 3: connect one mask, or one for each image",
     ),
     "other counts in a text's own mask": (
         {"mask_1": LEFT.repeat(3, 1, 1), "base": set_mask(BASE, LEFT.repeat(2, 1, 1))},
         "base's own mask 1 holds 2 masks and mask_1 holds 3",
     ),
-    "a place without text": ({"base": set_mask(BASE, LEFT)}, "A part of the picture .* has no text: .* everywhere"),
-    "a time without text": ({"base": set_range(BASE, 0.0, 0.5)}, "or of the sampling has no text: .* and always"),
+    "a place without text": ({"base": set_mask(BASE, LEFT)}, "A part of the image .* has no prompt: .* without mask"),
+    "a time without text": ({"base": set_range(BASE, 0.0, 0.5)}, "or of the sampling has no prompt: .* time range"),
 }
 
 
@@ -565,7 +565,7 @@ def test_refuses_what_does_not_fit(name: str):
 def test_masks_for_each_picture_are_refused_where_the_host_takes_them_for_frames(runner: Callable[..., Tensor]):
     each, one = (composed(BASE, (soft(1, count=count), CAT)) for count in (2, 1))
     assert runner(tiny(QWEN), picture(QWEN, 2), one).isfinite().all()
-    with pytest.raises(ValueError, match="input 'positive' has a mask for each picture.* one mask for all pictures"):
+    with pytest.raises(ValueError, match="input 'positive' has one mask per image.* one mask for the whole batch"):
         runner(tiny(QWEN), picture(QWEN, 2), each)
 
 

@@ -106,7 +106,7 @@ def test_the_same_text_twice_is_warned_of(caplog: pytest.LogCaptureFixture):
         matched(latent)
         assert not caplog.records
         objective = matched(latent, target=SOURCE)
-    assert "source and target are the same text, so nothing will change" in caplog.text
+    assert "source and target are the same prompt, so nothing will change" in caplog.text
     assert torch.equal(edited(EPS, latent, objective, t_min=0.2), edited(EPS, latent, objective, t_min=0.2))
     assert_same(edited(EPS, latent, objective, optimizer="sgd"), latent["samples"], 1e-5)
 
@@ -138,7 +138,7 @@ def test_refuses_before_the_model_is_asked(name: str):
         (picture(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.ones(1, 4, 4, 8)}, "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.zeros(1, 4, 8, 8)}, "source_latent is empty"),
-        ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "source_latent holds NaN"),
+        ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "source_latent contains NaN"),
     ],
     ids=["batch", "size", "empty", "NaN"],
 )

@@ -541,27 +541,27 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no VAE": (
         EPS,
         {"vae": None},
-        "compared with decoded pictures: connect the VAE that belongs to the model",
+        "A measurement requires a VAE: connect the VAE that belongs to the model",
     ),
     "another size": (
         EPS,
         {"latent": WIDE},
-        "measurement is of pictures of 64x64 pixels, but latent_image decodes to 128x64: encode the observed picture",
+        "measurement is of images of 64x64 pixels, but latent_image decodes to 128x64: encode the observed image",
     ),
     "another size of frames": (
         QWEN,
         {"measurement": measure(photo(size=32), mask=square())[0]},
-        "measurement is of pictures of 32x32 pixels, but latent_image decodes to 64x64: encode the observed picture",
+        "measurement is of images of 32x32 pixels, but latent_image decodes to 64x64: encode the observed image",
     ),
     "two for three": (
         EPS,
         {"measurement": hole(2), "latent": picture(EPS, 3)},
-        "measurement holds 2 pictures but latent_image holds 3: connect one measurement, or one each",
+        "measurement holds 2 images but latent_image holds 3: connect one, or one for each image",
     ),
     "two for one": (
         EPS,
         {"measurement": hole(2)},
-        "measurement holds 2 pictures but latent_image holds 1: connect",
+        "measurement holds 2 images but latent_image holds 1: connect",
     ),
     "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
     "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),

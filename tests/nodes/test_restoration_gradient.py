@@ -72,7 +72,7 @@ every_vae = pytest.mark.parametrize(
 OOM = comfy.model_management.OOM_EXCEPTION
 ALONG = {"data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5, "dps_weight": 1.0, "projection": False}
 """Two steps along the gradient and no others."""
-RECOMPUTED, ONE_BY_ONE, LEFT_OUT = "keep less and compute it twice", "picture by picture", "are left out"
+RECOMPUTED, ONE_BY_ONE, LEFT_OUT = "now recompute activations", "now process one image", "switched to consistency only"
 
 
 def holes(count: int = 1) -> Measurement:
@@ -428,7 +428,7 @@ def test_a_fit_that_has_no_memory_for_the_batch_goes_picture_by_picture(family: 
     assert_same(restored.samples, free.samples, 2e-3)
     assert asked[:7] == [(3, False)] + [(1, False)] * 6
     (note,) = restored.notes
-    assert note == "Out of memory: estimates are now fitted to the measurement picture by picture."
+    assert note == "Out of memory: data fitting now processes one image at a time."
 
 
 @pytest.mark.parametrize(("family", "kind"), [KINDS[0], KINDS[2]], ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +21,9 @@ from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.sockets import ObjectiveSocket
 from dreamsampler.svg.markup.parser import parse
 from PIL import Image
+from support.diffvg import stand_in
 from support.host_oracle import progress_hook
-from support.svg_nodes import CORE, Optimised, drawn, value, vectorise
+from support.svg_nodes import CORE, Optimized, drawn, value, vectorize
 from support.svg_oracle import svg
 from support.tiny_models import (
     EPS,
@@ -75,8 +77,8 @@ def small() -> Any:
 
 TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
-    "nothing to trace": (EPS, {"steps": 0}, "steps is 0, which only traces a picture, and no picture is connected"),
-    "only a drawing to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no picture is connected: connect one to"),
+    "nothing to trace": (EPS, {"steps": 0}, "steps is 0, which only traces an image, and no image is connected"),
+    "only a drawing to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no image is connected: connect one to"),
     "steps below 0": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
     **{
         f"no {name}": (EPS, {name: None}, f"Input '{name}' is not connected, and distillation needs it: connect it, or")
@@ -88,8 +90,8 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         for name in ("positive", "negative")
     },
     "empty source": (EPS, {"svg": value(SHAPES), "source": []}, "input 'source' is empty: connect a CLIP Text"),
-    "no drawings": (EPS, {"svg": value()}, "Input 'svg' holds no drawings: check the node that makes them"),
-    "no svg": (EPS, {"svg": SHAPES}, "Input 'svg' holds no SVG but a value of type str: connect Load SVG"),
+    "no drawings": (EPS, {"svg": value()}, "Input 'svg' has no SVGs: check the node connected to it"),
+    "no svg": (EPS, {"svg": SHAPES}, "Input 'svg' is not a valid SVG, its type is str: connect Load SVG"),
     "unreadable": (
         EPS,
         {"svg": value(SHAPES, "<svg")},
@@ -98,26 +100,26 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "only text": (
         EPS,
         {"svg": value(svg("<text>a</text>"))},
-        "Drawing 1 on input 'svg' cannot be used. The document holds nothing that can be drawn. <text> is not drawn",
+        "Drawing 1 on input 'svg' cannot be used. The document contains nothing that can be drawn. <text> is not drawn",
     ),
-    "NaN": (EPS, {"image": photo() * float("nan")}, "The image holds NaN or infinite values: check the node that"),
-    "NaN to trace": (EPS, {"image": photo() / 0, "steps": 0}, "The image holds NaN or infinite values: check the"),
-    "no pictures": (EPS, {"image": photo()[:0]}, r"The image is empty \(0 pictures of 64x64 pixels\): connect a node"),
-    "no pixels": (EPS, {"image": photo()[:, :0], "steps": 0}, r"The image is empty \(1 pictures of 64x0 pixels\)"),
+    "NaN": (EPS, {"image": photo() * float("nan")}, "The image contains NaN or infinite values: check the node"),
+    "NaN to trace": (EPS, {"image": photo() / 0, "steps": 0}, "The image contains NaN or infinite values: check the"),
+    "no pictures": (EPS, {"image": photo()[:0]}, r"The image is empty \(0 images of 64x64 pixels\): connect an image"),
+    "no pixels": (EPS, {"image": photo()[:, :0], "steps": 0}, r"The image is empty \(1 images of 64x0 pixels\)"),
     "2 pictures, 3 drawings": (
         EPS,
         {"image": photo(2), "svg": value(*[SHAPES] * 3)},
-        "Input 'image' holds 2 and another input 3: connect one to 'image', or one for each drawing that is made",
+        "Input 'image' holds 2 items and another input 3: connect one to 'image', or one for each of the 3 drawings",
     ),
     "2 drawings, 3 measurements": (
         EPS,
         {"measurement": measure(photo(3), "gaussian blur")[0], "svg": value(SHAPES, SHAPES)},
-        "Input 'svg' holds 2 and another input 3",
+        "Input 'svg' holds 2 items and another input 3",
     ),
     "size of a measurement": (
         EPS,
         {"measurement": small()},
-        "measurement is of pictures of 20x20 pixels, and the VAE needs multiples of 8: crop or resize the picture",
+        "measurement is of images of 20x20 pixels, but the VAE needs multiples of 8: crop or resize the image",
     ),
     "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "times that cross": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
@@ -125,23 +127,35 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "views of an edit": (
         EPS,
         {"svg": value(SHAPES), "views": "on"},
-        "views is on.* compares the whole of it with its source: set views to off, or to the method's own",
+        "views is on.* compares the whole drawing with its source: set views to off or to method's own",
     ),
-    "views of a measurement": (EPS, {"measurement": BLURRED, "views": "on"}, "the whole of it with the measurement"),
-    "views of an objective with a source": (EPS, {**pds(), "views": "on"}, "compares the whole of it with its source"),
+    "views of a measurement": (EPS, {"measurement": BLURRED, "views": "on"}, "the whole drawing with the measurement"),
+    "views of an objective with a source": (
+        EPS,
+        {**pds(), "views": "on"},
+        "compares the whole drawing with its source",
+    ),
     "size of a source": (
         EPS,
         {"svg": value(SHAPES), **pds(latent(1, 4, 4, 8))},
-        "source_latent is of 8x4 cells, and the model sees the drawings as 64x64 pixels, which are 8x8 cells: encode",
+        "source_latent is 8x4 latent cells, but the model sees the drawings at 64x64 pixels, that is 8x8 cells: encode",
     ),
     "number of sources": (
         EPS,
         {"svg": value(*[SHAPES] * 3), **pds(picture(EPS, 2))},
-        "source_latent holds 2 pictures for 3 drawings: connect one, or one for each",
+        "source_latent holds 2 images for 3 drawings: connect one, or one for each",
     ),
     "channels of a source": (EPS, pds(latent(1, 16, 8, 8)), "source_latent has 16 channels but the model works on 4"),
-    "NaN in a source": (EPS, pds(latent(1, 4, 8, 8, fill=float("nan"))), "source_latent holds NaN or infinite values"),
-    "objective without a source": (EPS, plain("csd", **TEXTS), "'mine' needs a text of what the picture is now"),
+    "NaN in a source": (
+        EPS,
+        pds(latent(1, 4, 8, 8, fill=float("nan"))),
+        "source_latent contains NaN or infinite values",
+    ),
+    "objective without a source": (
+        EPS,
+        plain("csd", **TEXTS),
+        "'mine' needs a source prompt that describes the image as it is now",
+    ),
     "objective with an empty text": (EPS, plain("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
     "VAE of other channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model"),
     "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
@@ -152,7 +166,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
             "positive": FluxGuidance.execute(POSITIVE, 1.0).args[0],
             "negative": FluxGuidance.execute(NEGATIVE, 2.0).args[0],
         },
-        "guidance 2 on input 'negative'",
+        "input 'negative' has guidance 2",
     ),
 }
 
@@ -166,11 +180,36 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
         connected["image"] = None
     with progress_hook(lambda *told, **_: seen.append(told)):
         with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
-            vectorise(family, **{**connected, **inputs})
+            vectorize(family, **{**connected, **inputs})
     assert (calls.runs, calls.batches, seen) == (0, [], [])
     message = str(refusal.value)
     assert message.endswith(".")
     assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views"))
+
+
+@pytest.mark.parametrize("inputs", [{}, {"image": photo(), "steps": 0}], ids=["draw", "trace"])
+def test_a_renderer_that_is_not_installed_is_refused_before_work_starts(
+    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pydiffvg", None)  # as if it were not installed
+    calls, seen = Calls(), []
+    with progress_hook(lambda *told, **_: seen.append(told)):
+        with pytest.raises(ImportError, match="needs the Python package pydiffvg.* or choose the renderer 'built-in'"):
+            vectorize(EPS, model=calls.watch(tiny(EPS)), renderer="diffvg", **inputs)
+    assert (calls.runs, seen) == (0, [])
+
+
+def test_a_drawing_that_the_renderer_cannot_draw_is_refused_before_work_starts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pydiffvg", stand_in())
+    square_joins = svg('<path d="M20 40L70 30 80 85Z" fill="#36c" stroke="#000"/>')
+    calls = Calls()
+    with pytest.raises(ValueError) as refusal:
+        vectorize(EPS, model=calls.watch(tiny(EPS)), svg=value(SHAPES, square_joins), source=SOURCE, renderer="diffvg")
+    assert calls.runs == 0
+    assert str(refusal.value) == (
+        "Drawing 2 on input 'svg' cannot be drawn by the renderer 'diffvg'. pydiffvg cannot draw a stroke whose caps "
+        "or joins are not round. Choose the renderer 'built-in' or change the drawing."
+    )
 
 
 # NaN
@@ -196,10 +235,10 @@ def broken_from(call: int) -> Any:
 @pytest.mark.parametrize("step", [1, 3])
 def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, Any], name: str, step: int):
     with pytest.raises(ValueError) as failure:
-        vectorise(V, **inputs, model=wrapped(tiny(V), broken_from(step)), steps=4, t_min=0.5, t_max=0.50001)
+        vectorize(V, **inputs, model=wrapped(tiny(V), broken_from(step)), steps=4, t_min=0.5, t_max=0.50001)
     assert str(failure.value) == (
         f"The gradient of '{name}' became NaN or infinite at step {step} of 4 (t = 0.500). The preview, if previews "
-        "are on, shows the last good picture. Lower learning_rate or guidance_scale, or load the model in a wider type "
+        "are on, shows the last good image. Lower learning_rate or guidance_scale, or load the model in a wider type "
         "(bf16 or fp32 instead of fp16)."
     )
 
@@ -224,10 +263,10 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
 def test_progress_runs_to_its_end_and_shows_the_drawing(
     inputs: dict[str, Any], total: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("dreamsampler.nodes.host.progress.BETWEEN", 0.0)
+    monkeypatch.setattr("dreamsampler.nodes.host.progress.PREVIEW_INTERVAL", 0.0)
     seen = []
     with progress_hook(lambda done, of, preview, **_: seen.append((done, of, preview))):
-        vectorise(EPS, **{"steps": 3, **inputs})
+        vectorize(EPS, **{"steps": 3, **inputs})
     assert [entry[:2] for entry in seen] == [(n, total) for n in range(1, total + 1)]
     for *_, (kind, image, largest) in seen:
         assert kind == "PNG" and isinstance(image, Image.Image) and largest == 512
@@ -238,7 +277,7 @@ def test_progress_runs_to_its_end_and_shows_the_drawing(
 def test_previews_come_now_and_then_and_begin_at_once():
     seen = []
     with progress_hook(lambda done, of, preview, **_: seen.append(preview)):
-        vectorise(EPS, svg=value(SHAPES), steps=4)
+        vectorize(EPS, svg=value(SHAPES), steps=4)
     assert seen[0] is not None and None in seen[1:]
     shown = torch.from_numpy(np.asarray(seen[0][1]) / 255)
     assert (shown - drawn(SHAPES)[0][0]).abs().max() < 2 / 255
@@ -249,7 +288,7 @@ def test_previews_come_now_and_then_and_begin_at_once():
 def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
     """While tracing and while distilling."""
     model, vae = tiny(V), tiny_vae("kl")
-    whole = vectorise(V, image=photo(), steps=4)
+    whole = vectorize(V, image=photo(), steps=4)
     error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[ends]
     seen = []
 
@@ -263,12 +302,12 @@ def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
     assert vae.first_stage_model is not None
     with untouched(model.model, vae.first_stage_model):
         with progress_hook(stop), pytest.raises(error):
-            vectorise(V, image=photo(), steps=4)
+            vectorize(V, image=photo(), steps=4)
     assert seen[:at] == list(range(1, at + 1))
     assert len(seen) == (at + 1 if ends == "cancelled" else at)
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
     assert model.model.current_patcher is None or not model.model.current_patcher.forced_hooks
-    again = vectorise(V, image=photo(), steps=4)
+    again = vectorize(V, image=photo(), steps=4)
     assert again.texts == whole.texts and torch.equal(again.image, whole.image)
 
 
@@ -286,7 +325,7 @@ def test_a_cancelled_run_keeps_what_it_has_so_far(inputs: dict[str, Any], at: in
             comfy.model_management.interrupt_current_processing(True)
 
     with progress_hook(cancel), pytest.raises(comfy.model_management.InterruptProcessingException):
-        vectorise(V, **inputs, steps=6)
+        vectorize(V, **inputs, steps=6)
     (done, (_, picture, _)) = shown[-1]
     assert done in (at, at + 1)
     (kept,) = {*folder.glob("DreamSampler*.svg")} - before
@@ -303,9 +342,9 @@ def test_runs_leave_no_tensors_and_load_no_models():
     inputs = {"image": photo(), "measurement": BLURRED, "steps": 2, "fit_steps": 1}
 
     def run() -> None:
-        vectorise(V, image=photo(), steps=1, fit_steps=1)
-        vectorise(V, **inputs)
-        vectorise(V, svg=value(SHAPES), steps=1)
+        vectorize(V, image=photo(), steps=1, fit_steps=1)
+        vectorize(V, **inputs)
+        vectorize(V, svg=value(SHAPES), steps=1)
 
     run()
     before, loaded = tensors(), comfy.model_management.loaded_models()
@@ -318,7 +357,7 @@ def test_runs_leave_no_tensors_and_load_no_models():
 # The host's own nodes
 
 
-def saved(made: Optimised, folder: Path) -> list[bytes]:
+def saved(made: Optimized, folder: Path) -> list[bytes]:
     """What the host's node saves."""
     save = CORE.SaveSVGNode()
     save.output_dir = str(folder)
@@ -327,7 +366,7 @@ def saved(made: Optimised, folder: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("inputs", [{}, {"svg": value(SHAPES, SHAPES)}, {"image": photo(2)}], ids=["1", "2", "traced"])
 def test_the_hosts_node_saves_its_drawings(inputs: dict[str, Any], tmp_path: Path):
-    made = vectorise(EPS, **inputs)
+    made = vectorize(EPS, **inputs)
     files = saved(made, tmp_path)
     assert [file.decode() for file in files] == made.texts
     assert not any(parse(file).warnings for file in files)
@@ -369,7 +408,7 @@ def test_on_a_server_a_picture_is_traced_without_a_model(client: ComfyClient, tm
     result = client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs)))
     assert "distillation" not in result.outputs["optimize"]
     file = check_files(client, result)
-    here = vectorise(None, image=(255 * photo()).byte() / 255, steps=0, paths=6, canvas_size=96, seed=3, fit_steps=3)
+    here = vectorize(None, image=(255 * photo()).byte() / 255, steps=0, paths=6, canvas_size=96, seed=3, fit_steps=3)
     assert (drawn(file, width=96)[0] - here.image).abs().max() < 3 / 255
     with pytest.raises(ExecutionFailed, match="kernel"):  # with steps it is worked out
         client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs, steps=1)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from dreamsampler.guidance.distillation.translator import Recipe
-from dreamsampler.guidance.networks.translation.network import Architecture, initialised
+from dreamsampler.guidance.networks.translation.network import Architecture, initial_network
 from dreamsampler.guidance.networks.translation.storage import About, Translator
 from dreamsampler.nodes import host
 from dreamsampler.nodes.apply_translator import TranslatorApply
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("own_folders")
 def translator(family: Family, seed: int = 0) -> Translator:
     """A random translator for a family's latents."""
     channels = family.shape[0]
-    network = initialised(Architecture(channels, 4, 1), list(picture(family, 4)["samples"]), torch.Generator())
+    network = initial_network(Architecture(channels, 4, 1), list(picture(family, 4)["samples"]), torch.Generator())
     torch.nn.init.normal_(network.last.weight, std=0.2, generator=torch.Generator().manual_seed(seed))
     about = About(str(family), channels, "a cat", tuple(TEXTS), tuple(TEXTS.values()), "lmc", 15.0, 7)
     return Translator(network.requires_grad_(False), about)
@@ -51,7 +51,7 @@ def translator(family: Family, seed: int = 0) -> Translator:
 
 def kept(made: Translator, name: str = "cats") -> str:
     """The name under which a translator was saved."""
-    path = host.TRANSLATORS.new_file(name)
+    path = host.TRANSLATORS.new_path(name)
     host.TRANSLATORS.write(path, made)
     return path.name
 
@@ -133,12 +133,12 @@ REFUSED = {
     "gone.safetensors: dog": "There is no translator 'gone.safetensors' in ComfyUI's folders "
     "models/dreamsampler_translators and output/dreamsampler_translators: put the file into one of them, or make one "
     "with tools/translator.",
-    "cats.safetensors": "'cats.safetensors' is not a file and its target, such as 'cats.safetensors: dog': choose one",
-    "": "'' is not a file and its target, such as 'cats.safetensors: dog': choose one of the list on input",
-    "../cats.safetensors: dog": "'../cats.safetensors' leads out of ComfyUI's folder for translators, "
-    "dreamsampler_translators: give a name, which may have folders before it, inside that folder.",
-    "bad.safetensors: dog": "The file 'bad.safetensors' cannot be read: it is damaged or no safetensors file.",
-    "other.safetensors: dog": "The file 'other.safetensors' cannot be used. It is no translator: choose a file that "
+    "cats.safetensors": "'cats.safetensors' is not a file and a target, such as 'cats.safetensors: dog': choose an",
+    "": "'' is not a file and a target, such as 'cats.safetensors: dog': choose an entry of the list on input",
+    "../cats.safetensors: dog": "'../cats.safetensors' is outside ComfyUI's folder for translators, "
+    "dreamsampler_translators: use a name inside that folder; subfolders are allowed.",
+    "bad.safetensors: dog": "The file 'bad.safetensors' is damaged or not a safetensors file.",
+    "other.safetensors: dog": "The file 'other.safetensors' cannot be used. It is not a translator: choose a file that "
     "tools/translator wrote.",
 }
 
@@ -171,10 +171,10 @@ def test_a_file_that_changes_is_another_input(own_folders: Path):
 @pytest.mark.parametrize(
     "samples, words",
     [
-        (torch.zeros(1, 16, 8, 8), "latent_image has 16 channels but the translator works on 4: encode the picture"),
+        (torch.zeros(1, 16, 8, 8), "latent_image has 16 channels but the translator works on 4: encode the image"),
         (torch.zeros(1, 4, 3, 8, 8), "latent_image is a video of 3 frames"),
         (torch.zeros(1, 4, 8), "latent_image has 3 dimensions"),
-        (torch.full((1, 4, 8, 8), torch.nan), "latent_image holds NaN or infinite values"),
+        (torch.full((1, 4, 8, 8), torch.nan), "latent_image contains NaN or infinite values"),
     ],
     ids=["channels", "video", "dimensions", "NaN"],
 )
@@ -281,7 +281,9 @@ def test_a_gradient_that_is_not_finite_is_said():
     def broken(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
         return torch.full_like(ask(apply_model, arguments), torch.nan)
 
-    with pytest.raises(ValueError, match="became NaN or infinite at step 1: lower the learning rate or the guidance"):
+    with pytest.raises(
+        ValueError, match="became NaN or infinite at step 1 of 3 .*Lower learning_rate or guidance_scale"
+    ):
         train(job(EPS, wrapped(tiny(EPS), broken)), RECIPE)
 
 

@@ -1,4 +1,4 @@
-"""Two real servers, many small pictures, and the command as a user types it."""
+"""Two real servers, many small images, and the command as a user types it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ INVERT: Prompt = {
     "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
     "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
 }
-PICTURES = 40
+IMAGES = 40
 
 
 @pytest.fixture(scope="session")
 def info(server: ComfyServer) -> dict[str, Any]:
-    """What the server says about its nodes."""
+    """The server's node definitions."""
     return server.client.object_info()
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts the command; it is ended with the test. Results go to `results` in the test's folder."""
+    """Starts the command, which is killed when the test ends. Results go to `results` in the test's folder."""
     with ExitStack() as stack:
 
         def start(*arguments: object, **environment: str) -> Popen:
@@ -58,26 +58,26 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def invert(tmp_path: Path) -> Path:
-    """The quickest workflow there is, in API format."""
+    """The fastest possible workflow, in API format."""
     path = tmp_path / "invert.json"
     path.write_text(json.dumps(INVERT))
     return path
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small pictures, and a file that is none."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(PICTURES):
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small images and one other file."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(IMAGES):
         values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(values).save(folder / f"p{number:02}.png")
-    (folder / "readme.txt").write_text("not a picture")
+    (folder / "readme.txt").write_text("not an image")
     return folder
 
 
 @pytest.fixture(scope="session")
 def second_server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], ComfyServer]]:
-    """Returns a second server. Tests may kill it: the next one then gets another."""
+    """Returns a second server. If a test kills it, the next test gets a new one."""
     servers: list[ComfyServer] = []
     with ExitStack() as stack:
 

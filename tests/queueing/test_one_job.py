@@ -1,4 +1,4 @@
-"""What a job on one server comes to when something goes wrong with it, or with what stands between."""
+"""The outcome of a job on one server when the job, the server or a proxy fails."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ TASK = Task("1" * 32, GENERATE, {"any.png": b""})
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 522])
-def test_server_is_away_when_its_gateway_says_so(status: int):
+def test_server_is_lost_when_its_gateway_says_so(status: int):
     with gateway(status=status) as port:
         outcome = run_task(f"http://127.0.0.1:{port}", TASK)
     url = f"http://127.0.0.1:{port}"
     assert isinstance(outcome, ServerLost)
-    assert outcome.message.startswith(f"{url} is away: it answered '{status} ")
+    assert outcome.message.startswith(f"{url} is unreachable: it answered '{status} ")
 
 
-def test_error_of_the_server_itself_fails_the_job():
+def test_server_error_fails_the_job():
     with gateway(status=500) as port:
         outcome = run_task(f"http://127.0.0.1:{port}", TASK)
     url = f"http://127.0.0.1:{port}"
     assert outcome == Failed(f"{url} answered '500 Internal Server Error' to {url}/upload/image.")
 
 
-def test_answer_that_nobody_foresaw_fails_the_job():
+def test_unexpected_answer_fails_the_job():
     with gateway(answer=b"{}") as port:
         outcome = run_task(f"http://127.0.0.1:{port}", TASK)
-    assert outcome == Failed("It ended in an unexpected error (KeyError: 'subfolder').")
+    assert outcome == Failed("The job stopped with an unexpected error (KeyError: 'subfolder').")
 
 
-def test_password_is_given_and_nowhere_written(
-    server: ComfyServer, start: Start, invert: Path, pictures: Path, tmp_path: Path
+def test_password_is_sent_but_never_written(
+    server: ComfyServer, start: Start, invert: Path, images: Path, tmp_path: Path
 ):
-    one = pictures / "p00.png"
+    one = images / "p00.png"
     with gateway(behind=server.port, user="me:p@ss") as port:
         url = f"http://127.0.0.1:{port}"
-        code, _, said = finish(start(invert, "--image", one, "--server", f"127.0.0.1:{port}"))
+        code, _, stderr = finish(start(invert, "--image", one, "--server", f"127.0.0.1:{port}"))
         assert code == 2
-        assert said.startswith(f"error: {url} answers '401 Unauthorized'. Name it as USER:PASSWORD@HOST:PORT. ")
-        code, named, said = finish(start(invert, "--image", one, "--server", f"me:p%40ss@127.0.0.1:{port}"))
-    assert code == 0, said
-    assert named == [str(tmp_path / "results" / "p00_inverted.png")]
-    assert "p%40ss" not in said + (tmp_path / "results" / "manifest.jsonl").read_text()
+        assert stderr.startswith(
+            f"error: {url} answered '401 Unauthorized'. Write its address as USER:PASSWORD@HOST:PORT. "
+        )
+        code, paths, stderr = finish(start(invert, "--image", one, "--server", f"me:p%40ss@127.0.0.1:{port}"))
+    assert code == 0, stderr
+    assert paths == [str(tmp_path / "results" / "p00_inverted.png")]
+    assert "p%40ss" not in stderr + (tmp_path / "results" / "manifest.jsonl").read_text()
     assert [line["server"] for line in manifest(tmp_path / "results") if "server" in line] == [url]

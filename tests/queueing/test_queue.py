@@ -1,4 +1,4 @@
-"""`tools/queue.py` on real servers: work is shared, survives what is killed, and nothing is done twice."""
+"""`tools/queue.py` on real servers: work is shared, survives killed processes, and is never done twice."""
 
 from __future__ import annotations
 
@@ -33,75 +33,73 @@ def results(tmp_path: Path) -> Path:
 
 
 def read_lines(process: Popen, number: int) -> list[str]:
-    """Wait for so many results."""
+    """Wait for ``number`` results."""
     assert process.stdout
     return list(islice(process.stdout, number))
 
 
-def ask(server: ComfyServer, path: str) -> dict:
+def get(server: ComfyServer, path: str) -> dict:
     with urllib.request.urlopen(server.url + path) as reply:
         return json.load(reply)
 
 
 def wait_until_running(server: ComfyServer) -> str:
-    """The id of the prompt that the server runs."""
+    """The id of the prompt that the server is running."""
     deadline = time.monotonic() + 60
-    while not (running := ask(server, "/queue")["queue_running"]):
+    while not (running := get(server, "/queue")["queue_running"]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return running[0][1]
 
 
-def test_killed_client_goes_on_where_it_was(
-    server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path
-):
-    arguments = (invert, "--image", pictures, "--server", server.url)
+def test_killed_client_resumes(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
+    arguments = (invert, "--image", images, "--server", server.url)
     process = start(*arguments)
     read_lines(process, 10)
     process.kill()
     process.wait()
     assert 10 <= len(times(results, "done")) < 40
     with (results / "manifest.jsonl").open("ab") as file:
-        file.write(b'{"job": "unfini')  # what a kill in mid-write leaves
+        file.write(b'{"job": "unfini')  # as left by a kill during a write
 
-    code, _, said = finish(start(*arguments))
-    assert code == 0, said
-    assert_each_inverted_once(pictures, results)
+    code, _, stderr = finish(start(*arguments))
+    assert code == 0, stderr
+    assert_each_inverted_once(images, results)
     queued = {line["prompt_id"] for line in manifest(results) if line.get("state") == "queued"}
     assert len(queued) == 40
-    assert ask(server, "/history").keys() >= queued
+    assert get(server, "/history").keys() >= queued
 
 
 def test_prompt_that_outlived_its_client_is_not_run_again(
     server: ComfyServer, second: ComfyServer, start: Start, results: Path
 ):
-    before = {each.url: ask(each, "/history").keys() for each in (server, second)}
+    before = {each.url: get(each, "/history").keys() for each in (server, second)}
     arguments = (*EDIT, "--set", "6.steps=40")
     process = start(*arguments, "--server", second.url)
     prompt_id = wait_until_running(second)
     process.kill()
-    code, named, said = finish(start(*arguments, "--server", server.url, "--server", second.url))
-    assert code == 0, said
-    assert named == [str(results / "sample_edited.png")]
-    assert ask(server, "/history").keys() == before[server.url]
-    assert ask(second, "/history").keys() - before[second.url] == {prompt_id}
+    code, paths, stderr = finish(start(*arguments, "--server", server.url, "--server", second.url))
+    assert code == 0, stderr
+    assert paths == [str(results / "sample_edited.png")]
+    assert get(server, "/history").keys() == before[server.url]
+    assert get(second, "/history").keys() - before[second.url] == {prompt_id}
 
 
-def test_ctrl_c_cancels_on_the_server_and_says_how_to_go_on(server: ComfyServer, start: Start, results: Path):
+def test_ctrl_c_cancels_on_the_server_and_says_how_to_continue(server: ComfyServer, start: Start, results: Path):
     process = start(*EDIT, "--set", "6.steps=1000", "--server", server.url)
     prompt_id = wait_until_running(server)
     process.send_signal(signal.SIGINT)
-    code, _, said = finish(process)
+    code, _, stderr = finish(process)
     assert code == 130
-    assert said.strip() == f"Stopped. What is done is in {results}; the same command goes on from there."
-    assert not ask(server, "/queue")["queue_running"]
-    status = ask(server, f"/history/{prompt_id}")[prompt_id]["status"]["messages"][-1][0]
+    assert stderr.strip() == f"Stopped. Results so far are in {results}. Run the command again to continue."
+    assert not get(server, "/queue")["queue_running"]
+    status = get(server, f"/history/{prompt_id}")[prompt_id]["status"]["messages"][-1][0]
     assert (status, manifest(results)[-1]["state"]) == ("execution_interrupted", "cancelled")
 
 
 @pytest.fixture
 def ray_logs() -> Iterator[Path]:
-    """A folder for what Ray writes. Its sockets need a short path."""
+    """A folder for Ray's files. Its sockets need a short path."""
     folder = Path(tempfile.mkdtemp(prefix="ray"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -112,43 +110,46 @@ def test_ray_workers_make_the_same_files(
     second: ComfyServer,
     start: Start,
     invert: Path,
-    pictures: Path,
+    images: Path,
     results: Path,
     tmp_path: Path,
     ray_logs: Path,
 ):
-    pytest.importorskip("ray", reason="Ray is not to be had for this Python")
+    pytest.importorskip("ray", reason="Ray is not available for this Python")
     few = tmp_path / "few"
     few.mkdir()
-    for picture in sorted(pictures.glob("*.png"))[:8]:
-        shutil.copy(picture, few)
+    for image in sorted(images.glob("*.png"))[:8]:
+        shutil.copy(image, few)
     arguments = (invert, "--image", few, "--server", server.url, "--server", second.url)
-    code, _, said = finish(start(*arguments))
-    assert code == 0, said
+    code, _, stderr = finish(start(*arguments))
+    assert code == 0, stderr
     here = {path.name: path.read_bytes() for path in results.glob("*.png")}
     shutil.rmtree(results)
 
-    code, _, said = finish(start(*arguments, "--ray", RAY_TMPDIR=str(ray_logs)))
-    assert code == 0, said
+    code, _, stderr = finish(start(*arguments, "--ray", RAY_TMPDIR=str(ray_logs)))
+    assert code == 0, stderr
     assert_each_inverted_once(few, results)
     assert {path.name: path.read_bytes() for path in results.glob("*.png")} == here
     assert {line["server"] for line in manifest(results) if "server" in line} == {server.url, second.url}
     assert len([*ray_logs.glob("ray/session_2*/logs/worker-*.out")]) >= 2
 
 
-def test_ray_cluster_that_is_away(server: ComfyServer, start: Start, invert: Path, pictures: Path):
-    pytest.importorskip("ray", reason="Ray is not to be had for this Python")
-    arguments = (invert, "--image", pictures / "p00.png", "--server", server.url, "--ray")
-    code, _, said = finish(start(*arguments, RAY_ADDRESS="127.0.0.1:9"))
+def test_unreachable_ray_cluster_is_refused(server: ComfyServer, start: Start, invert: Path, images: Path):
+    pytest.importorskip("ray", reason="Ray is not available for this Python")
+    arguments = (invert, "--image", images / "p00.png", "--server", server.url, "--ray")
+    code, _, stderr = finish(start(*arguments, RAY_ADDRESS="127.0.0.1:9"))
     assert code == 2
-    assert said.startswith("error: The Ray cluster of RAY_ADDRESS, 127.0.0.1:9, does not answer")
+    assert stderr.startswith("error: The Ray cluster at RAY_ADDRESS, 127.0.0.1:9, does not answer")
+    assert stderr.endswith("Start it, or unset RAY_ADDRESS.\n")
 
 
-def test_failing_job_is_named_and_the_others_are_done(server: ComfyServer, start: Start, tmp_path: Path, results: Path):
+def test_failing_job_is_reported_and_the_others_are_done(
+    server: ComfyServer, start: Start, tmp_path: Path, results: Path
+):
     drawings = tmp_path / "drawings"
     drawings.mkdir()
-    whole = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" fill="{}"/></svg>'
-    for name, text in (("blue", whole.format("#00f")), ("half", whole[:40]), ("red", whole.format("#f00"))):
+    square = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" fill="{}"/></svg>'
+    for name, text in (("blue", square.format("#00f")), ("half", square[:40]), ("red", square.format("#f00"))):
         (drawings / f"{name}.svg").write_text(text)
     drawing_to_image = tmp_path / "draw.json"
     drawing_to_image.write_text(
@@ -164,90 +165,93 @@ def test_failing_job_is_named_and_the_others_are_done(server: ComfyServer, start
         )
     )
     arguments = (drawing_to_image, "--image", drawings, "--server", server.url)
-    code, named, said = finish(start(*arguments))
+    code, paths, stderr = finish(start(*arguments))
     assert code == 1
-    assert "error: half: " in said
-    assert named == [str(results / name) for name in ("blue_drawn.png", "red_drawn.png")]
+    assert "error: half: " in stderr
+    assert paths == [str(results / name) for name in ("blue_drawn.png", "red_drawn.png")]
     assert Image.open(results / "red_drawn.png").convert("RGB").getpixel((4, 4)) == (255, 0, 0)
 
-    (drawings / "half.svg").write_text(whole.format("#0f0"))
-    code, named, said = finish(start(*arguments))
-    assert (code, named) == (0, [str(results / "half_2_drawn.png")]), said
+    (drawings / "half.svg").write_text(square.format("#0f0"))
+    code, paths, stderr = finish(start(*arguments))
+    assert (code, paths) == (0, [str(results / "half_2_drawn.png")]), stderr
 
 
-def test_two_runs_do_not_share_a_folder(server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path):
+def test_two_runs_do_not_share_a_folder(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
     first = start(*EDIT, "--set", "6.steps=1000", "--server", server.url)
     wait_until_running(server)
-    code, _, said = finish(start(invert, "--image", pictures, "--server", server.url))
+    code, _, stderr = finish(start(invert, "--image", images, "--server", server.url))
     first.send_signal(signal.SIGINT)
     finish(first)
     assert code == 2
-    assert said == f"error: Another run writes to {results}. Wait for it, or choose another --output.\n"
+    wait = "Wait for it to finish, or choose another --output."
+    assert stderr == f"error: Another run is writing to {results}. {wait}\n"
 
 
-def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path):
-    arguments = (invert, "--image", pictures / "p00.png", pictures / "p01.png", "--server", server.url)
+def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
+    arguments = (invert, "--image", images / "p00.png", images / "p01.png", "--server", server.url)
     finish(start(*arguments))
     (results / "p01_inverted.png").unlink()
-    code, named, said = finish(start(*arguments))
-    assert (code, named) == (0, [str(results / "p01_inverted.png")]), said
-    assert said == "1 of 2 jobs were done before.\n"
+    code, paths, stderr = finish(start(*arguments))
+    assert (code, paths) == (0, [str(results / "p01_inverted.png")]), stderr
+    assert stderr == "1 of 2 jobs are already done.\n"
 
 
-def test_names_that_the_output_cannot_show_are_done_all_the_same(
-    server: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path, tmp_path: Path
+def test_names_that_the_terminal_cannot_show(
+    server: ComfyServer, start: Start, invert: Path, images: Path, results: Path, tmp_path: Path
 ):
     cat = tmp_path / "猫.png"
-    shutil.copy(pictures / "p00.png", cat)
+    shutil.copy(images / "p00.png", cat)
     arguments = (invert, "--image", cat, "--server", server.url)
-    code, named, said = finish(start(*arguments, PYTHONIOENCODING="ascii"))
-    assert code == 0, said
-    assert named == [f"{results}/\\u732b_inverted.png"]
+    code, paths, stderr = finish(start(*arguments, PYTHONIOENCODING="ascii"))
+    assert code == 0, stderr
+    assert paths == [f"{results}/\\u732b_inverted.png"]
     assert (results / "猫_inverted.png").is_file()
 
 
-def test_killed_server_leaves_its_jobs_to_the_other(
-    server: ComfyServer, second: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path
+def test_jobs_of_a_killed_server_go_to_the_other(
+    server: ComfyServer, second: ComfyServer, start: Start, invert: Path, images: Path, results: Path
 ):
-    process = start(invert, "--image", pictures, "--server", server.url, "--server", second.url)
+    process = start(invert, "--image", images, "--server", server.url, "--server", second.url)
     read_lines(process, 10)
     kill(second)
-    code, _, said = finish(process)
-    assert code == 0, said
-    assert_each_inverted_once(pictures, results)
-    assert f"warning: {second.url} is away" in said
+    code, _, stderr = finish(process)
+    assert code == 0, stderr
+    assert_each_inverted_once(images, results)
+    assert f"warning: {second.url} is unreachable" in stderr
     shares = {line["server"] for line in manifest(results)[:60] if line.get("state") == "queued"}
     assert shares == {server.url, second.url}
-    assert sum(times(results, "queued").values()) == 41  # one job was at the server that was killed
+    assert (
+        sum(times(results, "queued").values()) == 41
+    )  # one job was queued on the killed server and again on the other
 
 
-def test_last_server_killed_keeps_what_is_done_for_the_next_run(
-    server: ComfyServer, second: ComfyServer, start: Start, invert: Path, pictures: Path, results: Path
+def test_results_are_kept_when_the_last_server_is_killed(
+    server: ComfyServer, second: ComfyServer, start: Start, invert: Path, images: Path, results: Path
 ):
-    process = start(invert, "--image", pictures, "--server", second.url)
+    process = start(invert, "--image", images, "--server", second.url)
     read_lines(process, 10)
     kill(second)
-    code, _, said = finish(process)
+    code, _, stderr = finish(process)
     done = len(times(results, "done"))
     assert code == 1
-    assert f"error: No server is left, and {40 - done} of 40 jobs are not done." in said
+    assert f"error: No server is left; {40 - done} of 40 jobs are not done." in stderr
 
-    code, named, said = finish(start(invert, "--image", pictures, "--server", server.url))
-    assert code == 0, said
-    assert f"{done} of 40 jobs were done before." in said
-    assert len(named) == 40 - done
-    assert_each_inverted_once(pictures, results)
+    code, paths, stderr = finish(start(invert, "--image", images, "--server", server.url))
+    assert code == 0, stderr
+    assert f"{done} of 40 jobs are already done." in stderr
+    assert len(paths) == 40 - done
+    assert_each_inverted_once(images, results)
 
 
 @pytest.mark.parametrize(
     "command", [["tools/queue.py", "--help"], ["-m", "tools.queue", "--help"]], ids=["script", "module"]
 )
-def test_command_explains_itself(command: list[str]):
-    said = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert "python tools/queue.py edit --image cat.png" in said.stdout
+def test_help_shows_an_example(command: list[str]):
+    ended = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "python tools/queue.py edit --image cat.png" in ended.stdout
 
 
-def test_scripts_beside_it_keep_the_standard_queue():
-    """A script's folder comes first on its path, where `queue.py` lies as well."""
+def test_neighboring_scripts_import_the_standard_queue():
+    """Python puts a script's folder, which holds `queue.py`, first on its path."""
     code = "import sys; sys.path.insert(0, 'tools'); import queue, asyncio, multiprocessing.pool; queue.SimpleQueue()"
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)

@@ -1,4 +1,4 @@
-"""What a terminal shows of a run."""
+"""What the terminal shows during a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Terminal(StringIO):
         ("9.0.0.2", "9.0.0.2"),
     ],
 )
-def test_node_that_runs_is_named_also_where_it_comes_from_another(
+def test_running_node_is_named_even_if_another_expanded_into_it(
     node_id: str, title: str, monkeypatch: pytest.MonkeyPatch
 ):
     terminal = Terminal()

@@ -1,4 +1,4 @@
-"""Subgraphs are taken apart as the front end does it; tests of the page compare the two on the same graphs."""
+"""Subgraphs are flattened as the front end does; the browser tests compare both on the same graphs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ IN_ORDER = {
     "bypassed": {"2:7": {"blur_radius": 5}, "3": {"images": ["2:7", 0]}},
     "mixed": {"2:6": {"destination": ["1", 0], "source": ["1", 0], "x": 3, "y": 4}, "3": {"images": ["2:6", 0]}},
 }
-"""What is expected in the prompts of the graphs that all tests share: inputs by node."""
+"""The expected prompts of the shared graphs: inputs by node."""
 
 
 def inputs(prompt: Prompt, node_id: str) -> dict[str, Any]:
@@ -55,23 +55,23 @@ def inputs(prompt: Prompt, node_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_nodes_within_run_by_themselves(name: str, info: Info):
+def test_inner_nodes_are_queued(name: str, info: Info):
     prompt = to_api(CASES[name](), info)
     assert prompt.keys() == {"1", "3", *IN_ORDER[name]}
     for node_id, expected in IN_ORDER[name].items():
         assert inputs(prompt, node_id).items() >= expected.items()
 
 
-def test_input_that_nothing_comes_to_is_left_out(info: Info):
+def test_unconnected_input_is_left_out(info: Info):
     assert "mask" not in inputs(to_api(CASES["mixed"](), info), "2:6")
 
 
-def test_titles_are_those_of_the_nodes_within(info: Info):
+def test_titles_come_from_the_inner_nodes(info: Info):
     assert to_api(promoted(), info)["2:7"]["_meta"] == {"title": "Soft"}
 
 
-def test_value_that_an_instance_has_for_a_widget_within(info: Info):
-    """Older front ends save none there; newer ones save each instance's own."""
+def test_instance_value_for_an_inner_widget(info: Info):
+    """Older front ends save no such value; newer ones save one per instance."""
     saved = promoted()
     saved["nodes"][1]["widgets_values"] = [2.5, 5]
     assert inputs(to_api(saved, info), "2:7").items() >= {"blur_radius": 5, "sigma": 2.5}.items()
@@ -80,26 +80,26 @@ def test_value_that_an_instance_has_for_a_widget_within(info: Info):
     assert inputs(to_api(saved, info), "2:7") == {"image": ["1", 0], "blur_radius": 1, "sigma": 3.5}
 
 
-def test_connection_wins_over_a_value(info: Info):
+def test_connection_overrides_a_value(info: Info):
     saved = CASES["radius_from_a_node"]()
     saved["nodes"][1] |= {"properties": {"proxyWidgets": [["7", "blur_radius"]]}, "widgets_values": [13]}
     assert inputs(to_api(saved, info), "2:7")["blur_radius"] == ["9", 0]
 
 
-def test_value_that_an_instance_lacks_is_that_of_the_definition(info: Info):
+def test_missing_instance_value_falls_back_to_the_definition(info: Info):
     saved = promoted()
     saved["nodes"][1]["widgets_values"] = []
     assert inputs(to_api(saved, info), "2:7")["blur_radius"] == 1
 
 
-def test_instance_around_decides_what_an_instance_shows(info: Info):
+def test_outer_instance_overrides_the_inner_instance(info: Info):
     saved = nested()
     saved["nodes"][1] |= {"properties": {"proxyWidgets": [["5", "radius"]]}, "widgets_values": [11]}
     assert inputs(to_api(saved, info), "2:5:7")["blur_radius"] == 11
 
 
 @pytest.mark.parametrize("mode", [MUTED, BYPASSED])
-def test_nothing_in_an_instance_that_is_off_runs(mode: int, info: Info):
+def test_nodes_of_a_muted_or_bypassed_instance_do_not_run(mode: int, info: Info):
     saved = two_instances()
     saved["nodes"][2]["mode"] = mode
     prompt = to_api(saved, info)
@@ -107,8 +107,8 @@ def test_nothing_in_an_instance_that_is_off_runs(mode: int, info: Info):
     assert inputs(prompt, "3").get("images") == (["2:7", 0] if mode == BYPASSED else None)
 
 
-def test_bypassed_instance_hands_on_the_input_in_the_same_place(info: Info):
-    """Also if the file leaves out an input before it, which shows a widget."""
+def test_bypassed_instance_passes_on_the_input_in_the_same_place(info: Info):
+    """Even if the file leaves out an earlier input, one that shows a widget."""
     inner = node(7, "ImageBlur", "image:IMAGE blur_radius:INT:widget", "IMAGE:IMAGE", [1, 0.5])
     ins, outs = "radius:INT:widget image:IMAGE other:IMAGE", "IMAGE:IMAGE second:IMAGE"
     definition = subgraph("Turned", ins, outs, [inner], [(INSIDE, 0, 7, 1), (INSIDE, 1, 7, 0), (7, 0, OUTSIDE, 1)])
@@ -118,14 +118,14 @@ def test_bypassed_instance_hands_on_the_input_in_the_same_place(info: Info):
     assert inputs(to_api(saved, info), "3")["images"] == ["1", 0]
 
 
-def test_bypassed_node_hands_on_what_its_target_takes(info: Info):
-    """Types with commas fit each of theirs."""
+def test_bypassed_node_passes_on_a_type_its_target_accepts(info: Info):
+    """A comma-separated type matches each of its parts."""
     saved = workflow(*between(node(2, "Either", "mask:MASK image:IMAGE,MASK", "any:IMAGE,MASK", mode=BYPASSED)))
     saved["nodes"][1]["inputs"][1]["link"] = saved["nodes"][1]["inputs"][0].pop("link")
     assert inputs(to_api(saved, info), "3")["images"] == ["1", 0]
 
 
-def test_primitive_nodes_within_and_around(info: Info):
+def test_primitive_nodes_inside_and_outside(info: Info):
     definition = blur()
     definition["nodes"].append(node(8, "PrimitiveNode", outs="FLOAT:FLOAT", values=[4.5, "fixed"]))
     definition["links"].append({"id": 50, "origin_id": 8, "origin_slot": 0, "target_id": 7, "target_slot": 2})
@@ -139,17 +139,17 @@ def test_primitive_nodes_within_and_around(info: Info):
     assert inputs(to_api(saved, info), "2:7")["sigma"] == 7.5
 
 
-def test_subgraph_that_only_hands_on(info: Info):
+def test_subgraph_that_only_passes_on(info: Info):
     definition = subgraph("Through", "image:IMAGE", "IMAGE:IMAGE", [], [(INSIDE, 0, OUTSIDE, 0)])
     assert inputs(to_api(workflow(*between(instance(2, definition)), definition), info), "3")["images"] == ["1", 0]
 
 
-def test_output_that_nothing_is_connected_to(info: Info):
+def test_unconnected_subgraph_output(info: Info):
     definition = subgraph("Nothing", "image:IMAGE", "IMAGE:IMAGE", [], [])
     assert "images" not in inputs(to_api(workflow(*between(instance(2, definition)), definition), info), "3")
 
 
-def test_definitions_within_definitions(info: Info):
+def test_nested_definitions(info: Info):
     saved = nested()
     inner, outer = saved["definitions"]["subgraphs"]
     outer["definitions"] = {"subgraphs": [inner]}
@@ -157,11 +157,10 @@ def test_definitions_within_definitions(info: Info):
     assert to_api(saved, info) == to_api(nested(), info)
 
 
-def test_ids_and_links_in_the_other_notation(info: Info):
-    """Links of the page with names in them, ids as text."""
+def test_ids_as_strings_and_links_as_dictionaries(info: Info):
     saved = nested()
     names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    saved["links"] = [dict(zip(names, link)) for link in saved["links"]]
+    saved["links"] = [dict(zip(names, link, strict=True)) for link in saved["links"]]
     for each in (saved, *saved["definitions"]["subgraphs"]):
         for one in each["nodes"]:
             one["id"] = str(one["id"])
@@ -170,11 +169,11 @@ def test_ids_and_links_in_the_other_notation(info: Info):
     assert to_api(saved, info) == to_api(nested(), info)
 
 
-# What is asked of nodes within
+# Settings and downloads of inner nodes
 
 
 @pytest.mark.parametrize("name", ["2:5:7", "Hard"])
-def test_settings_of_a_node_within(name: str, info: Info):
+def test_setting_of_an_inner_node(name: str, info: Info):
     saved = nested()
     saved["definitions"]["subgraphs"].append(hard := blur("Hard blur"))
     hard["nodes"][0]["title"] = "Hard"
@@ -184,12 +183,12 @@ def test_settings_of_a_node_within(name: str, info: Info):
     assert inputs(changed, "2:5:7") == {**inputs(prompt, "2:5:7"), "sigma": 2.5}
 
 
-def test_setting_that_means_nodes_of_several_instances(info: Info):
-    with pytest.raises(QueueingError, match=r"'Soft' means 2 nodes: 2:7 \(Soft\), 4:7 \(Soft\)"):
+def test_setting_that_matches_nodes_of_several_instances(info: Info):
+    with pytest.raises(QueueingError, match=r"'Soft' matches 2 nodes: 2:7 \(Soft\), 4:7 \(Soft\)"):
         with_settings(to_api(two_instances(), info), ["Soft.sigma=2"], info)
 
 
-def test_downloads_of_nodes_within():
+def test_downloads_of_inner_nodes():
     saved = nested()
     models = [{"name": "m.safetensors", "url": "https://models.test/m"}, {"name": "nowhere.safetensors"}]
     saved["definitions"]["subgraphs"][0]["nodes"][0]["properties"] = {"models": models}
@@ -202,12 +201,12 @@ def test_file_with_a_subgraph_is_queued(server: ComfyServer, start: Start, tmp_p
     definition = subgraph("Invert", "image:IMAGE", "IMAGE:IMAGE", [invert], wires)
     (tmp_path / "mine.json").write_text(json.dumps(workflow(*between(instance(2, definition)), definition)))
     Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "dark.png")
-    code, named, said = finish(start("mine.json", "--image", "dark.png", "--server", server.url))
-    assert code == 0, said
-    assert np.all(pixels(Path(named[0])) == (245, 235, 225))
+    code, paths, stderr = finish(start("mine.json", "--image", "dark.png", "--server", server.url))
+    assert code == 0, stderr
+    assert np.all(pixels(Path(paths[0])) == (245, 235, 225))
 
 
-# What cannot be taken apart
+# Workflows that cannot be flattened
 
 
 def contains_itself() -> Saved:
@@ -223,13 +222,13 @@ def lacks_its_definition() -> Saved:
     return saved
 
 
-def goes_in_a_circle() -> Saved:
+def contains_a_loop() -> Saved:
     saved = workflow(*between(node(2, "Reroute", ":*", ":IMAGE")))
     saved["links"][0][1] = 2
     return saved
 
 
-def has_text_for_widgets() -> Saved:
+def has_invalid_widget_names() -> Saved:
     saved = promoted()
     saved["nodes"][1]["properties"]["proxyWidgets"] = "[["
     return saved
@@ -241,7 +240,7 @@ def lacks_a_link() -> Saved:
     return saved
 
 
-def comes_from_inside_on_the_page() -> Saved:
+def links_to_a_subgraph_input_outside_any() -> Saved:
     saved = promoted()
     saved["links"][0][1] = INSIDE
     return saved
@@ -251,12 +250,12 @@ def comes_from_inside_on_the_page() -> Saved:
     ("broken", "sentence"),
     [
         (contains_itself, "The subgraph 'Twice' contains itself. Remove node 2:4:8 in ComfyUI."),
-        (lacks_its_definition, "Node 2 is an instance of a subgraph that the workflow does not have."),
-        (goes_in_a_circle, "Reroutes or bypassed nodes of the workflow are connected in a circle."),
-        (has_text_for_widgets, "The workflow is damaged or of an unknown version"),
-        (lacks_a_link, "The workflow is damaged or of an unknown version"),
-        (comes_from_inside_on_the_page, "The workflow is damaged or of an unknown version"),
-        (lambda: {**promoted(), "definitions": [1]}, "The workflow is damaged or of an unknown version"),
+        (lacks_its_definition, "Node 2 is an instance of a subgraph that is missing from the workflow."),
+        (contains_a_loop, "The workflow connects reroutes or bypassed nodes in a loop."),
+        (has_invalid_widget_names, "The workflow is damaged or its version is unknown"),
+        (lacks_a_link, "The workflow is damaged or its version is unknown"),
+        (links_to_a_subgraph_input_outside_any, "The workflow is damaged or its version is unknown"),
+        (lambda: {**promoted(), "definitions": [1]}, "The workflow is damaged or its version is unknown"),
     ],
 )
 def test_broken_workflow_is_refused(broken: Callable[[], Saved], sentence: str, info: Info):
@@ -266,5 +265,5 @@ def test_broken_workflow_is_refused(broken: Callable[[], Saved], sentence: str, 
 
 
 def test_downloads_of_a_broken_workflow():
-    with pytest.raises(QueueingError, match="is damaged"):
+    with pytest.raises(QueueingError, match="is damaged or its version is unknown"):
         _ = Workflow("mine", {"nodes": [], "links": [], "definitions": [1]}).downloads

@@ -1,4 +1,4 @@
-"""Workflow files become the prompts that the front end would queue."""
+"""Workflow files are converted to the prompts that the front end would queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from queueing.errors import QueueingError
 from queueing.workflow import Workflow, to_api
 
 TEMPLATE = CHECKOUT / "workflows" / "vectorise.json"
-PICTURE, OPTIMIZER, DRAWING = 1, 2, 3
+IMAGE, OPTIMIZER, DRAWING = 1, 2, 3
 
 Saved = dict[str, Any]
 
@@ -24,9 +24,9 @@ def saved() -> Saved:
 
 
 def put_between(saved: Saved, node: dict[str, Any]) -> Saved:
-    """The workflow with one more node on the way from the picture to the optimizer."""
+    """The workflow with one more node between the image and the optimizer."""
     changed = copy.deepcopy(saved)
-    [link] = [each for each in changed["links"] if each[1] == PICTURE and each[3] == OPTIMIZER]
+    [link] = [each for each in changed["links"] if each[1] == IMAGE and each[3] == OPTIMIZER]
     target_slot = link[4]
     link[3:5] = [50, 0]
     changed["links"].append([90, 50, 0, OPTIMIZER, target_slot, "IMAGE"])
@@ -39,16 +39,16 @@ def put_between(saved: Saved, node: dict[str, Any]) -> Saved:
     return changed
 
 
-def test_node_between_is_queued(saved: Saved, info: dict[str, Any]):
+def test_intermediate_node_is_queued(saved: Saved, info: dict[str, Any]):
     prompt = to_api(put_between(saved, {"type": "ImageInvert"}), info)
-    assert prompt["50"]["inputs"] == {"image": [str(PICTURE), 0]}
+    assert prompt["50"]["inputs"] == {"image": [str(IMAGE), 0]}
     assert prompt[str(OPTIMIZER)]["inputs"]["image"] == ["50", 0]
 
 
 @pytest.mark.parametrize(
     "node", [{"type": "Reroute"}, {"type": "ImageInvert", "mode": 4}], ids=["reroute", "bypassed node"]
 )
-def test_what_only_passes_on_leaves_no_trace(node: dict[str, Any], saved: Saved, info: dict[str, Any]):
+def test_reroutes_and_bypassed_nodes_are_removed(node: dict[str, Any], saved: Saved, info: dict[str, Any]):
     assert to_api(put_between(saved, node), info) == to_api(saved, info)
 
 
@@ -69,7 +69,7 @@ def test_primitive_node_gives_its_value(saved: Saved, info: dict[str, Any]):
     assert prompt[str(OPTIMIZER)]["inputs"] == {**plain[str(OPTIMIZER)]["inputs"], "paths": 77}
 
 
-def test_inputs_younger_than_the_file_have_their_defaults(saved: Saved, info: dict[str, Any]):
+def test_inputs_newer_than_the_file_get_their_defaults(saved: Saved, info: dict[str, Any]):
     whole = to_api(saved, info)
     optimizer = next(node for node in saved["nodes"] if node["id"] == OPTIMIZER)
     optimizer["widgets_values"] = optimizer["widgets_values"][:2]
@@ -91,5 +91,5 @@ def test_node_of_another_version_is_refused(saved: Saved, info: dict[str, Any]):
 
 def test_damaged_file_is_refused(saved: Saved, info: dict[str, Any]):
     saved["links"] = []
-    with pytest.raises(QueueingError, match="is damaged or of an unknown version"):
+    with pytest.raises(QueueingError, match="is damaged or its version is unknown"):
         Workflow("mine", saved).prompt(info)

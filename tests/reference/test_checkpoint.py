@@ -1,4 +1,4 @@
-"""The shipped reference checkpoint: it loads with the host's own loader, and its figures hold."""
+"""The shipped reference checkpoint loads with the host's own loader and reaches its recorded figures."""
 
 import json
 from random import Random
@@ -32,26 +32,26 @@ def test_recorded_figures_meet_the_requirements():
 
 
 @torch.inference_mode()
-def test_autoencoder_keeps_pictures(reference: in_process.Reference):
+def test_autoencoder_preserves_images(reference: in_process.Reference):
     rng = Random(11)
-    x = in_process.pictures([world.sample_scene(rng, clean=True) for _ in range(16)])
+    x = in_process.render([world.sample_scene(rng, clean=True) for _ in range(16)])
     assert in_process.psnr(x, reference.decoded(reference.latent(x))).mean() >= 28
 
 
 @pytest.mark.parametrize("shift", [0, 16])
-def test_scorer_reads_real_pictures_wherever_their_pattern_starts(shift: int):
+def test_scorer_reads_real_images_wherever_their_pattern_starts(shift: int):
     rng = Random(12)
     scenes = [world.sample_scene(rng, clean=True) for _ in range(128)]
-    pictures = torch.stack([to_tensor(world.render(s, shift)) for s in scenes])
-    rates = Agreement.of(in_process.load_scorer(), pictures, [attributes(s) for s in scenes]).rates
+    images = torch.stack([to_tensor(world.render(s, shift)) for s in scenes])
+    rates = Agreement.of(in_process.load_scorer(), images, [attributes(s) for s in scenes]).rates
     assert min(rates.values()) >= 0.97
 
 
 @torch.inference_mode()
-def test_samples_what_the_text_says(reference: in_process.Reference):
-    texts = ["a red circle on a plain blue background", "a green star on a striped white background"]
+def test_samples_follow_the_prompt(reference: in_process.Reference):
+    prompts = ["a red circle on a plain blue background", "a green star on a striped white background"]
     empty = {"samples": torch.zeros(8, 4, 12, 12)}
-    positive = reference.conditioning(texts * 4)
+    positive = reference.conditioning(prompts * 4)
     latent = reference.ksampled(positive, reference.conditioning([""]), empty, steps=12, cfg=4.0, seed=3)
     wanted = [
         {"colour": "red", "background": "blue", "pattern": "plain"},
@@ -62,7 +62,7 @@ def test_samples_what_the_text_says(reference: in_process.Reference):
 
 
 @torch.inference_mode()
-def test_unknown_words_change_nothing_much(reference: in_process.Reference):
+def test_unknown_words_have_little_effect(reference: in_process.Reference):
     plain, wordy = (
         reference.conditioning([t])[0][0][0, 12:].mean(0)
         for t in ("a red circle on a blue background", "a lovely red circle on a cosy blue background")

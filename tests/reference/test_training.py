@@ -1,16 +1,16 @@
-"""The training loop: its optimiser, its sharing out of work and its resuming."""
+"""The training loop: optimizer, shared work and resuming."""
 
 import pytest
 import torch
 from torch import nn
 
-from tools.reference.training import Budget, Stage, averaged_weights, orthogonalised, train
+from tools.reference.training import Budget, Stage, averaged_weights, orthogonalize, train
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (16, 16)])
-def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]):
+def test_orthogonalize_brings_singular_values_near_one(shape: tuple[int, int]):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalised(matrix))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
     assert values.min() > 0.5 and values.max() < 1.3
 
 
@@ -34,8 +34,10 @@ def error_of(weights: dict[str, torch.Tensor]) -> float:
     return (weights["weight"] - truth.T).abs().max().item()
 
 
-@pytest.mark.parametrize(("workers", "minutes"), [(1, 0.06), (2, 0.2)])  # two that wait for each other are slower
-def test_learns_and_goes_on_where_it_stopped(tmp_path, workers: int, minutes: float):
+@pytest.mark.parametrize(
+    ("workers", "minutes"), [(1, 0.06), (2, 0.2)]
+)  # two workers wait for each other and are slower
+def test_learns_and_resumes(tmp_path, workers: int, minutes: float):
     folder = tmp_path
     path = train(regression(), Budget(0.02, folder, workers))
     first = torch.load(path, weights_only=True)

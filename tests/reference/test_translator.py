@@ -1,4 +1,4 @@
-"""The shipped translator of the reference model: it is of its kind, and makes of circles what it says."""
+"""The shipped translator matches the reference model and turns circles into its targets."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dreamsampler.nodes import host
 from tools.reference import corrective, in_process, translator
 
 COUNT, SEED = 12, 70_000
-"""Circles that were not trained on."""
+"""Circles outside the training set."""
 
 
 def test_is_small_enough_for_the_repository():
     assert translator.TRANSLATOR.stat().st_size < corrective.LARGEST
 
 
-def test_is_of_the_models_kind_and_makes_what_it_says():
+def test_matches_the_model_and_reaches_its_targets():
     reference, learned = in_process.load(), host.TRANSLATORS.read_file(translator.TRANSLATOR)
     about = learned.about
     assert (about.family, about.channels) == (host.family(reference.model), 4)
     assert list(about.targets) == list(translator.TARGETS)
-    scorer, shapes = in_process.load_scorer(), {}
+    scorer, rates = in_process.load_scorer(), {}
     with torch.inference_mode():
-        circles = in_process.pictures(translator.scenes(COUNT, SEED))
+        circles = in_process.render(translator.scenes(COUNT, SEED))
         sources = reference.latent(circles)["samples"]
         for target in translator.TARGETS:
-            made = reference.decoded({"samples": learned(sources, target)})
-            shapes[target] = sum(seen["shape"] == target for seen in scorer.read(made)) / COUNT
-    print("share of circles that became the target:", shapes)
-    assert min(shapes.values()) > 0.8
+            translated = reference.decoded({"samples": learned(sources, target)})
+            rates[target] = sum(seen["shape"] == target for seen in scorer.read(translated)) / COUNT
+    print("fraction of circles that became the target:", rates)
+    assert min(rates.values()) > 0.8

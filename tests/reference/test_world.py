@@ -1,4 +1,4 @@
-"""The reference world: what it draws is what it says."""
+"""The reference world: images match their captions."""
 
 from random import Random
 
@@ -17,23 +17,23 @@ def scene(**changes) -> world.Scene:
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("colour", world.COLOURS)
-def test_objects_and_backgrounds_have_their_colour(colour: str):
-    thing = world.Thing("circle", colour, 48, 48, 30, 0.0)
-    other = "white" if colour != "white" else "black"
+@pytest.mark.parametrize("color", world.COLORS)
+def test_objects_and_backgrounds_have_their_color(color: str):
+    thing = world.Thing("circle", color, 48, 48, 30, 0.0)
+    other = "white" if color != "white" else "black"
     as_object, as_background = (
         world.render(scene(things=(thing,), background=other)),
-        world.render(scene(background=colour)),
+        world.render(scene(background=color)),
     )
-    np.testing.assert_allclose(as_object[48, 48], world.PALETTE[colour], atol=0.12)
-    np.testing.assert_allclose(as_background[2, 2], world.PALETTE[colour], atol=0.12)
+    np.testing.assert_allclose(as_object[48, 48], world.PALETTE[color], atol=0.12)
+    np.testing.assert_allclose(as_background[2, 2], world.PALETTE[color], atol=0.12)
 
 
 @pytest.mark.parametrize("shape", world.SHAPES)
 def test_object_mask_covers_the_object_and_nothing_else(shape: str):
     drawn = scene(things=(world.Thing(shape, "yellow", 50, 46, 28, 0.1),))
-    mask, picture = world.object_mask(drawn), world.render(drawn)
-    yellow = np.abs(picture - world.PALETTE["yellow"]).max(-1) < 0.2
+    mask, image = world.object_mask(drawn), world.render(drawn)
+    yellow = np.abs(image - world.PALETTE["yellow"]).max(-1) < 0.2
     assert yellow[mask > 0.99].all() and not yellow[mask < 0.01].any()
     assert 0.15 * np.pi * 28**2 < mask.sum() < np.pi * 28**2
 
@@ -45,7 +45,7 @@ def test_shapes_differ_clearly():
             assert np.abs(a - b).sum() > 0.15 * max(a.sum(), b.sum())
 
 
-def test_the_same_scene_is_the_same_picture():
+def test_equal_scenes_give_equal_images():
     drawn = world.sample_scene(Random(4))
     np.testing.assert_array_equal(world.render(drawn), world.render(drawn))
 
@@ -53,24 +53,24 @@ def test_the_same_scene_is_the_same_picture():
 @pytest.mark.parametrize(
     "attribute, value", [("colour", "green"), ("shape", "star"), ("background", "black"), ("pattern", "dotted")]
 )
-def test_one_attribute_changes_alone(attribute: str, value: str):
+def test_with_attribute_changes_nothing_else(attribute: str, value: str):
     before = scene()
     after = world.with_attribute(before, attribute, value)
     labels = [
         list(LABELS)[i]
-        for i, (a, b) in enumerate(zip(*(named_attributes(world.describe(s)) for s in (before, after))))
+        for i, (a, b) in enumerate(zip(*(named_attributes(world.describe(s)) for s in (before, after)), strict=True))
         if a != b
     ]
     assert labels == [attribute]
 
 
-def test_captions_name_only_what_is_there():
+def test_captions_name_only_what_the_image_shows():
     rng = Random(5)
     for _ in range(300):
         drawn = world.sample_scene(rng)
         true = named_attributes(world.describe(drawn))
         named = named_attributes(world.sample_caption(rng, drawn))
-        extra = [label for label, a, b in zip(LABELS, named, true) if a and a != b and label != "quality"]
+        extra = [label for label, a, b in zip(LABELS, named, true, strict=True) if a and a != b and label != "quality"]
         assert not extra, (drawn, extra)
 
 

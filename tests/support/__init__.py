@@ -1,1 +1,1 @@
-"""Helpers that several tests share: oracles, tiny models, drawings, the page."""
+"""Helpers shared by several tests: oracles, tiny models, drawings and the page."""

@@ -1,4 +1,4 @@
-"""A page of a real server in Chromium, used as people use it."""
+"""A page of a real server in Chromium, operated like a user does."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from devhost import CHECKOUT
 from playwright.sync_api import ConsoleMessage, Response
 from playwright.sync_api import Page as Tab
 
-PICTURES = CHECKOUT / "browser_output"
-"""Screenshots, for a person to look at."""
+SCREENSHOTS = CHECKOUT / "browser_output"
+"""Folder for screenshots, to be checked by eye."""
 READY = 180_000
-"""Milliseconds to wait for what takes a slow machine long."""
+"""Timeout in milliseconds, long enough for slow machines."""
 NOT_OURS = re.compile("Failed to load resource|api.comfy.org|cleanup event listeners for graph")
 
 
@@ -31,19 +31,19 @@ class Page:
         tab.wait_for_function("() => 'DSSVGOptimizer' in window.LiteGraph.registered_node_types")
         tab.get_by_test_id("queue-button").wait_for()
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
-        tab.on("console", self._heard)
-        tab.on("response", self._answered)
+        tab.on("console", self._on_console)
+        tab.on("response", self._on_response)
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not NOT_OURS.search(message.text):
             self.errors.append(message.text)
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if response.status >= 400 and "dreamsampler" in response.url:
             self.errors.append(f"{response.status} {response.url}")
 
     def open_template(self, name: str) -> None:
-        """As a user does, from the list of templates."""
+        """Open a template from the template list."""
         self.run("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
         self.tab.get_by_placeholder("Search").fill(name)
         self.tab.get_by_test_id(f"template-workflow-{name}").click()
@@ -52,11 +52,11 @@ class Page:
         self.tab.get_by_test_id("template-workflows-content").wait_for(state="hidden")
 
     def run(self, script: str, value: Any = None) -> Any:
-        """The value of JavaScript that knows `app` and `value`."""
+        """Evaluate a JavaScript expression, which may use `app` and `value`."""
         return self.tab.evaluate(f"async value => {{ const app = window.app; return await ({script}) }}", value)
 
     def set(self, node_type: str, **widgets: Any) -> None:
-        """Widgets of all nodes of a type, as when a user changes them."""
+        """Set widgets of all nodes of a type, as if a user changed them."""
         change = """
             ([type, values]) => {
               for (const node of window.app.graph.nodes.filter((each) => each.type === type)) {
@@ -71,7 +71,7 @@ class Page:
         self.tab.evaluate(change, [node_type, widgets])
 
     def show(self, node_type: str) -> None:
-        """Bring a node into view, its lower end too."""
+        """Scroll to a node, including its lower end."""
         self.run(
             """(() => {
                  const node = app.canvas.graph.nodes.find((each) => each.type === value);
@@ -87,13 +87,13 @@ class Page:
         """Press Run."""
         self.tab.get_by_test_id("queue-button").get_by_role("button").first.click()
 
-    def picture(self, name: str) -> None:
-        """Keep what is seen."""
-        PICTURES.mkdir(exist_ok=True)
-        self.tab.screenshot(path=str(PICTURES / f"{self._name}_{name}.png"))
+    def screenshot(self, name: str) -> None:
+        """Save a screenshot."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.tab.screenshot(path=str(SCREENSHOTS / f"{self._name}_{name}.png"))
 
     def drop(self, name: str, content: bytes) -> None:
-        """A file from the desktop onto the graph."""
+        """Drop a file onto the graph, as if from the desktop."""
         script = """
             ([name, content]) => {
               const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));

@@ -1,4 +1,4 @@
-"""Time that does not depend on how busy or old the machine is."""
+"""Time limits that do not depend on how busy or slow the machine is."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OBJECTS, SECONDS = 100_000, 0.05
-"""Small objects, and how long it takes to make them on a quiet core of today."""
+"""A number of small objects, and the time to create them on an idle current core."""
 
 
 def _slowness() -> float:
-    """How many times slower this core is just now than that one, memory included; 1 at least."""
+    """How many times slower this core currently is, memory included. At least 1."""
     collects = gc.isenabled()
-    gc.disable()  # it would look through all else that the process holds
+    gc.disable()  # it would scan everything else in the process
     start = time.process_time()
-    made = [{"name": str(n), "children": []} for n in range(OBJECTS)]
-    took = time.process_time() - start
+    objects = [{"name": str(n), "children": []} for n in range(OBJECTS)]
+    elapsed = time.process_time() - start
     if collects:
         gc.enable()
-    assert len(made) == OBJECTS
-    return max(took / SECONDS, 1.0)
+    assert len(objects) == OBJECTS
+    return max(elapsed / SECONDS, 1.0)
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Fails if what is inside takes longer, counted in seconds of a quiet core."""
+    """Fail if the block takes longer than this many seconds of an idle core."""
     before = _slowness()
-    gc.freeze()  # what the process held before is not looked through again and again
+    gc.freeze()  # existing objects are not scanned repeatedly
     try:
         start = time.process_time()
         yield
-        took = time.process_time() - start
+        elapsed = time.process_time() - start
     finally:
         gc.unfreeze()
-    assert took / max(before, _slowness()) < seconds
+    assert elapsed / max(before, _slowness()) < seconds

@@ -1,4 +1,4 @@
-"""Manifold correctives of the small random models, and the nodes that make, keep and read them."""
+"""Manifold correctives of the tiny models, and a helper that runs Train Manifold Corrective."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from dreamsampler.guidance.networks.corrective.network import Architecture, initialised
-from dreamsampler.guidance.networks.corrective.spectral import Bands, SpectralCorrective
+from dreamsampler.guidance.networks.corrective.network import Architecture, initial_network
+from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrective, SpectralForm
 from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCorrective
 from dreamsampler.nodes import host
 from dreamsampler.nodes.train_manifold_corrective import ManifoldCorrectiveTrain
@@ -18,32 +18,32 @@ from support.tiny_models import NEGATIVE, QWEN, Conditioning, Family, photo, tin
 
 
 def vae_of(family: Family) -> Any:
-    """A VAE that belongs to a family."""
+    """A tiny VAE that fits a model family."""
     if family is QWEN:
         return tiny_vae("wan")
     return tiny_vae("taesd-16" if family.flow else "taesd")
 
 
 def about(family: Family, **changes: Any) -> About:
-    """Where a corrective of a family's small model comes from, for latents of 8x8 cells."""
+    """The metadata of a corrective for a family's tiny model and latents of 8x8 cells."""
     model = tiny(family)
     path, levels = host.noise_schedule(model)
-    known = {"family": host.family(model), "base": host.base_of(model), "channels": family.shape[0], "path": path}
-    known |= {"levels": levels, "size": (8, 8), "statistics": "as printed", "steps": 7, "loss": 0.5}
-    return About(**{**known, **changes})
+    values = {"family": host.family(model), "base": host.weights_digest(model), "channels": family.shape[0]}
+    values |= {"path": path, "levels": levels, "size": (8, 8), "statistics": "as printed", "steps": 7, "loss": 0.5}
+    return About(**{**values, **changes})
 
 
 def spectral(family: Family, **changes: Any) -> ManifoldCorrective:
-    """A spectral corrective that keeps half of everything but the means, whatever the time."""
-    network = SpectralCorrective(Bands(about(family, **changes).channels, bands=2, knots=2))
+    """A spectral corrective that halves everything but the means, at any time."""
+    network = SpectralCorrective(SpectralForm(about(family, **changes).channels, bands=2, knots=2))
     network.gain[..., 1:] = 0.5
     return ManifoldCorrective(network, about(family, **changes))
 
 
 def network(family: Family, **changes: Any) -> ManifoldCorrective:
     """An untrained network."""
-    made = initialised(Architecture(family.shape[0], 4, 2), torch.Generator().manual_seed(3))
-    return ManifoldCorrective(made.requires_grad_(False), about(family, **changes))
+    untrained = initial_network(Architecture(family.shape[0], 4, 2), torch.Generator().manual_seed(3))
+    return ManifoldCorrective(untrained.requires_grad_(False), about(family, **changes))
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     corrective: ManifoldCorrective | None = None,
     node: type[ManifoldCorrectiveTrain] = ManifoldCorrectiveTrain,
 ) -> tuple[ManifoldCorrective, dict[str, Any]]:
-    """Run Train Manifold Corrective as ComfyUI runs it, in inference mode, its inputs lists."""
+    """Run Train Manifold Corrective like ComfyUI: in inference mode, with lists as inputs."""
     with torch.inference_mode():
         output = node.execute(
             model=[model or tiny(family)],
@@ -83,6 +83,6 @@ def train(
             normalisation=[normalisation],
             **({} if corrective is None else {"corrective": [corrective]}),
         )
-    told = output.ui
-    assert isinstance(told, dict)
-    return output.args[0], told
+    ui = output.ui
+    assert isinstance(ui, dict)
+    return output.args[0], ui

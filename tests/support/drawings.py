@@ -1,4 +1,4 @@
-"""Drawings for the tests of the rasteriser, and what of them is optimised."""
+"""Drawings for the rasterizer tests, and the leaf tensors they are optimized over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RED, BLUE, WHITE = Color(1, 0, 0), Color(0, 0, 1), Color(1, 1, 1)
 
 
 def gradient_of(leaf: Tensor) -> Tensor:
-    """What a backward pass left at a leaf."""
+    """The gradient of a leaf after a backward pass."""
     assert leaf.grad is not None
     return leaf.grad
 
@@ -27,14 +27,14 @@ def color(generator: torch.Generator) -> Color:
     return Color(*(uniform(generator, 0, 1) for _ in range(3)))
 
 
-def blob(generator: torch.Generator, centre: tuple[float, float], radius: float, jitter: float = 0.3) -> Contour:
-    """Four cubics around a centre, every control point moved at random."""
+def blob(generator: torch.Generator, center: tuple[float, float], radius: float, jitter: float = 0.3) -> Contour:
+    """Four cubics around a center, with every control point moved at random."""
     points, handle = [], 4 / 3 * math.tan(math.pi / 8)
     for quarter in range(4):
         cos, sin = math.cos(quarter * math.pi / 2), math.sin(quarter * math.pi / 2)
         for x, y in ((1, 0), (1, handle), (handle, 1)):
             x, y = (v + uniform(generator, -jitter, jitter) for v in (x, y))
-            points.append(Point(centre[0] + radius * (cos * x - sin * y), centre[1] + radius * (sin * x + cos * y)))
+            points.append(Point(center[0] + radius * (cos * x - sin * y), center[1] + radius * (sin * x + cos * y)))
     return Contour(tuple(points), closed=True)
 
 
@@ -49,13 +49,13 @@ def drawing(seed: int, size: float = 24.0, shapes: int = 3, **stroke) -> Documen
     generator = torch.Generator().manual_seed(seed)
     children = []
     for n in range(shapes):
-        centre = (uniform(generator, 0, size), uniform(generator, 0, size))
+        center = (uniform(generator, 0, size), uniform(generator, 0, size))
         rule = "nonzero" if n % 2 else "evenodd"
         fill = Fill(color(generator), uniform(generator, 0.4, 1), rule)
         pen = (
             Stroke(color(generator), uniform(generator, 0.4, 1), uniform(generator, 1, 3), **stroke) if n % 2 else None
         )
-        children.append(Shape((blob(generator, centre, size / 4),), fill, pen))
+        children.append(Shape((blob(generator, center, size / 4),), fill, pen))
     line = Stroke(color(generator), 0.9, uniform(generator, 1, 3), **stroke)
     children.append(Shape((chain(generator, size),), None, line))
     return Document(ViewBox(0, 0, size, size), tuple(children))
@@ -64,21 +64,23 @@ def drawing(seed: int, size: float = 24.0, shapes: int = 3, **stroke) -> Documen
 def square(left: float, top: float, right: float, bottom: float) -> Contour:
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     points = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         points += [Point(x0 + (x1 - x0) * k / 3, y0 + (y1 - y0) * k / 3) for k in range(3)]
     return Contour(tuple(points), closed=True)
 
 
-def leaves(made: Scene) -> tuple[Tensor, ...]:
-    gradients = [t for gradient in made.gradients for t in (gradient.geometry, gradient.offsets, gradient.colors)]
-    numbers = made.points, made.colors, made.widths, made.opacities, *gradients
-    return tuple(t.detach().clone().requires_grad_() for t in numbers)
+def leaves(scene: Scene) -> tuple[Tensor, ...]:
+    gradients = [t for gradient in scene.gradients for t in (gradient.geometry, gradient.offsets, gradient.colors)]
+    values = scene.points, scene.colors, scene.widths, scene.opacities, *gradients
+    return tuple(t.detach().clone().requires_grad_() for t in values)
 
 
-def with_leaves(made: Scene, points: Tensor, colors: Tensor, widths: Tensor, opacities: Tensor, *rest: Tensor) -> Scene:
+def with_leaves(
+    scene: Scene, points: Tensor, colors: Tensor, widths: Tensor, opacities: Tensor, *rest: Tensor
+) -> Scene:
     paints = tuple(
         dataclasses.replace(gradient, geometry=geometry, offsets=offsets, colors=stops)
-        for gradient, geometry, offsets, stops in zip(made.gradients, rest[::3], rest[1::3], rest[2::3])
+        for gradient, geometry, offsets, stops in zip(scene.gradients, rest[::3], rest[1::3], rest[2::3], strict=True)
     )
     leaves = {"colors": colors, "widths": widths, "opacities": opacities}
-    return dataclasses.replace(made, points=points, gradients=paints, **leaves)
+    return dataclasses.replace(scene, points=points, gradients=paints, **leaves)

@@ -1,4 +1,4 @@
-"""A reverse proxy before a real server: it asks for a password, or says that nothing is behind it."""
+"""A reverse proxy in front of a real server, which can ask for a password or answer with an error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from threading import Thread
 
 @contextmanager
 def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes = b"") -> Iterator[int]:
-    """Hand what comes on to the port ``behind``, and give back the own port.
+    """Forward requests to the port ``behind``. Yields the port of the gateway.
 
-    ``user`` is USER:PASSWORD, without which nobody is let in. A ``status`` is answered to all instead, or 200 and
-    ``answer``.
+    ``user`` is USER:PASSWORD; if set, clients must send it. With ``status`` or ``answer``, every request gets that
+    status, or 200 and that body, instead.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -31,15 +31,15 @@ def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes =
             elif status:
                 self.send_error(status)
             else:
-                self._hand_on(body)
+                self._forward(body)
 
         do_POST = do_GET
 
-        def _hand_on(self, body: bytes) -> None:
+        def _forward(self, body: bytes) -> None:
             headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
             with socket.create_connection(("127.0.0.1", behind)) as server:
                 server.sendall(f"{self.requestline}\r\n{headers}\r\n".encode() + body)
-                _join(self.connection, server)
+                _connect(self.connection, server)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -52,8 +52,8 @@ def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes =
             proxy.shutdown()
 
 
-def _join(one: socket.socket, other: socket.socket) -> None:
-    """Bring everything from each to the other until one ends."""
+def _connect(one: socket.socket, other: socket.socket) -> None:
+    """Copy data in both directions until one side closes."""
     while True:
         for each in select.select([one, other], [], [])[0]:
             if not (content := each.recv(1 << 16)):

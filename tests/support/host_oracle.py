@@ -1,4 +1,4 @@
-"""The host as an oracle: its own predictions, and those of its nodes and hooks that act on a sampling."""
+"""The host as an oracle: its own predictions, and its nodes and hooks that affect sampling."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ HOST_NODES = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
 
 
 def assert_same(actual: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
-    """Equal but for the order of a float32's operations, over a trajectory."""
+    """Equal up to the order of float32 operations over a trajectory."""
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * expected.std().item())
 
 
-def assert_differs(actual: Tensor, other: Tensor, share: float = 0.01) -> None:
-    """Further apart than a share of the spread of the latent, which no rounding explains."""
-    assert ((actual - other).std() / other.std()).item() > share
+def assert_differs(actual: Tensor, other: Tensor, fraction: float = 0.01) -> None:
+    """Further apart than a fraction of the latent's standard deviation, which rounding cannot explain."""
+    assert ((actual - other).std() / other.std()).item() > fraction
 
 
 def same(first: Any, second: Any) -> bool:
-    """Deep equality of what sockets carry, tensors by value."""
+    """Deep equality of socket values; tensors are compared by value."""
     if isinstance(first, Tensor):
         return torch.equal(first, second)
     if isinstance(first, dict):
@@ -41,7 +41,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 class Draws:
-    """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip promises."""
+    """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip says."""
 
     def __init__(self, shape: torch.Size, seed: int):
         self.shape = shape
@@ -62,53 +62,53 @@ def left_half(width: int = 64) -> Tensor:
 
 
 def set_mask(conditioning: Conditioning, mask: Tensor) -> Conditioning:
-    """A text for a part of the picture."""
+    """A prompt for a part of the image."""
     return HOST_NODES["ConditioningSetMask"]().append(conditioning, mask, "default", 1.0)[0]
 
 
 def set_area(conditioning: Conditioning, top: int = 0) -> Conditioning:
-    """A text for half of a picture of 64 pixels: the rows from `top` on."""
+    """A prompt for half of an image of 64 pixels: the rows from `top` on."""
     return HOST_NODES["ConditioningSetArea"]().append(conditioning, 64, 32, 0, top, 1.0)[0]
 
 
 def set_range(conditioning: Conditioning, start: float, end: float) -> Conditioning:
-    """A text for a part of the time, in shares of the way from noise (0) to the picture (1)."""
+    """A prompt for a part of sampling, from noise (0) to the image (1)."""
     return HOST_NODES["ConditioningSetTimestepRange"]().set_range(conditioning, start, end)[0]
 
 
 def controlled(
-    *texts: Conditioning,
+    *prompts: Conditioning,
     hints: int = 1,
     seed: int = 4,
     end: float = 1.0,
     net: ControlNet | None = None,
     masks: Tensor | None = None,
 ) -> tuple[Conditioning, ...]:
-    """Texts that share one ControlNet with a hint for each picture, or one for all.
+    """Prompts that share one ControlNet, with one hint per image or one for all.
 
-    With `masks` (B, 1, H, W) it is one for inpainting, which takes them with its hints.
+    With `masks` (B, 1, H, W) it is an inpainting ControlNet, which takes them together with its hints.
     """
     hint = torch.rand(hints, 64, 64, 3, generator=torch.Generator().manual_seed(seed))
-    together = [entry for one in texts for entry in one]
+    together = [entry for one in prompts for entry in one]
     apply = HOST_NODES["ControlNetApplyAdvanced"]().apply_controlnet
     net, extra = net or tiny_controlnet(3 if masks is None else 4), [] if masks is None else [masks]
     entries, _ = apply(together, [], net, hint, 0.8, 0.0, end, extra_concat=extra)
     rest = iter(entries)
-    return tuple([next(rest) for _ in one] for one in texts)
+    return tuple([next(rest) for _ in one] for one in prompts)
 
 
-def one_each(*texts: Conditioning) -> Conditioning:
-    """One CONDITIONING with a text for each item of a batch."""
-    tokens, pooled = zip(*((entry[0], entry[1]["pooled_output"]) for (entry,) in texts))
-    return [[torch.cat(tokens), {**texts[0][0][1], "pooled_output": torch.cat(pooled)}]]
+def one_each(*prompts: Conditioning) -> Conditioning:
+    """One CONDITIONING with one prompt per batch item."""
+    tokens, pooled = zip(*((entry[0], entry[1]["pooled_output"]) for (entry,) in prompts), strict=True)
+    return [[torch.cat(tokens), {**prompts[0][0][1], "pooled_output": torch.cat(pooled)}]]
 
 
 Texts = dict[str, Conditioning]
 
 
-def of_items(texts: Texts, count: int) -> list[Texts]:
-    """What CONDITIONINGs say to each item of a batch."""
-    return [{name: _of_item(text, i) for name, text in texts.items()} for i in range(count)]
+def of_items(prompts: Texts, count: int) -> list[Texts]:
+    """Each batch item's part of the CONDITIONINGs."""
+    return [{name: _of_item(prompt, i) for name, prompt in prompts.items()} for i in range(count)]
 
 
 def _of_item(conditioning: Conditioning, index: int) -> Conditioning:
@@ -135,10 +135,10 @@ def _of_item(conditioning: Conditioning, index: int) -> Conditioning:
 # The host's predictions
 
 Predict = Callable[[Tensor, float, str], Tensor]
-"""The clean estimate of one picture's state (1, ...) at a noise level under a named text, alone."""
+"""The clean estimate for the noisy latent (1, ...) of one image, at a noise level and with a named prompt."""
 
 Formula = Callable[[int, Predict, Tensor], Tensor]
-"""What becomes of picture `i`, given the host's predictions and its clean latent (1, ...) in the model's scale."""
+"""The result for image `i`, from the host's predictions and its clean latent (1, ...) in model scale."""
 
 
 class _ByFormula(comfy.samplers.Sampler):
@@ -165,10 +165,10 @@ class _ByFormula(comfy.samplers.Sampler):
         return self.formula(self.index, predict, latent_image)
 
 
-def by_formula(model: ModelPatcher, samples: Tensor, texts: list[Texts], formula: Formula) -> Tensor:
-    """The latents that a formula makes of the host's own predictions: picture by picture and text by text."""
+def by_formula(model: ModelPatcher, samples: Tensor, prompts: list[Texts], formula: Formula) -> Tensor:
+    """The latents that a formula computes from the host's predictions, image by image and prompt by prompt."""
     rows = []
-    for i, own in enumerate(texts):
+    for i, own in enumerate(prompts):
         guider = comfy.samplers.CFGGuider(model)
         guider.inner_set_conds(own)
         row = samples[i : i + 1]
@@ -180,13 +180,13 @@ def by_formula(model: ModelPatcher, samples: Tensor, texts: list[Texts], formula
 
 
 def level_at(model: ModelPatcher, t: float) -> float:
-    """The noise level of a time in [0, 1], as the host's percentages have it up to the highest level."""
+    """The noise level at a time in [0, 1], from the host's percentages, limited to the highest level."""
     sampling: Any = model.get_model_object("model_sampling")
     return min(float(sampling.percent_to_sigma(1 - t)), float(sampling.sigma_max))
 
 
 class Seen:
-    """What the host's model sees in one picture at a noise level, in noise: `a z + b eps` and its parts."""
+    """The host's model at one noise level: noisy latents `a z + b eps`, clean estimates and noise predictions."""
 
     def __init__(self, family: Family, predict: Predict, sigma: float):
         self.predict, self.sigma = predict, sigma
@@ -212,7 +212,7 @@ LORA_LAYER = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
 
 
 def tiny_lora() -> dict[str, Tensor]:
-    """A LoRA for one layer of the noise-predicting family."""
+    """A LoRA for one layer of the eps-predicting family."""
     generator = torch.Generator().manual_seed(6)
     return {
         f"{LORA_LAYER}.lora_up.weight": torch.randn(32, 2, generator=generator),
@@ -222,7 +222,7 @@ def tiny_lora() -> dict[str, Tensor]:
 
 @contextmanager
 def progress_hook(hook: Callable[..., None]) -> Iterator[None]:
-    """Listen to progress as the host's server does."""
+    """Receive progress events like the host's server."""
     before = comfy.utils.PROGRESS_BAR_HOOK
     comfy.utils.set_progress_bar_global_hook(hook)
     try:

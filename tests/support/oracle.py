@@ -1,4 +1,4 @@
-"""Models whose every prediction is known in closed form: Gaussian mixtures, in float64."""
+"""Models with predictions in closed form: Gaussian mixtures, in float64."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from dreamsampler.guidance.core.path import FLOW, SCALED, Path
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from torch import Tensor
 
@@ -28,7 +28,7 @@ class Mixture:
         return logits.softmax(-1)
 
     def posterior_mean(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """E[z0 | a z0 + b eps = x] at scalar noise levels or one for each item, (B,): (B, D)."""
+        """E[z0 | a z0 + b eps = x] at scalar noise levels, or one per item (B,): (B, D)."""
         a, b = a.reshape(-1, 1, 1), b.reshape(-1, 1, 1)
         gain = a * self.variances / (a**2 * self.variances + b**2)
         each = self.means + gain * (x[:, None] - a * self.means)
@@ -42,16 +42,16 @@ class Mixture:
 
 
 def gaussian(mean: Sequence[float], variance: Sequence[float]) -> Mixture:
-    """A mixture of one."""
+    """A mixture with one component."""
     return Mixture(*(torch.tensor([x], dtype=torch.float64) for x in (1.0, mean, variance)))
 
 
 @dataclass(frozen=True)
 class MixtureDenoiser:
-    """A `PairedDenoiser` over vectors (B, D), one mixture per named conditioning; `batches` lists its calls' sizes."""
+    """A `PairedDenoiser` over vectors (B, D), one mixture per conditioning; `batches` lists the size of each call."""
 
     mixtures: dict[str, Mixture]
-    path: Path = SCALED
+    path: NoisePath = SCALED
     batches: list[int] = field(default_factory=list)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
@@ -60,7 +60,7 @@ class MixtureDenoiser:
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         self.batches.append(sum(map(len, names)))
-        return [self._estimates(x, sigma, texts) for x, texts in zip(xs, names)]
+        return [self._estimates(x, sigma, prompts) for x, prompts in zip(xs, names, strict=True)]
 
     def _estimates(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         a, b = self.path.a(sigma), self.path.b(sigma)
@@ -79,28 +79,28 @@ TWO_TEXTS = {
         torch.tensor([[0.1, 0.2], [0.2, 0.1]], dtype=torch.float64),
     ),
 }
-"""What is probable without a text, and with one."""
+"""The distributions for the negative and the target prompt."""
 
 
 def levels(steps: int, top: float = 14.0, bottom: float = 0.02) -> Tensor:
-    """A schedule in `SCALED` units, even in sigma**(1/5): (steps + 1,) falling from `top` to 0."""
+    """A schedule in `SCALED` units, uniform in sigma**(1/5): (steps + 1,), falling from `top` to 0."""
     ramp = torch.linspace(top**0.2, bottom**0.2, steps, dtype=torch.float64) ** 5
     return torch.cat([ramp, torch.zeros(1, dtype=torch.float64)])
 
 
 def sigma_at(t: Tensor) -> Tensor:
-    """A clock in `SCALED` units: levels that rise from 0 to 14 over times in [0, 1], much as those of SD1.5 do."""
+    """A clock in `SCALED` units: noise levels from 0 to 14 over times in [0, 1], similar to SD1.5."""
     return 14 * t * torch.expm1(4 * t) / math.expm1(4)
 
 
-def prior(mixtures: dict[str, Mixture], path: Path = SCALED) -> Prior:
-    """A `Prior` that knows these mixtures; its clock gives both paths the same signal-to-noise ratios."""
+def prior(mixtures: dict[str, Mixture], path: NoisePath = SCALED) -> Prior:
+    """A `Prior` over these mixtures. Its clock gives both paths the same signal-to-noise ratios."""
     clock = sigma_at if path is SCALED else lambda t: matched(sigma_at(t))
     return Prior(MixtureDenoiser(mixtures, path), path, clock)
 
 
 def matched(sigmas: Tensor) -> Tensor:
-    """The flow levels of the same signal-to-noise ratio as `SCALED` levels."""
+    """The flow levels with the same signal-to-noise ratios as `SCALED` levels."""
     return sigmas / (1 + sigmas)
 
 

@@ -1,4 +1,4 @@
-"""How far a reader has to go: the files of the pack that run between a node's `execute` and a method's equation."""
+"""Counts the files between a node's `execute` and a method's equation, which is how far a reader has to go."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 import dreamsampler
 
 PACK = Path(str(dreamsampler.__file__)).parent
-ROOMS = ("drawings", "guidance", "nodes", "svg")
+FOLDERS = ("drawings", "guidance", "nodes", "svg")
 LIBRARY = "svg"
-"""A library of its own, which counts as one place however many of its files run: the reader follows the method."""
+"""A separate library, which counts as one file: the reader follows the method, not the library."""
 
 
 class _Arrived(BaseException):
-    """Ends a run at the equation."""
+    """Stops the run at the equation."""
 
 
 def files_until(equation: Callable[..., Any], run: Callable[[], object]) -> list[str]:
-    """The files entered until `equation` is called, its own included, in the order they are entered.
+    """The files entered before `equation` is called, and its own file, in the order of entry.
 
-    Raises AssertionError where a run never gets there.
+    Raises AssertionError if the run never calls it.
     """
     goal, found = equation.__code__, list[str]()
 
     def follow(frame: FrameType, event: str, _: Any) -> None:
         if event != "call":
             return
-        place = _in_the_pack(frame.f_code.co_filename)
-        if place is not None and place not in found:
-            found.append(place)
+        file = _in_the_pack(frame.f_code.co_filename)
+        if file is not None and file not in found:
+            found.append(file)
         if frame.f_code is goal:
             raise _Arrived
 
@@ -43,13 +43,13 @@ def files_until(equation: Callable[..., Any], run: Callable[[], object]) -> list
         return found
     finally:
         sys.setprofile(None)
-    raise AssertionError(f"{equation.__qualname__} was never called; what ran is in {found}.")
+    raise AssertionError(f"{equation.__qualname__} was never called. These files ran: {found}.")
 
 
 def _in_the_pack(filename: str) -> str | None:
-    """The file within the pack, or the library that it is in."""
+    """The path of a file in the pack, or the name of the library that contains it."""
     path = Path(filename)
-    if not path.is_relative_to(PACK) or path.relative_to(PACK).parts[0] not in ROOMS:
+    if not path.is_relative_to(PACK) or path.relative_to(PACK).parts[0] not in FOLDERS:
         return None
     parts = path.relative_to(PACK).parts
     return LIBRARY if parts[0] == LIBRARY else "/".join(parts)

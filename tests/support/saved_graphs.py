@@ -1,22 +1,23 @@
-"""Small workflows in UI format with subgraphs, complete enough for the page of ComfyUI to open them."""
+"""Small workflows in UI format with subgraphs, complete enough for ComfyUI's page to open."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 Saved = dict[str, Any]
 Wire = tuple[int, int, int, int]
-"""From a node's output to a node's input, by position."""
+"""Source node, output index, target node, input index."""
 
 INSIDE, OUTSIDE = -10, -20
-"""Where links come from and go to in a subgraph if the other end is outside."""
+"""The node ids of the inputs and outputs of a subgraph, as ends of its links."""
 MUTED, BYPASSED = 2, 4
 
 
 def node(node_id: int, kind: str, ins: str = "", outs: str = "", values: Sequence[Any] = (), **more: Any) -> Saved:
-    """A node; its slots are such as "image:IMAGE radius:INT:widget"."""
+    """A node. Write its slots like "image:IMAGE radius:INT:widget"."""
     return {
         **{"id": node_id, "type": kind, "pos": [0, 0], "size": [200, 100], "flags": {}, "order": 0, "mode": 0},
         **{"inputs": [_slot(each) for each in ins.split()], "outputs": [_slot(each) for each in outs.split()]},
@@ -31,28 +32,30 @@ def _slot(text: str) -> Saved:
 
 
 def subgraph(name: str, ins: str, outs: str, nodes: list[Saved], wires: list[Wire]) -> Saved:
-    """A definition."""
-    made = {
+    """A subgraph definition."""
+    definition = {
         **{"id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "name": name, "version": 1, "revision": 0, "config": {}},
         **{"state": {"lastGroupId": 0, "lastNodeId": 99, "lastLinkId": 99, "lastRerouteId": 0}},
         **{"inputNode": {"id": INSIDE, "bounding": [0, 0, 9, 9]}, "inputs": [_slot(each) for each in ins.split()]},
         **{"outputNode": {"id": OUTSIDE, "bounding": [0, 0, 9, 9]}, "outputs": [_slot(each) for each in outs.split()]},
         **{"widgets": [], "groups": [], "nodes": nodes},
         "links": [
-            dict(zip(("id", "origin_id", "origin_slot", "target_id", "target_slot", "type"), link))
+            dict(zip(("id", "origin_id", "origin_slot", "target_id", "target_slot", "type"), link, strict=True))
             for link in _link(nodes, wires)
         ],
     }
     for end, side, slot in (("origin", INSIDE, "inputs"), ("target", OUTSIDE, "outputs")):
-        for index, each in enumerate(made[slot]):
+        for index, each in enumerate(definition[slot]):
             each["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name} {slot} {index}"))
             ours = (side, index)
-            each["linkIds"] = [link["id"] for link in made["links"] if (link[f"{end}_id"], link[f"{end}_slot"]) == ours]
-    return made
+            each["linkIds"] = [
+                link["id"] for link in definition["links"] if (link[f"{end}_id"], link[f"{end}_slot"]) == ours
+            ]
+    return definition
 
 
 def instance(node_id: int, definition: Saved, values: Sequence[Any] = (), **more: Any) -> Saved:
-    """A node that is an instance of a subgraph. It has no slots for the widgets that it shows unless ``ins`` does."""
+    """A node that is an instance of a subgraph. It has slots for its widgets only if ``ins`` lists them."""
     unconnected = [each for each in definition["inputs"] if not each.get("widget")]
     ins = more.pop("ins", " ".join(f"{each['name']}:{each['type']}" for each in unconnected))
     outs = " ".join(f"{each['name']}:{each['type']}" for each in definition["outputs"])
@@ -60,14 +63,14 @@ def instance(node_id: int, definition: Saved, values: Sequence[Any] = (), **more
 
 
 def workflow(nodes: list[Saved], wires: list[Wire], *definitions: Saved) -> Saved:
-    """A file with these nodes on the page."""
+    """A workflow file with these top-level nodes."""
     links = [list(link) for link in _link(nodes, wires)]
     about = {"last_node_id": 99, "last_link_id": 99, "groups": [], "config": {}, "extra": {}, "version": 0.4}
     return {**about, "nodes": nodes, "links": links, "definitions": {"subgraphs": list(definitions)}}
 
 
 def _link(nodes: list[Saved], wires: list[Wire]) -> list[tuple[int, int, int, int, int, str]]:
-    """The links, entered into the slots that they connect too."""
+    """The links. Also enters them into the slots that they connect."""
     by_id, links = {each["id"]: each for each in nodes}, []
     for link_id, (origin, output, target, slot) in enumerate(wires, 1):
         source = by_id[origin]["outputs"][output] if origin != INSIDE else None
@@ -80,29 +83,29 @@ def _link(nodes: list[Saved], wires: list[Wire]) -> list[tuple[int, int, int, in
     return links
 
 
-# The pictures of all of them go from node 1 to node 3.
+# In all of these, images go from node 1 to node 3.
 
 
 def blur(name: str = "Blur", mode: int = 0) -> Saved:
-    """A subgraph whose inputs are a picture and the radius of its node 7, which has a sigma of 0.5."""
+    """A subgraph with an image input and a radius input for its node 7, which has a sigma of 0.5."""
     inner = node(7, "ImageBlur", "image:IMAGE blur_radius:INT:widget", "IMAGE:IMAGE", [1, 0.5], mode=mode, title="Soft")
     wires = [(INSIDE, 0, 7, 0), (INSIDE, 1, 7, 1), (7, 0, OUTSIDE, 0)]
     return subgraph(name, "image:IMAGE radius:INT:widget", "IMAGE:IMAGE", [inner], wires)
 
 
 def between(*middle: Saved, wires: Sequence[Wire] = ()) -> tuple[list[Saved], list[Wire]]:
-    """A picture that is loaded, goes through the nodes one after the other, and is saved."""
+    """Nodes and wires that load an image, pass it through the given nodes in order, and save it."""
     load = node(1, "LoadImage", outs="IMAGE:IMAGE MASK:MASK", values=["example.png", "image"])
     save = node(3, "SaveImage", "images:IMAGE", values=["made"])
     ids = [1, *(each["id"] for each in middle), 3]
-    return [load, *middle, save], [*((one, 0, other, 0) for one, other in zip(ids, ids[1:])), *wires]
+    return [load, *middle, save], [*((one, 0, other, 0) for one, other in pairwise(ids)), *wires]
 
 
 def promoted() -> Saved:
-    """The radius of the instance is 5; it shows sigma too, whose value is the node's."""
+    """The instance has a radius of 5. It also shows sigma, with the value of the inner node."""
     shown = [["7", "sigma"], ["-1", "radius"]]
-    made = instance(2, blur(), [None, 5], properties={"proxyWidgets": shown})
-    return workflow(*between(made), blur())
+    blurred = instance(2, blur(), [None, 5], properties={"proxyWidgets": shown})
+    return workflow(*between(blurred), blur())
 
 
 def two_instances() -> Saved:
@@ -110,7 +113,7 @@ def two_instances() -> Saved:
 
 
 def nested() -> Saved:
-    """A subgraph with two instances of another: one has the radius of the outer instance, 8, the other its own, 3."""
+    """A subgraph with two instances of another. One takes the outer radius, 8; the other has its own, 3."""
     first = instance(4, blur(), [1], ins="image:IMAGE radius:INT:widget")
     wires = [(INSIDE, 0, 4, 0), (INSIDE, 1, 4, 1), (4, 0, 5, 0), (5, 0, OUTSIDE, 0)]
     twice = subgraph("Twice", "image:IMAGE radius:INT:widget", "IMAGE:IMAGE", [first, instance(5, blur(), [3])], wires)
@@ -119,19 +122,19 @@ def nested() -> Saved:
 
 def radius_from_a_node() -> Saved:
     number = node(9, "PrimitiveInt", outs="INT:INT", values=[6, "fixed"])
-    made = instance(2, blur(), [5], ins="image:IMAGE radius:INT:widget")
-    nodes, wires = between(made)
+    blurred = instance(2, blur(), [5], ins="image:IMAGE radius:INT:widget")
+    nodes, wires = between(blurred)
     return workflow([*nodes, number], [*wires, (9, 0, 2, 1)], blur())
 
 
 def bypassed() -> Saved:
-    """Of two instances the second is bypassed, as the page does it: with all that is in it."""
+    """Two instances. The second is bypassed as the page does it, together with its inner nodes."""
     off = blur("Off", BYPASSED)
     return workflow(*between(instance(2, blur(), [5]), instance(4, off, [9], mode=BYPASSED)), blur(), off)
 
 
 def mixed() -> Saved:
-    """A subgraph with a reroute, a bypassed and a muted node, a note, and an input that is connected to nothing."""
+    """A subgraph with a reroute, a bypassed and a muted node, a note, and an unconnected input."""
     slots = "destination:IMAGE source:IMAGE mask:MASK"
     inner = [
         node(4, "Reroute", ":*", ":IMAGE"),

@@ -1,4 +1,4 @@
-"""SVG Optimizer as the host runs it, and the host's own nodes for drawings."""
+"""SVG Optimizer as the host runs it, and the host's own SVG nodes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from torch import Tensor
 from support.tiny_models import EPS, NEGATIVE, POSITIVE, Family, tiny, tiny_vae
 
 VAES = {"eps": "kl", "v": "kl", "sd3": "taesd-16", "flux": "taesd-16", "flux-distilled": "taesd-16", "qwen": "wan"}
-"""The kind of VAE that belongs to a family, by its name."""
+"""The kind of VAE for each model family."""
 
 
 def imported(name: str) -> Any:
-    """A module of the host that needs its `server`, as in a server."""
+    """Import a module of the host that normally needs its server."""
     import_module("nodes")
-    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` before the one its server means
+    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` first on the path
     try:
         import_module("utils.install_util")
         return import_module(name)
@@ -37,7 +37,7 @@ SVG = CORE.SVG
 
 
 def value(*files: str | bytes) -> Any:
-    """Files as the host has them on its sockets."""
+    """SVG files as a socket value of the host."""
     return SVG([BytesIO(file if isinstance(file, bytes) else file.encode()) for file in files])
 
 
@@ -46,17 +46,17 @@ def contents(output: Any) -> list[bytes]:
     return [stream.getvalue() for stream in output.args[0].data]
 
 
-class Optimised(NamedTuple):
-    """What SVG Optimizer returns: the SVG, its texts, the IMAGE, and what it tells of each step and of its files."""
+class Optimized(NamedTuple):
+    """The result of SVG Optimizer: the SVG, its files as text, the IMAGE and the data for the page."""
 
     svg: Any
     texts: list[str]
     image: Tensor
-    told: dict[str, Any]
+    page_data: dict[str, Any]
 
     @property
     def documents(self) -> list[Document]:
-        """The drawings, all of which is read."""
+        """The parsed drawings. Asserts that nothing in them is unsupported."""
         parsed = [parse(text) for text in self.texts]
         assert not any(each.warnings for each in parsed)
         return [each.document for each in parsed]
@@ -67,15 +67,15 @@ class Optimised(NamedTuple):
 
     @property
     def curve(self) -> dict[str, list[Any]]:
-        """What each step of distillation did."""
-        (curve,) = self.told["distillation"]
+        """The values of each distillation step."""
+        (curve,) = self.page_data["distillation"]
         return curve
 
 
-def vectorise(family: Family | None = EPS, **inputs: Any) -> Optimised:
-    """Run SVG Optimizer on a tiny model and its VAE, or on none, as ComfyUI runs it: in inference mode.
+def vectorize(family: Family | None = EPS, **inputs: Any) -> Optimized:
+    """Run SVG Optimizer like ComfyUI, in inference mode, on a tiny model and its VAE, or on none.
 
-    `inputs` are those of the node; what is None is left out, as an unconnected input is.
+    `inputs` are inputs of the node. None leaves an input unconnected.
     """
     connected: dict[str, Any] = {}
     if family is not None:
@@ -86,16 +86,16 @@ def vectorise(family: Family | None = EPS, **inputs: Any) -> Optimised:
             "negative": NEGATIVE,
         }
     widgets = {"style": "iconography", "paths": 5, "steps": 2, "guidance_scale": -1.0, "canvas_size": 64, "seed": 7}
-    asked = {**widgets, "fit_steps": 2, "fit_groups": 2, **connected, **inputs}
+    values = {**widgets, "fit_steps": 2, "fit_groups": 2, **connected, **inputs}
     with torch.inference_mode():
-        output = SVGOptimizer.execute(**{name: each for name, each in asked.items() if each is not None})
+        output = SVGOptimizer.execute(**{name: each for name, each in values.items() if each is not None})
     svg, image = output.args
     assert isinstance(output.ui, dict)
-    return Optimised(svg, [file.decode() for file in contents(output)], image, output.ui)
+    return Optimized(svg, [file.decode() for file in contents(output)], image, output.ui)
 
 
 @torch.inference_mode()
 def drawn(*files: str, width: int = 64, height: int = 0, background: str = "white") -> tuple[Tensor, Tensor]:
-    """SVG to Image's image and mask, as the host gets them."""
+    """The image and mask from SVG to Image."""
     image, mask = SVGToImage.execute(value(*files), width, height, background).args
     return image, mask

@@ -1,4 +1,4 @@
-"""How an independent renderer draws SVG files, and files of many kinds for it."""
+"""An independent SVG renderer, and SVG files that cover many features."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import resvg_py
 from PIL import Image
 
 SAME = 1 / 255
-"""Mean absolute difference up to which pictures count as the same."""
+"""Largest mean absolute difference of images that count as the same."""
 
 
 def render(text: str, size: int = 256) -> np.ndarray:
-    """Premultiplied RGBA (height, width, 4) in [0, 1], as resvg draws a file `size` pixels wide and high at most."""
+    """A file drawn by resvg, at most `size` pixels wide and high: premultiplied RGBA (height, width, 4) in [0, 1]."""
     png = bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96))
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"), dtype=np.float64) / 255
     pixels[..., :3] *= pixels[..., 3:]
@@ -21,12 +21,12 @@ def render(text: str, size: int = 256) -> np.ndarray:
 
 
 def difference(one: str, other: str) -> float:
-    """The mean absolute difference of two files as resvg draws them."""
+    """The mean absolute difference of two files as drawn by resvg."""
     return float(np.abs(render(one) - render(other)).mean())
 
 
 def svg(body: str, attributes: str = 'viewBox="0 0 100 100"') -> str:
-    """A file with this inside."""
+    """An SVG file with this content."""
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f"<svg {names} {attributes}>{body}</svg>"
 
@@ -169,4 +169,4 @@ DOCUMENTS = {
         '<rect x="50" y="50" width="50" height="50" fill="url(#b)"/>'
     ),
 }
-"""By what is in them; all of it can be represented."""
+"""SVG files by the feature they contain. All of them can be represented exactly."""

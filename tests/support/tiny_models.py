@@ -1,4 +1,4 @@
-"""Small random models, made of ComfyUI's own classes, and what it takes to run the pack's nodes on them."""
+"""Small random models built from ComfyUI's own classes, and helpers that run the pack's nodes on them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ _QWEN = {
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """A kind of model: its configuration in ComfyUI's words and the shape (C, [1,] H, W) of one latent."""
+    """A model family: its ComfyUI configuration and the shape (C, [1,] H, W) of one latent."""
 
     name: str
     config: type
@@ -127,19 +127,19 @@ FLUX_DISTILLED = Family(
     "flux-distilled", comfy.supported_models.Flux, {**_FLUX, "guidance_embed": True}, (16, 8, 8), True
 )
 QWEN = Family("qwen", comfy.supported_models.QwenImage, _QWEN, (16, 1, 8, 8), True)
-"""The one whose latents have a frame dimension."""
+"""The family whose latents have a frame dimension."""
 
 FAMILIES = (EPS, V, SD3, FLUX, QWEN)
 
 
 @cache
 def tiny(family: Family, dtype: torch.dtype = torch.float32, gain: float = 1.0) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL with seeded random weights stored as `dtype`; `gain` multiplies what its last layer says."""
+    """A MODEL with seeded random weights stored as `dtype`; `gain` multiplies the output of its last layer."""
     device = comfy.model_management.get_torch_device()
     config = family.config(family.unet)
     config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device))
     model = family.build(config)
-    randomise(model.diffusion_model, seed=1)
+    randomize(model.diffusion_model, seed=1)
     with torch.no_grad():
         for name, parameter in model.diffusion_model.named_parameters():
             if name.startswith(("out.2.", "final_layer.linear.", "proj_out.")):
@@ -148,8 +148,8 @@ def tiny(family: Family, dtype: torch.dtype = torch.float32, gain: float = 1.0) 
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
 
 
-def randomise(module: torch.nn.Module, seed: int) -> None:
-    """Fill every weight, as ComfyUI leaves them uninitialised: matrices keep the variance, scales are near 1."""
+def randomize(module: torch.nn.Module, seed: int) -> None:
+    """Fill all weights, which ComfyUI leaves uninitialized. Matrices preserve variance, scales are near 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -162,7 +162,7 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
 
 
 def text(seed: int, **values: Any) -> Conditioning:
-    """A CONDITIONING of four random tokens; `values` go into its dictionary, as ComfyUI's nodes put them."""
+    """A CONDITIONING of four random tokens; `values` are added to its dictionary, as ComfyUI's nodes do."""
     generator = torch.Generator().manual_seed(1000 + seed)
     tokens = torch.randn(1, 4, TEXT_WIDTH, generator=generator)
     return [[tokens, {"pooled_output": torch.randn(1, POOLED_WIDTH, generator=generator), **values}]]
@@ -172,7 +172,7 @@ POSITIVE, NEGATIVE, SOURCE = text(1), text(2), text(3)
 
 
 def picture(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
-    """A LATENT of random pictures, about as bright as encoded ones; picture i depends on `seed` + i alone."""
+    """A LATENT of random images, about as large as encoded ones. Image i depends only on `seed` + i."""
     rows = [torch.randn(family.shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
     scale = getattr(family.config.latent_format(), "scale_factor", 1.0)
     return {"samples": torch.stack(rows) / scale, **keys}
@@ -186,19 +186,19 @@ def edit(
     eta: float = 0.0,
     **settings: Any,
 ) -> tuple[Latent, Latent]:
-    """Run Proximal DreamSampler as ComfyUI runs it, in inference mode: its two LATENTs, edited and inverted."""
+    """Run Proximal DreamSampler like ComfyUI, in inference mode. Returns the edited and the inverted LATENT."""
     edited = restore(model, None, latent, None, gamma_schedule=gamma_schedule, eta=eta, **settings)
     return edited.latent, edited.start
 
 
 def photo(count: int = 1, seed: int = 0, size: int = 64) -> Tensor:
-    """An IMAGE of random smooth pictures in [0, 1]; picture i depends on `seed` + i alone."""
+    """An IMAGE of random smooth images in [0, 1]. Image i depends only on `seed` + i."""
     rows = [torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
     return functional.interpolate(torch.stack(rows), (size, size), mode="bilinear").movedim(1, -1)
 
 
 def square(low: int = 16, high: int = 40, size: int = 64) -> Tensor:
-    """A MASK (1, size, size) of a square hole, a little off the middle."""
+    """A MASK (1, size, size) of a square hole, slightly off center."""
     mask = torch.zeros(1, size, size)
     mask[:, low:high, low + 8 : high + 8] = 1
     return mask
@@ -216,7 +216,7 @@ def measure(
     seed: int = 0,
     **connected: Any,
 ) -> tuple[Measurement, Tensor]:
-    """Run Measurement as ComfyUI runs it, in inference mode: its measurement and the observed IMAGE."""
+    """Run Measurement like ComfyUI, in inference mode. Returns its measurement and the observed IMAGE."""
     with torch.inference_mode():
         output = MeasurementNode.execute(
             image=image,
@@ -235,7 +235,7 @@ def measure(
 
 @dataclass(frozen=True)
 class Restored:
-    """What Proximal DreamSampler returns: two LATENTs, an IMAGE or what stands for it, and what it says."""
+    """The result of Proximal DreamSampler: two LATENTs, an IMAGE or its placeholder, and its notes."""
 
     latent: Latent
     start: Latent
@@ -265,7 +265,7 @@ def restore(
     seed: int = 0,
     **optional: Any,
 ) -> Restored:
-    """Run Proximal DreamSampler with a VAE and a measurement as ComfyUI runs it, in inference mode."""
+    """Run Proximal DreamSampler like ComfyUI, in inference mode, with a VAE and a measurement."""
     connected = {"vae": vae, "measurement": measurement, **optional}
     with torch.inference_mode():
         output = ProximalDreamSampler.execute(
@@ -283,13 +283,13 @@ def restore(
             seed=seed,
             **{name: value for name, value in connected.items() if value is not None},
         )
-    (restored, start, image), told = output.args, output.ui
-    assert isinstance(told, dict)
-    return Restored(restored, start, image, told["text"])
+    (restored, start, image), ui = output.args, output.ui
+    assert isinstance(ui, dict)
+    return Restored(restored, start, image, ui["text"])
 
 
 OWN, UNSET = "method's own", -1
-"""What leaves a setting of Distillation Sampler to the method, in a list and in a number."""
+"""The values that leave a setting of Distillation Sampler to the method: in a list, and as a number."""
 
 
 def distil(
@@ -314,9 +314,9 @@ def distil(
     ode_steps: int = 2,
     **fine: Any,
 ) -> tuple[Latent, dict[str, list[Any]]]:
-    """Run Distillation Sampler as ComfyUI runs it, in inference mode: its LATENT, and what it tells of each step.
+    """Run Distillation Sampler like ComfyUI, in inference mode. Returns its LATENT and the values of each step.
 
-    `fine` are its fine settings by name; what is None is left out, as an unconnected input is.
+    `fine` are its fine settings by name. None leaves an input unconnected.
     """
     connected = {"source": source, "reference_latent": reference, "objective": objective, "vae": vae}
     with torch.inference_mode():
@@ -338,23 +338,23 @@ def distil(
             **{name: value for name, value in connected.items() if value is not None},
             **fine,
         )
-    (distilled,), told = output.args, output.ui
-    assert isinstance(told, dict)
-    (curve,) = told["distillation"]
+    (distilled,), ui = output.args, output.ui
+    assert isinstance(ui, dict)
+    (curve,) = ui["distillation"]
     return distilled, curve
 
 
 class Calls:
-    """Counts what a MODEL does: `runs` are samplings begun, `batches` holds the batch size of each forward call."""
+    """Counts the calls of a MODEL: `runs` is the number of sampling runs, `batches` the batch size of each call."""
 
     def __init__(self) -> None:
         self.runs = 0
         self.batches: list[int] = []
 
     def watch(self, model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-        """A clone of the MODEL that is counted."""
+        """A clone of the MODEL whose calls are counted."""
 
-        def call(apply_model: Callable[..., Tensor], arguments: Any) -> Tensor:  # a method would be copied by clones
+        def call(apply_model: Callable[..., Tensor], arguments: Any) -> Tensor:  # clones would copy a method
             self.batches.append(len(arguments["input"]))
             return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
 
@@ -368,9 +368,9 @@ class Calls:
 
 
 def refused(run: Callable[..., Any], family: Family, options: dict[str, Any], words: str, good: dict[str, Any]) -> str:
-    """What a node says that refuses a picture of a family and these options, with these words and before any work.
+    """The error message of a node that refuses these options before it calls the model. It contains `words`.
 
-    With the options `good` instead it does the work. The option "patch" changes the MODEL.
+    With the options `good` the node runs. The option "patch" changes the MODEL.
     """
     calls, options = Calls(), {"latent": picture(family), **options}
     model = calls.watch(tiny(family))
@@ -379,8 +379,8 @@ def refused(run: Callable[..., Any], family: Family, options: dict[str, Any], wo
     with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
         run(model, **options)
     assert (calls.runs, calls.batches) == (0, [])
-    made = run(calls.watch(tiny(family)), picture(family), **good)[0]
-    assert made["samples"].isfinite().all()
+    output = run(calls.watch(tiny(family)), picture(family), **good)[0]
+    assert output["samples"].isfinite().all()
     assert calls.runs == 1 and calls.batches
     return str(refusal.value)
 
@@ -391,9 +391,9 @@ ApplyModel = Callable[..., Tensor]
 def wrapped(
     model: comfy.model_patcher.ModelPatcher, wrap: Callable[[ApplyModel, dict[str, Any]], Tensor]
 ) -> comfy.model_patcher.ModelPatcher:
-    """A clone of the MODEL whose calls go through `wrap`."""
+    """A clone of the MODEL that calls `wrap` in place of the model."""
 
-    def call(apply_model: ApplyModel, arguments: Any) -> Tensor:  # a method would be copied by clones
+    def call(apply_model: ApplyModel, arguments: Any) -> Tensor:  # clones would copy a method
         return wrap(apply_model, arguments)
 
     clone = model.clone()
@@ -402,13 +402,13 @@ def wrapped(
 
 
 def ask(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
-    """What a wrapper is to ask the model for."""
+    """Call the model with the arguments of a wrapper."""
     return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
 
 
 @contextmanager
 def untouched(*modules: torch.nn.Module) -> Iterator[None]:
-    """Afterwards the very same parameters and buffers are there, with the same bytes, no gradient and no hook."""
+    """Assert that the block leaves parameters and buffers unchanged, without gradients or hooks."""
 
     def tensors() -> dict[str, Tensor]:
         return {
@@ -429,7 +429,7 @@ def untouched(*modules: torch.nn.Module) -> Iterator[None]:
     assert forwards() == own_forwards
     assert after.keys() == before.keys()
     for name, tensor in after.items():
-        assert tensor is before[name], f"{name} is another tensor"
+        assert tensor is before[name], f"{name} was replaced"
         assert torch.equal(tensor, copies[name]), f"{name} has changed"
         assert tensor.requires_grad == trained[name] and tensor.grad is None, f"{name} was trained"
     for module in modules:
@@ -473,18 +473,18 @@ _AUTOENCODERS: dict[str, Callable[[], torch.nn.Module]] = {
 def tiny_vae(kind: str, dtype: torch.dtype = torch.float32) -> comfy.sd.VAE:
     """A VAE with seeded random weights stored as `dtype`: "kl" and "taesd" have 4 channels, "wan" 16 and frames."""
     network = _AUTOENCODERS[kind]()
-    randomise(network, seed=3)
+    randomize(network, seed=3)
     return comfy.sd.VAE(sd=network.state_dict(), config={"params": _KL} if kind == "kl" else None, dtype=dtype)
 
 
 @cache
 def tiny_controlnet(hint_channels: int = 3) -> comfy.controlnet.ControlNet:
-    """A CONTROL_NET for the noise-predicting family; 4 hint channels are a picture and a mask."""
+    """A CONTROL_NET for the eps-predicting family. 4 hint channels are an image and a mask."""
     device = comfy.model_management.get_torch_device()
     sizes = {k: v for k, v in _UNET.items() if k not in ("out_channels", "transformer_depth_output")}
     operations = comfy.ops.disable_weight_init
     model = comfy.cldm.cldm.ControlNet(
         hint_channels=hint_channels, num_heads=8, device=device, operations=operations, **sizes
     )
-    randomise(model, seed=2)
+    randomize(model, seed=2)
     return comfy.controlnet.ControlNet(model, load_device=device)

@@ -1,7 +1,7 @@
-"""The development host: a private ComfyUI, built from the package registry alone, with this pack linked into it.
+"""The development host: a private ComfyUI, installed from the package registry, with this pack linked into it.
 
-Users have their own ComfyUI and need none of this. It serves ``tools/demo.py``, ``tools/test.py`` and the tests.
-Standard library only, because it runs before anything is installed.
+``tools/demo.py``, ``tools/test.py`` and the tests run on it. Users have their own ComfyUI and do not need it. This
+package uses only the standard library, because it runs before anything is installed.
 """
 
 from .build import ensure

@@ -1,4 +1,4 @@
-"""``python -m tools.devhost [--extra tests]``: set up the development host and say where it is."""
+"""Set up the development host and print its folder: ``python -m tools.devhost [--extra tests]``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from .recipe import EXTRAS
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.devhost", description=__doc__)
-    parser.add_argument("--extra", choices=sorted(EXTRAS), action="append", default=[], help="also install this set")
+    parser.add_argument(
+        "--extra", choices=sorted(EXTRAS), action="append", default=[], help="also install these packages"
+    )
     extras = parser.parse_args().extra
     try:
         host = ensure(extras, report=print)
     except HostError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"The development host is ready in {host.base}")
+    print(f"The development host is ready in {host.base}.")
     return 0
 
 

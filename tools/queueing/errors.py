@@ -1,27 +1,33 @@
-"""What the user can put right."""
+"""Errors that the user can fix, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 FEW = 20
-"""So many names are offered where none is like the one that was given."""
+"""How many names are listed when none is close to the given one."""
 
 
 class QueueingError(Exception):
-    """What was asked for cannot be done; the message is a sentence that says what to change."""
+    """The request cannot be carried out. The message is a sentence that says what to change."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence, with a space before it, that offers the names most like ``name``, or all of them if they are few."""
+    """A sentence, after a space, that suggests the names closest to ``name``, or lists all if none is close."""
     names = sorted(set(names))
-    close = like(name, names)
-    offered = close or (names if len(names) <= FEW else [])
-    return f" {'Nearest' if close else 'There are'}: {', '.join(offered)}." if offered else ""
+    if close := closest(name, names):
+        return did_you_mean(close)
+    return f" Choose one of: {', '.join(names)}." if 0 < len(names) <= FEW else ""
 
 
-def like(name: str, names: Iterable[str]) -> list[str]:
-    """Those of the names that are most like ``name``, the likest first. None if all are quite different."""
+def did_you_mean(suggestions: Sequence[str]) -> str:
+    """The question, after a space: " Did you mean a, b or c?"."""
+    *others, last = suggestions
+    return f" Did you mean {' or '.join([', '.join(others), last] if others else [last])}?"
+
+
+def closest(name: str, names: Iterable[str]) -> list[str]:
+    """Up to three names most similar to ``name``, the most similar first. Empty if all are too different."""
     by_lower_case = {each.lower(): each for each in names}
     return [by_lower_case[each] for each in get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)]

@@ -1,7 +1,7 @@
-"""Who is connected to whom in a workflow, once everything that only the front end knows is taken out.
+"""Resolves the connections of a workflow by removing everything that only the front end understands.
 
-Servers run nodes that are connected to each other. They know nothing of reroutes and notes, of primitive, muted and
-bypassed nodes, and of subgraphs: a node in one has as its id the ids of the instances around it and its own, "12:3".
+Servers run nodes that are connected to each other. They do not understand reroutes, notes, primitive, muted or bypassed
+nodes, or subgraphs. A node inside subgraphs has an id that joins those of the enclosing instances and its own: "12:3".
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MUTED, _BYPASSED = 2, 4
 _ANY = {"", "*", "0"}
 
 Brought = tuple[Any] | None
-"""What a prompt has for an input that is connected, in a tuple: [node id, output] or a value. None for nothing."""
+"""What a prompt stores for a connected input, in a tuple: [node id, output] or a value. None if nothing arrives."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A node that the server has to run, with the values of its inputs that do not stand in the node itself.
+    """A node that the server has to run, with the input values that are stored outside the node.
 
-    ``promoted`` are those that the instance of its subgraph has for its widgets, ``connected`` come by links.
+    ``promoted`` values are stored in the enclosing subgraph instance; ``connected`` values arrive by links.
     """
 
     node_id: str
@@ -37,10 +37,10 @@ class Running:
 
 
 class Graph:
-    """The nodes of the page."""
+    """The top-level nodes of a workflow."""
 
     lineage: tuple[str, ...] = ()
-    """The subgraphs that it lies in, from the outermost."""
+    """The subgraphs that contain this graph, outermost first."""
 
     def __init__(self, saved: Saved, subgraphs: Subgraphs):
         self.nodes = {str(node["id"]): node for node in saved["nodes"]}
@@ -68,11 +68,11 @@ class Graph:
         return node_id
 
     def promoted(self, node_id: str) -> dict[str, Any]:
-        """The values that stand outside of this graph for widgets of a node in it."""
+        """The values stored outside this graph for the widgets of one of its nodes."""
         return {}
 
     def brought(self, slot: Saved, kind: str | None = None) -> Brought:
-        """What a link brings to an input, which takes ``kind`` or what itself says."""
+        """What arrives at an input by its link. ``kind`` replaces the input's own type."""
         if slot.get("link") is None:
             return None
         link = self._links[slot["link"]]
@@ -81,10 +81,10 @@ class Graph:
         return self._sent(link.origin, link.output, slot["type"] if kind is None else kind)
 
     def _handed_in(self, index: int) -> Brought:
-        raise LookupError(f"link from input {index} of a subgraph outside of one")
+        raise LookupError(f"a link comes from input {index} of a subgraph but is outside any subgraph")
 
     def _sent(self, node_id: str, output: int, kind: str) -> Brought:
-        """What leaves an output towards an input that takes ``kind``."""
+        """What an output sends to an input of type ``kind``."""
         node = self.nodes[node_id]
         if node["type"] == _PRIMITIVE:
             return (self.promoted(node_id).get(_PRIMITIVE_WIDGET, node["widgets_values"][0]),)
@@ -106,7 +106,7 @@ class Graph:
 
 
 class Instance(Graph):
-    """The nodes of one instance of a subgraph, which is a node of the ``outer`` graph."""
+    """The nodes of one subgraph instance, which is itself a node of the ``outer`` graph."""
 
     def __init__(self, outer: Graph, node_id: str, subgraphs: Subgraphs):
         self._outer, self._id, self._node = outer, node_id, outer.nodes[node_id]
@@ -127,12 +127,12 @@ class Instance(Graph):
         return self._widget_values.get(node_id, {})
 
     def slots(self) -> list[Saved]:
-        """The inputs of the instance. Files may leave out those that show a widget and have no link."""
+        """The inputs of the instance. Files may leave out unconnected inputs that show a widget."""
         by_name = {slot["name"]: slot for slot in self._node.get("inputs", [])}
         return [by_name.get(each["name"], each) for each in self._inputs]
 
     def handed_out(self, output: int, kind: str) -> Brought:
-        """What leaves an output of the subgraph."""
+        """What an output of the subgraph sends."""
         for link in self._links.values():
             if (link.target, link.slot) == (OUTPUTS, output):
                 inside = link.origin != INPUTS
@@ -140,7 +140,7 @@ class Instance(Graph):
         return None
 
     def _handed_in(self, index: int) -> Brought:
-        """What the link to an input of the subgraph brings, or the value that the instance shows for it."""
+        """What arrives at an input of the subgraph, or the value that the instance shows for it."""
         slot = self.slots()[index]
         if slot.get("link") is not None:
             return self._outer.brought(slot)
@@ -153,7 +153,7 @@ def _mode(node: Saved) -> int:
 
 
 def _passed_through(slots: Sequence[Saved], output: int, own: str, kind: str) -> Saved | None:
-    """The input that a bypassed node hands on for an output of its ``own`` type: in the same place or the first."""
+    """The input that a bypassed node passes to an output of type ``own``: the one in the same place, else the first."""
     opposite = slots[output : output + 1]
     if str(kind) in _ANY:
         return next(iter([*opposite, *slots]), None)
@@ -163,6 +163,6 @@ def _passed_through(slots: Sequence[Saved], output: int, own: str, kind: str) ->
 
 
 def _fits(one: str, other: str) -> bool:
-    """Whether types, of which some are lists with commas, may be connected."""
+    """Whether two types may be connected. A type may be a comma-separated list."""
     ones, others = (set(str(each).lower().split(",")) for each in (one, other))
     return bool(ones & others or (ones | others) & _ANY)

@@ -1,4 +1,4 @@
-"""Ways to a server: a thread of this process, or a worker on a Ray cluster."""
+"""Lanes to a server: a thread of this process, or a worker on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .spread import Lane
 from .work import Outcome, Task, run_task
 
 ProgressOf = Callable[[str, Job, Progress], None]
-"""Is told of a step on a server: its address, the job and how far a node is."""
+"""Called with each step on a server: its URL, the job and the progress of a node."""
 
 
-class ToServer:
-    """What both ways have of their server: it is known by its ``url``, and reached by an address with a password."""
+class _ServerLane:
+    """Base of both lanes. ``url`` identifies the server; the address may also hold a password."""
 
     def __init__(self, address: str):
         self._address = address
@@ -37,7 +37,7 @@ class ToServer:
         self._client.cancel(task.prompt_id)
 
 
-class ThreadLane(ToServer):
+class ThreadLane(_ServerLane):
     """Runs tasks in a thread of this process."""
 
     def __init__(self, address: str, threads: ThreadPoolExecutor, on_progress: ProgressOf):
@@ -49,7 +49,7 @@ class ThreadLane(ToServer):
         return self._threads.submit(run_task, self._address, task, partial(self._on_progress, self.url, job))
 
 
-class RayLane(ToServer):
+class RayLane(_ServerLane):
     """Runs tasks on a Ray cluster, which chooses the machine."""
 
     def __init__(self, address: str, remote: Any):
@@ -63,16 +63,16 @@ class RayLane(ToServer):
 
 @contextmanager
 def thread_lanes(addresses: Sequence[str], on_progress: ProgressOf) -> Iterator[list[Lane]]:
-    """A thread for each server."""
+    """One thread per server."""
     with ThreadPoolExecutor(len(addresses)) as threads:
         yield [ThreadLane(address, threads, on_progress) for address in addresses]
 
 
 @contextmanager
 def ray_lanes(addresses: Sequence[str]) -> Iterator[list[Lane]]:
-    """Workers of the Ray cluster at RAY_ADDRESS, or of one on this machine. Servers must be reachable from them.
+    """Workers of the Ray cluster at RAY_ADDRESS, or of a local one. They must be able to reach the servers.
 
-    Workers need aiohttp, which is all that the job function needs beside this project's own files; those are sent.
+    Besides this project's files, which are sent to them, workers need only aiohttp.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -84,21 +84,22 @@ def ray_lanes(addresses: Sequence[str]) -> Iterator[list[Lane]]:
     code = {"py_modules": [str(Path(__file__).parent), str(Path(comfy_client.__file__))]}
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=code)
-        # Tasks wait on servers and hardly compute: they take no CPU. One that ends with its worker may be repeated.
+        # Tasks wait for servers and hardly compute: reserve no CPU. Repeating a task whose worker died is safe.
         settings = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_retries": -1}
         remote = ray.remote(**settings)(run_task)
         yield [RayLane(address, remote) for address in addresses]
     except (RayError, ConnectionError) as error:
-        raise QueueingError(f"Ray does not work: {str(error).strip().splitlines()[0]}") from error
+        raise QueueingError(f"Ray failed: {str(error).strip().splitlines()[0]}") from error
     finally:
         ray.shutdown()
 
 
 def _check_cluster(address: str) -> None:
-    """Refuse a cluster that is away, for which Ray itself would look for minutes. Names such as "auto" are Ray's."""
+    """Refuse an unreachable cluster: Ray itself would wait for minutes. Names such as "auto" are left to Ray."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     if parts.hostname and parts.port:
         try:
             socket.create_connection((parts.hostname, parts.port), timeout=10).close()
         except OSError as error:
-            raise QueueingError(f"The Ray cluster of RAY_ADDRESS, {address}, does not answer ({error}).") from error
+            problem = f"The Ray cluster at RAY_ADDRESS, {address}, does not answer ({error})."
+            raise QueueingError(f"{problem} Start it, or unset RAY_ADDRESS.") from error

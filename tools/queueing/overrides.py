@@ -1,4 +1,4 @@
-"""What the command line changes in a prompt, and whether a server can run the result."""
+"""Applies --set and --image to a prompt, and checks that a server can run the result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from comfy_client import Prompt
 
 from .definitions import Input, ObjectInfo, inputs_of, is_link
-from .errors import FEW, QueueingError, like, nearest
+from .errors import FEW, QueueingError, closest, did_you_mean, nearest
 
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 _MODEL_FOLDERS = {
@@ -19,29 +19,27 @@ _MODEL_FOLDERS = {
     "clip_name": "text_encoders",
     "control_net_name": "controlnet",
 }
-
-
 _MADE_HERE = {
     "DSManifoldCorrectiveLoad": ("corrective", "Make one with the template train_corrective"),
     "DSTranslatorApply": ("translator", "Train one with tools/translator.py"),
 }
-"""What these nodes load, which nobody has for download, and how to get it."""
+"""What these nodes load and how to make it, as it cannot be downloaded."""
 
 
 def title_of(prompt: Prompt, node_id: str) -> str:
-    """What people call the node."""
+    """The title of a node, or its class."""
     node = prompt[node_id]
     return node.get("_meta", {}).get("title") or node["class_type"]
 
 
 def select(prompt: Prompt, name: str) -> str:
-    """The id of the node that ``name`` means: an id, or a class or title that only one node has."""
+    """The id of the node called ``name``, which is an id, or the class or title of exactly one node."""
     if name in prompt:
         return name
     found = [node_id for node_id in prompt if name in (prompt[node_id]["class_type"], title_of(prompt, node_id))]
     if len(found) > 1:
         raise QueueingError(
-            f"'{name}' means {len(found)} nodes: {_listed(prompt, found)}. Take the id or title of one."
+            f"'{name}' matches {len(found)} nodes: {_listed(prompt, found)}. Use the id or title of one."
         )
     if not found:
         raise QueueingError(f"The workflow has no node '{name}'.{_offered(prompt, name)}")
@@ -49,25 +47,29 @@ def select(prompt: Prompt, name: str) -> str:
 
 
 def _offered(prompt: Prompt, name: str) -> str:
-    """A sentence, with a space before it, that offers the nodes most like ``name``, or the first if none is."""
+    """A sentence, after a space, that suggests the nodes closest to ``name``, or lists the first if none is close."""
     names = {node_id: (title_of(prompt, node_id), node["class_type"]) for node_id, node in prompt.items()}
-    close = like(name, (each for pair in names.values() for each in pair))
+    close = closest(name, (each for pair in names.values() for each in pair))
     near = list(dict.fromkeys(node_id for each in close for node_id in prompt if each in names[node_id]))
     if near:
-        return f" Nearest: {_listed(prompt, near)}."
+        return did_you_mean(_named(prompt, near))
     more = f" and {len(prompt) - FEW} more" if len(prompt) > FEW else ""
-    return f" There are: {_listed(prompt, [*prompt][:FEW])}{more}."
+    return f" Its nodes are {_listed(prompt, [*prompt][:FEW])}{more}."
 
 
 def _listed(prompt: Prompt, node_ids: Sequence[str]) -> str:
-    return ", ".join(f"{node_id} ({title_of(prompt, node_id)})" for node_id in node_ids)
+    return ", ".join(_named(prompt, node_ids))
+
+
+def _named(prompt: Prompt, node_ids: Sequence[str]) -> list[str]:
+    return [f"{node_id} ({title_of(prompt, node_id)})" for node_id in node_ids]
 
 
 # Settings
 
 
 def with_settings(prompt: Prompt, settings: Sequence[str], info: ObjectInfo) -> Prompt:
-    """The prompt with every NODE.INPUT=VALUE of ``settings`` in it. Raises QueueingError naming the wrong one."""
+    """The prompt with every NODE.INPUT=VALUE of ``settings`` applied. Raises QueueingError naming the wrong one."""
     for setting in settings:
         try:
             prompt = _with_setting(prompt, setting, info)
@@ -80,21 +82,23 @@ def _with_setting(prompt: Prompt, setting: str, info: ObjectInfo) -> Prompt:
     target, equals, text = setting.partition("=")
     node_name, point, name = target.rpartition(".")
     if not (equals and point):
-        raise QueueingError("It must be NODE.INPUT=VALUE, such as DSProximalDreamSampler.gamma=0.3.")
+        raise QueueingError("Write it as NODE.INPUT=VALUE, for example DSProximalDreamSampler.gamma=0.3.")
     node_id = select(prompt, node_name)
     inputs = inputs_of(info, prompt[node_id]["class_type"])
     widgets = [each.name for each in inputs.values() if each.is_widget]
     if name not in inputs:
         raise QueueingError(f"{title_of(prompt, node_id)} has no input '{name}'.{nearest(name, widgets)}")
     if name not in widgets or is_link(prompt[node_id]["inputs"].get(name)):
-        raise QueueingError(f"{name} comes from another node.{_source(prompt, node_id, name)}")
+        raise QueueingError(_not_a_widget(prompt, node_id, name))
     return with_input(prompt, node_id, name, inputs[name].parse(text))
 
 
-def _source(prompt: Prompt, node_id: str, name: str) -> str:
-    """A sentence about the node that an input is connected to."""
+def _not_a_widget(prompt: Prompt, node_id: str, name: str) -> str:
+    """Why an input cannot be set, and what to do instead."""
     link = prompt[node_id]["inputs"].get(name)
-    return f" Set an input of node {_listed(prompt, [link[0]])} instead." if is_link(link) else ""
+    if is_link(link):
+        return f"'{name}' is connected to node {_listed(prompt, [link[0]])}. Set an input of that node instead."
+    return f"'{name}' takes a connection, not a value. Connect it in the workflow."
 
 
 def with_input(prompt: Prompt, node_id: str, name: str, value: object) -> Prompt:
@@ -103,50 +107,56 @@ def with_input(prompt: Prompt, node_id: str, name: str, value: object) -> Prompt
     return {**prompt, node_id: {**node, "inputs": {**node["inputs"], name: value}}}
 
 
-# Pictures
+# Images
 
 
-def picture_inputs(prompt: Prompt, info: ObjectInfo) -> dict[str, str]:
-    """The inputs that take a picture: their names by node id."""
+def image_inputs(prompt: Prompt, info: ObjectInfo) -> dict[str, str]:
+    """The inputs that take an image: their names by node id."""
     return {
         node_id: each.name
         for node_id, node in prompt.items()
         for each in inputs_of(info, node["class_type"]).values()
-        if each.takes_picture
+        if each.takes_image
     }
 
 
 def split_image(prompt: Prompt, argument: str) -> tuple[str | None, Path]:
-    """The node and path of ``--image NODE=PATH``; no node if ``argument`` is a path alone."""
+    """The node and path of ``--image NODE=PATH``. The node is None if ``argument`` is only a path."""
     name, equals, path = argument.partition("=")
     if not equals or Path(argument).exists():
         return None, Path(argument)
     return select(prompt, name), Path(path)
 
 
-def only_picture_input(prompt: Prompt, inputs: dict[str, str], taken: Sequence[str]) -> str:
-    """The node that pictures without a node's name go to: the only one that is left."""
+def only_image_input(prompt: Prompt, inputs: dict[str, str], taken: Sequence[str]) -> str:
+    """The node that takes the images given without a node: the only one left."""
     if not inputs:
-        raise QueueingError("--image: the workflow has no node that loads a picture.")
-    left = [node_id for node_id in inputs if node_id not in taken]
-    if len(left) != 1:
         raise QueueingError(
-            f"--image: {len(left)} nodes wait for a picture: {_listed(prompt, left or [*inputs])}. "
-            "Say which with --image NODE=PICTURE."
+            "--image: the workflow has no node that loads an image. Remove --image, or add a Load Image node."
+        )
+    left = [node_id for node_id in inputs if node_id not in taken]
+    if not left:
+        raise QueueingError(
+            f"--image: every node that loads an image has one: {_listed(prompt, [*inputs])}. "
+            "Remove the image that is given without a node."
+        )
+    if len(left) > 1:
+        raise QueueingError(
+            f"--image: {len(left)} nodes load an image: {_listed(prompt, left)}. Choose one with --image NODE=IMAGE."
         )
     return left[0]
 
 
-# What the server has
+# Checks against a server
 
 
 def check(prompt: Prompt, info: ObjectInfo, downloads: dict[str, str], uploads: Collection[str]) -> None:
     """Raise QueueingError if a server with these nodes and models cannot run the prompt.
 
-    ``uploads`` are the pictures that will be brought, ``downloads`` are addresses of model files, by name.
+    ``uploads`` are the image files that will be uploaded; ``downloads`` maps model file names to their URLs.
     """
     for node_id, each, value in _values(prompt, info):
-        if each.takes_picture and value in uploads:
+        if each.takes_image and value in uploads:
             continue
         try:
             each.check(value)
@@ -156,7 +166,7 @@ def check(prompt: Prompt, info: ObjectInfo, downloads: dict[str, str], uploads: 
 
 
 def _values(prompt: Prompt, info: ObjectInfo) -> Iterator[tuple[str, Input, object]]:
-    """Every value that was chosen, not connected, of every node."""
+    """Every value of every node that is set rather than connected."""
     for node_id, node in prompt.items():
         inputs = inputs_of(info, node["class_type"])
         for name, value in node["inputs"].items():
@@ -164,19 +174,19 @@ def _values(prompt: Prompt, info: ObjectInfo) -> Iterator[tuple[str, Input, obje
                 yield node_id, inputs[name], value
 
 
-def _missing(node_type: str, taker: Input, value: object, downloads: dict[str, str]) -> str | None:
-    """A sentence if the value is the name of a file that the server does not have."""
-    if taker.takes_picture:
-        return f"the server has no picture '{value}'. Give one with --image."
-    if taker.kind != "COMBO" or not (node_type in _MADE_HERE or str(value).endswith(_MODEL_SUFFIXES)):
+def _missing(node_type: str, target: Input, value: object, downloads: dict[str, str]) -> str | None:
+    """A sentence if the value names a file that the server does not have."""
+    if target.takes_image:
+        return f"the server has no image '{value}'. Pass one with --image."
+    if target.kind != "COMBO" or not (node_type in _MADE_HERE or str(value).endswith(_MODEL_SUFFIXES)):
         return None
-    what, how = _MADE_HERE.get(node_type) or ("model file", _download(taker, str(value), downloads))
-    others = f", or set {taker.name} to {' or '.join(map(str, taker.choices[:5]))}" if taker.choices else ""
+    what, how = _MADE_HERE.get(node_type) or ("model file", _download(target, str(value), downloads))
+    others = f", or set '{target.name}' to {' or '.join(map(str, target.choices[:5]))}" if target.choices else ""
     return f"the server has no {what} '{value}'. {how}{others}."
 
 
-def _download(taker: Input, name: str, downloads: dict[str, str]) -> str:
-    """What to do about a model file that the server does not have."""
+def _download(target: Input, name: str, downloads: dict[str, str]) -> str:
+    """How to get a model file that the server does not have."""
     source = f" from {downloads[name]}" if name in downloads else ""
-    folder = _MODEL_FOLDERS.get(taker.name)
-    return f"Download it{source} into {f'its models/{folder} folder' if folder else 'its models folder'}"
+    folder = _MODEL_FOLDERS.get(target.name)
+    return f"Download it{source} to the server's {f'models/{folder}' if folder else 'models'} folder"

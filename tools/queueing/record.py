@@ -1,8 +1,8 @@
-"""The folder of results, and its manifest: what has been done, so that nothing is done twice.
+"""The output folder and its manifest, which records finished jobs so that nothing is done twice.
 
-The manifest has a JSON object a line, each about one job, and later lines add to earlier ones. Lines are only ever
-appended, each in one write that reaches the disk before the work goes on, so that a run that was killed at any moment
-leaves at most one unfinished line, which the next run removes.
+Each line of the manifest is a JSON object about one job; later lines update earlier ones. Lines are only ever appended,
+each in one write that is flushed to disk before work continues. A run that is killed at any moment therefore leaves at
+most one unfinished line, which the next run removes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MANIFEST = "manifest.jsonl"
 LOCK = ".manifest.lock"
 
 _NAME_BYTES, _FILE_BYTES = 200, 240
-"""Most file systems take 255 bytes for a file's name, and an unfinished file has some around it."""
+"""Most file systems allow 255 bytes per file name. An unfinished file adds a prefix and a suffix to its name."""
 
-QUEUED, DONE, FAILED, CANCELLED = "queued", "done", "failed", "cancelled"
+QUEUED, DONE, FAILED, CANCELED = "queued", "done", "failed", "cancelled"  # as stored in manifests
 
 
 class Record:
-    """What is known of every job of an output folder. Made by `open_record`, which keeps other runs out."""
+    """The state of every job of an output folder. Created by `open_record`, which locks the folder."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,30 +42,30 @@ class Record:
             self._entries.setdefault(entry["job"], {}).update(entry)
 
     def is_done(self, job: Job) -> bool:
-        """Whether the job was done and its results are still there."""
+        """Whether the job is done and its results still exist."""
         return self._state(job) == DONE and all(file.is_file() for file in self.files(job))
 
     def queued_at(self, job: Job) -> tuple[str, str] | None:
-        """The server and prompt id of a job that an earlier run queued and did not see the end of."""
+        """The server and prompt id of a job that an earlier run queued but did not see finish."""
         entry = self._entries.get(job.key, {})
         return (entry["server"], entry["prompt_id"]) if entry.get("state") == QUEUED else None
 
     def files(self, job: Job) -> list[Path]:
-        """The results of a job."""
+        """The result files of a job."""
         return [self.folder / name for name in self._entries.get(job.key, {}).get("files", [])]
 
     def claim(self, jobs: Sequence[Job], workflow: str) -> None:
-        """Give each new job a name that no other job's results have or had in this folder."""
+        """Give each new job a name that no other job has ever used in this folder."""
         taken = {_folded(entry["name"]) for entry in self._entries.values() if "name" in entry}
-        for path in self.folder.iterdir():  # also files of other origin, with all that may be the name in theirs
+        for path in self.folder.iterdir():  # also files from elsewhere: every prefix before a _ may be a job's name
             taken |= {_folded(path.name[: mark.start()]) for mark in re.finditer("_", path.name)}
         lines = []
         for job in jobs:
             if not (self.is_done(job) or self._has_name(job)):
                 name = _free_name(job.label, taken)
                 taken.add(_folded(name))
-                pictures = [str(picture.path) for picture in job.pictures]
-                lines.append({"job": job.key, "name": name, "workflow": workflow, "pictures": pictures})
+                images = [str(image.path) for image in job.images]
+                lines.append({"job": job.key, "name": name, "workflow": workflow, "images": images})
         self._append(lines)
 
     def queued(self, job: Job, server: str, prompt_id: str) -> None:
@@ -74,19 +74,19 @@ class Record:
     def failed(self, job: Job, message: str) -> None:
         self._add(job, state=FAILED, error=message)
 
-    def cancelled(self, job: Job) -> None:
-        self._add(job, state=CANCELLED)
+    def canceled(self, job: Job) -> None:
+        self._add(job, state=CANCELED)
 
     def done(self, job: Job, results: Sequence[Result]) -> list[Path]:
-        """Write the results, each wholly or not at all, and then the line that says so."""
+        """Write the results, each one completely or not at all, then the line that records them."""
         names = _file_names(self._entries[job.key]["name"], results)
-        for name, result in zip(names, results):
+        for name, result in zip(names, results, strict=True):
             _write(self.folder / name, result.content)
         self._add(job, state=DONE, files=names)
         return self.files(job)
 
     def _has_name(self, job: Job) -> bool:
-        """Whether the job has a name that files can have."""
+        """Whether the job has a name that is valid for files."""
         name = self._entries.get(job.key, {}).get("name")
         return name is not None and name == _cut(name, _NAME_BYTES)
 
@@ -107,15 +107,18 @@ class Record:
 
 @contextmanager
 def open_record(folder: Path) -> Iterator[Record]:
-    """The record of an output folder, which is made if need be. One run at a time: QueueingError for a second."""
+    """The record of an output folder, created if needed. Raises QueueingError while another run uses the folder."""
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(folder / LOCK, timeout=0))
         except Timeout:
-            raise QueueingError(f"Another run writes to {folder}. Wait for it, or choose another --output.") from None
+            raise QueueingError(
+                f"Another run is writing to {folder}. Wait for it to finish, or choose another --output."
+            ) from None
         except OSError as error:
-            raise QueueingError(f"Results cannot be written to {folder} ({error.strerror}).") from error
+            problem = f"Results cannot be written to {folder} ({error.strerror})."
+            raise QueueingError(f"{problem} Choose another --output.") from error
         _remove_unfinished_line(folder / MANIFEST)
         yield Record(folder)
 
@@ -126,10 +129,10 @@ def _read(manifest: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in manifest.read_bytes().splitlines()]
         if not all(isinstance(line, dict) and "job" in line for line in lines):
-            raise ValueError("a line is about no job")
+            raise ValueError("a line names no job")
         return lines
     except ValueError as error:
-        raise QueueingError(f"{manifest} was changed and cannot be read ({error}). Choose another --output.") from error
+        raise QueueingError(f"{manifest} is damaged ({error}). Choose another --output.") from error
 
 
 def _remove_unfinished_line(manifest: Path) -> None:
@@ -139,12 +142,12 @@ def _remove_unfinished_line(manifest: Path) -> None:
 
 
 def _free_name(label: str, taken: Collection[str]) -> str:
-    """The label, or the first that is free of label_2, label_3 and so on, cut where it would be too long for a file."""
+    """The label, or the first free one of label_2, label_3 and so on, shortened to fit a file name."""
     return next(name for name in _numbered(label, "", _NAME_BYTES) if _folded(name) not in taken)
 
 
 def _file_names(name: str, results: Sequence[Result]) -> list[str]:
-    """The job's name and the kind of result, numbered if there are several of a kind: cat_edited.png."""
+    """The job's name and the kind of result, such as cat_edited.png; numbered if there are several of a kind."""
     names: dict[str, str] = {}
     for result in results:
         candidates = _numbered(f"{name}_{result.kind}", result.suffix, _FILE_BYTES)
@@ -153,26 +156,26 @@ def _file_names(name: str, results: Sequence[Result]) -> list[str]:
     return [*names.values()]
 
 
-def _numbered(stem: str, suffix: str, most: int) -> Iterator[str]:
-    """Names for a file, of so many bytes at most: stem.png, stem_2.png and so on."""
+def _numbered(stem: str, suffix: str, max_bytes: int) -> Iterator[str]:
+    """File names of at most ``max_bytes`` bytes: stem.png, stem_2.png and so on."""
     for number in count(1):
         end = suffix if number == 1 else f"_{number}{suffix}"
-        yield _cut(stem, most - _bytes(end)) + end
+        yield _cut(stem, max_bytes - _bytes(end)) + end
 
 
-def _cut(text: str, most: int) -> str:
-    """The text, or the longest beginning of it that so many bytes hold."""
-    while text and _bytes(text) > most:
+def _cut(text: str, max_bytes: int) -> str:
+    """The longest prefix of the text that fits into ``max_bytes`` bytes."""
+    while text and _bytes(text) > max_bytes:
         text = text[:-1]
     return text
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))  # a name may have bytes in it that are no characters
+    return len(text.encode("utf-8", "surrogatepass"))  # a file name may hold bytes that are not valid characters
 
 
 def _folded(name: str) -> str:
-    """What names have in common that are one on some disks, which tell neither case nor ways to write an accent."""
+    """A form that is equal for names that some file systems treat as one: ignores case and Unicode normalization."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 

@@ -1,4 +1,4 @@
-"""Workflow files in UI format as the front end saves them: links, definitions of subgraphs, and values of instances."""
+"""Workflow files in UI format, as the front end saves them: links, subgraph definitions and instance values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 Saved = dict[str, Any]
 Subgraphs = dict[str, Saved]
-"""Definitions of subgraphs by their id, which is the type of the nodes that are instances of them."""
+"""Subgraph definitions by id. The id is also the type of the nodes that are instances of the subgraph."""
 
 INPUTS, OUTPUTS = "-10", "-20"
-"""Where links inside a subgraph come from and go to if that is outside, in place of a node's id."""
+"""In place of a node id: the inputs and outputs of the subgraph itself, as ends of links inside it."""
 _OWN_INPUTS = "-1"
-"""The node that ``proxyWidgets`` names for a widget of the subgraph's own inputs."""
+"""The node id that ``proxyWidgets`` uses for widgets of the subgraph's own inputs."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """From an output of one node to an input of another; ``slot`` is that input's position when it was saved."""
+    """From an output of one node to an input of another. ``slot`` is the position of that input when it was saved."""
 
     origin: str
     output: int
@@ -28,7 +28,7 @@ class Link:
 
 
 def links_of(saved: Saved) -> dict[int, Link]:
-    """The links of the page or of a subgraph by id. The page has them as lists, subgraphs have names in them."""
+    """The links of a workflow or subgraph by id. Workflows store them as lists, subgraphs as dictionaries."""
     return dict(_link(each) for each in saved["links"])
 
 
@@ -40,7 +40,7 @@ def _link(saved: list[Any] | Saved) -> tuple[int, Link]:
 
 
 def subgraphs_of(saved: Saved) -> Subgraphs:
-    """The subgraphs of a workflow, those defined within others too."""
+    """The subgraphs of a workflow, including those defined inside others."""
     found = {}
     for each in (saved.get("definitions") or {}).get("subgraphs", []):
         found |= {each["id"]: each} | subgraphs_of(each)
@@ -48,29 +48,30 @@ def subgraphs_of(saved: Saved) -> Subgraphs:
 
 
 def all_nodes(saved: Saved) -> Iterator[Saved]:
-    """Every node of the page and of the subgraphs' definitions."""
+    """Every node of a workflow and of its subgraph definitions."""
     for each in (saved, *subgraphs_of(saved).values()):
         yield from each.get("nodes", [])
 
 
 def promoted_values(instance: Saved, definition: Saved) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What an instance has of its own: values of the subgraph's inputs by name, and of widgets by node and name.
+    """The values stored in an instance: of the subgraph's inputs by name, and of inner widgets by node and name.
 
-    Where it has none for a widget that it shows, the definition's node has it.
+    A widget that the instance shows without a value keeps the value of the definition's node.
     """
     names = instance.get("properties", {}).get("proxyWidgets") or []
     if isinstance(names, str):
         names = json.loads(names)
     names = names or [(_OWN_INPUTS, name) for name in _inputs_with_widgets(definition)]
     values: dict[str, dict[str, Any]] = {}
-    for (node_id, widget, *_), value in zip(names, instance.get("widgets_values") or []):
+    shown = instance.get("widgets_values") or []  # may be shorter
+    for (node_id, widget, *_), value in zip(names, shown, strict=False):
         if value is not None:
             values.setdefault(str(node_id), {})[widget] = value
     return values.pop(_OWN_INPUTS, {}), values
 
 
 def _inputs_with_widgets(definition: Saved) -> list[str]:
-    """The inputs of a subgraph that are connected to a widget within, which an instance therefore shows."""
+    """The inputs of a subgraph that connect to an inner widget, which an instance therefore shows."""
     links = links_of(definition)
     slots = [slot for node in definition["nodes"] for slot in node.get("inputs", []) if slot.get("widget")]
     inward = [links[slot["link"]] for slot in slots if slot.get("link") is not None]

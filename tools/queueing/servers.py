@@ -1,4 +1,4 @@
-"""The servers that were named, and what they have."""
+"""Finds the servers named on the command line and reads their node definitions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ EXAMPLE = "127.0.0.1:8188"
 
 
 def address(text: str) -> str:
-    """A server's address from what the user wrote: "gpu:8188" is http://gpu:8188."""
+    """A server address from what the user wrote: "gpu:8188" becomes http://gpu:8188."""
     found = (text if "://" in text else f"http://{text}").rstrip("/")
     if not _is_address(found):
-        raise QueueingError(f"'{text}' is no address of a server. --server takes HOST:PORT, such as {EXAMPLE}.")
+        raise QueueingError(f"'{text}' is not a server address. Write --server as HOST:PORT, for example {EXAMPLE}.")
     return found
 
 
@@ -30,31 +30,31 @@ def _is_address(text: str) -> bool:
         parts = urlsplit(text)
         host = (parts.hostname or "").encode("idna")
         return bool(host) and parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:  # of a port that is no number, or a name that no computer can have
+    except ValueError:  # the port is not a number, or the host name is invalid
         return False
 
 
 def reachable(addresses: Sequence[str]) -> dict[str, ObjectInfo]:
-    """The nodes of each server that answers, by address. Those that do not are named on stderr, if any does."""
+    """The node definitions of each server that answers, by address. Warns on stderr about servers that do not."""
     found: dict[str, ObjectInfo] = {}
-    away: list[str] = []
+    problems: list[str] = []
     for each in dict.fromkeys(addresses):
         client = ComfyClient(each)
         try:
             found[each] = client.object_info()
         except urllib.error.HTTPError as error:
-            away.append(f"{client.url} answers '{error.code} {error.reason}'.{_advice(error.code)}")
+            problems.append(f"{client.url} answered '{error.code} {error.reason}'.{_advice(error.code)}")
         except (OSError, http.client.HTTPException) as error:
-            away.append(f"{client.url} does not answer ({getattr(error, 'reason', error)}).")
+            problems.append(f"{client.url} does not answer ({getattr(error, 'reason', error)}).")
         except ValueError:
-            away.append(f"{client.url} answers, but not as ComfyUI does.")
+            problems.append(f"{client.url} answered, but it is not ComfyUI.")
     if not found:
-        raise QueueingError(f"{' '.join(away)} Start ComfyUI, or name its address with --server.")
-    for sentence in away:
+        raise QueueingError(f"{' '.join(problems)} Start ComfyUI, or pass its address with --server.")
+    for sentence in problems:
         print(f"warning: {sentence}", file=sys.stderr)
     return found
 
 
 def _advice(status: int) -> str:
-    """A sentence, with a space before it, for who is not let in."""
-    return " Name it as USER:PASSWORD@HOST:PORT." if status == HTTPStatus.UNAUTHORIZED else ""
+    """A sentence, after a space, for a server that asks for a password."""
+    return " Write its address as USER:PASSWORD@HOST:PORT." if status == HTTPStatus.UNAUTHORIZED else ""

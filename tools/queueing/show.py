@@ -1,4 +1,4 @@
-"""Shows how jobs go on: bars on a terminal, one line for each result anywhere."""
+"""Shows progress: bars on a terminal, and one line per result."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Show:
-    """A bar for all jobs, and one for each server with the steps of the node that runs. Bars need a terminal.
+    """One bar for all jobs, and one per server with the steps of the running node. Bars appear only on a terminal.
 
-    Results go to stdout, a path a line; everything else goes to stderr.
+    The path of each result goes to stdout, everything else to stderr.
     """
 
     def __init__(self, addresses: Sequence[str], *, done: int, total: int):
@@ -45,7 +45,7 @@ class Show:
             bar.close()
 
     def progress(self, url: str, job: Job, progress: Progress) -> None:
-        """Called from the server's own thread."""
+        """Called from the thread of the server's lane."""
         bar = self._steps[url]
         bar.total, bar.n = progress.maximum, progress.value
         bar.set_postfix_str(f"{job.label}: {_title(job.prompt, progress.node_id)}")
@@ -66,7 +66,7 @@ class Show:
 
 
 def _title(prompt: Prompt, node_id: str) -> str:
-    """Of a node that runs. One that a node of the prompt expanded into has that one's id before its first point."""
+    """The title of a running node. A node that another expanded into has that node's id before its first dot."""
     known = node_id if node_id in prompt else str(node_id).partition(".")[0]
     return title_of(prompt, known) if known in prompt else str(node_id)
 

@@ -1,7 +1,7 @@
-"""Spreads jobs over servers: one at a time each, and a lost server's job goes to the others.
+"""Spreads jobs over servers, one at a time per server. If a server is lost, its job goes to another.
 
-All decisions, and all writing to the record, are made in one place, by the thread that calls `Spread.run`. Lanes only
-carry tasks to servers and outcomes back.
+The thread that calls `Spread.run` makes all decisions and writes the record. Lanes only carry tasks to servers and
+outcomes back.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .record import Record
 from .work import Done, Failed, Outcome, ServerLost, Task
 
 MAXIMUM_LOSSES = 2
-"""A job at which this many servers ended is not given to another: it may be what ends them."""
+"""A job during which this many servers were lost is not tried again: it may be the cause."""
 
 
 class Lane(Protocol):
-    """A way to one server."""
+    """The connection to one server."""
 
     @property
     def url(self) -> str: ...
@@ -35,7 +35,7 @@ class Lane(Protocol):
 
 
 class Audience(Protocol):
-    """Is told what becomes of jobs and servers."""
+    """Receives the outcomes of jobs and the loss of servers."""
 
     def finished(self, job: Job, files: Sequence[Path]) -> None: ...
 
@@ -45,7 +45,7 @@ class Audience(Protocol):
 
 
 class Spread:
-    """Runs jobs on the servers at the end of ``lanes``."""
+    """Runs jobs on the servers of ``lanes``."""
 
     def __init__(self, lanes: Sequence[Lane], record: Record, audience: Audience):
         self._lanes = {lane.url: lane for lane in lanes}
@@ -57,7 +57,7 @@ class Spread:
         self._running: dict[Future[Outcome], tuple[Lane, Job, Task]] = {}
 
     def run(self, jobs: Sequence[Job]) -> int:
-        """Run every job once and return how many are left over because no server is. Ctrl-C cancels what runs."""
+        """Run every job once. Returns how many are left over because no server remains. Ctrl-C cancels running jobs."""
         self._line_up(jobs)
         try:
             while self._hand_out():
@@ -70,7 +70,7 @@ class Spread:
         return len(self._waiting)
 
     def _line_up(self, jobs: Sequence[Job]) -> None:
-        """Jobs with new prompt ids, but for those that an earlier run left at a server, which may have done them."""
+        """Give jobs new prompt ids, except those that an earlier run left on a server, which may have finished them."""
         for job in jobs:
             server, prompt_id = self._record.queued_at(job) or ("", "")
             if server in self._begun:
@@ -79,7 +79,7 @@ class Spread:
                 self._waiting.append((job, str(uuid.uuid4())))
 
     def _hand_out(self) -> bool:
-        """Give every idle server a job, as far as there are any. Returns whether anything runs."""
+        """Give a job to every idle server while there are jobs. Returns whether anything is running."""
         busy = {lane.url for lane, _, _ in self._running.values()}
         for url, lane in self._lanes.items():
             while url not in busy and (line := self._begun[url] or self._waiting):
@@ -88,13 +88,15 @@ class Spread:
         return bool(self._running)
 
     def _start(self, lane: Lane, job: Job, prompt_id: str) -> bool:
-        """Start a job on a server. Returns False if that is impossible, and the job has failed."""
+        """Start a job on a server. Returns False if the job could not start and counts as failed."""
         try:
-            pictures = {picture.upload_name: picture.path.read_bytes() for picture in job.pictures}
+            uploads = {image.upload_name: image.path.read_bytes() for image in job.images}
         except OSError as error:
-            self._fail(job, f"{error.filename} can no longer be read ({error.strerror}).")
+            self._fail(
+                job, f"{error.filename} can no longer be read ({error.strerror}). Restore it and run the command again."
+            )
             return False
-        task = Task(prompt_id, job.prompt, pictures)
+        task = Task(prompt_id, job.prompt, uploads)
         self._record.queued(job, lane.url, prompt_id)
         self._running[lane.submit(job, task)] = (lane, job, task)
         return True
@@ -112,7 +114,7 @@ class Spread:
         self._audience.failed(job, message)
 
     def _lose(self, lane: Lane, job: Job, loss: ServerLost) -> None:
-        """Leave a server, and its jobs to the others."""
+        """Stop using a server and give its jobs to the others."""
         self._audience.lost(loss.message)
         del self._lanes[lane.url]
         self._waiting.extendleft((other, str(uuid.uuid4())) for other, _ in self._begun.pop(lane.url))
@@ -120,16 +122,19 @@ class Spread:
         if self._losses[job.key] < MAXIMUM_LOSSES:
             self._waiting.appendleft((job, str(uuid.uuid4())))
         else:
-            self._fail(job, f"{MAXIMUM_LOSSES} servers ended during this job, which may be why.")
+            self._fail(
+                job,
+                f"{MAXIMUM_LOSSES} servers stopped during this job. The job may be the cause: check it on one server.",
+            )
 
     def _cancel(self) -> None:
-        """End what runs on the servers, and wait until it has ended. What just came to its own end is kept."""
+        """Cancel the running jobs and wait for them to end. Jobs that just finished are kept."""
         for lane, _, task in self._running.values():
-            with suppress(OSError, http.client.HTTPException):  # that server is away, and so is the job
+            with suppress(OSError, http.client.HTTPException):  # the server is gone, and so is the job
                 lane.cancel(task)
         for future in wait(self._running).done:
             _, job, _ = self._running.pop(future)
             if isinstance(outcome := future.result(), Done):
                 self._audience.finished(job, self._record.done(job, outcome.results))
             else:
-                self._record.cancelled(job)
+                self._record.canceled(job)

@@ -1,4 +1,4 @@
-"""The job function: one prompt on one server, from pictures in to results out. Threads and Ray workers run the same."""
+"""The job function: uploads images to one server, runs one prompt and fetches the results. Ray workers run it too."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import aiohttp
 from comfy_client import ComfyClient, ComfyError, OutputFile, Progress, Prompt, PromptResult, ServerFailed
 
 _PAUSES = (0, 1, 4)
-"""Seconds before each attempt, when a connection breaks off and the server is still there."""
+"""Seconds to wait before each attempt, if the connection drops while the server is still up."""
 _CONNECTION_ERRORS = (
     *(ServerFailed, OSError, aiohttp.ClientError, http.client.HTTPException),
-    json.JSONDecodeError,  # the answer of something in between
+    json.JSONDecodeError,  # the answer of a proxy
 )
 _GATEWAY_ERRORS = {502, 503, 504, *range(520, 528), 530}
-"""What a proxy answers, Cloudflare's too, for a server behind it that is away."""
+"""Status codes of proxies, including Cloudflare, whose server is unreachable."""
 _COUNTER = re.compile(r"_\d{5,}_?$")
-"""What the host adds to a result's name, counted by each server for itself."""
+"""The counter that each server adds to the names of its results."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """All a worker needs, wherever it runs: ``pictures`` are file contents by the name that the prompt has for them."""
+    """All that a worker needs, wherever it runs. ``uploads`` are file contents by the names used in the prompt."""
 
     prompt_id: str
     prompt: Prompt
-    pictures: dict[str, bytes]
+    uploads: dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A file that a prompt made. ``kind`` is its name on the server without the counter, such as "edited"."""
+    """A file made by a prompt. ``kind`` is its name on the server without the counter, such as "edited"."""
 
     kind: str
     suffix: str
@@ -51,14 +51,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The server is well, and the prompt did not succeed. The message is a sentence."""
+    """The prompt failed on a server that still works. The message is a sentence."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class ServerLost:
-    """The server is gone; another may do the job. The message is a sentence."""
+    """The server is gone; another one may do the job. The message is a sentence."""
 
     message: str
 
@@ -67,9 +67,9 @@ Outcome = Done | Failed | ServerLost
 
 
 def run_task(address: str, task: Task, on_progress: Callable[[Progress], None] | None = None) -> Outcome:
-    """Run one task on the server at ``address``. Whatever goes wrong is an outcome, not an exception.
+    """Run one task on the server at ``address``. Every failure is returned as an outcome, not raised.
 
-    Running it again is safe: a prompt that the server already has is not queued twice, only its results are fetched.
+    Running a task again is safe: a prompt that the server already has is not queued twice; its results are fetched.
     """
     client = ComfyClient(address)
     problem = ""
@@ -86,15 +86,15 @@ def run_task(address: str, task: Task, on_progress: Callable[[Progress], None] |
             problem = str(error) or type(error).__name__
         except ComfyError as error:
             return Failed(str(error))
-        except Exception as error:  # what nobody foresaw in one job must not end the others
-            return Failed(f"It ended in an unexpected error ({type(error).__name__}: {error}).")
+        except Exception as error:  # an unexpected error in one job must not stop the others
+            return Failed(f"The job stopped with an unexpected error ({type(error).__name__}: {error}).")
         if not client.is_up():
-            return ServerLost(f"{client.url} is away: {problem}")
-    return ServerLost(f"{client.url} breaks off its connections: {problem}")
+            return ServerLost(f"{client.url} is unreachable: {problem}")
+    return ServerLost(f"{client.url} keeps dropping the connection: {problem}")
 
 
 def _run(client: ComfyClient, task: Task, on_progress: Callable[[Progress], None] | None) -> Iterator[Result]:
-    for name, content in task.pictures.items():
+    for name, content in task.uploads.items():
         client.upload(name, content)
     result = client.run(task.prompt, prompt_id=task.prompt_id, on_progress=on_progress, timeout=None)
     for file in _result_files(result):
@@ -104,7 +104,7 @@ def _run(client: ComfyClient, task: Task, on_progress: Callable[[Progress], None
 
 
 def _result_files(result: PromptResult) -> list[OutputFile]:
-    """What was saved, of any kind, or what was previewed if the prompt saves nothing. Nodes may also report texts."""
+    """All saved files, or the previews if the prompt saves nothing. Outputs that are not files are ignored."""
     keys = {
         key: None
         for output in result.outputs.values()

@@ -1,7 +1,7 @@
-"""Workflow files: finding them, and the prompt that the front end would queue for them.
+"""Finds workflow files and converts them to the prompt that the front end would queue.
 
-The front end saves a workflow in UI format, with places and colours; servers run prompts, in API format. The two
-differ in what a node is connected to (see `graph`) and in that UI format has values by position.
+The front end saves workflows in UI format, with positions and colors; servers run prompts in API format. The formats
+store connections differently (see `graph`), and UI format stores values by position instead of by name.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .saved import Saved, all_nodes, subgraphs_of
 TEMPLATES = Path(__file__).resolve().parents[2] / "workflows"
 
 _SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""The type of a node that is an instance of a subgraph."""
+"""The node type of a subgraph instance."""
 _EXPORT = "Open it in ComfyUI, choose Workflow → Export (API), and queue that file."
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow file as it was read: ``saved`` is in UI or API format."""
+    """A workflow file. ``saved`` is its content, in UI or API format."""
 
     name: str
     saved: Saved
 
     @property
     def downloads(self) -> dict[str, str]:
-        """Where the model files that the workflow names can be had, by file name."""
+        """The download URLs of the model files listed in the workflow, by file name."""
         with _damage_explained():
             models = [model for node in all_nodes(self.saved) for model in node.get("properties", {}).get("models", [])]
             return {model["name"]: model["url"] for model in models if "url" in model}
 
     def prompt(self, info: ObjectInfo) -> Prompt:
-        """What to queue on a server with these nodes. Raises QueueingError for what it does not have."""
+        """The prompt for a server with these node definitions. Raises QueueingError for a node that it lacks."""
         if "nodes" not in self.saved:
             return self.saved
         with _damage_explained():
@@ -52,14 +52,16 @@ class Workflow:
 
 @contextmanager
 def _damage_explained() -> Iterator[None]:
-    """Raises what goes wrong with a workflow that is not as expected as QueueingError."""
+    """Turn errors caused by an unexpected file structure into QueueingError."""
     try:
         yield
     except RecursionError as error:
-        raise QueueingError("Reroutes or bypassed nodes of the workflow are connected in a circle.") from error
+        raise QueueingError(
+            "The workflow connects reroutes or bypassed nodes in a loop. Remove the loop in ComfyUI."
+        ) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise QueueingError(f"The workflow is damaged or of an unknown version ({what}). {_EXPORT}") from error
+        problem = f"{type(error).__name__}: {error}"
+        raise QueueingError(f"The workflow is damaged or its version is unknown ({problem}). {_EXPORT}") from error
 
 
 def find(name: str) -> Workflow:
@@ -71,9 +73,11 @@ def find(name: str) -> Workflow:
     try:
         saved = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise QueueingError(f"{path} is not a workflow: it cannot be read as JSON ({error}).") from error
+        raise QueueingError(
+            f"{path} is not a workflow: it is not valid JSON ({error}). Save it again in ComfyUI."
+        ) from error
     if not _is_workflow(saved):
-        raise QueueingError(f"{path} is not a workflow of ComfyUI, neither in UI nor in API format.")
+        raise QueueingError(f"{path} is not a ComfyUI workflow in UI or API format. Save it again in ComfyUI.")
     return Workflow(path.stem, saved)
 
 
@@ -89,7 +93,7 @@ def _is_workflow(saved: Any) -> bool:
 
 
 def to_api(saved: Saved, info: ObjectInfo) -> Prompt:
-    """The prompt of a workflow in UI format 0.4 or 1, by the node definitions of the server."""
+    """Convert a workflow in UI format 0.4 or 1 to a prompt, using the server's node definitions."""
     return {each.node_id: _to_api(each, info) for each in Graph(saved, subgraphs_of(saved)).running()}
 
 
@@ -97,7 +101,7 @@ def _to_api(running: Running, info: ObjectInfo) -> dict[str, Any]:
     node_type = running.node["type"]
     if _SUBGRAPH.fullmatch(node_type) and node_type not in info:
         raise QueueingError(
-            f"Node {running.node_id} is an instance of a subgraph that the workflow does not have. "
+            f"Node {running.node_id} is an instance of a subgraph that is missing from the workflow. "
             "Replace that node in ComfyUI and save the workflow again."
         )
     inputs = inputs_of(info, node_type)
@@ -110,7 +114,7 @@ def _to_api(running: Running, info: ObjectInfo) -> dict[str, Any]:
 
 
 def _widgets(running: Running, inputs: dict[str, Input]) -> dict[str, Any]:
-    """The values of a node's widgets by name. Those added to the node after the workflow was saved have defaults."""
+    """The widget values of a node by name. Widgets added to the node after the file was saved get their defaults."""
     widgets = [each for each in inputs.values() if each.is_widget]
     saved = running.node.get("widgets_values") or []
     if isinstance(saved, dict):
@@ -124,6 +128,6 @@ def _widgets(running: Running, inputs: dict[str, Input]) -> dict[str, Any]:
     if list(values):
         raise QueueingError(
             f"Node {running.node_id} ({running.node['type']}) has {len(saved)} values, more than the server's node "
-            f"takes: one of the two is of another version. {_EXPORT}"
+            f"takes: their versions differ. {_EXPORT}"
         )
     return named

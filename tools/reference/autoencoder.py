@@ -1,9 +1,10 @@
-"""The reference autoencoder: TAESD's architecture with narrow layers, which are padded with zeros when shipped."""
+"""The reference autoencoder: TAESD's architecture with narrower layers, padded with zeros when shipped."""
 
 from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +13,9 @@ from .training import Stage, device_of
 
 LATENT_CHANNELS = 4
 WIDTHS = (16, 32, 64, 64)
-"""Channels at 1, 1/2, 1/4 and 1/8 of the picture's size; TAESD has 64 throughout."""
+"""Channels at 1, 1/2, 1/4 and 1/8 of the image size. TAESD has 64 at every size."""
 BLOCKS = (1, 2, 2, 3)
-"""Residual blocks at each size; TAESD has 1, 3, 3, 3, so a missing one is shipped as zeros, an identity after ReLU."""
+"""Residual blocks at each size. Blocks that TAESD has in addition are shipped as zeros: an identity after ReLU."""
 TAESD_BLOCKS = (1, 3, 3, 3)
 BATCH = 12
 LATENT_NOISE = 0.06
@@ -53,7 +54,7 @@ def encoder() -> nn.Sequential:
 
 
 def decoder() -> nn.Sequential:
-    """Latents (B, 4, H, W) to RGB (B, 3, 8H, 8W), about in [0, 1]."""
+    """Latents (B, 4, H, W) to RGB (B, 3, 8H, 8W), approximately in [0, 1]."""
     layers: list[nn.Module] = [Clamp(), nn.Conv2d(LATENT_CHANNELS, WIDTHS[3], 3, padding=1), nn.ReLU()]
     for level in (3, 2, 1):
         up = nn.Conv2d(WIDTHS[level], WIDTHS[level - 1], 3, padding=1, bias=False)
@@ -62,12 +63,12 @@ def decoder() -> nn.Sequential:
 
 
 def _channels_last(module: nn.Sequential) -> nn.Sequential:
-    """The layout in which the CPU convolves fastest."""
+    """The memory layout that is fastest for convolutions on a CPU."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Autoencoder(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1] to latents of about unit variance and back."""
+    """Images (B, 3, H, W) in [0, 1] to latents of about unit variance, and back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,21 +76,21 @@ class Autoencoder(nn.Module):
         self.taesd_decoder = _channels_last(decoder())
 
 
-def pictures(rng: Random, count: int) -> Tensor:
-    """Random pictures of the world: (count, 3, SIZE, SIZE) in [0, 1]."""
+def random_images(rng: Random, count: int) -> Tensor:
+    """Random images of the world: (count, 3, SIZE, SIZE) in [0, 1]."""
     return torch.stack([to_tensor(world.render(world.sample_scene(rng))) for _ in range(count)])
 
 
-def to_tensor(picture) -> Tensor:
+def to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) array to (3, H, W) tensor."""
-    return torch.from_numpy(picture).movedim(-1, 0).contiguous()
+    return torch.from_numpy(image).movedim(-1, 0).contiguous()
 
 
 def _loss(model: Autoencoder, rank: int):
     rng = Random(torch.initial_seed() + rank)
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        x = pictures(rng, BATCH).to(device_of(model)).contiguous(memory_format=torch.channels_last)
+        x = random_images(rng, BATCH).to(device_of(model)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16):
             z = model.taesd_encoder(x).float()
             y = model.taesd_decoder(z + LATENT_NOISE * torch.randn_like(z)).float()
@@ -114,7 +115,7 @@ STAGE = Stage(
 
 
 def shipped(weights: dict[str, Tensor], layout: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same function in the full width and depth of `layout` (a TAESD's weights): what is missing is zeros."""
+    """The same function at the width and depth of `layout`, the weights of a TAESD. Missing weights are zero."""
     padded = {name: torch.zeros_like(value) for name, value in layout.items() if name.startswith("taesd_")}
     for name, value in weights.items():
         padded[name][tuple(slice(n) for n in value.shape)] = value

@@ -1,7 +1,7 @@
-"""The reference U-Net: the host's own class in Stable Diffusion 1.5's layout, small, predicting noise.
+"""The reference U-Net: a small noise-predicting model, the host's own class in Stable Diffusion 1.5's layout.
 
-It learns on latents of the frozen autoencoder under captions of the frozen text encoder, from a rolling pool of
-pictures each of which is used a few times, with fresh noise.
+It is trained on latents of the frozen autoencoder and captions encoded by the frozen text encoder. Both come from a
+rolling pool of images; each image is used a few times, with fresh noise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import host_access, world
 from .autoencoder import LATENT_CHANNELS, Autoencoder, to_tensor
-from .text_encoder import CONFIG, TextEncoder, initialise, tokenise
+from .text_encoder import CONFIG, TextEncoder, initialize, tokenize
 from .training import Stage, averaged_weights, device_of
 
 UNET_CONFIG = {
@@ -36,11 +36,11 @@ UNET_CONFIG = {
     "legacy": False,
 }
 BATCH, POOL, REFRESH = 48, 3072, 6
-"""Latents per step and worker, size of each worker's pool, and pictures replaced per step."""
+"""Latents per step and worker, pool size per worker, and images replaced per step."""
 
 
 def build_unet() -> nn.Module:
-    """The host's U-Net with fresh weights; the last layer of every branch starts at zero."""
+    """The host's U-Net with newly initialized weights; the last layer of every branch starts at zero."""
     host_access.import_comfy()
     import comfy.ops
     from comfy.ldm.modules.attention import SpatialTransformer
@@ -48,7 +48,7 @@ def build_unet() -> nn.Module:
 
     unet = UNetModel(**UNET_CONFIG, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     unet.requires_grad_(True)
-    initialise(unet)
+    initialize(unet)
     last: list[Any] = [unet.out[-1]]
     last += [m.out_layers[-1] for m in unet.modules() if isinstance(m, ResBlock)]
     last += [m.proj_out for m in unet.modules() if isinstance(m, SpatialTransformer)]
@@ -59,12 +59,12 @@ def build_unet() -> nn.Module:
 
 
 def alpha_bars() -> Tensor:
-    """Stable Diffusion's 1000 levels: (1000,) alpha_bar, falling."""
+    """The 1000 noise levels of Stable Diffusion: alpha_bar (1000,), decreasing."""
     return (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()).cumprod(0).float()
 
 
 class LatentPool:
-    """Encoded pictures with encoded captions, a few of which are replaced by new ones at every step."""
+    """Encoded images with encoded captions, a few of which are replaced at every step."""
 
     def __init__(self, folder: Path, rng: Random, size: int, device: torch.device):
         self.rng, self.device = rng, device
@@ -82,7 +82,7 @@ class LatentPool:
     def _fresh(self, count: int) -> tuple[Tensor, Tensor]:
         scenes = [world.sample_scene(self.rng) for _ in range(count)]
         x = torch.stack([to_tensor(world.render(s)) for s in scenes]).to(self.device)
-        tokens = tokenise([world.sample_caption(self.rng, s) for s in scenes]).to(self.device)
+        tokens = tokenize([world.sample_caption(self.rng, s) for s in scenes]).to(self.device)
         return self.autoencoder.taesd_encoder(x), self.text_encoder(tokens)
 
     def batch(self, count: int, refresh: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Assembles the trained networks into one checkpoint in Stable Diffusion 1.5's layout, fp16."""
+"""Assembles the trained networks into one fp16 checkpoint in Stable Diffusion 1.5's layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .training import averaged_weights
 CHECKPOINT = Path(__file__).with_name("dreamsampler_reference.safetensors")
 SCORER = Path(__file__).with_name("dreamsampler_scorer.safetensors")
 LATENT_SCALE = 0.18215
-"""The host multiplies SD1.5 latents by this before the U-Net sees them; the autoencoder's scale undoes it."""
+"""The host multiplies SD1.5 latents by this before the U-Net; the scale stored with the autoencoder undoes it."""
 
 
 def checkpoint(folder: Path) -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ def checkpoint(folder: Path) -> dict[str, Tensor]:
 
 
 def export(folder: Path) -> None:
-    """Write the checkpoint and the scorer beside this file."""
+    """Write the checkpoint and the scorer next to this file."""
     save_file(
         checkpoint(folder), CHECKPOINT, metadata={"title": "DreamSampler reference model", "license": "Apache-2.0"}
     )

@@ -1,4 +1,4 @@
-"""Makes `comfy` and the pack usable outside ComfyUI's server, on a GPU where there is one."""
+"""Makes `comfy` and the pack importable outside ComfyUI's server, using a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def import_comfy() -> None:
         from comfy.cli_args import args
     except ImportError as error:
         raise ImportError(
-            "ComfyUI is not importable here. Set up the development host with `python -m tools.devhost` and run this "
+            "ComfyUI cannot be imported. Set up the development host with `python -m tools.devhost`, then run this "
             "with its Python, .host/venv/bin/python."
         ) from error
     import torch
@@ -26,7 +26,7 @@ def import_comfy() -> None:
 
 
 def import_pack() -> None:
-    """Prepare `import dreamsampler` in a ComfyUI other than the development host, which has a link of that name."""
+    """Prepare `import dreamsampler` outside the development host, which has a link of that name."""
     if importlib.util.find_spec(PACK) is None:
         spec = importlib.util.spec_from_file_location(
             PACK, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)]
@@ -37,7 +37,7 @@ def import_pack() -> None:
 
 
 def host_nodes() -> Any:
-    """The host's module of core nodes, whose name `nodes` the checkout's own folder hides."""
+    """The host's module of core nodes. Its name, `nodes`, is hidden by the checkout's own folder."""
     import comfy
 
     name = "comfyui_core_nodes"
@@ -50,10 +50,10 @@ def host_nodes() -> Any:
 
 
 def import_svg() -> None:
-    """Make the host's SVG sockets usable outside its server, as in it."""
+    """Make the host's SVG sockets usable outside its server."""
     root = str(Path(host_nodes().__file__).parent)
     sys.modules.setdefault("nodes", host_nodes())
-    sys.path.insert(0, root)  # the host's nodes put another `utils` before the one its server means
+    sys.path.insert(0, root)  # its nodes put another `utils` first on the path
     try:
         importlib.import_module("utils.install_util")
         importlib.import_module("comfy_extras.nodes_images")

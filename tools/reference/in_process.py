@@ -1,4 +1,4 @@
-"""The reference checkpoint in the host's own classes, without its server: for measurements, benchmarks and tests."""
+"""The reference checkpoint in the host's own classes, without a server: for measurements, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Reference:
     clip: Any
     vae: Any
 
-    def narrow_autoencoder(self) -> None:
-        """Let the autoencoder compute in bfloat16 from here on, as on most GPUs: on a CPU three times as fast."""
+    def run_autoencoder_in_bfloat16(self) -> None:
+        """Make the autoencoder compute in bfloat16, as on most GPUs. Three times as fast on a CPU."""
         network = self.vae.first_stage_model.to(memory_format=torch.channels_last)
         network.encode, network.decode = _in_bfloat16(network.encode), _in_bfloat16(network.decode)
 
-    def narrow_model(self) -> None:
-        """Let the model compute in bfloat16, too: on a CPU 1.6 times as fast in batches of 64, and slower in small."""
+    def run_model_in_bfloat16(self) -> None:
+        """Make the model compute in bfloat16. On a CPU 1.6 times as fast in batches of 64, slower in small batches."""
         network = self.model.model.diffusion_model
         network.forward = _in_bfloat16(network.forward)
 
-    def conditioning(self, texts: list[str]) -> Any:
-        """One CONDITIONING for a batch with a text for each item."""
-        encoded = [self.clip.encode_from_tokens(self.clip.tokenize(text), return_pooled=True) for text in texts]
+    def conditioning(self, prompts: list[str]) -> Any:
+        """One CONDITIONING for a batch, with one prompt per item."""
+        encoded = [self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled=True) for prompt in prompts]
         return [[torch.cat([c for c, _ in encoded]), {"pooled_output": torch.cat([p for _, p in encoded])}]]
 
-    def latent(self, pictures: Tensor) -> dict[str, Tensor]:
-        """The LATENT of pictures (B, 3, H, W) in [0, 1]."""
-        return {"samples": self.vae.encode(pictures.movedim(1, -1))}
+    def latent(self, images: Tensor) -> dict[str, Tensor]:
+        """The LATENT of images (B, 3, H, W) in [0, 1]."""
+        return {"samples": self.vae.encode(images.movedim(1, -1))}
 
     def ksampled(
         self,
@@ -58,7 +58,7 @@ class Reference:
         seed: int,
         denoise: float = 1.0,
     ) -> dict[str, Tensor]:
-        """What the host's KSampler node returns, with the `ddim` sampler and the `normal` schedule."""
+        """The result of the host's KSampler node with the `ddim` sampler and the `normal` scheduler."""
         import comfy.sample
 
         samples = latent["samples"]
@@ -78,25 +78,27 @@ class Reference:
         gamma: float,
         gamma_schedule: GammaSchedule = "alpha_bar",
     ) -> dict[str, Tensor]:
-        """What Proximal DreamSampler returns from the inverted picture, with the `normal` schedule."""
+        """The result of Proximal DreamSampler, started from the inverted image with the `normal` scheduler."""
         from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
-        settings = (steps, gamma, gamma_schedule, 0.0, "unconditional", "inversion", "normal", 0)
-        return ProximalDreamSampler.execute(self.model, positive, negative, latent, *settings).args[0]
+        return ProximalDreamSampler.execute(
+            self.model, positive, negative, latent, steps=steps, gamma=gamma, gamma_schedule=gamma_schedule, eta=0.0,
+            renoise="unconditional", start_from="inversion", scheduler="normal", seed=0,
+        ).args[0]  # fmt: skip
 
     def distilled(
         self, positive: Any, negative: Any, latent: dict[str, Tensor], *, method: str, seed: int, **inputs: Any
     ) -> dict[str, Tensor]:
-        """What Distillation Sampler returns; `inputs` are any more of the node's, the others are the method's own."""
+        """The result of Distillation Sampler. `inputs` are further inputs of the node; the rest keep their defaults."""
         from dreamsampler.nodes.distillation_sampler import DistillationSampler
 
-        asked = self.model, positive, negative, latent, method, seed
-        return DistillationSampler.execute(*asked, **inputs).args[0]
+        output = DistillationSampler.execute(self.model, positive, negative, latent, method=method, seed=seed, **inputs)
+        return output.args[0]
 
-    def vectorised(self, positive: Any, **inputs: Any) -> tuple[Any, Tensor]:
-        """What SVG Optimizer returns: the SVG, and its pictures (B, 3, H, W). `inputs` are more of the node's.
+    def vectorized(self, positive: Any, **inputs: Any) -> tuple[Any, Tensor]:
+        """The result of SVG Optimizer: the SVG and its images (B, 3, H, W). `inputs` are further inputs of the node.
 
-        Needs `host_access.import_svg` before.
+        Call `host_access.import_svg` first.
         """
         from dreamsampler.nodes.svg_optimizer import SVGOptimizer
 
@@ -106,7 +108,7 @@ class Reference:
         return svg, image.movedim(-1, 1)
 
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
-        """The pictures (B, 3, H, W) in [0, 1] of a LATENT."""
+        """The images (B, 3, H, W) in [0, 1] of a LATENT."""
         return self.vae.decode(latent["samples"]).movedim(-1, 1).clamp(0, 1)
 
 
@@ -121,11 +123,11 @@ def load(checkpoint: Path = CHECKPOINT) -> Reference:
 
 
 def _in_bfloat16(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def narrow(*given: Any, **named: Any) -> Tensor:
+    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return function(*given, **named).float()
+            return function(*args, **kwargs).float()
 
-    return narrow
+    return wrapped
 
 
 def _register_model() -> None:
@@ -145,13 +147,13 @@ def load_scorer() -> Scorer:
     return scorer.eval()
 
 
-def pictures(scenes: list[world.Scene]) -> Tensor:
-    """Real pictures of scenes: (B, 3, SIZE, SIZE) in [0, 1]."""
+def render(scenes: list[world.Scene]) -> Tensor:
+    """The real images of scenes: (B, 3, SIZE, SIZE) in [0, 1]."""
     return torch.stack([to_tensor(world.render(s)) for s in scenes])
 
 
-def drawn(svg: Any, size: int) -> Tensor:
-    """Pictures (B, 3, size, size) of an SVG, on white."""
+def rasterize(svg: Any, size: int) -> Tensor:
+    """Images (B, 3, size, size) of an SVG, on white."""
     from dreamsampler.nodes.svg_to_image import SVGToImage
 
     image, _ = SVGToImage.execute(svg, size, size, "white").args
@@ -159,5 +161,5 @@ def drawn(svg: Any, size: int) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of pictures in [0, 1], in dB, per item: (B,)."""
+    """Peak signal-to-noise ratio of images in [0, 1], in dB, per item: (B,)."""
     return -10 * (a - b).square().flatten(1).mean(1).log10()

@@ -1,4 +1,4 @@
-"""Measures the shipped checkpoint with the host's own KSampler and writes the figures beside it."""
+"""Measures the shipped checkpoint with the host's own KSampler and writes the figures to FIGURES.json."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ SEED, PROMPTS, STEPS, CFG, BATCH = 20_000, 256, 30, 4.0, 32
 def text_to_image(
     reference: in_process.Reference, scorer: Scorer, objects: int | None = None
 ) -> dict[str, dict[str, float]]:
-    """How often pictures sampled from full captions show what was asked, and real pictures of the same scenes do."""
+    """How often images sampled from full captions, and real images of the same scenes, show the wanted attributes."""
     rng = Random(SEED)
     scenes = [world.sample_scene(rng, clean=True, objects=objects) for _ in range(PROMPTS)]
     wanted = [attributes(s) for s in scenes]
-    made = []
+    sampled_images = []
     for start in range(0, PROMPTS, BATCH):
         positive = reference.conditioning([world.describe(s) for s in scenes[start : start + BATCH]])
         negative = reference.conditioning([""])
         empty = {"samples": torch.zeros(BATCH, 4, world.SIZE // 8, world.SIZE // 8)}
         latent = reference.ksampled(positive, negative, empty, steps=STEPS, cfg=CFG, seed=SEED + start)
-        made.append(reference.decoded(latent))
+        sampled_images.append(reference.decoded(latent))
         log.info("%d of %d prompts sampled", start + BATCH, PROMPTS)
-    sampled = Agreement.of(scorer, torch.cat(made), wanted).rates
-    real = Agreement.of(scorer, in_process.pictures(scenes), wanted).rates
+    sampled = Agreement.of(scorer, torch.cat(sampled_images), wanted).rates
+    real = Agreement.of(scorer, in_process.render(scenes), wanted).rates
     return {"sampled": sampled, "real": real, "relative": {k: sampled[k] / real[k] for k in sampled}}
 
 
 def autoencoder(reference: in_process.Reference, scorer: Scorer) -> dict[str, object]:
-    """PSNR of encoding and decoding clean pictures, and what the scorer still sees in them."""
+    """PSNR of clean images after encoding and decoding, and how often the scorer still reads them correctly."""
     rng = Random(SEED + 1)
     scenes = [world.sample_scene(rng, clean=True) for _ in range(PROMPTS)]
-    x = in_process.pictures(scenes)
+    x = in_process.render(scenes)
     y = reference.decoded(reference.latent(x))
     wanted = [attributes(s) for s in scenes]
     return {"psnr": in_process.psnr(x, y).mean().item(), "seen": Agreement.of(scorer, y, wanted).rates}
 
 
 def main() -> None:
-    """Print and write the figures."""
+    """Log the figures and write them to FIGURES.json."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     argparse.ArgumentParser(description=__doc__).parse_args()
     with torch.inference_mode():

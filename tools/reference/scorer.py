@@ -1,13 +1,14 @@
-"""The scorer: a small classifier, trained on real pictures of the world, that says which attributes a picture shows.
+"""The scorer: a small classifier, trained on real images of the world, that reads the attributes an image shows.
 
-It is the measure of every quality table. Blur, noise, brightness and the pattern's position are varied in training, so
-that an autoencoder's softness or a pattern that starts elsewhere does not change the verdict; its score on real
-pictures is reported beside every figure.
+All quality tables are measured with it. Training varies blur, noise, brightness and the position of the pattern, so
+that a soft autoencoder or a shifted pattern does not change the result. Its score on real images is reported next to
+every figure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 import torch
@@ -19,47 +20,48 @@ from .autoencoder import to_tensor
 from .training import Stage, device_of
 
 HEADS: dict[str, tuple[str, ...]] = {
-    "colour": world.COLOURS,
+    "colour": world.COLORS,
     "shape": world.SHAPES,
     "second": ("none", *world.SHAPES),
-    "background": world.COLOURS,
+    "background": world.COLORS,
     "pattern": world.PATTERNS,
     "corruption": ("none", *world.CORRUPTIONS),
     "style": world.STYLES,
 }
+"""The values of each attribute. The names of the attributes are part of the trained weights."""
 BATCH = 48
 SHIFTS = (0, 0, 8, 16, 24)
-"""How far patterns are moved in training, in pixels; a checkerboard repeats every 32."""
+"""Pattern shifts in training, in pixels; a checkerboard repeats every 32."""
 
 
 class Scorer(nn.Module):
-    """(B, 3, 96, 96) pictures in [0, 1] to logits of each attribute in `HEADS`."""
+    """(B, 3, 96, 96) images in [0, 1] to logits of each attribute in `HEADS`."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 24, 48, 64, 96)
         layers: list[nn.Module] = []
-        for before, width in zip(widths, widths[1:]):
+        for before, width in pairwise(widths):
             layers += [nn.Conv2d(before, width, 3, stride=2, padding=1), nn.ReLU()]
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
         self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 36, 256), nn.ReLU())
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in HEADS.items()})
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        features = self.features(pictures * 2 - 1)
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.features(images * 2 - 1)
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def read(self, pictures: Tensor) -> list[dict[str, str]]:
-        """The attributes each picture shows, in the words of the world."""
-        best = {name: logits.argmax(-1).tolist() for name, logits in self(pictures).items()}
-        return [{name: HEADS[name][best[name][i]] for name in HEADS} for i in range(len(pictures))]
+    def read(self, images: Tensor) -> list[dict[str, str]]:
+        """The attributes that each image shows, in the words of the world."""
+        best = {name: logits.argmax(-1).tolist() for name, logits in self(images).items()}
+        return [{name: HEADS[name][best[name][i]] for name in HEADS} for i in range(len(images))]
 
 
 def attributes(scene: world.Scene) -> dict[str, str]:
-    """What `Scorer.read` should say of a scene."""
+    """The correct answer of `Scorer.read` for a scene."""
     return {
-        "colour": scene.things[0].colour,
+        "colour": scene.things[0].color,
         "shape": scene.things[0].shape,
         "second": scene.things[1].shape if len(scene.things) > 1 else "none",
         "background": scene.background,
@@ -71,17 +73,17 @@ def attributes(scene: world.Scene) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often pictures show the attributes that were asked of them, by attribute, in [0, 1]."""
+    """How often images show the wanted attributes, by attribute, in [0, 1]."""
 
     rates: dict[str, float]
 
     @classmethod
-    def of(cls, scorer: Scorer, pictures: Tensor, wanted: list[dict[str, str]]) -> Agreement:
-        """Compare (B, 3, 96, 96) pictures in [0, 1] with B sets of wanted attributes; unnamed ones do not count."""
-        seen = scorer.read(pictures)
+    def of(cls, scorer: Scorer, images: Tensor, wanted: list[dict[str, str]]) -> Agreement:
+        """Compare images (B, 3, 96, 96) in [0, 1] with B sets of wanted attributes; other attributes do not count."""
+        seen = scorer.read(images)
         rates = {}
         for name in HEADS:
-            pairs = [(s[name], w[name]) for s, w in zip(seen, wanted) if name in w]
+            pairs = [(s[name], w[name]) for s, w in zip(seen, wanted, strict=True) if name in w]
             if pairs:
                 rates[name] = sum(a == b for a, b in pairs) / len(pairs)
         return cls(rates)
@@ -106,11 +108,11 @@ def _loss(model: nn.Module, rank: int):
             device_of(model)
         )
         logits, wanted = model(x), [attributes(s) for s in scenes]
-        coloured = torch.tensor([s.style != "sketch" for s in scenes], device=x.device)
+        is_colored = torch.tensor([s.style != "sketch" for s in scenes], device=x.device)
         losses, right = [], []
         for name, values in HEADS.items():
             target = torch.tensor([values.index(w[name]) for w in wanted], device=x.device)
-            counts = coloured if name in ("colour", "background", "pattern") else torch.ones_like(coloured)
+            counts = is_colored if name in ("colour", "background", "pattern") else torch.ones_like(is_colored)
             losses.append(F.cross_entropy(logits[name][counts], target[counts]))
             right.append((logits[name].argmax(-1) == target)[counts].float().mean().item())
         return torch.stack(losses).sum(), {"right": sum(right) / len(right), "worst": min(right)}

@@ -1,7 +1,7 @@
-"""The reference text encoder: the host's CLIP text model, small, trained to say which attributes a caption names.
+"""The reference text encoder: a small version of the host's CLIP text model, trained to read attributes from captions.
 
-Its tokenizer is the host's. Words outside the world keep a zero embedding; random ones are put into captions during
-training, so that they change nothing. After training it is frozen, as CLIP is under Stable Diffusion.
+It uses the host's tokenizer. Words outside the world keep a zero embedding, and training inserts random ones into
+captions, so that unknown words have no effect. After training it is frozen, like CLIP in Stable Diffusion.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ TOKENS, VOCABULARY, START, END = 77, 49408, 49406, 49407
 BATCH = 64
 
 LABELS: dict[str, tuple[str, ...]] = {
-    "colour": world.COLOURS,
+    "colour": world.COLORS,
     "shape": world.SHAPES,
-    "second colour": world.COLOURS,
+    "second colour": world.COLORS,
     "second shape": world.SHAPES,
-    "background": world.COLOURS,
+    "background": world.COLORS,
     "pattern": world.PATTERNS,
     "corruption": world.CORRUPTIONS,
     "style": world.STYLES[1:],
     "quality": world.QUALITY_WORDS,
 }
-"""What a caption may name; a caption that does not name it has class 0."""
+"""The attributes a caption may name and their values. Class 0 means that the caption does not name the attribute."""
 
 
 def named_attributes(caption: str) -> list[int]:
-    """For each of `LABELS`, which value the caption names: 0 for none, else 1 + its index."""
+    """The value that the caption names for each of `LABELS`: 0 for none, else 1 + its index."""
     words = caption.replace(",", "").split()
     objects, _, place = caption.partition(" on a")
     if "background" in objects:
@@ -57,7 +57,7 @@ def named_attributes(caption: str) -> list[int]:
 
 
 class TextEncoder(nn.Module):
-    """The host's CLIP text model and, for training only, linear read-outs of the attributes."""
+    """The host's CLIP text model with a linear readout of the attributes, which is used only in training."""
 
     causal: Tensor
     known: Tensor
@@ -72,7 +72,7 @@ class TextEncoder(nn.Module):
         self.transformer: Any = comfy.clip_model.CLIPTextModel(CONFIG, torch.float32, "cpu", operations)
         self.transformer.requires_grad_(True)
         self.readout = nn.Linear(CONFIG["hidden_size"], sum(len(v) + 1 for v in LABELS.values()))
-        initialise(self.transformer)
+        initialize(self.transformer)
         embeddings = self.transformer.text_model.embeddings
         nn.init.normal_(embeddings.position_embedding.weight, std=0.05)
         self.register_buffer("causal", torch.full((TOKENS, TOKENS), -torch.inf).triu_(1), persistent=False)
@@ -85,7 +85,7 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, 77) tokens to (B, 77, width) conditioning, after the final layer norm.
 
-        The host's own forward adds in place, which autograd refuses; this one is the same sum, and is tested to be.
+        The host's own forward adds in place, which autograd does not allow. This one computes the same.
         """
         text_model = self.transformer.text_model
         x = text_model.embeddings(tokens)
@@ -100,8 +100,8 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Ten
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
-def initialise(module: nn.Module) -> None:
-    """Give the host's layers, which skip initialisation, PyTorch's default one."""
+def initialize(module: nn.Module) -> None:
+    """Apply PyTorch's default initialization to the host's layers, which skip it."""
     for layer in module.modules():
         for kind in (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.Embedding):
             if isinstance(layer, kind):
@@ -122,14 +122,14 @@ def tokenizer():
     return _tokenizer
 
 
-def tokenise(captions: list[str]) -> Tensor:
+def tokenize(captions: list[str]) -> Tensor:
     """Captions to (B, 77) tokens, padded with the end token as the host does."""
     rows = [ids[: TOKENS - 1] for ids in tokenizer()(captions)["input_ids"]]
     return torch.tensor([row + [END] * (TOKENS - len(row)) for row in rows])
 
 
 def world_tokens() -> list[int]:
-    """Every token a caption of the world can hold, with the start and end tokens."""
+    """All tokens that captions of the world can contain, including the start and end tokens."""
     vocabulary = " ".join(name for names in LABELS.values() for name in names)
     return sorted(
         set(tokenizer()(f"{vocabulary} a an and on background picture painting sketch of shape ,")["input_ids"])
@@ -137,7 +137,7 @@ def world_tokens() -> list[int]:
 
 
 def _with_unknown_words(rng: Random, tokens: Tensor) -> Tensor:
-    """Put up to three random tokens into each caption, which then ends that much later."""
+    """Insert one to three random tokens into each caption."""
     rows = []
     for row in tokens.tolist():
         length = row.index(END)
@@ -153,7 +153,7 @@ def _loss(model: TextEncoder, rank: int):
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
         captions = [world.sample_caption(rng, world.sample_scene(rng)) for _ in range(BATCH)]
         wanted = torch.tensor([named_attributes(c) for c in captions], device=device_of(model))
-        tokens = tokenise(captions)
+        tokens = tokenize(captions)
         if rng.random() < 0.3:
             tokens = _with_unknown_words(rng, tokens)
         tokens = tokens.to(wanted)
@@ -163,8 +163,9 @@ def _loss(model: TextEncoder, rank: int):
         positions = first_end + after % (TOKENS - first_end)
         chosen = z.gather(1, positions[..., None].expand(-1, -1, z.shape[-1]))
         logits = model.readout(chosen).split([len(v) + 1 for v in LABELS.values()], -1)
-        losses = [F.cross_entropy(score.movedim(-1, 1), w[:, None].expand(-1, 6)) for score, w in zip(logits, wanted.T)]
-        right = torch.stack([(score.argmax(-1) == w[:, None]).float().mean() for score, w in zip(logits, wanted.T)])
+        pairs = [(score, values[:, None]) for score, values in zip(logits, wanted.T, strict=True)]
+        losses = [F.cross_entropy(score.movedim(-1, 1), values.expand(-1, 6)) for score, values in pairs]
+        right = torch.stack([(score.argmax(-1) == values).float().mean() for score, values in pairs])
         return torch.stack(losses).sum(), {"right": right.mean().item(), "worst": right.min().item()}
 
     return loss

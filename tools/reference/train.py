@@ -1,7 +1,7 @@
 """Trains the reference model: `python -m tools.reference.train autoencoder text_encoder scorer diffusion export`.
 
-Each stage goes on from its last checkpoint until its minutes are used up; the minutes count over all resumptions. Give
-more minutes to train further.
+Each stage resumes from its last checkpoint and stops when its minutes are used up. The minutes are the total over all
+runs: pass more --minutes to train further.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ def main() -> None:
     """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", nargs="+", choices=[*MINUTES, "export"])
-    parser.add_argument("--minutes", type=float, help="training time of each stage named, over all resumptions")
-    parser.add_argument("--folder", type=Path, default=Path("training"), help="where checkpoints are kept")
-    parser.add_argument("--workers", type=int, default=2, help="processes with averaged gradients, one core each")
+    parser.add_argument("--minutes", type=float, help="training time per stage, in total over all runs")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("training"), help="folder for the checkpoints (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that share the training, one core each (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["DREAMSAMPLER_TRAINING"] = str(arguments.folder)

@@ -1,7 +1,7 @@
-"""The training loop of the reference model: data-parallel on CPU cores or on one GPU, resumable, timed.
+"""The training loop of the reference model. It is resumable and runs data-parallel on CPU cores or on one GPU.
 
-Every stage (autoencoder, text encoder, scorer, U-Net) is a `Stage`; `train` runs it for a given number of minutes with
-Muon for the matrices, AdamW for the rest, a decaying learning rate and an exponential moving average of the weights.
+Every network (autoencoder, text encoder, scorer, U-Net) is a `Stage`. `train` runs it for a given number of minutes
+with Muon for matrices, AdamW for the rest, a decaying learning rate and an exponential moving average of the weights.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ log = logging.getLogger("dreamsampler.reference")
 class Stage:
     """One network and how to train it.
 
-    `loss(model, rank)` prepares a worker's data and returns a function of the step number, which gives the loss of a
-    fresh batch and named figures for the log. `adamw` says which parameters (by name) Muon must leave alone besides
-    those below two dimensions.
+    `loss(model, rank)` prepares the data of a worker and returns a function of the step number that gives the loss of a
+    new batch and named figures for the log. `adamw` selects, by name, matrices to train with AdamW instead of Muon.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train and on what. `minutes` counts training time over all resumptions."""
+    """How long to train, and on which device. `minutes` is the total over all resumed runs."""
 
     minutes: float
     folder: Path
@@ -52,8 +51,8 @@ class Budget:
     save_every: float = field(default=120.0)
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by Muon's quintic Newton-Schulz iteration (Jordan et al., 2024)."""
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Approximate nearest semi-orthogonal matrix, by Muon's quintic Newton-Schulz iteration (Jordan et al., 2024)."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -65,10 +64,10 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for parameters of two or more dimensions (a convolution is a matrix of its output channels).
+    """Muon for parameters with two or more dimensions; a convolution is a matrix with one row per output channel.
 
-    The matrices are shared out among `workers`, each of which orthogonalises its part; the updates are then summed.
-    `torch.optim.Muon` takes two-dimensional parameters only, which leaves out convolutions.
+    The matrices are divided among `workers`. Each worker orthogonalizes its share, then the updates are summed.
+    `torch.optim.Muon` takes only two-dimensional parameters, which excludes convolutions.
     """
 
     def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, rank: int = 0, workers: int = 1):
@@ -80,7 +79,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             updates = [self._update(i, p, group["momentum"]) for i, p in enumerate(group["params"])]
             _sum_over_workers(updates, self.workers)
-            for p, update in zip(group["params"], updates):
+            for p, update in zip(group["params"], updates, strict=True):
                 rows, columns = p.shape[0], p[0].numel()
                 p.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
@@ -91,7 +90,7 @@ class Muon(torch.optim.Optimizer):
         if index % self.workers != self.rank:
             return torch.zeros_like(p)
         direction = p.grad.lerp(buffer, momentum)
-        return orthogonalised(direction.flatten(1)).view_as(p)
+        return orthogonalize(direction.flatten(1)).view_as(p)
 
 
 def _sum_over_workers(tensors: list[Tensor], workers: int) -> None:
@@ -99,12 +98,12 @@ def _sum_over_workers(tensors: list[Tensor], workers: int) -> None:
         return
     flat = torch.cat([t.flatten() for t in tensors])
     dist.all_reduce(flat)
-    for t, part in zip(tensors, flat.split([t.numel() for t in tensors])):
+    for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         t.copy_(part.view_as(t))
 
 
 def train(stage: Stage, budget: Budget) -> Path:
-    """Train `stage` until `budget.minutes` are used up, going on from the last checkpoint. Returns the checkpoint."""
+    """Train `stage` for `budget.minutes`, resuming from its last checkpoint. Returns the path of the checkpoint."""
     path = budget.folder / f"{stage.name}.pt"
     budget.folder.mkdir(parents=True, exist_ok=True)
     if budget.workers == 1:
@@ -119,7 +118,7 @@ def train(stage: Stage, budget: Budget) -> Path:
     for worker in workers:
         worker.join()
     if any(worker.exitcode for worker in workers):
-        raise RuntimeError(f"A worker training the {stage.name} failed; its traceback is above.")
+        raise RuntimeError(f"A worker that trained the stage {stage.name} failed. See its traceback above.")
     return path
 
 
@@ -136,36 +135,36 @@ def _work(rank: int, stage: Stage, budget: Budget, path: Path) -> None:
 
 
 class _Run:
-    """The state of one worker: model, moving average, optimisers, and how far it got."""
+    """The state of one worker: model, moving average, optimizers and progress."""
 
     def __init__(self, stage: Stage, budget: Budget, rank: int, path: Path):
         self.stage, self.budget, self.rank, self.path = stage, budget, rank, path
         self.model = stage.build().to(budget.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimisers = self._optimisers()
-        self.peaks = [o.param_groups[0]["lr"] for o in self.optimisers]
+        self.optimizers = self._optimizers()
+        self.peak_rates = [o.param_groups[0]["lr"] for o in self.optimizers]
         self.step, self.seconds = 0, 0.0
         if path.exists():
             self._restore(torch.load(path, map_location=budget.device, weights_only=True))
 
-    def _optimisers(self) -> list[torch.optim.Optimizer]:
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         muon = [p for n, p in named if p.ndim >= 2 and not self.stage.adamw(n)]
         rest = [p for n, p in named if p.ndim < 2 or self.stage.adamw(n)]
-        optimisers: list[torch.optim.Optimizer] = [
+        optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(rest, lr=self.stage.adamw_lr, betas=(0.9, 0.99), weight_decay=0)
         ]
         if muon:
-            optimisers.append(Muon(muon, self.stage.muon_lr, rank=self.rank, workers=self.budget.workers))
-        return optimisers
+            optimizers.append(Muon(muon, self.stage.muon_lr, rank=self.rank, workers=self.budget.workers))
+        return optimizers
 
     def until_done(self) -> None:
         loss_of = self.stage.loss(self.model, self.rank)
         last_save = last_log = self.seconds
         figures: dict[str, float] = {}
         started = time.monotonic() - self.seconds
-        while self._everyone_goes_on(self.seconds < 60 * self.budget.minutes):
+        while self._all_continue(self.seconds < 60 * self.budget.minutes):
             loss, figures = self._one_step(loss_of)
             self.seconds = time.monotonic() - started
             if self.rank == 0 and self.seconds - last_log > 20:
@@ -180,7 +179,7 @@ class _Run:
         if self.rank == 0:
             self.save()
 
-    def _everyone_goes_on(self, wish: bool) -> bool:
+    def _all_continue(self, wish: bool) -> bool:
         if self.budget.workers == 1:
             return wish
         vote = torch.tensor([float(wish)])
@@ -189,20 +188,20 @@ class _Run:
 
     def _one_step(self, loss_of: Callable[[int], tuple[Tensor, dict[str, float]]]) -> tuple[float, dict[str, float]]:
         factor = self._lr_factor()
-        for optimiser, peak in zip(self.optimisers, self.peaks):
-            optimiser.param_groups[0]["lr"] = peak * factor
+        for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * factor
         self.model.zero_grad()
         loss, figures = loss_of(self.step)
         loss.backward()
         norm = self._share_gradients()
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self._update_average()
         return loss.item(), figures | {"norm": norm}
 
     def _share_gradients(self) -> float:
-        """Average the workers' gradients and clip them to norm 1; a weight that took no part has a gradient of zero."""
+        """Average the gradients over the workers and clip them to norm 1. Unused weights get a zero gradient."""
         for p in self.weights:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
@@ -226,11 +225,11 @@ class _Run:
                 self.average[name].lerp_(value, 1 - keep)
 
     def save(self) -> None:
-        """Write the checkpoint whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimisers": [o.state_dict() for o in self.optimisers],
+            "optimizers": [o.state_dict() for o in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -241,16 +240,16 @@ class _Run:
     def _restore(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
-        for optimiser, saved in zip(self.optimisers, state["optimisers"]):
-            optimiser.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a network is."""
+    """The device of a network."""
     return next(model.parameters()).device
 
 
 def averaged_weights(path: Path) -> dict[str, Tensor]:
-    """The moving average of a stage's weights, as `train` left it at `path`."""
+    """The averaged weights in the checkpoint that `train` wrote to `path`."""
     return torch.load(path, map_location="cpu", weights_only=True)["average"]

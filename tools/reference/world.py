@@ -1,8 +1,12 @@
-"""The reference world: small procedural pictures whose every attribute is known and captioned.
+"""The reference world: small procedural images whose every attribute is known and captioned.
 
-A scene is one large object, or two smaller ones side by side, on a plain or patterned background. Pictures may be
-corrupted ("blurry", "foggy", ...) or drawn as a painting or a sketch, and captions say so, so that a text about the
-*source* of an edit means something to the model trained on this world. Patterns sit on the autoencoder's 8-pixel grid.
+A scene is one large object, or two smaller ones side by side, on a plain or patterned background. Images may be
+corrupted ("blurry", "foggy", ...) or drawn as a painting or a sketch, and their captions say so. This is why a model
+trained on this world understands the *source* prompt of an edit. Patterns are aligned with the autoencoder's 8-pixel
+grid.
+
+The names of attributes and the words of captions are frozen, because trained weights and result files contain them:
+"colour" is an attribute, and "picture" is a style and a word of captions.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 96
-"""Width and height of a picture, in pixels."""
+"""Width and height of an image, in pixels."""
 
 PALETTE: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.15, 0.15),
@@ -26,7 +30,7 @@ PALETTE: dict[str, tuple[float, float, float]] = {
     "white": (0.96, 0.96, 0.94),
     "black": (0.10, 0.10, 0.12),
 }
-COLOURS = tuple(PALETTE)
+COLORS = tuple(PALETTE)
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
 PATTERNS = ("plain", "striped", "dotted", "checkered")
 CORRUPTIONS = ("blurry", "pixelated", "foggy", "oversaturated", "dark")
@@ -39,10 +43,10 @@ _OVERSAMPLING = 3
 
 @dataclass(frozen=True)
 class Thing:
-    """One drawn object: centre and radius in pixels, angle in radians."""
+    """One object: center and radius in pixels, angle in radians."""
 
     shape: str
-    colour: str
+    color: str
     x: float
     y: float
     radius: float
@@ -51,7 +55,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything needed to draw a picture; `seed` fixes the small variations of colour and light."""
+    """Everything needed to render an image; `seed` fixes the small variations of color and light."""
 
     things: tuple[Thing, ...]
     background: str
@@ -64,19 +68,20 @@ class Scene:
 def sample_scene(rng: Random, *, clean: bool = False, objects: int | None = None) -> Scene:
     """Draw a random scene.
 
-    `clean` leaves out corruptions and styles; `objects` (1 or 2) fixes the number of objects. No object has the
-    background's colour, and two objects differ in shape and in colour.
+    `clean` omits corruptions and styles; `objects` (1 or 2) fixes the number of objects. No object has the color of the
+    background, and two objects differ in shape and color.
     """
     count = objects or (1 if rng.random() < 0.75 else 2)
-    background, *colours = rng.sample(COLOURS, count + 1)
+    background, *colors = rng.sample(COLORS, count + 1)
     shapes = rng.sample(SHAPES, count)
-    things = tuple(_place(rng, shape, colour, slot, count) for slot, (shape, colour) in enumerate(zip(shapes, colours)))
+    kinds = zip(shapes, colors, strict=True)
+    things = tuple(_place(rng, shape, color, slot, count) for slot, (shape, color) in enumerate(kinds))
     corruption = None if clean or rng.random() > 0.12 else rng.choice(CORRUPTIONS)
     style = "picture" if clean or corruption or rng.random() > 0.10 else rng.choice(STYLES[1:])
     return Scene(things, background, rng.choice(PATTERNS), corruption, style, rng.getrandbits(32))
 
 
-def _place(rng: Random, shape: str, colour: str, slot: int, count: int) -> Thing:
+def _place(rng: Random, shape: str, color: str, slot: int, count: int) -> Thing:
     if count == 1:
         radius = rng.uniform(22, 34)
         x, y = (rng.uniform(radius + 2, SIZE - radius - 2) for _ in range(2))
@@ -84,14 +89,15 @@ def _place(rng: Random, shape: str, colour: str, slot: int, count: int) -> Thing
         radius = rng.uniform(17, 21)
         x = rng.uniform(23, 27) + 48 * slot
         y = rng.uniform(radius + 6, SIZE - radius - 6)
-    return Thing(shape, colour, x, y, radius, rng.uniform(-0.2, 0.2))
+    return Thing(shape, color, x, y, radius, rng.uniform(-0.2, 0.2))
 
 
 def with_attribute(scene: Scene, attribute: str, value: str) -> Scene:
     """The scene with `attribute` ("colour", "shape" of the first object, "background" or "pattern") set to `value`."""
     if attribute in ("colour", "shape"):
         first, *others = scene.things
-        return replace(scene, things=(replace(first, **{attribute: value}), *others))
+        field = "color" if attribute == "colour" else attribute
+        return replace(scene, things=(replace(first, **{field: value}), *others))
     return replace(scene, **{attribute: value})
 
 
@@ -99,10 +105,10 @@ def with_attribute(scene: Scene, attribute: str, value: str) -> Scene:
 
 
 def render(scene: Scene, pattern_shift: int = 0) -> np.ndarray:
-    """The picture of a scene: (SIZE, SIZE, 3) float32 RGB in [0, 1].
+    """The image of a scene: (SIZE, SIZE, 3) float32 RGB in [0, 1].
 
-    `pattern_shift` moves the background's pattern to the left by that many pixels; the world itself never does, but a
-    model may, and it is the same pattern then.
+    `pattern_shift` moves the background pattern left by this many pixels. The world never shifts patterns, but a model
+    may, and a shifted pattern counts as the same.
     """
     if scene.style == "sketch":
         return _sketch(scene)
@@ -121,7 +127,7 @@ def object_mask(scene: Scene) -> np.ndarray:
 
 
 def _outline(shape: str) -> np.ndarray:
-    """Corners of a shape in the unit disc, y down: (N, 2)."""
+    """Corners of a shape in the unit disk, y down: (N, 2)."""
     if shape == "circle":
         t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
         return 0.92 * np.stack([np.cos(t), np.sin(t)], 1)
@@ -142,7 +148,7 @@ def _outline(shape: str) -> np.ndarray:
         t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
         y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
         return np.stack([np.sin(t) ** 3, -(y + 2.5) / 15.5], 1)
-    raise ValueError(f"The reference world has no shape {shape!r}; it knows {', '.join(SHAPES)}.")
+    raise ValueError(f"The reference world has no shape {shape!r}. Choose one of {', '.join(SHAPES)}.")
 
 
 def _coverage(thing: Thing, outline_width: float = 0) -> np.ndarray:
@@ -162,7 +168,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pattern(name: str) -> np.ndarray:
-    """Where a background shows its second tone: (SIZE, SIZE) in [0, 1]."""
+    """Where a background has its second tone: (SIZE, SIZE) in [0, 1]."""
     x, y = _grid()
     if name == "striped":
         return (x // _GRID % 2).astype(np.float32)
@@ -175,30 +181,30 @@ def _pattern(name: str) -> np.ndarray:
     return np.zeros((SIZE, SIZE), np.float32)
 
 
-def _jittered(colour: str, noise: np.random.Generator) -> np.ndarray:
-    return np.clip(np.array(PALETTE[colour]) + noise.normal(0, 0.02, 3), 0, 1)
+def _jittered(color: str, noise: np.random.Generator) -> np.ndarray:
+    return np.clip(np.array(PALETTE[color]) + noise.normal(0, 0.02, 3), 0, 1)
 
 
-def _second_tone(colour: np.ndarray) -> np.ndarray:
-    return colour * 0.66 if colour.mean() > 0.35 else colour + (1 - colour) * 0.35
+def _second_tone(color: np.ndarray) -> np.ndarray:
+    return color * 0.66 if color.mean() > 0.35 else color + (1 - color) * 0.35
 
 
 def _light(noise: np.random.Generator, strength: float) -> np.ndarray:
-    """A linear gradient of light around 1: (SIZE, SIZE, 1)."""
+    """A linear light gradient around 1: (SIZE, SIZE, 1)."""
     x, y = _grid()
     a = noise.uniform(0, 2 * np.pi)
     return (1 + strength * (np.cos(a) * x + np.sin(a) * y - SIZE * (np.cos(a) + np.sin(a)) / 2) / SIZE)[..., None]
 
 
 def _background(scene: Scene, noise: np.random.Generator, pattern_shift: int) -> np.ndarray:
-    colour = _jittered(scene.background, noise)
+    color = _jittered(scene.background, noise)
     blend = np.roll(_pattern(scene.pattern), -pattern_shift, axis=1)[..., None]
-    return np.clip((colour * (1 - blend) + _second_tone(colour) * blend) * _light(noise, 0.08), 0, 1)
+    return np.clip((color * (1 - blend) + _second_tone(color) * blend) * _light(noise, 0.08), 0, 1)
 
 
 def _paint(image: np.ndarray, thing: Thing, noise: np.random.Generator) -> np.ndarray:
     cover = _coverage(thing)[..., None]
-    return image * (1 - cover) + np.clip(_jittered(thing.colour, noise) * _light(noise, 0.15), 0, 1) * cover
+    return image * (1 - cover) + np.clip(_jittered(thing.color, noise) * _light(noise, 0.15), 0, 1) * cover
 
 
 def _hatching() -> np.ndarray:
@@ -211,13 +217,13 @@ def _luminance(image: np.ndarray) -> np.ndarray:
 
 
 def _painting(image: np.ndarray) -> np.ndarray:
-    """Warm, faded colours under diagonal brush strokes."""
+    """Warm, faded colors under diagonal brush strokes."""
     warm = _luminance(image)[..., None] * np.array([1.05, 0.95, 0.75])
     return np.clip((0.7 * image + 0.3 * warm) * (0.78 + 0.3 * _hatching()), 0, 1)
 
 
 def _sketch(scene: Scene) -> np.ndarray:
-    """Grey pencil on paper: outlines and hatching, no colour and no background."""
+    """Gray pencil on paper: outlines and hatching, without color or background."""
     image = np.full((SIZE, SIZE, 3), 0.95)
     for thing in scene.things:
         inside, line = _coverage(thing)[..., None], _coverage(thing, outline_width=3)[..., None]
@@ -237,8 +243,8 @@ def _corrupt(image: np.ndarray, corruption: str | None) -> np.ndarray:
     if corruption == "foggy":
         return 0.45 * image + 0.55 * 0.8
     if corruption == "oversaturated":
-        grey = _luminance(image)[..., None]
-        return np.clip(0.5 + 1.5 * (grey + 1.8 * (image - grey) - 0.5), 0, 1)
+        gray = _luminance(image)[..., None]
+        return np.clip(0.5 + 1.5 * (gray + 1.8 * (image - gray) - 0.5), 0, 1)
     if corruption == "dark":
         return image * 0.4
     return image
@@ -249,24 +255,24 @@ def _corrupt(image: np.ndarray, corruption: str | None) -> np.ndarray:
 
 def describe(scene: Scene) -> str:
     """The full caption: "a red circle on a striped blue background"."""
-    return _caption(scene, [_noun(t, colour=True) for t in scene.things], _place_phrase(scene, True, True))
+    return _caption(scene, [_noun(t, color=True) for t in scene.things], _place_phrase(scene, True, True))
 
 
 def describe_object(scene: Scene) -> str:
-    """The caption that names only the objects: "a red circle"."""
-    return _caption(scene, [_noun(t, colour=True) for t in scene.things], "")
+    """A caption that names only the objects: "a red circle"."""
+    return _caption(scene, [_noun(t, color=True) for t in scene.things], "")
 
 
 def describe_background(scene: Scene) -> str:
-    """The caption that names only the background: "a striped blue background"."""
+    """A caption that names only the background: "a striped blue background"."""
     return _place_phrase(scene, True, True).removeprefix(" on ")
 
 
 def sample_caption(rng: Random, scene: Scene) -> str:
-    """A random true caption of a scene, often incomplete, 8% of the time empty."""
+    """A random correct caption of a scene. Often incomplete, and empty 8% of the time."""
     if rng.random() < 0.08:
         return ""
-    nouns = [_noun(t, colour=rng.random() < 0.92, shape=rng.random() < 0.95) for t in scene.things]
+    nouns = [_noun(t, color=rng.random() < 0.92, shape=rng.random() < 0.95) for t in scene.things]
     has_background = scene.style != "sketch" and rng.random() < 0.72
     place = _place_phrase(scene, rng.random() < 0.93, rng.random() < 0.90) if has_background else ""
     if place and rng.random() < 0.08:
@@ -274,8 +280,8 @@ def sample_caption(rng: Random, scene: Scene) -> str:
     return _caption(scene, nouns, place, rng)
 
 
-def _noun(thing: Thing, *, colour: bool, shape: bool = True) -> str:
-    words = ([thing.colour] if colour and thing.colour else []) + [thing.shape if shape else "shape"]
+def _noun(thing: Thing, *, color: bool, shape: bool = True) -> str:
+    words = ([thing.color] if color and thing.color else []) + [thing.shape if shape else "shape"]
     return f"{_article(words[0])} {' '.join(words)}"
 
 
@@ -283,8 +289,8 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def _place_phrase(scene: Scene, with_pattern: bool, with_colour: bool) -> str:
-    words = [scene.pattern] * with_pattern + [scene.background] * with_colour
+def _place_phrase(scene: Scene, with_pattern: bool, with_color: bool) -> str:
+    words = [scene.pattern] * with_pattern + [scene.background] * with_color
     if scene.style == "sketch" or not words:
         return ""
     return f" on {_article(words[0])} {' '.join(words)} background"
@@ -292,7 +298,7 @@ def _place_phrase(scene: Scene, with_pattern: bool, with_colour: bool) -> str:
 
 def _caption(scene: Scene, nouns: list[str], place: str, rng: Random | None = None) -> str:
     if scene.style == "sketch":
-        nouns = [_noun(replace(t, colour=""), colour=False) for t in scene.things]
+        nouns = [_noun(replace(t, color=""), color=False) for t in scene.things]
     text = " and ".join(nouns) + place
     trait = scene.corruption
     if scene.style != "picture":

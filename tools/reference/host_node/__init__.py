@@ -1,7 +1,7 @@
-"""Teaches a development host the shape of the reference checkpoint, so that its stock checkpoint loader loads it.
+"""Registers the architecture of the reference checkpoint, so that the stock checkpoint loader can load it.
 
-Linked into `custom_nodes` of the development host only. It puts a small Stable Diffusion 1.5 in front of the host's
-list of known models; real checkpoints do not match it.
+Linked into `custom_nodes` of the development host only. It inserts a small Stable Diffusion 1.5 at the front of the
+host's list of known models. Real checkpoints do not match it.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ TEXT_CONFIG = Path(__file__).with_name("text_config.json")
 
 
 class ReferenceLatent(comfy.latent_formats.SD15):
-    """SD1.5's scale, with preview colours fitted to the reference autoencoder."""
+    """SD1.5's scale, with preview colors fitted to the reference autoencoder."""
 
     def __init__(self):
         super().__init__()
@@ -42,14 +42,14 @@ class ReferenceClip(comfy.sd1_clip.SDClipModel):
 
 
 class ReferenceTextEncoder(comfy.sd1_clip.SD1ClipModel):
-    """The text encoder as the host's CLIP loader wants it."""
+    """The text encoder in the form that the host's CLIP loader expects."""
 
     def __init__(self, device="cpu", dtype=None, model_options=None):
         super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=ReferenceClip)  # type: ignore[arg-type]
 
 
 class ReferenceModel(comfy.supported_models.SD15):
-    """Stable Diffusion 1.5 with 64 model channels and 96-wide text."""
+    """Stable Diffusion 1.5 with 64 model channels and text embeddings of width 96."""
 
     unet_config = {**comfy.supported_models.SD15.unet_config, "context_dim": 96, "model_channels": 64}
     unet_extra_config = {"num_heads": 4, "num_head_channels": -1}

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and which of them count."""
+"""Which files of a folder are taken as images, and how duplicates are handled."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from queueing.pictures import gather
+from queueing.images import gather
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of two different pictures."""
+    """A folder with two different images."""
     for number, name in enumerate(("a.png", "b.JPG")):
         Image.new("RGB", (8, 8), (90 * number, 0, 0)).save(tmp_path / name)
     return tmp_path
 
 
 def names(*paths: Path) -> list[str]:
-    return [picture.path.name for picture in gather(paths, drawings=False)]
+    return [image.path.name for image in gather(paths, drawings=False)]
 
 
-def test_what_lies_beside_pictures_is_left_out(folder: Path):
+def test_other_files_and_hidden_files_are_skipped(folder: Path):
     for name in ("notes.pdf", "data.h5", "clip.mpg", "page.ps", "track.fit", "._a.png", ".hidden.jpg"):
         (folder / name).write_bytes(b"\0\5\26\7")
     (folder / "more.png").mkdir()
     assert names(folder) == ["a.png", "b.JPG"]
 
 
-def test_drawings_beside_hidden_files(tmp_path: Path):
+def test_hidden_svg_files_are_skipped(tmp_path: Path):
     (tmp_path / "a.svg").write_text("<svg/>")
     (tmp_path / "._a.svg").write_bytes(b"\0\5\26\7")
     assert [drawing.path.name for drawing in gather([tmp_path], drawings=True)] == ["a.svg"]
 
 
-def test_same_picture_under_other_names_is_named(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_identical_files_are_reported(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "c.png").write_bytes((folder / "a.png").read_bytes())
     assert names(folder) == ["a.png", "b.JPG"]
-    assert capsys.readouterr().err == f"warning: The same picture counts once: {folder}/c.png is {folder}/a.png.\n"
+    warning = "warning: Identical files are processed once:"
+    assert capsys.readouterr().err == f"{warning} {folder}/c.png is the same as {folder}/a.png.\n"
     for number in range(9):
         (folder / f"d{number}.png").write_bytes((folder / "a.png").read_bytes())
     names(folder)
-    assert capsys.readouterr().err.endswith(f"{folder}/d1.png is {folder}/a.png and 7 more.\n")
+    assert capsys.readouterr().err.endswith(f"{folder}/d1.png is the same as {folder}/a.png and 7 more.\n")
 
 
-def test_same_file_twice_is_not_worth_a_word(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_same_path_twice_gives_no_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert names(folder, folder / "a.png") == ["a.png", "b.JPG"]
     assert capsys.readouterr().err == ""

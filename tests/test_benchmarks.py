@@ -1,0 +1,189 @@
+"""Results of benchmarks: where every figure comes from, and how many cases it rests on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from devhost import CHECKOUT
+from PIL import Image
+
+sys.path.append(str(CHECKOUT / "benchmarks"))  # as modules on their own: the package would prepare ComfyUI
+
+import images  # noqa: E402
+import provenance  # noqa: E402
+
+FILES = sorted((CHECKOUT / "benchmarks" / "results").glob("*.json"))
+FIGURES = CHECKOUT / "docs" / "figures.md"
+WORDS = re.compile(r"\w*(?:picture|published|colour|optimis|vectoris|rasteris|normalis)\w*|damaged|\bgrey\b", re.I)
+results = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, provenance.Table]]:
+    """Figures and tables of a result file."""
+    found = provenance.Results(path, resume=True)
+    return found.figures, found.tables
+
+
+def names(value: Any) -> set[str]:
+    """Every key of a figure and what is below it."""
+    if isinstance(value, list):
+        return set().union(*map(names, value)) if value else set()
+    return {*value, *names(list(value.values()))} if isinstance(value, dict) else set()
+
+
+def point_name(point: dict[str, Any]) -> str:
+    if "operator" in point:  # benchmarks.wiener
+        return ", ".join(
+            filter(None, [point["operator"], point["mode"], f"{point['steps']} steps", point["change"]]),
+        )
+    return f"{point['method']}, {point['strength']:g}, {point['prompt']}"
+
+
+def row_names(figures: dict[str, Any]) -> set[str]:
+    """The rows a file of figures must have counts for, found without its provenance."""
+    for key in ("points", "methods"):
+        if key in figures:
+            rows = figures[key]
+            return {point_name(point) for point in rows} if isinstance(rows, list) else set(rows)
+    if "growth" in figures:  # benchmarks.rasterizer
+        sizes = {f"{row['shapes']} shapes, {row['width']} x {row['height']}" for row in figures["drawings"]}
+        return sizes | {f"{row['shapes']} shapes, radius {row['radius']}" for row in figures["growth"]}
+    if "fit" in figures:  # benchmarks.drawings
+        return {name for rows in figures.values() for name in rows}
+    return {name for name, value in figures.items() if isinstance(value, (dict, list))}
+
+
+@results
+def test_every_run_has_a_commit_and_a_date(path: Path):
+    runs = json.loads(path.read_text("utf-8"))["provenance"]["runs"]
+    assert runs
+    for run in runs:
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["commit"])
+        assert datetime.fromisoformat(run["date"]).utcoffset() == timezone.utc.utcoffset(None)
+
+
+@results
+def test_every_row_has_a_count_and_its_runs(path: Path):
+    figures, tables = read(path)
+    counted = {name: row for table in tables.values() for name, row in table.rows.items()}
+    assert all(row.count > 0 and row.runs for row in counted.values())
+    plain = {name.partition(", ")[2] if name.split(",")[0] in ("car", "tiger") else name for name in counted}
+    grouped = {"peak_memory_mib": "memory", "conjugate gradients": "conjugate gradients"}  # rows one level below
+    for name in row_names(figures):
+        assert set(figures[name]) == set(tables[grouped[name]].rows) if name in grouped else name in plain
+
+
+@results
+def test_rows_of_a_table_have_equal_counts_or_it_says_why_not(path: Path):
+    raw = json.loads(path.read_text("utf-8"))["provenance"]["tables"]
+    _, tables = read(path)
+    for title, table in tables.items():
+        assert len(table.counts()) == 1 or table.unequal, title
+        assert ("unequal" in raw[title]) == (len(table.counts()) > 1), title
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.with_suffix(".md").exists()], ids=lambda path: path.stem
+)
+def test_documents_state_counts_and_commits(path: Path):
+    _, tables = read(path)
+    document = path.with_suffix(".md").read_text("utf-8")
+    assert WORDS.findall(document) == []
+    for title, table in tables.items():
+        if title not in ("batches", "growth"):  # shown summed up, and as a plot
+            assert table.line() in document, title
+
+
+@pytest.mark.parametrize("name", ["restoration", "svg_support"])
+def test_figures_tell_unequal_counts(name: str):
+    _, tables = read(CHECKOUT / "benchmarks" / "results" / f"{name}.json")
+    sections = [
+        each for each in re.split(r"^## ", FIGURES.read_text("utf-8"), flags=re.M) if f"benchmarks.{name}" in each
+    ]
+    told = {int(number) for section in sections for number in re.findall(r"\d+", section)}
+    assert {count for table in tables.values() for count in table.counts() if len(table.counts()) > 1} <= told
+
+
+def test_a_fresh_file_tells_its_run(tmp_path: Path):
+    made = provenance.Results(tmp_path / "new" / "made.json")
+    made.table("edits", "images")
+    made.figures["sds"] = {"psnr": 1.5}
+    made.measured("edits", "sds", 8)
+    made.write()
+    found = json.loads(made.path.read_text("utf-8"))
+    assert found["sds"] == {"psnr": 1.5}
+    assert found["provenance"]["tables"] == {"edits": {"counted": "images", "rows": {"sds": {"count": 8, "runs": [0]}}}}
+    (run,) = found["provenance"]["runs"]
+    assert set(run) == {"commit", "date", "torch", "python", "device", "threads", "platform"}
+    assert run["commit"] == provenance.commit(CHECKOUT)
+    assert abs((datetime.now(timezone.utc) - datetime.fromisoformat(run["date"])).total_seconds()) < 3600
+    assert (run["torch"], run["threads"]) == (torch.__version__, torch.get_num_threads())
+    assert run["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_a_resumed_file_keeps_the_runs_of_known_rows(tmp_path: Path):
+    earlier = {"commit": "0" * 40, "date": "2026-01-01T00:00:00+00:00"}
+    first = provenance.Results(tmp_path / "made.json")
+    first.table("edits", "images")
+    first.measured("edits", "sds", 8, [earlier])
+    first.write()
+    second = provenance.Results(first.path, resume=True)
+    second.table("edits", "images", "One was cut.")
+    second.measured("edits", "dds", 4)
+    second.write(compact=True)
+    last = provenance.Results(first.path, resume=True)
+    assert last.tables["edits"].rows == {
+        "sds": provenance.Row(8, (earlier,)),
+        "dds": provenance.Row(4, (provenance.this_run(),)),
+    }
+    line = last.line("edits")
+    assert line.startswith("4 to 8 images per row; commits 0000000, ") and line.endswith(" One was cut.")
+
+
+def test_the_commit_of_a_checkout(tmp_path: Path):
+    identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    def git(*words: str) -> str:
+        command, env = ["git", "-C", str(tmp_path), *words], {**os.environ, **identity}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
+
+    assert provenance.commit(tmp_path) == "unknown"
+    git("init")
+    (tmp_path / "code.py").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "code")
+    head = git("rev-parse", "HEAD")
+    assert provenance.commit(tmp_path) == head
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "made.json").write_text("{}")
+    assert provenance.commit(tmp_path) == head
+    (tmp_path / "code.py").write_text("2")
+    assert provenance.commit(tmp_path) == f"{head}-dirty"
+
+
+def test_files_of_the_work_folder_tell_their_run(tmp_path: Path):
+    file = tmp_path / "made.npz"
+    file.write_bytes(b"")
+    assert provenance.stamped(file)["commit"] == "unknown"
+    provenance.stamp(file)
+    assert provenance.stamped(file) == provenance.this_run()
+
+
+@pytest.mark.parametrize(("limit", "mode"), [(images.INVISIBLE, "P"), (0.0, "RGB")])
+def test_images_have_a_palette_where_nobody_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, mode: str
+):
+    monkeypatch.setattr(images, "INVISIBLE", limit)
+    values = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    images.save(Image.fromarray(values), tmp_path / "made.png")
+    assert Image.open(tmp_path / "made.png").mode == mode
