@@ -35,7 +35,7 @@ def commit(checkout: Path) -> str:
 
     try:
         changed = git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/results")
-        return git("rev-parse", "HEAD") + ("-dirty" if not changed else "")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):  # no git, or an archive without history
         return "unknown"
 

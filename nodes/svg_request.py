@@ -73,6 +73,8 @@ class Request:
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}: set it to 1 or more, or to 0 to trace an image without a model.")
         prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
             _check_connected(name, value)
@@ -238,8 +240,9 @@ class Request:
             names = ("t_min", "t_max", "learning_rate_schedule")
             times = {name: getattr(task.loop, name) for name in names}
             own = self.objective.method.config().updated({**times, **self.objective.settings})
-        names = ("steps", "guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
-        return own.updated(checks.checked_settings({name: getattr(self, name) for name in names}))
+        names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
+        given = checks.checked_settings({name: getattr(self, name) for name in names})
+        return own.updated({**given, "steps": self.steps})
 
     def _restoration_weights(self) -> RestorationWeights:
         measurement = self.used_measurement

@@ -248,7 +248,7 @@ def check_objective(model: Any, chosen: ObjectiveSocket) -> None:
 def check_steps(value: int) -> None:
     """Check that there is at least one step."""
     if value < 1:
-        raise ValueError(f"steps is {value}: set it to 1 or more (50 is a good start; the paper uses 200).")
+        raise ValueError(f"steps is {value}: set it to 1 or more.")
 
 
 COUNTS = {"steps", "ode_steps", "lora_rank"}
