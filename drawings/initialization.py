@@ -1,4 +1,4 @@
-"""Initial paths: random shapes, and the places where a drawing differs most from its target (LIVE).
+"""Initial paths on a canvas: random shapes, and the places where a drawing differs most from its target (LIVE).
 
 Coordinates are pixels of the canvas: x to the right, y down, pixel centers at .5. A closed contour of n cubics has 3n
 control points, an open one 3n + 1. Random numbers come from the generator, in float32 on its device.
@@ -14,6 +14,10 @@ from torch import Tensor
 
 from ..svg.document import Color, Contour, Fill, Matrix, Point, Shape, Stroke
 
+Canvas = tuple[int, int]
+"""Height and width in pixels."""
+VECTORFUSION_SIDE = 600.0
+"""Side in pixels of VectorFusion's canvas, which its lengths and learning rates are for."""
 MIN_ERROR = 0.1
 """LIVE drops pixels whose squared error, summed over channels, is smaller."""
 INVISIBLE_ERROR = 1e-3
@@ -22,6 +26,16 @@ ERROR_LEVELS = 200
 """The number of quantiles that LIVE divides the errors of an image into."""
 THIRDS = (0.0, 1 / 3, 2 / 3)
 """Parameters of the first three control points of a straight cubic."""
+
+
+def canvas_side(canvas: Canvas) -> float:
+    """The side in pixels of a square with the area of the canvas."""
+    return math.sqrt(canvas[0] * canvas[1])
+
+
+def canvas_scale(canvas: Canvas) -> float:
+    """The factor from lengths on VectorFusion's canvas to lengths on this one."""
+    return canvas_side(canvas) / VECTORFUSION_SIDE
 
 
 class Paths(NamedTuple):
@@ -312,3 +326,19 @@ def _centers(pixels: list[Tensor], target: Tensor) -> Centers:
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def with_random_fills(points: Tensor, generator: torch.Generator, widths: Tensor | None = None) -> Paths:
+    """Paths with the random colors and opacities of VectorFusion, from their control points (N, n, 2)."""
+    colors, opacities = random_fills(len(points), generator)
+    return Paths(points, torch.cat([colors, opacities[:, None]], 1), widths)
+
+
+def opaque(colors: Tensor) -> Tensor:
+    """Colors (N, 3) with an opacity of 1, (N, 4)."""
+    return torch.cat([colors, torch.ones_like(colors[:, :1])], 1)
+
+
+def moved_to(points: Tensor, centers: Centers) -> Tensor:
+    """Control points (N, n, 2), moved so that their means are at the centers."""
+    return points - points.mean(1, keepdim=True) + centers.points[:, None]

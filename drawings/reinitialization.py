@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .canvas import Canvas, canvas_scale
 from .drawing import Drawing
+from .initialization import Canvas, canvas_scale
 from .styles import ArtStyle
 
 ROUNDS, LAST_ROUND = 10, 0.8

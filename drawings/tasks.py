@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from ..guidance.distillation.method import LoopSettings
 from ..guidance.restoration.operators import LinearOperator
-from .canvas import Canvas, canvas_scale
+from .initialization import Canvas, canvas_scale
 from .optimizer import EDITING, LearningRates
 from .styles import ArtStyle
 

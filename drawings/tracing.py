@@ -14,9 +14,8 @@ from torch.optim import Optimizer
 from ..guidance.restoration.measurement import Measurement
 from ..svg.raster.flattening import flatten
 from ..svg.raster.rasterizer import Rasterizer, rasterize
-from .canvas import Canvas, canvas_side
 from .drawing import Drawing, parameter_groups, render
-from .initialization import Centers, Paths, component_centers, sparse_centers
+from .initialization import Canvas, Centers, Paths, canvas_side, component_centers, sparse_centers
 from .losses import data_loss, udf_weight, xing
 from .optimizer import TRACING, LearningRates
 from .styles import ArtStyle

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..drawings.canvas import Canvas
+from ..drawings.initialization import Canvas
 from ..drawings.tasks import VIEW_FRACTION
 from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document

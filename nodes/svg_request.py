@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..drawings.augmentation import RandomViews
-from ..drawings.canvas import Canvas
+from ..drawings.initialization import Canvas
 from ..drawings.styles import ART_STYLES, ArtStyle
 from ..drawings.tasks import DEFAULTS, RestorationWeights, Task, restoration_weights
 from ..drawings.tracing import ANYWHERE, TracingSettings

@@ -99,7 +99,7 @@ def test_invalid_arguments_are_refused(circles: Path, tmp_path: Path, capsys: py
         "error: --method cannot be 'nonsense': choose one of sds, dds, nfsd,"
     )
     assert refusal(capsys, *command(circles, *TARGETS, *SMALL, "sds", "--batch", "3")) == (
-        "error: A batch of 3 cannot hold each of 2 targets equally often: choose a multiple."
+        "error: A batch of 3 cannot hold each of 2 targets equally often: choose a multiple of 2."
     )
     assert refusal(capsys, *command(circles, *TARGETS, *sds, checkpoint=tmp_path / "gone.safetensors")) == (
         f"error: checkpoint: the file {tmp_path / 'gone.safetensors'} does not exist. Check the path."
@@ -107,8 +107,8 @@ def test_invalid_arguments_are_refused(circles: Path, tmp_path: Path, capsys: py
     assert not Path(folder_paths.get_output_directory()).exists()
 
 
-def test_a_model_with_guidance_distilled_into_it_is_refused_as_nodes_refuse_it(reference: in_process.Reference):
-    words = "This model has guidance distilled into it (guidance 3.5 on input 'negative'), so it has no true negative"
+def test_a_guidance_distilled_model_is_refused_like_in_nodes(reference: in_process.Reference):
+    words = "This model is guidance-distilled and input 'negative' has guidance 3.5, so there is no unconditional"
     with pytest.raises(ValueError) as refusal:
         translator.encode_prompts(tiny(FLUX_DISTILLED), reference.clip, "a circle", ["a star"])
     assert str(refusal.value).startswith(words)

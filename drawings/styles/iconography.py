@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from ..canvas import VECTORFUSION_SIDE, Canvas, canvas_scale
-from ..initialization import Centers, Paths, circle, random_closed
-from .common import opaque, with_random_fills
+from ..initialization import (
+    VECTORFUSION_SIDE,
+    Canvas,
+    Centers,
+    Paths,
+    canvas_scale,
+    circle,
+    opaque,
+    random_closed,
+    with_random_fills,
+)
 from .registry import ArtStyle, register
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from ..canvas import Canvas, canvas_scale
-from ..initialization import Centers, Paths, random_points, random_polygons
-from .common import opaque, with_random_fills
+from ..initialization import (
+    Canvas,
+    Centers,
+    Paths,
+    canvas_scale,
+    opaque,
+    random_points,
+    random_polygons,
+    with_random_fills,
+)
 from .registry import ArtStyle, register
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..canvas import Canvas, canvas_scale
-from ..initialization import Centers, Paths, random_strokes
-from .common import moved_to, opaque, with_random_fills
+from ..initialization import Canvas, Centers, Paths, canvas_scale, moved_to, opaque, random_strokes, with_random_fills
 from .registry import ArtStyle, register
 
 

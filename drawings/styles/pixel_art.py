@@ -6,10 +6,8 @@ import math
 
 import torch
 
-from ..canvas import Canvas
-from ..initialization import Paths, pixel_grid, random_fills
+from ..initialization import Canvas, Paths, opaque, pixel_grid, random_fills
 from ..optimizer import PIXEL_ART
-from .common import opaque
 from .registry import ArtStyle, register
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ...svg.document import IDENTITY, WHITE, Document, ViewBox
-from ..canvas import Canvas
 from ..drawing import PARAMETER_GROUPS, Drawing
-from ..initialization import Centers, Paths
+from ..initialization import Canvas, Centers, Paths
 from ..optimizer import FROM_SCRATCH, REFINING, LearningRates
 
 

@@ -26,8 +26,6 @@ SCOPE_KEYS = (
 
 def same_for_all_items(conds: Sequence[Cond], levels: Tensor) -> bool:
     """Whether the same entries are active for all noise levels (B,). The host only looks at the first item's."""
-    if len(levels) == 1:
-        return True
     ranges = [limits for cond in conds for entry in cond for limits in _level_ranges(entry)]
     return all(((levels <= start) & (levels >= end)).unique().numel() == 1 for start, end in ranges)
 

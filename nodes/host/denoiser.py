@@ -57,7 +57,7 @@ class HostDenoiser:
             return self._call_model(x, levels, [ordinary_conditioning(cond) for cond in conds])
 
         levels = sigma.expand(len(x))
-        if same_for_all_items([cond], levels):
+        if len(x) == 1 or same_for_all_items([cond], levels):
             return predict(x, levels, [cond])[0]
         return self._predict_items_apart(predict, x, levels, [cond])[0]
 
@@ -68,7 +68,7 @@ class HostDenoiser:
 
     def _predict(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         """Predict all estimates at once, or if memory is short, one prompt at a time, then one image at a time."""
-        if len(x) > 1 and self._items_apart or not same_for_all_items(conds, levels):
+        if len(x) > 1 and (self._items_apart or not same_for_all_items(conds, levels)):
             return self._predict_items_apart(self._predict, x, levels, conds)
         if len(conds) > 1 and self._prompts_apart:
             return [self._predict(x, levels, [cond])[0] for cond in conds]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ...drawings.augmentation import Augmentation
-from ...drawings.canvas import Canvas
 from ...drawings.drawing import Drawing, DrawingBatch
+from ...drawings.initialization import Canvas
 from ...drawings.loss_terms import MeasurementTerm, SaturationTerm, XingTerm, clean_estimate_weight
 from ...drawings.optimizer import LearningRates
 from ...drawings.reinitialization import reinitialization_due, reinitialize_dead

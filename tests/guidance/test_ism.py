@@ -23,7 +23,7 @@ BELIEFS = {"negative": gaussian(*([x] for x in NULL)), "positive": gaussian(*([x
 BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
 S, INTERVAL, STEPS = 7.5, 0.05, 5
 TIMES = (0.03125, 0.0625, 0.5, 0.875)
-"""One below the interval and one just above; float32, in which the loop draws times, holds all of them exactly."""
+"""Two below twice the interval, where s is half of t. All are exact in float32, in which the loop draws times."""
 
 
 def weights(path: NoisePath, t: float) -> tuple[float, float]:
@@ -40,7 +40,7 @@ def eps_hat(belief: tuple[float, float], x: float, a: float, b: float) -> float:
 
 def before(t: float, interval: float) -> float:
     """The time s."""
-    return t - interval if t - interval > 0 else t / 2
+    return max(t - interval, t / 2)
 
 
 def stepped(x: float, noise: float, here: tuple[float, float], there: tuple[float, float]) -> float:

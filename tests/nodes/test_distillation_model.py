@@ -266,7 +266,8 @@ def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int
     assert_same(result(short_of_memory(model, room, sizes), latent, **options), free)
     refused = [i for i, size in enumerate(sizes) if size > room]
     assert refused, "there was memory enough"
-    assert len(refused) <= 2 and refused[-1] < 8, "it asks again for what there is no memory for"
+    first = 8 if method == "ism" else 6  # ism inverts the image before it first asks for two prompts at once
+    assert len(refused) <= 2 and refused[-1] < first, "it asks again for what there is no memory for"
 
 
 @pytest.mark.parametrize("room", [1, 2])

@@ -62,9 +62,9 @@ DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64">
 
 TASKS = {
     "draw": (SDS.__call__, 25),
-    "refine": (SDS.__call__, 25),
+    "refine": (SDS.__call__, 26),  # the tracing that comes before
     "edit": (PDS.__call__, 25),
-    "restore": (SDS.__call__, 27),  # the measurement and its operator
+    "restore": (SDS.__call__, 28),  # the tracing, the measurement and its operator
 }
 
 

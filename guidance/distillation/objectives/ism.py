@@ -20,8 +20,8 @@ class ISM:
         eps_hat^s(x_t, y) - eps_hat(x_s, 0),    x_t = a_t z0_hat(x_s, 0) + b_t eps_hat(x_s, 0)
 
     x_s is the image at the time s = t - `interval`, inverted by DDIM under the negative prompt in `inversion_steps`
-    steps; one more such step leads to x_t. Where t - `interval` is not above 0, s is half of t. `guidance_scale` is
-    that of eps_hat^s.
+    steps; one more such step leads to x_t. s is at least half of t, so that it has noise. `guidance_scale` is that of
+    eps_hat^s.
 
     The sample's noise is not used, so the noise policy has no effect. `inversion_steps` + 1 model calls of 1, one of 2.
     """
@@ -31,7 +31,7 @@ class ISM:
     inversion_steps: int
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
-        s = torch.where(sample.t > self.interval, sample.t - self.interval, sample.t / 2)
+        s = torch.maximum(sample.t - self.interval, sample.t / 2)
         levels = torch.cat([sample.sigma[None], prior.levels_below(s, self.inversion_steps)])
         # The last step leads from x_s to x_t, and is made of the prediction at x_s.
         *_, last = ddim_invert(prior.denoise, prior.path, sample.z, levels, NULL)
