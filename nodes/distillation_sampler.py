@@ -15,7 +15,7 @@ from ..guidance.distillation.objectives import LISTED, METHODS
 from ..guidance.distillation.schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
 from ..guidance.networks.corrective.storage import ManifoldCorrective
 from . import checks, host, widgets
-from .runs.distillation import Curve, ImageDistillation
+from .runs.distillation import Curve, ImageDistillation, check_distillation
 from .sockets import CORRECTIVE, OBJECTIVE, ObjectiveSocket
 from .widgets import OWN
 
@@ -74,12 +74,7 @@ class DistillationSampler(io.ComfyNode):
         from_noise = _from_noise(start_from, chosen, samples)
         from_scratch = from_noise or chosen.method.from_zeros and not samples.any()
         config = _config(chosen, settings, from_scratch=bool(from_scratch))
-        host.model_path(model)
-        checks.check_objective(model, chosen)
-        checks.check_autoencoder(model, vae)
-        chosen.method.check(config.loop)
-        if "corrective" in chosen.method.needs:
-            checks.check_objective_corrective(model, chosen, config.own.guidance_scale)
+        check_distillation(model, chosen, config, vae)
         curve = Curve(chosen.method.name, config.loop.steps)
         run = ImageDistillation(
             chosen=chosen,

@@ -24,7 +24,7 @@ from ..svg.raster.rasterizer import Rasterizer, rasterize
 from ..svg.raster.rasterizers import BUILT_IN, rasterizer
 from ..svg.raster.scene import scene
 from . import checks, host, svg_inputs
-from .runs.distillation import Curve
+from .runs.distillation import Curve, check_distillation
 from .runs.drawing import DrawingDistillation, Initialization, drawing_generators
 from .sockets import ObjectiveSocket
 from .widgets import OWN, UNSET
@@ -201,12 +201,7 @@ class Request:
     def checked_distillation(self, preview: host.Previews) -> DrawingDistillation:
         """The distillation, without its drawings. Raises ValueError for inputs that do not fit."""
         config = self._config()
-        host.model_path(self.model)
-        checks.check_objective(self.model, self.chosen)
-        checks.check_autoencoder(self.model, self.vae)
-        self.chosen.method.check(config.loop)
-        if "corrective" in self.chosen.method.needs:
-            checks.check_objective_corrective(self.model, self.chosen, config.own.guidance_scale)
+        check_distillation(self.model, self.chosen, config, self.vae)
         return DrawingDistillation(
             chosen=self.chosen,
             config=config,

@@ -19,7 +19,7 @@ from ...guidance.distillation.loop import NonFiniteGradientError, Plan, Step, op
 from ...guidance.distillation.method import Config, Resources
 from ...guidance.distillation.objective import Objective
 from ...guidance.distillation.regularizers import L2ToSource, Loss, Regularizer
-from .. import host
+from .. import checks, host
 from ..sockets import ObjectiveSocket
 
 EVENT = "dreamsampler.curve"
@@ -53,6 +53,16 @@ class Curve:
         new = {name: self.data[name][self._sent :] for name in COLUMNS}
         host.send_event(EVENT, {"curve": {**new, "method": self.data["method"]}, "steps": self._steps})
         self._sent, self._sent_at = len(self.data["step"]), time.monotonic()
+
+
+def check_distillation(model: Any, chosen: ObjectiveSocket, config: Config, vae: Any) -> None:
+    """Check that prompts, VAE, times and corrective fit the MODEL and the method. Raises ValueError."""
+    host.model_path(model)
+    checks.check_objective(model, chosen)
+    checks.check_autoencoder(model, vae)
+    chosen.method.check(config.loop)
+    if "corrective" in chosen.method.needs:
+        checks.check_objective_corrective(model, chosen, config.own.guidance_scale)
 
 
 @dataclass(frozen=True)
