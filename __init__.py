@@ -1,4 +1,4 @@
-"""ComfyUI-DreamSampler: diffusion models as priors you optimise against. This file registers the pack, nothing else."""
+"""ComfyUI-DreamSampler: diffusion models as priors to optimize against. This file registers the pack, nothing else."""
 
 WEB_DIRECTORY = "./js"
 

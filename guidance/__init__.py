@@ -1,6 +1,7 @@
 """Diffusion models as priors to optimize against: pure PyTorch, without ComfyUI.
 
-Each wing exports its public names; inside, a wing imports only those before it:
+Each package exports its public names. `core` comes first; `prompts`, `networks` and `editing` build on it alone,
+`restoration` on those, and `distillation` on all:
 
     core          noising path, denoiser, prior, seeded noise, DDIM, DDPM
     prompts       target and source prompts of Bridge, masks for regional prompts

@@ -234,7 +234,7 @@ def _fine_settings() -> list[io.Input]:
             step=0.001,
             round=False,
             optional=True,
-            tooltip="L2 pull towards latent_image. 0.005-0.05 for lmc edits (the paper's 0.1 applies before dividing "
+            tooltip="L2 pull toward latent_image. 0.005-0.05 for lmc edits (the paper's 0.1 applies before dividing "
             "by the guidance scale).",
         ),
         widgets.number(
@@ -266,7 +266,7 @@ def _manifold_corrective() -> list[io.Input]:
             "diversity",
             default=False,
             optional=True,
-            tooltip="lmc: reuse one noise sample for the text gradient during the whole run, so that different seeds "
+            tooltip="lmc: reuse one noise sample for the prompt gradient during the whole run, so that different seeds "
             "give different images.",
         ),
     ]

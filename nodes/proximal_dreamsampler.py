@@ -27,7 +27,7 @@ class ProximalDreamSampler(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Edits an image with a prompt and keeps everything else; the source image needs no description. "
-                "Inverts the image to noise, then samples it back and pulls every clean estimate towards the prompt. "
+                "Inverts the image to noise, then samples it back and pulls every clean estimate toward the prompt. "
                 "With a measurement it restores a degraded image."
             ),
             inputs=[*_main_inputs(), *_edit_settings(), *_connections(), *_measurement_settings()],

@@ -88,7 +88,7 @@ def checked_view_size(
     image. Raises ValueError for a measurement of another size.
     """
     if measurement is not None:
-        _, height, width = measurement.operator.picture_shape
+        _, height, width = measurement.operator.image_shape
         if height % factor or width % factor:
             raise ValueError(
                 f"The measurement is of images of {width}x{height} pixels, but the VAE needs multiples of {factor}: "

@@ -104,7 +104,7 @@ def _saved_when_cancelled(preview: host.Previews) -> Iterator[Callable[[Sequence
         preview.show_last()
         for saved in host.svg_previews(_svg_files(drawing.document() for drawing in latest)):
             log.info(
-                "SVG Optimizer was cancelled. The drawing so far is %s in ComfyUI's temp folder.", saved["filename"]
+                "SVG Optimizer was canceled. The drawing so far is %s in ComfyUI's temp folder.", saved["filename"]
             )
         raise
 

@@ -107,7 +107,7 @@ def read_transform(text: str) -> Matrix:
     """The map described by a list of SVG transform functions; angles are in degrees.
 
     Raises:
-        ValueError: `text` is not a list of transform functions. The message is a clause without a full stop.
+        ValueError: `text` is not a list of transform functions. The message is a clause without a period.
     """
     total, position = IDENTITY, 0
     text = text.strip()

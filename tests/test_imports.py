@@ -1,4 +1,4 @@
-"""Imports run down: from the nodes to the libraries, and within these from one wing to the ones below it."""
+"""Imports run down: from the nodes to the libraries, and within these from one package to those below it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tools.imports import CHECKOUT, FLOORS, faults, imports, room_of
+from tools.imports import CHECKOUT, LAYERS, faults, imports, package_of
 
 
 def test_every_import_runs_down():
     assert faults() == []
 
 
-def test_every_module_is_in_a_room_and_every_room_has_modules():
-    rooms = {room_of(each.module)[1] for each in imports(CHECKOUT)}
-    assert rooms >= {room for floor in FLOORS for room in floor} - {"guidance"}  # which only exports its wings
+def test_every_module_is_in_a_package_of_a_layer_and_none_is_empty():
+    packages = {package_of(each.module)[1] for each in imports(CHECKOUT)}
+    # guidance itself only exports what is in it
+    assert packages >= {package for layer in LAYERS for package in layer} - {"guidance"}
 
 
 FAULTY = {
@@ -35,12 +36,12 @@ FAULTY = {
         "from ..guidance.core import path",
         "svg must not import guidance.core",
     ),
-    "a wing imports the one above": (
+    "a package imports the one above": (
         "guidance/networks/corrective/training.py",
         "from ...distillation.objective import Sample",
         "guidance.networks must not import guidance.distillation, which is above it",
     ),
-    "a wing imports the one beside it": (
+    "a package imports the one beside it": (
         "guidance/editing/proximal.py",
         "from ..networks import unet",
         "guidance.editing must not import guidance.networks, which is beside it",

@@ -1,15 +1,15 @@
-"""Check who imports whom: `python tools/imports.py` names every import that runs up, or reaches for ComfyUI.
+"""Check who imports whom: `python tools/imports.py` names every import that runs up, or wrongly of ComfyUI.
 
-The rooms, from the ground up. A room may import those below it, never one beside or above it:
+The layers, lowest first. A package may import those in lower layers, never one in its own layer or above:
 
-    svg                               vector graphics: no guidance, no ComfyUI
-    guidance.core                     noising path, denoiser, prior, DDIM
+    svg, guidance.core                vector graphics; noising path, denoiser, prior, DDIM
     guidance.prompts, guidance.networks, guidance.editing
     guidance.restoration
     guidance.distillation
-    guidance                          what its wings export
+    guidance                          what its packages export
     drawings                          optimizing SVGs: on guidance and svg
-    nodes.host                        the only room that knows ComfyUI's internals
+    nodes.host                        the only package that knows ComfyUI's internals
+    nodes.sockets, nodes.widgets      socket types, widget helpers
     nodes.checks                      checks of what users connect
     nodes.runs                        what runs inside the host's sampler
     nodes                             one file per node
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-FLOORS: tuple[tuple[str, ...], ...] = (
+LAYERS: tuple[tuple[str, ...], ...] = (
     ("svg", "guidance.core"),
     ("guidance.prompts", "guidance.networks", "guidance.editing"),
     ("guidance.restoration",),
@@ -37,11 +37,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nodes.runs",),
     ("nodes",),
 )
-"""Rooms by floor, the ground floor first."""
+"""Packages by layer, the lowest first."""
 LIBRARIES = ("svg", "guidance", "drawings")
-"""Rooms that work without ComfyUI."""
+"""Packages that work without ComfyUI."""
 ADAPTER = "nodes.host"
-"""The room that may import anything of ComfyUI's; the other nodes have its public `comfy_api` alone."""
+"""The package that may import anything of ComfyUI's; the other nodes have its public `comfy_api` alone."""
 COMFYUI = {
     "app", "comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "latent_preview",
     "node_helpers", "nodes", "server", "utils",
@@ -63,8 +63,8 @@ class Import:
 
 
 def imports(checkout: Path) -> Iterator[Import]:
-    """All imports in the pack's rooms, those inside functions too."""
-    for top in sorted({room.split(".")[0] for floor in FLOORS for room in floor}):
+    """All imports in the pack's packages, those inside functions too."""
+    for top in sorted({package.split(".")[0] for layer in LAYERS for package in layer}):
         for path in sorted((checkout / top).rglob("*.py")):
             yield from _imports_of(path, path.relative_to(checkout).with_suffix("").parts)
 
@@ -84,16 +84,16 @@ def _imports_of(path: Path, parts: tuple[str, ...]) -> Iterator[Import]:
                 yield Import(module, node.lineno, f"{base}.{alias.name}", own=True)
 
 
-def room_of(module: str) -> tuple[int, str]:
-    """The floor and the name of the innermost room that a module of the pack is in."""
-    rooms = [
-        (len(room), floor, room)
-        for floor, names in enumerate(FLOORS)
-        for room in names
-        if module == room or module.startswith(room + ".")
+def package_of(module: str) -> tuple[int, str]:
+    """The layer and the name of the innermost package that a module of the pack is in."""
+    packages = [
+        (len(package), layer, package)
+        for layer, names in enumerate(LAYERS)
+        for package in names
+        if module == package or module.startswith(package + ".")
     ]
-    _, floor, room = max(rooms)
-    return floor, room
+    _, layer, package = max(packages)
+    return layer, package
 
 
 def faults(checkout: Path = CHECKOUT) -> list[str]:
@@ -104,10 +104,10 @@ def faults(checkout: Path = CHECKOUT) -> list[str]:
 def _fault(each: Import) -> str | None:
     if not each.own:
         return _foreign_fault(each)
-    (here, room), (there, other) = room_of(each.module), room_of(each.target)
-    if room == other or there < here:
+    (here, package), (there, other) = package_of(each.module), package_of(each.target)
+    if package == other or there < here:
         return None
-    return f"{each}: {room} must not import {other}, which is {'above' if there > here else 'beside'} it."
+    return f"{each}: {package} must not import {other}, which is {'above' if there > here else 'beside'} it."
 
 
 def _foreign_fault(each: Import) -> str | None:
@@ -116,7 +116,7 @@ def _foreign_fault(each: Import) -> str | None:
         return None
     if each.module.split(".")[0] in LIBRARIES:
         return f"{each}: it must work without ComfyUI."
-    if top != "comfy_api" and room_of(each.module)[1] != ADAPTER:
+    if top != "comfy_api" and package_of(each.module)[1] != ADAPTER:
         return f"{each}: only {ADAPTER} may know ComfyUI's internals."
     return None
 

@@ -37,7 +37,7 @@ class TrainableDenoiser(Denoiser, Protocol):
     """A denoiser that can be trained, such as the model with a LoRA. Its conditioning is `TARGET`."""
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
-        """Take one training step towards predicting the noise `eps` (B, ...) in the state `x` at level `sigma` (B,)."""
+        """Take one training step toward predicting the noise `eps` (B, ...) in the state `x` at level `sigma` (B,)."""
         ...
 
 

@@ -135,7 +135,8 @@ class Inverted:
     """The noise that DDIM inversion finds in the image itself (SDI: Lukoianov et al., 2024).
 
     The image is inverted to time t in `steps` DDIM steps under the target prompt with `guidance_scale`. The paper's is
-    negative: what the prompt asks for and the image lacks counts as noise. `eta` in [0, 1] is the share of fresh noise.
+    negative: content that the prompt requires and the image lacks counts as noise. `eta` in [0, 1] is the share of
+    fresh noise.
     """
 
     steps: int = 10

@@ -87,7 +87,7 @@ def proximal_edit(
     kept: KeptRegion | None = None,
     residuals: Sequence[Tensor] | None = None,
 ) -> Iterator[ProximalStep]:
-    """Sample down from `x` and move each clean estimate towards the target prompt (DreamSampler, Algorithm 3).
+    """Sample down from `x` and move each clean estimate toward the target prompt (DreamSampler, Algorithm 3).
 
     Args:
         denoise: has the conditionings `NULL` (the unconditional prompt) and `TARGET`.

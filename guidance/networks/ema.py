@@ -18,7 +18,7 @@ class WeightEMA:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move the average towards the weights after the step with index `step`."""
+        """Move the average toward the weights after the step with index `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, weight in network.state_dict().items():
             self.weights[name].lerp_(weight, 1 - decay)

@@ -56,7 +56,7 @@ class Measurement:
         to n, `DECODED_ERROR` is the error of each of the n. Known pixels around a hole are kept exactly, unless the
         measurement has noise.
         """
-        numbers, seen = (math.prod(shape) for shape in (self.operator.picture_shape, self.operator.measurement_shape))
+        numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
         least = QUANTIZATION if self.operator.hole is None else 0.0
         weight = (max(self.noise_std, least) / DECODED_ERROR) ** 2 * seen / numbers
         return self.operator.projected(self.y, images, weight).clamp(-1, 1)

@@ -60,10 +60,10 @@ def proximal_restore(
     fit: Fit | None = None,
     gradient: MeasurementGradient | None = None,
 ) -> Iterator[ProximalStep]:
-    """Sample down from `x`, held to a measurement and moved towards the target prompt (DreamSampler, Algorithm 4).
+    """Sample down from `x`, held to a measurement and moved toward the target prompt (DreamSampler, Algorithm 4).
 
-    A data-consistency step moves the unconditional estimate by alpha_bar towards its `fit` to the measurement, and the
-    result by gamma_t towards the target prompt in `region`. A gradient step is an unconditional DDIM step, minus
+    A data-consistency step moves the unconditional estimate by alpha_bar toward its `fit` to the measurement, and the
+    result by gamma_t toward the target prompt in `region`. A gradient step is an unconditional DDIM step, minus
     sqrt(alpha_bar) times the `gradient` (DPS). The paper's values are gamma = 1 and eta = 1; here `settings.eta`
     multiplies sqrt(alpha_bar), the paper's share of fresh noise.
 

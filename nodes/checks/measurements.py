@@ -26,7 +26,7 @@ def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
         raise ValueError("A measurement requires a VAE: connect the VAE that belongs to the model to input 'vae'.")
     factor = vae.spacial_compression_decode()
     height, width = (side * factor for side in samples.shape[-2:])
-    _, rows, columns = value.operator.picture_shape
+    _, rows, columns = value.operator.image_shape
     if (rows, columns) != (height, width):
         raise ValueError(
             f"The measurement is of images of {columns}x{rows} pixels, but latent_image decodes to {width}x{height}: "

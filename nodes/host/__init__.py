@@ -2,7 +2,7 @@
 
 It gives the pure methods of `guidance` what they need (a prior, progress, trainable copies, a differentiable encoder)
 from inside the host's own sampler, so that LoRAs, ControlNets, hooks, masks on conditioning, offloading, previews and
-cancelling work as with the host's samplers.
+canceling work as with the host's samplers.
 """
 
 from .fingerprint import fingerprint, model_fingerprint

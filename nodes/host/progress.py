@@ -14,7 +14,7 @@ from torch import Tensor
 
 Item = TypeVar("Item")
 Cancelled = comfy.model_management.InterruptProcessingException
-"""What the host raises after the user has cancelled."""
+"""What the host raises after the user has canceled."""
 PREVIEW_INTERVAL = 0.5
 """Minimum time between previews, in seconds: each costs a copy from the device and an encoded image."""
 PREVIEW_SIZE = 512
@@ -31,7 +31,7 @@ class Previews:
     def __call__(self, done: int, image: Tensor) -> None:
         """Report `done` steps, and show an image (3, H, W) in [0, 1] unless one was shown just before.
 
-        Raises `Cancelled` if the user has cancelled.
+        Raises `Cancelled` if the user has canceled.
         """
         self._last = done, image.detach()
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -49,7 +49,7 @@ class Previews:
 
 
 def with_progress(items: Sequence[Item]) -> Iterator[Item]:
-    """The items, with an update of the node's progress after each. Raises `Cancelled` if the user has cancelled."""
+    """The items, with an update of the node's progress after each. Raises `Cancelled` if the user has canceled."""
     bar = comfy.utils.ProgressBar(len(items))
     for item in items:
         yield item

@@ -31,7 +31,7 @@ class Run:
         latent: (B, ...) clean latent.
         mask: broadcasts over `latent`, or None.
         progress: `progress(step, clean_estimate, state)` shows a preview, moves the progress bar, and raises the host's
-            exception if the user has cancelled.
+            exception if the user has canceled.
         latent_format: the host's scaling of latents.
     """
 

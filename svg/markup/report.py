@@ -30,9 +30,9 @@ class Report:
         """Record a warning.
 
         Args:
-            what: A clause without a full stop ("The filter property is ignored"). Equal clauses are merged.
+            what: A clause without a period ("The filter property is ignored"). Equal clauses are merged.
             element: Where it occurred; None if it concerns the whole document.
-            advice: What the author can change, as a clause without a full stop.
+            advice: What the author can change, as a clause without a period.
         """
         if what not in self._entries:
             if len(self._entries) == MAX_KINDS:

@@ -37,7 +37,7 @@ _FONT_RELATIVE = frozenset(("stroke-width", "stroke-dashoffset"))
 """Inherited lengths, whose em and ex units are resolved on the element that specifies them."""
 
 Warn = Callable[[str, str], None]
-"""Records a warning: what is unsupported and what to change, both clauses without a full stop (see `Report.add`)."""
+"""Records a warning: what is unsupported and what to change, both clauses without a period (see `Report.add`)."""
 
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SELECTOR = re.compile(r"(\*|[a-zA-Z][\w-]*)?(?:([.#])(-?[a-zA-Z_][\w-]*))?")

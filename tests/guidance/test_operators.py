@@ -100,14 +100,14 @@ EVERY_KIND = pytest.mark.parametrize("kind", OPERATORS.values(), ids=OPERATORS.k
 
 def pair(operator: LinearOperator, batch: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """An image and a measurement that have nothing to do with each other."""
-    x = random(batch, *operator.picture_shape, seed=1, dtype=dtype)
+    x = random(batch, *operator.image_shape, seed=1, dtype=dtype)
     return x, random(batch, *operator.measurement_shape, seed=2, dtype=dtype)
 
 
 def matrix(operator: LinearOperator) -> Tensor:
     """A as a matrix, column by column of the identity."""
-    n = math.prod(operator.picture_shape)
-    return operator.forward(torch.eye(n, dtype=torch.float64).reshape(n, *operator.picture_shape)).flatten(1).mT
+    n = math.prod(operator.image_shape)
+    return operator.forward(torch.eye(n, dtype=torch.float64).reshape(n, *operator.image_shape)).flatten(1).mT
 
 
 def same(actual: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
@@ -217,7 +217,7 @@ def test_gradients_flow_after_use_in_inference_mode(make, dtype, tolerance):
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.37])
 def test_a_constant_image_is_found_again_where_it_was_measured(make, value):
     operator = make()
-    x = torch.full((3, *operator.picture_shape), value, dtype=torch.float64)
+    x = torch.full((3, *operator.image_shape), value, dtype=torch.float64)
     measured = torch.ones_like(x) if operator.hole is None else (operator.hole < 1).double().expand_as(x)
     same(operator.back_projected(operator.forward(x)), value * measured, atol=1e-10)
 
@@ -234,7 +234,7 @@ WITHOUT_HOLE = {name: make for name, make in {**REGISTERED, **SPECIAL, **LARGE}.
 @pytest.mark.parametrize("make", WITHOUT_HOLE.values(), ids=WITHOUT_HOLE.keys())
 def test_operators_without_a_hole_keep_a_constant(make):
     operator = make()
-    y = operator.forward(torch.full((1, *operator.picture_shape), 0.37, dtype=torch.float64))
+    y = operator.forward(torch.full((1, *operator.image_shape), 0.37, dtype=torch.float64))
     same(y, torch.full_like(y, 0.37))
 
 
@@ -401,7 +401,7 @@ def test_refusals_say_what_to_change(make, message):
 
 def test_smallest_sides_that_are_allowed():
     assert SuperResolution(57, 64, 8).measurement_shape == (3, 8, 8)
-    assert GaussianBlur(11, 12, 11, 1.0).picture_shape == (3, 11, 12)
+    assert GaussianBlur(11, 12, 11, 1.0).image_shape == (3, 11, 12)
 
 
 # The registry
@@ -424,7 +424,7 @@ OTHERS: dict[Widget, Any] = {"scale": 3, "kernel_size": 9, "sigma": 3.0, "angle"
 def test_an_operator_reads_the_widgets_it_declares(kind: OperatorKind, widget: Widget):
     given = settings(24, 24)
     operator, other = (kind.build(24, 24, each) for each in (given, replace(given, **{widget: OTHERS[widget]})))
-    x = random(1, *operator.picture_shape)
+    x = random(1, *operator.image_shape)
     used = not torch.equal(operator.forward(x), other.forward(x))
     assert used == (widget in kind.reads), (
         f"'{kind.name}' {'uses' if used else 'does not use'} '{widget}': see `reads`."
@@ -437,9 +437,9 @@ def test_what_is_measured_has_the_shape_that_the_operator_expects(kind: Operator
     images = random(2, 3, 16, 18)
     operator, y = kind.measured(images, settings(16, 18), simulate=simulate)
     assert y.shape == (2, *operator.measurement_shape)
-    assert operator.back_projected(y).shape == (2, *operator.picture_shape)
+    assert operator.back_projected(y).shape == (2, *operator.image_shape)
     if simulate:
-        assert operator.picture_shape == (3, 16, 18) and torch.equal(y, operator.forward(images))
+        assert operator.image_shape == (3, 16, 18) and torch.equal(y, operator.forward(images))
 
 
 @EVERY_KIND
@@ -448,7 +448,7 @@ def test_a_degraded_image_that_is_measured_again_is_the_same(kind: OperatorKind)
     operator, y = kind.measured(random(2, 3, 16, 18), settings(16, 18), simulate=True)
     degraded = y.expand(-1, 3, -1, -1)
     again, measured = kind.measured(degraded, settings(16, 18), simulate=False)
-    assert again.picture_shape == operator.picture_shape
+    assert again.image_shape == operator.image_shape
     same(measured, y)
 
 

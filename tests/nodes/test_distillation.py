@@ -34,7 +34,7 @@ from support.tiny_models import (
     Family,
     V,
     distil,
-    picture,
+    encoded,
     text,
     tiny,
 )
@@ -63,8 +63,8 @@ def result(*args: Any, **options: Any) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @every_method
 def test_changes_the_picture_and_leaves_its_inputs_alone(method: str, family: Family, dtype: torch.dtype):
-    latent = picture(family, 2, batch_index=[0, 1], comment="kept")
-    inputs = [latent, text(1), text(2), text(3), picture(family, 2, seed=7)]
+    latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
+    inputs = [latent, text(1), text(2), text(3), encoded(family, 2, seed=7)]
     before = copy.deepcopy(inputs)
     output, curve = distil(
         tiny(family, dtype),
@@ -88,13 +88,13 @@ def test_changes_the_picture_and_leaves_its_inputs_alone(method: str, family: Fa
 def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
     model, seed, indices = tiny(family), 5, [4, 9, 2]
     options = {"method": method, "steps": 2, "source_weight": 0.1}
-    reference = picture(family, 3, seed=20)
-    together, curve = distil(model, picture(family, 3, batch_index=indices), reference=reference, seed=seed, **options)
+    reference = encoded(family, 3, seed=20)
+    together, curve = distil(model, encoded(family, 3, batch_index=indices), reference=reference, seed=seed, **options)
     for i, index in enumerate(indices):
         alone, own_curve = distil(
             model,
-            picture(family, seed=i),
-            reference=picture(family, seed=20 + i),
+            encoded(family, seed=i),
+            reference=encoded(family, seed=20 + i),
             seed=seed + index,
             **options,
         )
@@ -110,15 +110,15 @@ def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
 def test_a_batch_counts_on_from_the_seed_whatever_draws_the_numbers(noise_policy: str, time_schedule: str):
     model = tiny(SD3)
     options = {"noise_policy": noise_policy, "time_schedule": time_schedule, "eta": 0.5, "start_from": "noise"}
-    together = result(model, picture(SD3, 3), seed=5, **options)
+    together = result(model, encoded(SD3, 3), seed=5, **options)
     for i in range(3):
-        assert_same(together[i : i + 1], result(model, picture(SD3, seed=i), seed=5 + i, **options), 2e-4)
+        assert_same(together[i : i + 1], result(model, encoded(SD3, seed=i), seed=5 + i, **options), 2e-4)
 
 
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @every_method
 def test_the_seed_decides_every_bit(method: str, family: Family):
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     first = result(model, latent, method=method, seed=1)
     assert torch.equal(first, result(model, latent, method=method, seed=1))
     assert_differs(first, result(model, latent, method=method, seed=2), 0.001)
@@ -126,10 +126,10 @@ def test_the_seed_decides_every_bit(method: str, family: Family):
 
 @pytest.mark.parametrize("method", ["sds", "vsd"])
 def test_the_highest_seed_has_room_for_a_batch(method: str):
-    latent = picture(EPS, 2, batch_index=[1, 2])
+    latent = encoded(EPS, 2, batch_index=[1, 2])
     assert torch.equal(
         result(tiny(EPS), latent, method=method, seed=2**64 - 1),
-        result(tiny(EPS), picture(EPS, 2, batch_index=[0, 1]), method=method, seed=0),
+        result(tiny(EPS), encoded(EPS, 2, batch_index=[0, 1]), method=method, seed=0),
     )
 
 
@@ -137,7 +137,7 @@ def test_the_highest_seed_has_room_for_a_batch(method: str):
 def test_a_run_leaves_the_global_random_numbers_alone(method: str):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    result(tiny(EPS), picture(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
+    result(tiny(EPS), encoded(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -153,7 +153,7 @@ TWO_DIMENSIONAL = {
     "t_min": 0.02,
     "t_max": 0.98,
 }
-PUBLISHED: dict[str, tuple[int, dict[str, Any]]] = {
+PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
     "sds": (1000, {"guidance_scale": 100.0, **TWO_DIMENSIONAL}),
     "nfsd": (1000, {"guidance_scale": 7.5, **TWO_DIMENSIONAL}),
     "csd": (1000, {"guidance_scale": 40.0, "source_guidance_scale": 40.0, **TWO_DIMENSIONAL}),
@@ -214,7 +214,7 @@ class FirstStep(Exception):
 
 @every_method
 def test_what_is_left_to_the_method_is_as_published(method: str):
-    model, latent, (steps, settings) = tiny(SD3), picture(SD3), PUBLISHED[method]
+    model, latent, (steps, settings) = tiny(SD3), encoded(SD3), PAPER_SETTINGS[method]
     own = result(model, latent, method=method, ode_steps=UNSET, start_from=OWN)
     assert torch.equal(own, result(model, latent, method=method, start_from="latent", **{"ode_steps": 10, **settings}))
     for name in ("guidance_scale", "learning_rate"):
@@ -230,10 +230,10 @@ def test_what_is_left_to_the_method_is_as_published(method: str):
 
 
 def test_settings_may_be_left_out_as_callers_of_the_api_do():
-    required = {"model": tiny(EPS), "positive": POSITIVE, "negative": NEGATIVE, "latent_image": picture(EPS)}
+    required = {"model": tiny(EPS), "positive": POSITIVE, "negative": NEGATIVE, "latent_image": encoded(EPS)}
     with torch.inference_mode():
         output = DistillationSampler.execute(**required, method="sds", steps=3, seed=8)
-    assert torch.equal(output.args[0]["samples"], result(tiny(EPS), picture(EPS), source=None, seed=8))
+    assert torch.equal(output.args[0]["samples"], result(tiny(EPS), encoded(EPS), source=None, seed=8))
 
 
 OPTIONS = {
@@ -251,7 +251,7 @@ OPTIONS = {
 def test_each_choice_of_a_list_makes_another_picture(name: str):
     # AdamW tells itself from Adam by its decay, which is a hundredth of the learning rate at each step.
     options = {"time_schedule": "descending", "t_min": 0.1, "eta": 0.5, "learning_rate": 0.1, "optimizer": "sgd"}
-    made = [result(tiny(SD3), picture(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
+    made = [result(tiny(SD3), encoded(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
     assert all(samples.isfinite().all() for samples in made)
     for i, one in enumerate(made):
         for other in made[:i]:
@@ -276,14 +276,14 @@ def test_each_choice_of_a_list_makes_another_picture(name: str):
     ],
 )
 def test_each_number_acts_where_it_should(name: str, values: tuple[float, ...], options: dict[str, Any]):
-    made = [result(tiny(V), picture(V), optimizer="sgd", **options, **{name: value}) for value in values]
+    made = [result(tiny(V), encoded(V), optimizer="sgd", **options, **{name: value}) for value in values]
     for one, other in zip(made, made[1:]):
         assert_differs(one, other, 1e-5)
 
 
 def test_times_stay_within_their_bounds_and_descend_evenly():
     for schedule, steps in (("uniform", 12), ("annealed", 12), ("descending", 4)):
-        _, curve = distil(tiny(SD3), picture(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
+        _, curve = distil(tiny(SD3), encoded(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
         times = torch.tensor(curve["t"])
         assert times.shape == (steps, 2) and 0.3 <= times.min() and times.max() <= 0.7001
         if schedule == "descending":
@@ -302,7 +302,7 @@ def test_an_empty_latent_begins_at_noise(family: Family):
         result(model, latent, **options, **start)
         for latent, start in (
             (empty(family, 2), {}),
-            (picture(family, 2), {"start_from": "noise"}),
+            (encoded(family, 2), {"start_from": "noise"}),
             (empty(family, 2), {"start_from": "latent"}),
         )
     )
@@ -318,7 +318,7 @@ def test_an_empty_latent_of_the_host_fits_any_model():
 
 
 def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
-    model, latent = tiny(QWEN), picture(QWEN)
+    model, latent = tiny(QWEN), encoded(QWEN)
     flat = {"samples": latent["samples"][:, :, 0]}
     for method in ("sds", "dds"):
         given = result(model, flat, method=method, reference=flat)
@@ -328,7 +328,7 @@ def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
 @pytest.mark.parametrize("method", ["bridge", "full bridge"])
 def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
     model, options = tiny(V), {"method": method, "steps": 4, "seed": 3}
-    for latent, own in ((empty(V), 0.5), (picture(V), 0.0)):
+    for latent, own in ((empty(V), 0.5), (encoded(V), 0.0)):
         made = result(model, latent, **options)
         assert torch.equal(made, result(model, latent, first_stage=own, **options))
         for other in {0.0, 0.5, 1.0} - {own}:
@@ -346,18 +346,18 @@ def test_the_first_stage_of_the_bridges_is_sds_at_guidance_40(method: str):
 
 @pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf"])
 def test_editing_compares_with_the_picture_itself_unless_another_is_connected(method: str):
-    model, latent = tiny(SD3), picture(SD3, 2)
+    model, latent = tiny(SD3), encoded(SD3, 2)
     own = result(model, latent, method=method)
-    assert torch.equal(own, result(model, latent, method=method, reference=picture(SD3, 2)))
-    assert_differs(own, result(model, latent, method=method, reference=picture(SD3, 2, seed=5)))
-    one = result(model, latent, method=method, reference=picture(SD3, seed=5))
-    twice = {"samples": picture(SD3, seed=5)["samples"].repeat(2, 1, 1, 1)}
+    assert torch.equal(own, result(model, latent, method=method, reference=encoded(SD3, 2)))
+    assert_differs(own, result(model, latent, method=method, reference=encoded(SD3, 2, seed=5)))
+    one = result(model, latent, method=method, reference=encoded(SD3, seed=5))
+    twice = {"samples": encoded(SD3, seed=5)["samples"].repeat(2, 1, 1, 1)}
     assert torch.equal(one, result(model, latent, method=method, reference=twice))
 
 
 def test_editing_moves_even_an_empty_latent_where_a_reference_is_connected():
     own, latent, noise = (
-        result(tiny(SD3), empty(SD3), method="dds", reference=picture(SD3), **start)
+        result(tiny(SD3), empty(SD3), method="dds", reference=encoded(SD3), **start)
         for start in ({}, {"start_from": "latent"}, {"start_from": "noise"})
     )
     assert torch.equal(own, latent) and own.isfinite().all() and own.any()
@@ -372,7 +372,7 @@ def other_texts() -> dict[str, Any]:
 
 
 def test_an_objective_replaces_method_texts_and_reference():
-    model, latent, reference = tiny(SD3), picture(SD3, 2), picture(SD3, 2, seed=5)
+    model, latent, reference = tiny(SD3), encoded(SD3, 2), encoded(SD3, 2, seed=5)
     texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), texts, reference, settings={"guidance_scale": 3.0})
     made, curve = distil(model, latent, method="vsd", objective=socket, **other_texts())
@@ -392,7 +392,7 @@ def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family:
 
     method = Method("mine", towards_one, SDSSettings(1.0), LoopSettings(optimizer="sgd", weighting="uniform"))
     socket = ObjectiveSocket(method, {"positive": POSITIVE})
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **other_texts())
     z = model.model.process_latent_in(latent["samples"])
     assert_same(made["samples"], model.model.process_latent_out(1 + 0.5**3 * (z - 1)), 1e-5)
@@ -406,7 +406,7 @@ def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family:
 
 @every_method
 def test_the_curve_tells_each_step_of_each_picture(method: str):
-    _, curve = distil(tiny(SD3), picture(SD3, 2), method=method, steps=4)
+    _, curve = distil(tiny(SD3), encoded(SD3, 2), method=method, steps=4)
     read = json.loads(json.dumps(curve, allow_nan=False))
     assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss"}
     assert curve["method"] == method and curve["step"] == [0, 1, 2, 3]
@@ -417,7 +417,7 @@ def test_the_curve_tells_each_step_of_each_picture(method: str):
 
 
 def test_each_run_tells_its_own_curve():
-    first, second = (distil(tiny(SD3), picture(SD3), steps=steps)[1] for steps in (2, 3))
+    first, second = (distil(tiny(SD3), encoded(SD3), steps=steps)[1] for steps in (2, 3))
     assert len(first["step"]) == 2 and len(second["step"]) == 3
 
 
@@ -440,7 +440,7 @@ def assert_kept(actual: Tensor, source: Tensor) -> None:
 @pytest.mark.parametrize("start_from", ["latent", "noise"])
 @pytest.mark.parametrize("method", ["sds", "dds", "vsd"])
 def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, start_from: str):
-    model, source = tiny(family), picture(family, 2)
+    model, source = tiny(family), encoded(family, 2)
     masked = {**source, "noise_mask": left_half()[:, None]}  # as the host's Set Latent Noise Mask stores it
     output, _ = distil(model, masked, method=method, start_from=start_from, source_weight=0.01)
     assert output["noise_mask"] is masked["noise_mask"]
@@ -451,7 +451,7 @@ def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, s
 
 @maskable
 def test_a_full_mask_changes_nothing(family: Family):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     for start_from in ("latent", "noise"):
         masked = result(model, {**source, "noise_mask": torch.ones(1, 1, 64, 64)}, start_from=start_from)
         assert_same(masked, result(model, source, start_from=start_from), 1e-5)
@@ -460,7 +460,7 @@ def test_a_full_mask_changes_nothing(family: Family):
 @maskable
 @pytest.mark.parametrize("start_from", ["latent", "noise"])
 def test_soft_values_give_results_in_between(family: Family, start_from: str):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     moved = []
     for value in (0.0, 0.25, 0.5, 1.0):
         masked = {**source, "noise_mask": torch.full((1, 1, 8, 8), value)}
@@ -470,10 +470,10 @@ def test_soft_values_give_results_in_between(family: Family, start_from: str):
 
 @maskable
 def test_each_picture_has_its_mask(family: Family):
-    model, source, mask = tiny(family), picture(family, 2), left_half()[:, None]
+    model, source, mask = tiny(family), encoded(family, 2), left_half()[:, None]
     together = result(model, {**source, "noise_mask": torch.cat([mask, 1 - mask])}, seed=5)
     for i, own in enumerate((mask, 1 - mask)):
-        alone = result(model, {**picture(family, seed=i), "noise_mask": own}, seed=5 + i)
+        alone = result(model, {**encoded(family, seed=i), "noise_mask": own}, seed=5 + i)
         assert_same(together[i : i + 1], alone, 2e-4)
     assert_kept(halves(together)[1][0], halves(source["samples"])[1][0])
     assert_kept(halves(together)[0][1], halves(source["samples"])[0][1])
@@ -485,7 +485,7 @@ def test_each_picture_has_its_mask(family: Family):
 def test_a_run_shows_progress_at_every_step():
     seen = []
     with progress_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
-        distil(tiny(EPS), picture(EPS), steps=4)
+        distil(tiny(EPS), encoded(EPS), steps=4)
     assert seen == [(i + 1, 4, None) for i in range(4)]
 
 

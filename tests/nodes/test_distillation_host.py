@@ -45,7 +45,7 @@ from support.tiny_models import (
     Family,
     V,
     distil,
-    picture,
+    encoded,
     text,
     tiny,
 )
@@ -183,7 +183,11 @@ def assert_one_step_follows(
     Returns the gradient, in the model's scale.
     """
     model = model or tiny(family)
-    latent, reference, alone = picture(family, count), picture(family, count, seed=50), of_items(texts, count)
+    latent, reference, alone = (
+        encoded(family, count),
+        encoded(family, count, seed=50),
+        of_items(texts, count),
+    )
     options = {**ONE_STEP, "method": method, "seed": SEED, "time_schedule": times, "t_max": t_max}
     made, curve = distil(model, latent, reference=reference, **texts, **options)
     scaled, clean_reference = model.model.process_latent_in, model.model.process_latent_in(reference["samples"])
@@ -245,7 +249,7 @@ def test_time_1_is_the_highest_level_of_the_model(family: Family):
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @pytest.mark.parametrize("weighting", ["1-alpha_bar", "snr"])
 def test_weights_are_those_of_the_noise_level(weighting: str, family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     z, plain, weighted = (
         model.model.process_latent_in(samples)
         for samples in (
@@ -265,7 +269,7 @@ def test_weights_are_those_of_the_noise_level(weighting: str, family: Family):
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
 def test_flow_time_is_the_rate_of_an_ode_solver(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "method": "flowedit", "time_schedule": "descending"}
     z, plain, solved = (
         model.model.process_latent_in(samples)
@@ -283,7 +287,7 @@ def test_flow_time_is_the_rate_of_an_ode_solver(family: Family):
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
 def test_source_weight_pulls_back_by_the_squared_distance(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "start_from": "noise", "seed": 30}
     free, pulled = (
         model.model.process_latent_in(distil(model, latent, source_weight=w, **options)[0]["samples"])
@@ -320,7 +324,7 @@ def test_calls_the_model_no_more_than_it_must(
     method: str, options: dict[str, Any], expected: list[int], family: Family
 ):
     calls = Calls()
-    distil(calls.watch(tiny(family)), picture(family, 3), method=method, **{"steps": 2, **options})
+    distil(calls.watch(tiny(family)), encoded(family, 3), method=method, **{"steps": 2, **options})
     assert calls.batches == [3 * texts for texts in expected]
     assert calls.runs == 1
 
@@ -485,5 +489,5 @@ def test_what_the_host_puts_on_conditioning_acts_on_each_picture_at_its_time(act
 
 
 def test_the_pictures_of_these_tests_lie_before_and_after_the_change():
-    _, curve = distil(tiny(V), picture(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
+    _, curve = distil(tiny(V), encoded(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
     assert min(curve["t"][0]) < 1 - SPLIT < max(curve["t"][0])

@@ -26,7 +26,7 @@ from support.tiny_models import (
     V,
     ask,
     distil,
-    picture,
+    encoded,
     tiny,
     tiny_vae,
     wrapped,
@@ -44,11 +44,11 @@ def run(family: Family, latent: dict[str, Any], **options: Any) -> Tensor:
 
 @every_family
 def test_edits_and_a_batch_is_its_pictures_one_by_one(family: Family):
-    together = run(family, picture(family, 3), seed=5)
+    together = run(family, encoded(family, 3), seed=5)
     assert together.isfinite().all()
-    assert_differs(together, picture(family, 3)["samples"])
+    assert_differs(together, encoded(family, 3)["samples"])
     for i in range(3):
-        assert_same(together[i : i + 1], run(family, picture(family, seed=i), seed=5 + i), 2e-4)
+        assert_same(together[i : i + 1], run(family, encoded(family, seed=i), seed=5 + i), 2e-4)
 
 
 @pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
@@ -56,7 +56,7 @@ def test_edits_and_a_batch_is_its_pictures_one_by_one(family: Family):
 def test_one_step_follows_the_published_gradient(family: Family, statistics: str):
     t, guidance, seed, count = 0.5, 6.0, 31, 2
     corrective = spectral(family, statistics=statistics)
-    model, latent = tiny(family), picture(family, count)
+    model, latent = tiny(family), encoded(family, count)
     made = run(
         family, latent, corrective=corrective, seed=seed, guidance_scale=guidance, t_min=t, t_max=t + 1e-6, **ONE_STEP
     )
@@ -82,7 +82,7 @@ def test_a_step_is_one_call_whatever_the_corrective(make: Any):
     for diversity, expected in ((False, [4] * 3), (True, [6] * 3)):
         calls = Calls()
         distil(
-            calls.watch(tiny(EPS)), picture(EPS, 2), method="lmc", source=None, corrective=make(EPS),
+            calls.watch(tiny(EPS)), encoded(EPS, 2), method="lmc", source=None, corrective=make(EPS),
             diversity=diversity,
         )  # fmt: skip
         assert calls.batches == expected
@@ -90,7 +90,7 @@ def test_a_step_is_one_call_whatever_the_corrective(make: Any):
 
 def test_a_trained_corrective_is_used_in_the_same_session():
     made, _ = train(EPS, steps=2)
-    assert_differs(run(EPS, picture(EPS), corrective=replace_size(made)), picture(EPS)["samples"])
+    assert_differs(run(EPS, encoded(EPS), corrective=replace_size(made)), encoded(EPS)["samples"])
 
 
 def replace_size(corrective: ManifoldCorrective, side: int = 8) -> ManifoldCorrective:
@@ -101,7 +101,7 @@ def replace_size(corrective: ManifoldCorrective, side: int = 8) -> ManifoldCorre
 def test_the_seed_decides_and_the_corrective_stays_as_it_was():
     corrective = network(FLUX)
     before = {name: tensor.clone() for name, tensor in corrective.network.state_dict().items()}
-    first, again, other = (run(FLUX, picture(FLUX), corrective=corrective, seed=s) for s in (1, 1, 2))
+    first, again, other = (run(FLUX, encoded(FLUX), corrective=corrective, seed=s) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert all(torch.equal(tensor, before[name]) for name, tensor in corrective.network.state_dict().items())
 
@@ -115,7 +115,7 @@ def test_begins_at_the_empty_latent_with_the_settings_for_pictures_from_nothing(
     edit = {"guidance_scale": 15.0, "learning_rate": 0.02, "learning_rate_schedule": "cosine to 0.8"}
     assert torch.equal(own, run(EPS, empty, steps=4, **new))
     assert not torch.equal(own, run(EPS, empty, steps=4, **edit))
-    assert torch.equal(run(EPS, picture(EPS), steps=4), run(EPS, picture(EPS), steps=4, **edit, first_stage=0.4))
+    assert torch.equal(run(EPS, encoded(EPS), steps=4), run(EPS, encoded(EPS), steps=4, **edit, first_stage=0.4))
     assert_differs(run(EPS, empty, start_from="noise", **still), empty["samples"] + 1e-9)
 
 
@@ -127,7 +127,7 @@ def sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
         seen.append((len(arguments["input"]), tuple(arguments["input"].shape[-2:])))
         return ask(apply_model, arguments)
 
-    wide = {"samples": picture(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}
+    wide = {"samples": encoded(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}
     corrective = replace_size(spectral(EPS), side)
     out, _ = distil(wrapped(tiny(EPS), look), wide, method="lmc", source=None, corrective=corrective, steps=5, vae=vae)
     assert_differs(out["samples"], wide["samples"])
@@ -182,16 +182,16 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
     if options["corrective"] is None:
         del options["corrective"]
     with pytest.raises(ValueError) as refusal:
-        distil(calls.watch(tiny(family)), picture(family), method="lmc", source=None, **options)
+        distil(calls.watch(tiny(family)), encoded(family), method="lmc", source=None, **options)
     assert str(refusal.value) == words
     assert (calls.runs, calls.batches) == (0, [])
 
 
 def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
-        run(EPS, picture(EPS))
+        run(EPS, encoded(EPS))
         assert not caplog.records
-        run(EPS, picture(EPS), corrective=ManifoldCorrective(spectral(EPS).network, about(EPS, base="other")))
+        run(EPS, encoded(EPS), corrective=ManifoldCorrective(spectral(EPS).network, about(EPS, base="other")))
     assert caplog.messages == [
         "The corrective was trained on another checkpoint of 'SD15' than this one: it may work, but a corrective "
         "trained on this checkpoint works better."
@@ -201,7 +201,7 @@ def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCapt
 def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
     (shifted,) = ModelSamplingSD3().patch(tiny(SD3), 9.0)
     with caplog.at_level(logging.WARNING, "dreamsampler"):
-        distil(shifted, picture(SD3), method="lmc", source=None, corrective=spectral(SD3))
+        distil(shifted, encoded(SD3), method="lmc", source=None, corrective=spectral(SD3))
     assert caplog.messages == [
         "The corrective was trained with other noise levels than this model has: remove the node that changes them, or "
         "train a corrective with that node in place."
@@ -210,6 +210,6 @@ def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
 
 def test_diversity_holds_the_text_to_the_seed():
     """With the same noise for the text the two terms still differ by step, and without it nothing is kept."""
-    plain, diverse = (run(QWEN, picture(QWEN), diversity=d, seed=4) for d in (False, True))
+    plain, diverse = (run(QWEN, encoded(QWEN), diversity=d, seed=4) for d in (False, True))
     assert_differs(plain, diverse, 0.001)
-    assert torch.equal(diverse, run(QWEN, picture(QWEN), diversity=True, seed=4))
+    assert torch.equal(diverse, run(QWEN, encoded(QWEN), diversity=True, seed=4))

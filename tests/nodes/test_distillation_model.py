@@ -49,7 +49,7 @@ from support.tiny_models import (
     V,
     ask,
     distil,
-    picture,
+    encoded,
     text,
     tiny,
     tiny_controlnet,
@@ -74,7 +74,7 @@ def counted(model: ModelPatcher, wrap: Callable[[int, ApplyModel, dict[str, Any]
 
 def sampled(model: ModelPatcher, family: Family) -> Tensor:
     """What the host's KSampler makes."""
-    latent = picture(family)["samples"]
+    latent = encoded(family)["samples"]
     with torch.inference_mode():
         noise = comfy.sample.prepare_noise(latent, 1)
         return comfy.sample.sample(
@@ -87,7 +87,7 @@ def sampled(model: ModelPatcher, family: Family) -> Tensor:
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
 def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace(method: str):
-    model, latent, lora = tiny(EPS), picture(EPS), tiny_lora()
+    model, latent, lora = tiny(EPS), encoded(EPS), tiny_lora()
     before = result(model, latent, method=method, optimizer="sgd")
     patched, _ = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0.0)
     assert patched is not None
@@ -116,9 +116,9 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard(method: str, asked: list
     patched = tiny(EPS).clone()
     patched.set_model_sampler_calc_cond_batch_function(halved)
     options = {"method": method, "steps": 2, "optimizer": "sgd", "learning_rate": 0.1}
-    output = result(patched, picture(EPS), **options)
+    output = result(patched, encoded(EPS), **options)
     assert seen == asked
-    assert_differs(output, result(tiny(EPS), picture(EPS), **options))
+    assert_differs(output, result(tiny(EPS), encoded(EPS), **options))
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
@@ -129,7 +129,7 @@ def test_patches_are_told_the_whole_range_of_levels(family: Family):
         return ask(apply_model, arguments)
 
     family_sampling: Any = tiny(family).get_model_object("model_sampling")
-    distil(counted(tiny(family), call), picture(family), steps=1, t_max=0.5)
+    distil(counted(tiny(family), call), encoded(family), steps=1, t_max=0.5)
 
 
 # Afterwards
@@ -138,7 +138,7 @@ def test_patches_are_told_the_whole_range_of_levels(family: Family):
 @pytest.mark.parametrize("family", [EPS, SD3], ids=str)
 @every_method
 def test_the_model_is_as_it_was(method: str, family: Family):
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     before = sampled(model, family)
     with untouched(model.model):
         result(model, latent, method=method)
@@ -147,7 +147,7 @@ def test_the_model_is_as_it_was(method: str, family: Family):
 
 @pytest.mark.parametrize("method", ["sds", "vsd"])
 def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
-    model, latent = tiny(EPS), picture(EPS, 2)
+    model, latent = tiny(EPS), encoded(EPS, 2)
     hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
     texts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + text(4)}
     before = sampled(model, EPS)
@@ -163,7 +163,7 @@ def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
 def test_the_model_is_as_it_was_though_a_lora_was_trained_on_it(family: Family, dtype: torch.dtype):
     model = tiny(family, dtype)
     with untouched(model.model):
-        result(model, picture(family), method="vsd")
+        result(model, encoded(family), method="vsd")
 
 
 class Broken(Exception):
@@ -177,7 +177,7 @@ class Broken(Exception):
     [("bridge", 1), ("dds", 2), ("full bridge", 3), *[("vsd", n) for n in (0, 1, 2, 3, 4, 5)]],
 )
 def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: int, error: type[Exception]):
-    model, latent = tiny(SD3), picture(SD3, 2)
+    model, latent = tiny(SD3), encoded(SD3, 2)
     before, undisturbed = sampled(model, SD3), result(model, latent, method=method)
 
     def breaks(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
@@ -193,7 +193,7 @@ def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: 
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
 def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(method: str):
-    model, latent, calls = tiny(EPS), picture(EPS), Calls()
+    model, latent, calls = tiny(EPS), encoded(EPS), Calls()
     undisturbed = result(model, latent, method=method)
 
     def cancel(value: int, *_: Any, **__: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
     method: str, value: float, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
-    model, latent = tiny(SD3), picture(SD3, 2)
+    model, latent = tiny(SD3), encoded(SD3, 2)
     options = {"method": method, "steps": 4, "time_schedule": "descending", "t_min": 0.2, "t_max": 0.6}
     calls_of_a_step = {"vsd": 3, "full bridge": 4, "ism": 4}.get(method, 1)
 
@@ -259,7 +259,7 @@ def short_of_memory(model: ModelPatcher, room: int, sizes: list[int]) -> ModelPa
 @pytest.mark.parametrize("room", [2, 1])
 @pytest.mark.parametrize("method", [name for name in NAMES if name != "vsd"])
 def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int, family: Family):
-    model, latent, sizes = tiny(family), picture(family, 2), []
+    model, latent, sizes = tiny(family), encoded(family, 2), []
     texts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in text(1)], "source": set_mask(text(3), left_half())}
     options = {"method": method, "optimizer": "sgd", **texts}
     free = result(model, latent, **options)
@@ -272,7 +272,7 @@ def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int
 
 @pytest.mark.parametrize("room", [1, 2])
 def test_little_memory_suffices_for_vsd_where_a_picture_can_be_trained_on(room: int):
-    model, latent, sizes = tiny(V), picture(V, room), []
+    model, latent, sizes = tiny(V), encoded(V, room), []
     free = result(model, latent, method="vsd", optimizer="sgd")
     assert_same(result(short_of_memory(model, room, sizes), latent, method="vsd", optimizer="sgd"), free)
     assert max(sizes) > room
@@ -280,7 +280,7 @@ def test_little_memory_suffices_for_vsd_where_a_picture_can_be_trained_on(room: 
 
 @pytest.mark.parametrize("time_schedule", ["uniform", "descending"])
 def test_little_memory_leaves_each_picture_its_texts_masks_hints_and_times(time_schedule: str):
-    model, latent = tiny(V), picture(V, 3)
+    model, latent = tiny(V), encoded(V, 3)
     masks = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1))
     positive, source, negative = controlled(POSITIVE, SOURCE, NEGATIVE, hints=3, end=0.7)
     texts = {
@@ -296,7 +296,7 @@ def test_little_memory_leaves_each_picture_its_texts_masks_hints_and_times(time_
 
 @every_method
 def test_no_memory_at_all_is_the_hosts_own_error(method: str):
-    model, latent = tiny(EPS), picture(EPS, 2)
+    model, latent = tiny(EPS), encoded(EPS, 2)
     free = result(model, latent, method=method)
     with untouched(model.model), pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device"):
         distil(short_of_memory(model, 0, []), latent, method=method)
@@ -342,7 +342,7 @@ def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int)
             learn,
             model=model,
             conditionings={"positive": text},
-            samples=picture(family, 2)["samples"],
+            samples=encoded(family, 2)["samples"],
             sigmas=host.full_range(model),
             evaluations=1,
             seed=0,
@@ -390,7 +390,7 @@ def test_the_lora_of_vsd_is_one_in_the_weights_of_attention_trained_by_adamw():
             added.append(Added(layer, generator))
             torch.nn.utils.parametrize.register_parametrization(layer, "weight", added[-1])
     assert len(added) == 32
-    z = model.process_latent_in(picture(V, 2)["samples"])
+    z = model.process_latent_in(encoded(V, 2)["samples"])
     sigma, eps = torch.tensor([level_at(tiny(V), t) for t in (0.7, 0.3)]), Draws(z.shape, 3)()
     x = z + sigma[:, None, None, None] * eps
     optimizer = torch.optim.AdamW([p for lora in added for p in lora.parameters()], lr=1e-2)
@@ -411,14 +411,14 @@ def test_vsd_trains_nothing_but_its_lora():
         assert prediction.requires_grad == (calls % 3 == 2)
         return prediction
 
-    distil(counted(model, call), picture(SD3), method="vsd", steps=2)
+    distil(counted(model, call), encoded(SD3), method="vsd", steps=2)
     assert len(trainable) == 6 and not any(trainable)
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
 def test_vsd_whose_lora_does_not_learn_is_classifier_guidance(family: Family):
     # eps_hat(null) + s (eps_hat(y) - eps_hat(null)) - eps_hat(y) = (s - 1) (eps_hat(y) - eps_hat(null))
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     options = {"time_schedule": "descending", "noise_policy": "fixed", "optimizer": "sgd", "learning_rate": 0.3}
     frozen = result(model, latent, method="vsd", guidance_scale=4.0, lora_learning_rate=0.0, **options)
     guidance = result(model, latent, method="csd", guidance_scale=3.0, source_guidance_scale=0.0, **options)
@@ -430,7 +430,7 @@ def test_vsd_whose_lora_does_not_learn_is_classifier_guidance(family: Family):
 def test_the_pictures_of_vsd_are_particles_of_one_distribution():
     model, options = tiny(V), {"method": "vsd", "optimizer": "sgd", "learning_rate": 0.3}
     for rate, compare in ((0.1, assert_differs), (0.0, assert_same)):
-        alone, together = (result(model, picture(V, count), lora_learning_rate=rate, **options) for count in (1, 2))
+        alone, together = (result(model, encoded(V, count), lora_learning_rate=rate, **options) for count in (1, 2))
         compare(together[:1], alone)
 
 
@@ -460,8 +460,13 @@ def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
 def test_weights_and_inputs_made_in_inference_mode_give_the_same(family: Family, dtype: torch.dtype):
     model = built_in_inference_mode(tiny, family, dtype)
     assert all(tensor.is_inference() for tensor in model.model.parameters())
-    inputs = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE, "reference": picture(family, 2, seed=9)}
-    latent = {**picture(family, 2), "noise_mask": left_half()[:, None]}
+    inputs = {
+        "positive": POSITIVE,
+        "negative": NEGATIVE,
+        "source": SOURCE,
+        "reference": encoded(family, 2, seed=9),
+    }
+    latent = {**encoded(family, 2), "noise_mask": left_half()[:, None]}
     for method in ("vsd", "dds"):
         expected = result(tiny(family, dtype), latent, method=method, **inputs)
         with untouched(model.model):
@@ -476,5 +481,5 @@ def test_vsd_trains_beside_a_controlnet(of_inference: bool):
     masked: Conditioning = in_inference_mode(set_mask(POSITIVE, left_half()))
     model = tiny(EPS)
     with untouched(model.model, net.control_model):
-        output = result(model, picture(EPS), method="vsd", positive=positive + masked, negative=negative)
+        output = result(model, encoded(EPS), method="vsd", positive=positive + masked, negative=negative)
     assert output.isfinite().all()

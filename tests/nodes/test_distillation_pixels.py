@@ -14,7 +14,7 @@ from dreamsampler.guidance.distillation.objective import Direction
 from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
 from dreamsampler.nodes.sockets import ObjectiveSocket
 from support.host_oracle import assert_differs, assert_same, left_half, progress_hook
-from support.tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, picture, tiny, tiny_vae
+from support.tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, encoded, tiny, tiny_vae
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,7 +99,7 @@ RATE = {"taesd": 1.0, "taesd-16": 0.1, "kl": 0.02, "wan": 0.01}
 
 @every_kind
 def test_descends_through_the_encoder(kind: str, family: Family):
-    vae, latent = tiny_vae(kind), picture(family, 2)
+    vae, latent = tiny_vae(kind), encoded(family, 2)
     options = {"vae": vae, "objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
     oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
     expected = oracle.descend(pixels, RATE[kind])
@@ -115,7 +115,7 @@ def test_descends_through_the_encoder(kind: str, family: Family):
 
 @every_kind
 def test_pixels_stay_in_their_range(kind: str, family: Family):
-    vae, latent, rate = tiny_vae(kind), picture(family), 20 * RATE[kind]
+    vae, latent, rate = tiny_vae(kind), encoded(family), 20 * RATE[kind]
     pixels = decoded(vae, latent["samples"])
     made = result(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=rate)
     assert_same(made, Oracle(vae, family).descend(pixels, rate), 1e-3)
@@ -141,7 +141,7 @@ def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_
     kind: str, family: Family, dtype: torch.dtype
 ):
     vae = built_in_inference_mode(kind, dtype)
-    latent = picture(family, 2)
+    latent = encoded(family, 2)
     weights = dict(network(vae).named_parameters()) | dict(network(vae).named_buffers())
     copies = {name: tensor.clone() for name, tensor in weights.items()}
     assert all(tensor.is_inference() and tensor.dtype == dtype for tensor in weights.values())
@@ -157,7 +157,7 @@ def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_
 
 @pytest.mark.parametrize("fails", ["cancelled", "broken"])
 def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
-    vae, latent = tiny_vae.__wrapped__("kl", torch.bfloat16), picture(EPS)
+    vae, latent = tiny_vae.__wrapped__("kl", torch.bfloat16), encoded(EPS)
     weights = {name: (tensor, tensor.clone()) for name, tensor in network(vae).named_parameters()}
     pixels = decoded(vae, latent["samples"])
 
@@ -179,7 +179,7 @@ def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
 @pytest.mark.parametrize("method", ["sds", "dds", "bridge", "vsd"])
 @pytest.mark.parametrize(("kind", "family"), KINDS[1:2] + KINDS[3:], ids=str)
 def test_every_method_moves_pixels(kind: str, family: Family, method: str):
-    model, vae, latent = tiny(family), tiny_vae(kind), picture(family, 1)
+    model, vae, latent = tiny(family), tiny_vae(kind), encoded(family, 1)
     made, curve = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
     assert made["samples"].shape == latent["samples"].shape and made["samples"].isfinite().all()
     assert_differs(made["samples"], Oracle(vae, family).encode(decoded(vae, latent["samples"])))
@@ -191,15 +191,15 @@ def test_every_method_moves_pixels(kind: str, family: Family, method: str):
 def test_a_batch_is_its_pictures_one_by_one(kind: str, family: Family):
     model, vae, seed = tiny(family), tiny_vae(kind), 5
     options = {"vae": vae, "steps": 2, "optimizer": "sgd", "learning_rate": 1e-4}
-    together = result(model, picture(family, 2), seed=seed, **options)
+    together = result(model, encoded(family, 2), seed=seed, **options)
     for i in range(2):
-        alone = result(model, picture(family, seed=i), seed=seed + i, **options)
+        alone = result(model, encoded(family, seed=i), seed=seed + i, **options)
         assert_same(together[i : i + 1], alone, 1e-3)
 
 
 @every_kind
 def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
-    vae, latent = tiny_vae(kind), picture(family, 2)
+    vae, latent = tiny_vae(kind), encoded(family, 2)
     pixels, oracle = decoded(vae, latent["samples"]), Oracle(vae, family)
     mask = left_half()[:, None]
     soft = F.interpolate(F.interpolate(mask, (8, 8), mode="bilinear"), (64, 64), mode="bilinear")
@@ -217,7 +217,7 @@ def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
 
 @every_kind
 def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
-    model, vae, latent = tiny(family), tiny_vae(kind), picture(family)
+    model, vae, latent = tiny(family), tiny_vae(kind), encoded(family)
     oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
     noise = torch.randn(family.shape, generator=torch.Generator().manual_seed(30))[None]
     start = decoded(vae, model.model.process_latent_out(noise))
@@ -237,7 +237,7 @@ def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
 
 @every_kind
 def test_the_weight_of_the_source_pulls_the_pixels_back(kind: str, family: Family):
-    vae, latent = tiny_vae(kind), picture(family)
+    vae, latent = tiny_vae(kind), encoded(family)
     options = {"objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
     made = result(tiny(family), latent, vae=vae, source_weight=0.5, **options)
     pixels, source = decoded(vae, latent["samples"]), latent["samples"]

@@ -27,7 +27,7 @@ from support.tiny_models import (
     Conditioning,
     Family,
     distil,
-    picture,
+    encoded,
     refused,
     text,
     tiny,
@@ -99,12 +99,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "two references for one picture": (
         EPS,
-        {"reference": picture(EPS, 2), "method": "dvrf"},
+        {"reference": encoded(EPS, 2), "method": "dvrf"},
         "reference_latent is 2 of 8x8 cells but latent_image is 1 of",
     ),
     "two references for three pictures": (
         EPS,
-        {"latent": picture(EPS, 3), "reference": picture(EPS, 2), "method": "flowedit"},
+        {"latent": encoded(EPS, 3), "reference": encoded(EPS, 2), "method": "flowedit"},
         "reference_latent is 2 of .* but latent_image is 3 of",
     ),
     "reference channels": (
@@ -146,12 +146,20 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "one frame for a picture model": (SD3, {"latent": latent(1, 16, 1, 8, 8)}, "latent_image has a frame dimension"),
     "video with sound": (EPS, {"latent": sound()}, "latent_image holds several latents"),
     "sound": (EPS, {"latent": latent(1, 4, 64)}, "latent_image has 3 dimensions; an image latent has 4"),
-    "batch_index": (EPS, {"latent": picture(EPS, 2, batch_index=[0])}, "batch_index"),
-    "noise mask batch": (EPS, {"latent": picture(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))}, "mask holds 3 masks"),
-    "noise mask shape": (EPS, {"latent": picture(EPS, noise_mask=torch.ones(1, 1, 64, 128))}, "mask is 128x64 pixels"),
+    "batch_index": (EPS, {"latent": encoded(EPS, 2, batch_index=[0])}, "batch_index"),
+    "noise mask batch": (
+        EPS,
+        {"latent": encoded(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))},
+        "mask holds 3 masks",
+    ),
+    "noise mask shape": (
+        EPS,
+        {"latent": encoded(EPS, noise_mask=torch.ones(1, 1, 64, 128))},
+        "mask is 128x64 pixels",
+    ),
     "noise mask NaN": (
         EPS,
-        {"latent": picture(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))},
+        {"latent": encoded(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))},
         "mask contains NaN",
     ),
     "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
@@ -216,7 +224,7 @@ def test_what_a_method_has_no_use_for_is_not_asked_of_anyone():
     model, calls = tiny(EPS), Calls()
     for method in ("sds", "vsd"):
         distil(calls.watch(model), {"samples": torch.zeros(1, 4, 8, 8)}, method=method, source=None)
-    distil(calls.watch(model), picture(EPS), reference=SMALL)
+    distil(calls.watch(model), encoded(EPS), reference=SMALL)
     assert calls.runs == 3
 
 
@@ -230,7 +238,7 @@ def disabled() -> dict[str, Any]:
 )
 @pytest.mark.parametrize("method", ["bridge", "dds", "vsd"])
 def test_a_distilled_model_distils_without_its_guidance(method: str, texts: dict[str, Any]):
-    source = picture(FLUX_DISTILLED)
+    source = encoded(FLUX_DISTILLED)
     output, _ = distil(tiny(FLUX_DISTILLED), source, method=method, **texts)
     assert output["samples"].isfinite().all() and not torch.equal(output["samples"], source["samples"])
 
@@ -240,8 +248,8 @@ def test_a_model_without_attention_refuses_vsd_and_no_other_method():
     with pytest.raises(
         ValueError, match=r"vsd trains a LoRA on the model's attention.*choose another method, or a model.*\.$"
     ):
-        distil(model, picture(EPS), method="vsd")
-    output, _ = distil(model, picture(EPS), method="sds", positive=text(1))
+        distil(model, encoded(EPS), method="vsd")
+    output, _ = distil(model, encoded(EPS), method="sds", positive=text(1))
     assert output["samples"].isfinite().all()
 
 

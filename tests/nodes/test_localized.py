@@ -38,7 +38,7 @@ from support.tiny_models import (
     V,
     distil,
     edit,
-    picture,
+    encoded,
     text,
     tiny,
 )
@@ -94,7 +94,7 @@ def predicted(
     model: ModelPatcher | None = None,
 ) -> Tensor:
     """The host's clean estimate at a time: what one Euler step down from there arrives at."""
-    samples = (latent or picture(family))["samples"]
+    samples = (latent or encoded(family))["samples"]
     sampler, sigmas = comfy.samplers.ksampler("euler"), level(family, time)
     noise = torch.zeros_like(samples)
     asked = (model or tiny(family), noise, 1.0, sampler, sigmas, conditioning, NEGATIVE, samples)
@@ -172,7 +172,7 @@ def mixing(model: ModelPatcher, masks: Sequence[Tensor]) -> ModelPatcher:
 @every_runner
 @pytest.mark.parametrize("family", [EPS, V, SD3], ids=str)
 def test_a_sampler_walks_as_if_it_mixed_the_predictions(runner: Callable[..., Tensor], family: Family):
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     one, other = soft(1, highest=0.5), soft(2, highest=0.5)
     localised = runner(model, latent, composed(BASE, (one, CAT), (other, DOG)))
     by_hand = mixing(model, [1 - one - other, one, other])
@@ -183,14 +183,14 @@ def test_a_sampler_walks_as_if_it_mixed_the_predictions(runner: Callable[..., Te
 @every_runner
 @pytest.mark.parametrize("feather", [0.0, 8.0])
 def test_a_mask_that_covers_all_is_its_text_alone(runner: Callable[..., Tensor], feather: float):
-    latent, localised = picture(V, 2), composed(BASE, (EVERYWHERE, CAT), (NOWHERE, DOG), feather=feather)
+    latent, localised = encoded(V, 2), composed(BASE, (EVERYWHERE, CAT), (NOWHERE, DOG), feather=feather)
     assert torch.equal(runner(tiny(V), latent, localised), runner(tiny(V), latent, CAT))
 
 
 @every_runner
 @pytest.mark.parametrize("feather", [0.0, 8.0])
 def test_empty_masks_are_the_base_alone(runner: Callable[..., Tensor], feather: float):
-    latent, localised = picture(V, 2), composed(BASE, (NOWHERE, CAT), (NOWHERE, DOG), feather=feather)
+    latent, localised = encoded(V, 2), composed(BASE, (NOWHERE, CAT), (NOWHERE, DOG), feather=feather)
     assert torch.equal(runner(tiny(V), latent, localised), runner(tiny(V), latent, BASE))
 
 
@@ -205,7 +205,7 @@ def test_an_empty_mask_may_have_any_shape():
 
 
 def test_guides_away_from_regions_too():
-    model, latent, share = tiny(EPS), picture(EPS), soft(3)
+    model, latent, share = tiny(EPS), encoded(EPS), soft(3)
     sample = HOST_NODES["KSampler"]().sample
 
     def walked(model: ModelPatcher, negative: Conditioning) -> Tensor:
@@ -300,17 +300,17 @@ def test_a_mask_may_lack_a_batch_or_have_a_channel(shape: tuple[int, ...]):
 def test_each_picture_has_its_own_masks(runner: Callable[..., Tensor]):
     many, one = soft(1, count=3), soft(2)
     conditioning, union = localized(BASE, (many, CAT), (one, DOG))
-    together = runner(tiny(V), picture(V, 3), conditioning)
+    together = runner(tiny(V), encoded(V, 3), conditioning)
     assert union.shape == (3, 8, 8)
     for i in range(3):
         alone, mask = localized(BASE, (many[i : i + 1], CAT), (one, DOG))
         assert torch.equal(mask[0], union[i])
-        latent = {**picture(V, seed=i), "batch_index": [i]}
+        latent = {**encoded(V, seed=i), "batch_index": [i]}
         assert_same(together[i : i + 1], runner(tiny(V), latent, alone), 2e-4)
 
 
 def test_each_picture_has_its_own_masks_in_the_hosts_prediction():
-    latent, many = picture(EPS, 4), soft(1, count=2)
+    latent, many = encoded(EPS, 4), soft(1, count=2)
     found = predicted(composed(BASE, (many, CAT)), latent=latent)
     repeated = many.repeat(2, 1, 1)  # as the host does where there are fewer masks than pictures
     assert_same(found, mixed((1 - repeated, BASE), (repeated, CAT), latent=latent))
@@ -347,7 +347,7 @@ def test_a_later_nodes_regions_lie_over_an_earlier_ones():
 
 def test_a_chain_of_different_resolutions_and_batches():
     first, second = soft(1, size=16), soft(2, size=64, count=2)
-    latent = picture(EPS, 2)
+    latent = encoded(EPS, 2)
     chained, union = localized(composed(BASE, (first, CAT)), (second, DOG))
     large = interpolate(first[None], size=(64, 64), mode="bilinear")[0]
     under = 1 - second
@@ -454,7 +454,7 @@ def test_a_schedule_of_the_text_encoder_is_a_time_range():
 
 
 def test_time_ranges_and_masks_together_through_a_sampler():
-    region, model, latent = soft(1, highest=0.5), tiny(EPS), picture(EPS)
+    region, model, latent = soft(1, highest=0.5), tiny(EPS), encoded(EPS)
     timed = composed(BASE, (region, set_range(CAT, 0.0, 0.5)), (LEFT, set_mask(DOG, soft(2, size=64))))
     found = k_sampled(model, latent, timed)
     always = composed(BASE, (region, CAT), (LEFT, set_mask(DOG, soft(2, size=64))))
@@ -564,9 +564,9 @@ def test_refuses_what_does_not_fit(name: str):
 @pytest.mark.parametrize("runner", [edited, distilled("sds")], ids=["Proximal DreamSampler", "Distillation Sampler"])
 def test_masks_for_each_picture_are_refused_where_the_host_takes_them_for_frames(runner: Callable[..., Tensor]):
     each, one = (composed(BASE, (soft(1, count=count), CAT)) for count in (2, 1))
-    assert runner(tiny(QWEN), picture(QWEN, 2), one).isfinite().all()
+    assert runner(tiny(QWEN), encoded(QWEN, 2), one).isfinite().all()
     with pytest.raises(ValueError, match="input 'positive' has one mask per image.* one mask for the whole batch"):
-        runner(tiny(QWEN), picture(QWEN, 2), each)
+        runner(tiny(QWEN), encoded(QWEN, 2), each)
 
 
 def test_a_base_need_not_reach_where_regions_do():

@@ -82,7 +82,7 @@ def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, in
     height, width = size
     image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(0))
     measurement, observed = measure(image, "super-resolution", scale=4)
-    assert measurement.operator.picture_shape == (3, height, width)
+    assert measurement.operator.image_shape == (3, height, width)
     assert measurement.y.shape == (1, 3, height // 4, width // 4)
     for channel in range(3):
         pillow = Image.fromarray(image[0, ..., channel].numpy(), mode="F")
@@ -95,7 +95,7 @@ def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, in
 def test_a_small_image_is_taken_for_the_measurement_of_a_larger_one(scale: int):
     small = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
     measurement, observed = measure(small, "super-resolution", scale=scale, simulate=False)
-    assert measurement.operator.picture_shape == (3, 8 * scale, 12 * scale)
+    assert measurement.operator.image_shape == (3, 8 * scale, 12 * scale)
     assert torch.equal(measurement.y, signed(small))
     assert observed.shape == (2, 8 * scale, 12 * scale, 3)
     seen = 2 * observed.movedim(-1, 1) - 1
@@ -142,7 +142,7 @@ def test_a_gray_image_is_observed_as_it_is():
     gray = photo()[..., :1]
     measurement, observed = measure(gray, "colourisation", simulate=False)
     assert_close(measurement.y, signed(gray))
-    assert measurement.operator.picture_shape == (3, 64, 64) and observed.shape == (1, 64, 64, 3)
+    assert measurement.operator.image_shape == (3, 64, 64) and observed.shape == (1, 64, 64, 3)
 
 
 @pytest.mark.parametrize("operator", ["gaussian blur", "motion blur"])
@@ -150,7 +150,7 @@ def test_a_blurred_image_is_the_measurement_itself(operator: str):
     image = photo(2)
     measurement, observed = measure(image, operator, simulate=False)
     assert torch.equal(measurement.y, signed(image))
-    assert measurement.operator.picture_shape == (3, 64, 64) and observed.shape == image.shape
+    assert measurement.operator.image_shape == (3, 64, 64) and observed.shape == image.shape
 
 
 # What is observed
@@ -162,7 +162,7 @@ def test_what_is_observed_is_an_image_of_the_wanted_size(operator: str, simulate
     image = torch.rand(2, 64, 48, 3, generator=torch.Generator().manual_seed(3)).round()
     options = {**asked(operator), **({"mask": torch.ones(1, 64, 48).triu()} if reads_mask(operator) else {})}
     measurement, observed = measure(image, **options, simulate=simulate, noise_std=0.5)
-    assert observed.shape == (2, *measurement.operator.picture_shape[1:], 3)
+    assert observed.shape == (2, *measurement.operator.image_shape[1:], 3)
     assert observed.min() >= 0 and observed.max() <= 1 and observed.isfinite().all()
     assert observed.dtype == torch.float32
 

@@ -25,7 +25,7 @@ from support.tiny_models import (
     Latent,
     V,
     distil,
-    picture,
+    encoded,
     text,
     tiny,
 )
@@ -57,7 +57,7 @@ def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Ten
 @every_family
 @pytest.mark.parametrize("posterior", ["official", "as printed", "exact"])
 def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior: PosteriorForm):
-    latent = picture(family, 3)
+    latent = encoded(family, 3)
     together = edited(family, latent, matched(latent, posterior=posterior), seed=5)
     assert_differs(together, latent["samples"])
     for i in range(3):
@@ -67,7 +67,7 @@ def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior
 
 @pytest.mark.parametrize("family", [EPS, V, SD3], ids=str)
 def test_one_step_is_chi_times_dds_and_psi_times_the_distance(family: Family):
-    latent, start = picture(family), picture(family, seed=9)
+    latent, start = encoded(family), encoded(family, seed=9)
     step = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "weighting": "uniform", "seed": 3, "t_min": 0.4}
     step |= {"t_max": 0.4 + 1e-6}
     whole, none = (edited(family, start, matched(latent, identity_weight=w), **step) for w in (1.0, 0.0))
@@ -85,7 +85,7 @@ def test_one_step_is_chi_times_dds_and_psi_times_the_distance(family: Family):
 
 
 def test_one_source_serves_a_batch_in_one_call_a_step():
-    latent, source, counted = picture(EPS, 3), picture(EPS), Calls()
+    latent, source, counted = encoded(EPS, 3), encoded(EPS), Calls()
     model = counted.watch(tiny(EPS))
     with_one = distil(model, latent, objective=matched(source))[0]["samples"]
     assert counted.batches == [12] * 3
@@ -94,14 +94,14 @@ def test_one_source_serves_a_batch_in_one_call_a_step():
 
 
 def test_guidance_of_the_node_holds_unless_the_runner_sets_its_own():
-    latent, sgd = picture(EPS), {"optimizer": "sgd", "learning_rate": 0.5}
+    latent, sgd = encoded(EPS), {"optimizer": "sgd", "learning_rate": 0.5}
     weak, strong = matched(latent, guidance_scale=2.0), matched(latent, guidance_scale=50.0)
     assert_differs(edited(EPS, latent, weak, **sgd), edited(EPS, latent, strong, **sgd))
     assert torch.equal(edited(EPS, latent, weak, guidance_scale=50.0, **sgd), edited(EPS, latent, strong, **sgd))
 
 
 def test_the_same_text_twice_is_warned_of(caplog: pytest.LogCaptureFixture):
-    latent = picture(EPS)
+    latent = encoded(EPS)
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         matched(latent)
         assert not caplog.records
@@ -126,7 +126,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses_before_the_model_is_asked(name: str):
     of_node, of_runner, words = REFUSED[name]
-    latent, counted = picture(EPS), Calls()
+    latent, counted = encoded(EPS), Calls()
     with pytest.raises(ValueError, match=words):
         distil(counted.watch(tiny(EPS)), latent, objective=matched(latent, **of_node), **of_runner)
     assert not counted.batches
@@ -135,7 +135,7 @@ def test_refuses_before_the_model_is_asked(name: str):
 @pytest.mark.parametrize(
     "source, words",
     [
-        (picture(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
+        (encoded(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.ones(1, 4, 4, 8)}, "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.zeros(1, 4, 8, 8)}, "source_latent is empty"),
         ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "source_latent contains NaN"),
@@ -144,4 +144,4 @@ def test_refuses_before_the_model_is_asked(name: str):
 )
 def test_refuses_a_source_that_does_not_fit(source: Latent, words: str):
     with pytest.raises(ValueError, match=words):
-        distil(tiny(EPS), picture(EPS), objective=matched(source))
+        distil(tiny(EPS), encoded(EPS), objective=matched(source))

@@ -14,7 +14,7 @@ import torch
 from comfy.model_base import ModelType
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 from support.host_oracle import same
-from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, picture, text, tiny
+from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, encoded, text, tiny
 from torch import Tensor
 
 SCHEDULERS = list(comfy.samplers.SCHEDULER_NAMES)
@@ -31,7 +31,7 @@ def spread(difference: Tensor, latent: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
 def test_edits_and_leaves_its_inputs_alone(family: Family, dtype: torch.dtype, start_from: str):
-    latent = picture(family, 2, batch_index=[0, 1], comment="kept")
+    latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
     inputs = [latent, text(1), text(2)]
     before = copy.deepcopy(inputs)
     model = tiny(family, dtype)
@@ -50,7 +50,7 @@ def test_edits_and_leaves_its_inputs_alone(family: Family, dtype: torch.dtype, s
 @every_family
 def test_gamma_zero_returns_the_source_at_first_order(family: Family):
     # A noise-predicting net of random weights is no denoiser; a tenth of one gives a flow that few steps can follow.
-    model, latent = tiny(family, gain=0.1 if family is EPS else 1.0), picture(family)
+    model, latent = tiny(family, gain=0.1 if family is EPS else 1.0), encoded(family)
     errors = []
     for steps in (10, 40):
         edited, _ = edit(model, latent, gamma=0.0, steps=steps)
@@ -64,10 +64,10 @@ def test_gamma_zero_returns_the_source_at_first_order(family: Family):
 @pytest.mark.parametrize("indices", [None, [4, 9, 2]], ids=["range", "batch_index"])
 def test_a_batch_is_its_pictures_one_by_one(family: Family, start_from: str, indices: list[int] | None):
     model, seed = tiny(family), 5
-    batch = picture(family, 3) | ({} if indices is None else {"batch_index": indices})
+    batch = encoded(family, 3) | ({} if indices is None else {"batch_index": indices})
     together = edit(model, batch, eta=0.7, start_from=start_from, seed=seed)
     for i, index in enumerate(indices or range(3)):
-        alone = edit(model, picture(family, 1, seed=i), eta=0.7, start_from=start_from, seed=seed + index)
+        alone = edit(model, encoded(family, 1, seed=i), eta=0.7, start_from=start_from, seed=seed + index)
         for joint, single in zip(together, alone):
             scale = single["samples"].std().item()
             torch.testing.assert_close(joint["samples"][i : i + 1], single["samples"], rtol=0, atol=2e-4 * scale)
@@ -75,7 +75,7 @@ def test_a_batch_is_its_pictures_one_by_one(family: Family, start_from: str, ind
 
 @pytest.mark.parametrize("family", [EPS, SD3], ids=str)
 def test_the_seed_decides_the_noise_and_nothing_else(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
 
     def result(seed: int, **options: Any) -> Tensor:
         return edit(model, latent, seed=seed, **options)[0]["samples"]
@@ -91,13 +91,13 @@ def test_the_seed_decides_the_noise_and_nothing_else(family: Family):
 def test_a_run_leaves_the_global_random_numbers_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    edit(tiny(EPS), picture(EPS), eta=1.0, start_from="noise")
+    edit(tiny(EPS), encoded(EPS), eta=1.0, start_from="noise")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
 def test_alpha_bar_lets_the_text_act_less_than_constant(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     unedited = edit(model, latent, gamma=0.0)[0]["samples"]
     moved = [
         spread(edit(model, latent, gamma_schedule=schedule)[0]["samples"] - unedited, latent["samples"])
@@ -114,7 +114,7 @@ def test_noise_needs_no_picture():
 
 
 def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
-    model, latent = tiny(QWEN), picture(QWEN)
+    model, latent = tiny(QWEN), encoded(QWEN)
     flat = {"samples": latent["samples"][:, :, 0]}
     for given, expected in zip(edit(model, flat), edit(model, latent)):
         assert torch.equal(given["samples"], expected["samples"])
@@ -122,14 +122,14 @@ def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_gives_a_picture(scheduler: str):
-    for output in edit(tiny(SD3), picture(SD3), steps=2, scheduler=scheduler):
+    for output in edit(tiny(SD3), encoded(SD3), steps=2, scheduler=scheduler):
         assert output["samples"].isfinite().all()
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_makes_one_step_or_says_that_it_cannot(scheduler: str):
     try:
-        outputs = edit(tiny(SD3), picture(SD3), steps=1, scheduler=scheduler)
+        outputs = edit(tiny(SD3), encoded(SD3), steps=1, scheduler=scheduler)
     except ValueError as refusal:
         assert scheduler in str(refusal) and "steps" in str(refusal)
     else:
@@ -143,7 +143,7 @@ def test_more_steps_than_the_model_has_levels_give_a_picture():
     sampling.set_parameters(shift=3.0, timesteps=10)
     model.add_object_patch("model_sampling", sampling)
     for eta in (0.0, 0.5):
-        edited, _ = edit(model, picture(SD3), steps=11, scheduler="simple", eta=eta)
+        edited, _ = edit(model, encoded(SD3), steps=11, scheduler="simple", eta=eta)
         assert edited["samples"].isfinite().all(), f"eta {eta}"
 
 

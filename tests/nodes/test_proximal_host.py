@@ -39,7 +39,7 @@ from support.tiny_models import (
     Family,
     V,
     edit,
-    picture,
+    encoded,
     text,
     tiny,
     tiny_controlnet,
@@ -115,7 +115,7 @@ def same_noise(shape: torch.Size, eta: float, seed: int) -> dict[str, Any]:
     ids=str,
 )
 def test_samples_as_the_hosts_samplers_do(family: Family, renoise: str, eta: float, sampler: str):
-    model, latent, seed = tiny(family), picture(family, 2), 7
+    model, latent, seed = tiny(family), encoded(family, 2), 7
     edited, start = edit(model, latent, steps=STEPS, gamma=2.5, renoise=renoise, eta=eta, start_from="noise", seed=seed)
     noise = same_noise(latent["samples"].shape, eta, seed)
     assert_same(edited["samples"], host_sampled(model, start["samples"], sampler, cfg=2.5, **noise))
@@ -135,7 +135,7 @@ def test_samples_as_the_hosts_samplers_do(family: Family, renoise: str, eta: flo
 def test_follows_the_hosts_model_sampling_nodes(
     family: Family, patch: Callable[[ModelPatcher], ModelPatcher], tolerance: float
 ):
-    model, latent = patch(tiny(family)), picture(family)
+    model, latent = patch(tiny(family)), encoded(family)
     edited, start = edit(model, latent, steps=STEPS, gamma=2.5, renoise="guided", start_from="noise")
     assert_same(edited["samples"], host_sampled(model, start["samples"], "euler", cfg=2.5), tolerance)
     plain, _ = edit(tiny(family), latent, steps=STEPS, gamma=2.5, renoise="guided", start_from="noise")
@@ -144,7 +144,7 @@ def test_follows_the_hosts_model_sampling_nodes(
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_noise_start_is_the_source_noised_from_the_seed(family: Family):
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     _, start = edit(model, latent, steps=STEPS, start_from="noise", seed=7)
     sampling: Any = model.get_model_object("model_sampling")
     top = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS)[0]
@@ -155,7 +155,7 @@ def test_noise_start_is_the_source_noised_from_the_seed(family: Family):
 
 @pytest.mark.parametrize("family", [EPS, V], ids=str)
 def test_inverts_as_the_hosts_euler_does_upwards(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     _, inverted = edit(model, latent, steps=STEPS)
     sampling, scale = model.get_model_object("model_sampling"), model.model.latent_format.scale_factor
     rising = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS).flip(0)[1:]
@@ -194,7 +194,7 @@ def controlnet() -> tuple[Conditioning, Conditioning]:
 @pytest.mark.parametrize(("renoise", "sampler"), [("guided", "euler"), ("unconditional", "euler_cfg_pp")])
 def test_what_the_host_puts_on_conditioning_acts_as_in_its_samplers(make: Callable, renoise: str, sampler: str):
     positive, negative = make()
-    model, latent = tiny(V), picture(V, 2)
+    model, latent = tiny(V), encoded(V, 2)
     options = {"steps": STEPS, "gamma": 2.5, "renoise": renoise, "start_from": "noise"}
     edited, start = edit(model, latent, positive=positive, negative=negative, **options)
     expected = host_sampled(model, start["samples"], sampler, cfg=2.5, positive=positive, negative=negative)
@@ -205,14 +205,14 @@ def test_what_the_host_puts_on_conditioning_acts_as_in_its_samplers(make: Callab
 
 def test_a_controlnet_on_the_negative_acts_in_the_inversion():
     _, negative = controlnet()
-    model, latent = tiny(EPS), picture(EPS)
+    model, latent = tiny(EPS), encoded(EPS)
     (_, with_control), (_, without) = edit(model, latent, negative=negative), edit(model, latent)
     assert_differs(with_control["samples"], without["samples"])
 
 
 @pytest.mark.parametrize("family", [V, QWEN], ids=str)
 def test_a_masked_text_moves_its_part_of_the_picture(family: Family):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     positive, _ = left_only()
     unedited, edited = (edit(model, latent, positive=positive, gamma=g)[0]["samples"] for g in (0.0, 1.0))
     left, right = (edited - unedited).abs().chunk(2, dim=-1)
@@ -224,7 +224,7 @@ def test_a_masked_text_moves_its_part_of_the_picture(family: Family):
 
 
 def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
-    model, latent, lora = tiny(EPS), picture(EPS), tiny_lora()
+    model, latent, lora = tiny(EPS), encoded(EPS), tiny_lora()
     before, _ = edit(model, latent)
     patched, _ = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0.0)
     assert patched is not None
@@ -244,7 +244,7 @@ def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
 def test_one_batched_call_a_step(family: Family, start_from: str):
     calls = Calls()
-    edit(calls.watch(tiny(family)), picture(family, 3), steps=STEPS, eta=0.5, start_from=start_from)
+    edit(calls.watch(tiny(family)), encoded(family, 3), steps=STEPS, eta=0.5, start_from=start_from)
     up = [3] * STEPS if start_from == "inversion" else []
     assert calls.batches == up + [6] * STEPS
 
@@ -258,7 +258,7 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard():
         whole = comfy.samplers.calc_cond_batch(asked["model"], asked["conds"], asked["input"], asked["sigma"], options)
         return [0.5 * z0_hat for z0_hat in whole]
 
-    model, latent = tiny(EPS), picture(EPS)
+    model, latent = tiny(EPS), encoded(EPS)
     patched = model.clone()
     patched.set_model_sampler_calc_cond_batch_function(halved)
     edited, start = edit(patched, latent, steps=STEPS, gamma=2.5, renoise="guided", start_from="noise")
@@ -273,7 +273,7 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard():
 def test_progress_counts_every_step(start_from: str, total: int):
     seen = []
     with progress_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
-        edit(tiny(EPS), picture(EPS), steps=STEPS, start_from=start_from)
+        edit(tiny(EPS), encoded(EPS), steps=STEPS, start_from=start_from)
     assert seen == [(i + 1, total, None) for i in range(total)]
 
 
@@ -283,8 +283,8 @@ def test_previews_are_those_of_the_hosts_sampler(family: Family, monkeypatch: py
     ours, theirs = [], []
     model, options = tiny(family), {"steps": STEPS, "gamma": 2.5, "renoise": "guided"}
     with progress_hook(lambda value, total, preview, **_: ours.append(preview)):
-        _, start = edit(model, picture(family), start_from="noise", **options)
-        edit(model, picture(family), **options)
+        _, start = edit(model, encoded(family), start_from="noise", **options)
+        edit(model, encoded(family), **options)
     with progress_hook(lambda value, total, preview, **_: theirs.append(preview)):
         callback = latent_preview.prepare_callback(model, STEPS)
         host_sampled(model, start["samples"], "euler", cfg=2.5, callback=callback)
@@ -298,7 +298,7 @@ def test_previews_are_those_of_the_hosts_sampler(family: Family, monkeypatch: py
 @pytest.mark.parametrize("stop_at", [2, STEPS + 2], ids=["inverting", "editing"])
 def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(stop_at: int):
     calls = Calls()
-    model, latent = calls.watch(tiny(EPS)), picture(EPS)
+    model, latent = calls.watch(tiny(EPS)), encoded(EPS)
     undisturbed, _ = edit(model, latent, steps=STEPS, eta=0.5)
     calls.batches.clear()
 

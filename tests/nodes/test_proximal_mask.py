@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.tiny_models import EPS, QWEN, SD3, Family, V, edit, picture, tiny
+from support.tiny_models import EPS, QWEN, SD3, Family, V, edit, encoded, tiny
 from torch import Tensor
 
 families = pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
@@ -31,7 +31,7 @@ def assert_kept(actual: Tensor, source: Tensor) -> None:
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
 @pytest.mark.parametrize("size", [64, 8], ids=["pixels", "cells"])
 def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: str, size: int):
-    model, source = tiny(family), picture(family, 2)
+    model, source = tiny(family), encoded(family, 2)
     edited, _ = edit(model, source, mask=left(size), start_from=start_from, eta=0.5)
     (inside, outside), (before, kept) = halves(edited["samples"]), halves(source["samples"])
     assert_kept(outside, kept)
@@ -40,7 +40,7 @@ def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: s
 
 @families
 def test_soft_values_give_results_in_between(family: Family):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     moved = [
         (edit(model, {**source, "noise_mask": torch.full((1, 1, 8, 8), value)})[0]["samples"] - source["samples"]).std()
         for value in (0.0, 0.25, 0.5, 1.0)
@@ -50,17 +50,17 @@ def test_soft_values_give_results_in_between(family: Family):
 
 @families
 def test_a_full_mask_changes_nothing(family: Family):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     for masked, free in zip(edit(model, source, mask=torch.ones(1, 64, 64)), edit(model, source)):
         assert torch.equal(masked["samples"], free["samples"])
 
 
 @families
 def test_each_picture_has_its_mask(family: Family):
-    model, source = tiny(family), picture(family, 2)
+    model, source = tiny(family), encoded(family, 2)
     edited, _ = edit(model, source, mask=torch.cat([left(), 1 - left()]))
     for i, mask in enumerate((left(), 1 - left())):
-        alone, _ = edit(model, picture(family, seed=i), mask=mask)
+        alone, _ = edit(model, encoded(family, seed=i), mask=mask)
         scale = alone["samples"].std().item()
         torch.testing.assert_close(edited["samples"][i : i + 1], alone["samples"], rtol=0, atol=2e-4 * scale)
     assert_kept(halves(edited["samples"])[1][0], halves(source["samples"])[1][0])
@@ -69,7 +69,7 @@ def test_each_picture_has_its_mask(family: Family):
 
 @families
 def test_the_latents_own_mask_is_used_without_another(family: Family):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     noise_mask = left()[:, None]  # as the host's Set Latent Noise Mask stores it
     given, own = edit(model, source, mask=left())[0], edit(model, {**source, "noise_mask": noise_mask})[0]
     assert torch.equal(given["samples"], own["samples"])
@@ -81,14 +81,14 @@ def test_the_latents_own_mask_is_used_without_another(family: Family):
 
 @families
 def test_the_proportions_count_and_not_the_resolution(family: Family):
-    model, source = tiny(family), picture(family)
+    model, source = tiny(family), encoded(family)
     results = [edit(model, source, mask=left(size))[0]["samples"] for size in (8, 16, 64)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
-    model, source = tiny(SD3), picture(SD3)
+    model, source = tiny(SD3), encoded(SD3)
     expected, _ = edit(model, source, mask=left())
     actual, _ = edit(model, source, mask=3 * left()[0] - 1)
     assert torch.equal(actual["samples"], expected["samples"])

@@ -21,7 +21,7 @@ from support.tiny_models import (
     Conditioning,
     Family,
     edit,
-    picture,
+    encoded,
     refused,
     text,
     tiny,
@@ -33,7 +33,7 @@ def latent(*shape: int, value: float = 0.5) -> dict[str, Any]:
 
 
 def masked(*shape: int, family: Family = EPS, count: int = 1) -> dict[str, Any]:
-    return {"latent": picture(family, count), "mask": torch.ones(shape)}
+    return {"latent": encoded(family, count), "mask": torch.ones(shape)}
 
 
 def guided(positive: float | None, negative: float | None) -> dict[str, Any]:
@@ -73,10 +73,10 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "mask NaN": (EPS, {"mask": torch.full((1, 8, 8), float("nan"))}, "mask contains NaN"),
     "noise mask batch": (
         EPS,
-        {"latent": picture(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))},
+        {"latent": encoded(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))},
         "3 masks but latent_image holds 2",
     ),
-    "batch_index": (EPS, {"latent": picture(EPS, 2, batch_index=[0])}, "batch_index"),
+    "batch_index": (EPS, {"latent": encoded(EPS, 2, batch_index=[0])}, "batch_index"),
     "guidance by default": (
         FLUX_DISTILLED,
         {},
@@ -109,6 +109,6 @@ def disabled() -> dict[str, Any]:
 
 @pytest.mark.parametrize("texts", [guided(1.0, 1.0), disabled()], ids=["guidance 1", "disabled"])
 def test_a_distilled_model_edits_without_its_guidance(texts: dict[str, Any]):
-    model, source = tiny(FLUX_DISTILLED), picture(FLUX_DISTILLED)
+    model, source = tiny(FLUX_DISTILLED), encoded(FLUX_DISTILLED)
     unedited, edited = (edit(model, source, gamma=g, **texts)[0]["samples"] for g in (0.0, 1.0))
     assert (edited - unedited).std() > 0.05 * source["samples"].std()

@@ -21,7 +21,7 @@ from dreamsampler.guidance.editing.proximal import proximal_point
 from support.corrective_nodes import spectral
 from support.reading import files_until
 from support.svg_nodes import value, vectorize
-from support.tiny_models import EPS, distil, edit, measure, photo, picture, tiny
+from support.tiny_models import EPS, distil, edit, encoded, measure, photo, tiny
 
 EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "sds": (SDS.__call__, 12),
@@ -42,7 +42,7 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
 @pytest.mark.parametrize("method", LISTED)
 def test_a_distillation_is_near_its_equation(method: str):
     equation, most = EQUATIONS[method]
-    model, latent = tiny(EPS), picture(EPS)
+    model, latent = tiny(EPS), encoded(EPS)
     corrective = spectral(EPS) if method == "lmc" else None
     options: dict[str, Any] = {} if corrective is None else {"corrective": corrective}
     files = files_until(equation, lambda: distil(model, latent, method=method, **options))
@@ -50,7 +50,7 @@ def test_a_distillation_is_near_its_equation(method: str):
 
 
 def test_an_edit_is_near_its_equation():
-    model, latent = tiny(EPS), picture(EPS)
+    model, latent = tiny(EPS), encoded(EPS)
     files = files_until(proximal_point, lambda: edit(model, latent))
     assert len(files) <= 10, files
 

@@ -44,9 +44,9 @@ from support.tiny_models import (
     V,
     ask,
     edit,
+    encoded,
     measure,
     photo,
-    picture,
     restore,
     square,
     text,
@@ -82,7 +82,7 @@ def network(vae: comfy.sd.VAE) -> Any:
 
 def result(family: Family, kind: str, measurement: Measurement | None, **options: Any) -> Tensor:
     """The samples of one restored picture."""
-    return restore(tiny(family), tiny_vae(kind), picture(family), measurement, **options).samples
+    return restore(tiny(family), tiny_vae(kind), encoded(family), measurement, **options).samples
 
 
 def cells(family: Family) -> Tensor:
@@ -232,7 +232,7 @@ TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
     ids=str,
 )
 def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: str, start_from: StartFrom, case: str):
-    model, vae, latent, measurement = tiny(family), tiny_vae(kind), picture(family), hole()
+    model, vae, latent, measurement = tiny(family), tiny_vae(kind), encoded(family), hole()
     options = {"dps_weight": 1.0, "data_every": 2, "seed": 7, "steps": 4, "skip": 0.5, **SETTINGS[case]}
     restored = restore(model, vae, latent, measurement, start_from=start_from, **options)
     oracle = Oracle(family, vae, measurement, restored.start["samples"], region=cells(family), **options)
@@ -241,7 +241,7 @@ def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: s
 
 @every_path
 def test_gradient_steps_follow_from_pure_noise(family: Family, kind: str):
-    model, vae, latent, measurement = tiny(family), tiny_vae(kind), picture(family), hole()
+    model, vae, latent, measurement = tiny(family), tiny_vae(kind), encoded(family), hole()
     options = {"data_until": 0.0, "start_from": "noise", "steps": 2}
     restored = restore(model, vae, latent, measurement, **options)
     oracle = Oracle(family, vae, measurement, restored.start["samples"], **options)
@@ -252,7 +252,7 @@ def test_gradient_steps_follow_from_pure_noise(family: Family, kind: str):
 
 @pytest.mark.parametrize("make", ["blur", "super-resolution", "colourisation", "soft hole"])
 def test_gradient_steps_follow_every_operator(make: str):
-    model, vae, latent = tiny(V), tiny_vae("kl"), picture(V)
+    model, vae, latent = tiny(V), tiny_vae("kl"), encoded(V)
     operators = {"blur": "gaussian blur", "soft hole": "inpaint"}
     measurement, _ = measure(photo(), operators.get(make, make), mask=0.7 * square())
     options = {"data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5}
@@ -263,7 +263,7 @@ def test_gradient_steps_follow_every_operator(make: str):
 
 @every_path
 def test_inversion_leaves_noise_alone_in_the_hole(family: Family, kind: str):
-    model, latent, seed = tiny(family), picture(family, 2), 7
+    model, latent, seed = tiny(family), encoded(family, 2), 7
     restored = restore(model, tiny_vae(kind), latent, hole(), seed=seed)
     _, inverted = edit(model, latent)
     sampling: Any = model.get_model_object("model_sampling")
@@ -277,7 +277,7 @@ def test_inversion_leaves_noise_alone_in_the_hole(family: Family, kind: str):
 
 @every_path
 def test_inversion_keeps_the_state_where_all_was_seen(family: Family, kind: str):
-    model, latent = tiny(family), picture(family)
+    model, latent = tiny(family), encoded(family)
     restored = restore(model, tiny_vae(kind), latent, blur(), eta=0.0)
     assert torch.equal(restored.start["samples"], edit(model, latent)[1]["samples"])
 
@@ -299,7 +299,7 @@ def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
 )
 def test_restores_and_leaves_everything_as_it_was(family: Family, kind: str, dtype: torch.dtype, consistency: str):
     model, vae = built_in_inference_mode(tiny, family, dtype), built_in_inference_mode(tiny_vae, kind, dtype)
-    latent = picture(family, 2, batch_index=[4, 2], comment="kept")
+    latent = encoded(family, 2, batch_index=[4, 2], comment="kept")
     measurement = hole(2)
     samples, y = latent["samples"].clone(), measurement.y.clone()
     with untouched(model.model, network(vae)):
@@ -360,9 +360,9 @@ def test_a_batch_is_its_pictures_one_by_one(family: Family, kind: str, make: Cal
     model, vae, seed = tiny(family), tiny_vae(kind), 5
     together, alone = make()
     options = {**BRIEF, "dps_weight": 0.3}
-    batch = restore(model, vae, picture(family, 3), together, seed=seed, **options)
+    batch = restore(model, vae, encoded(family, 3), together, seed=seed, **options)
     for i, measurement in enumerate(alone):
-        single = restore(model, vae, picture(family, seed=i), measurement, seed=seed + i, **options)
+        single = restore(model, vae, encoded(family, seed=i), measurement, seed=seed + i, **options)
         assert_same(batch.samples[i : i + 1], single.samples, 5e-3)
         assert_same(batch.start["samples"][i : i + 1], single.start["samples"], 1e-3)
         assert_same(batch.image[i : i + 1], single.image, 5e-3)
@@ -373,7 +373,7 @@ def test_the_seed_decides_the_noise(family: Family, kind: str):
     options = {"steps": 2, "consistency": "consistency only"}
     assert_differs(result(family, kind, hole(), seed=1, **options), result(family, kind, hole(), seed=2, **options))
     for index in (0, 3):
-        latent = {**picture(family), "batch_index": [index]}
+        latent = {**encoded(family), "batch_index": [index]}
         shifted = restore(tiny(family), tiny_vae(kind), latent, hole(), seed=1, **options).samples
         assert torch.equal(shifted, result(family, kind, hole(), seed=1 + index, **options))
 
@@ -381,7 +381,7 @@ def test_the_seed_decides_the_noise(family: Family, kind: str):
 def test_the_global_random_numbers_are_left_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    restore(tiny(EPS), tiny_vae("kl"), picture(EPS), hole())
+    restore(tiny(EPS), tiny_vae("kl"), encoded(EPS), hole())
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -404,7 +404,7 @@ def test_the_text_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
 def test_skip_starts_the_walk_lower(family: Family, kind: str):
     calls = Calls()
     model = calls.watch(tiny(family))
-    restore(model, tiny_vae(kind), picture(family), hole(), steps=4, skip=0.5, data_until=0.0)
+    restore(model, tiny_vae(kind), encoded(family), hole(), steps=4, skip=0.5, data_until=0.0)
     assert calls.batches == [1] * 4
 
 
@@ -414,7 +414,7 @@ def test_progress_counts_every_step(family: Family, kind: str):
     for start_from in ("inversion", "noise"):
         with progress_hook(lambda value, total, preview, **_: seen.append((value, total))):
             options: dict[str, Any] = {"start_from": start_from, "consistency": "consistency only"}
-            restore(tiny(family), tiny_vae(kind), picture(family), hole(), **options)
+            restore(tiny(family), tiny_vae(kind), encoded(family), hole(), **options)
     assert seen == [(i + 1, 6) for i in range(6)] + [(i + 1, 3) for i in range(3)]
 
 
@@ -428,9 +428,9 @@ def test_a_picture_that_breaks_stops_the_run_and_is_named(family: Family, kind: 
 
     model, options = wrapped(tiny(family), answer), {"start_from": "noise", "data_until": 0.4, "data_every": 1}
     with pytest.raises(ValueError, match=r"became NaN or infinite at step 3 of 3 \(sigma = .*\).* lower gamma"):
-        restore(model, tiny_vae(kind), picture(family), hole(), **options)
+        restore(model, tiny_vae(kind), encoded(family), hole(), **options)
     broken = 1.0
-    assert restore(model, tiny_vae(kind), picture(family), hole(), **options).samples.isfinite().all()
+    assert restore(model, tiny_vae(kind), encoded(family), hole(), **options).samples.isfinite().all()
 
 
 # The image
@@ -438,7 +438,7 @@ def test_a_picture_that_breaks_stops_the_run_and_is_named(family: Family, kind: 
 
 @every_path
 def test_known_pixels_return_as_they_were_with_projection_only(family: Family, kind: str):
-    model, vae, latent, image = tiny(family), tiny_vae(kind), picture(family), photo()
+    model, vae, latent, image = tiny(family), tiny_vae(kind), encoded(family), photo()
     measurement, known = hole(), square()[0] == 0
     options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
     projected = restore(model, vae, latent, measurement, **options)
@@ -458,7 +458,7 @@ def test_projection_explains_a_blurred_picture(family: Family, kind: str):
     measurement = blur()
     distances = []
     for projection in (True, False):
-        restored = restore(tiny(family), tiny_vae(kind), picture(family), measurement, projection=projection, **options)
+        restored = restore(tiny(family), tiny_vae(kind), encoded(family), measurement, projection=projection, **options)
         shown = 2 * restored.image.movedim(-1, 1) - 1
         distances.append((measurement.operator.forward(shown) - measurement.y).norm().item())
     assert distances[0] < 0.2 * distances[1]
@@ -466,7 +466,7 @@ def test_projection_explains_a_blurred_picture(family: Family, kind: str):
 
 @every_path
 def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family, kind: str):
-    model, latent = tiny(family), picture(family, 2)
+    model, latent = tiny(family), encoded(family, 2)
     without = restore(model, None, latent, None, eta=0.5)
     assert isinstance(without.image, ExecutionBlocker)
     assert "connect one to its input 'vae'" in without.image.message and without.image.message.endswith(".")
@@ -481,7 +481,7 @@ def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family
 
 
 def test_the_settings_of_a_measurement_do_nothing_without_one():
-    model, vae, latent = tiny(EPS), tiny_vae("kl"), picture(EPS)
+    model, vae, latent = tiny(EPS), tiny_vae("kl"), encoded(EPS)
     plain = restore(model, vae, latent, None)
     other = restore(model, vae, latent, None, consistency="dps only", data_until=0.0, dps_weight=9.0, projection=False)
     assert torch.equal(plain.samples, other.samples) and torch.equal(plain.image, other.image)
@@ -520,7 +520,7 @@ def with_lora_in_part() -> dict[str, Conditioning]:
     ids=["controlnet", "mask", "range", "lora", "lora in part"],
 )
 def test_what_the_host_puts_on_conditioning_acts(make: Callable, family: Family):
-    model, vae, latent, measurement = tiny(family), tiny_vae("kl"), picture(family), hole()
+    model, vae, latent, measurement = tiny(family), tiny_vae("kl"), encoded(family), hole()
     options = {"data_until": 0.0, "start_from": "noise", "dps_weight": 3.0, "steps": 2}
     texts = {**TEXTS, **make()}
     plain = restore(model, vae, latent, measurement, **options)
@@ -555,7 +555,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "two for three": (
         EPS,
-        {"measurement": hole(2), "latent": picture(EPS, 3)},
+        {"measurement": hole(2), "latent": encoded(EPS, 3)},
         "measurement holds 2 images but latent_image holds 3: connect one, or one for each image",
     ),
     "two for one": (
@@ -586,12 +586,12 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
     vae = tiny_vae(dict(KINDS)[family])
     calls = Calls()
     model = calls.watch(tiny(family))
-    given = {"latent": picture(family), "vae": vae, "measurement": hole(), **options}
+    given = {"latent": encoded(family), "vae": vae, "measurement": hole(), **options}
     with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
         restore(model, **given)
     assert (calls.runs, calls.batches) == (0, [])
     message = str(refusal.value)
     assert message[0].isupper() or message.startswith(("start_from", "data_every"))
     assert message.endswith(".") or message.endswith(")")
-    restored = restore(model, vae, picture(family), hole(), consistency="consistency only", steps=1)
+    restored = restore(model, vae, encoded(family), hole(), consistency="consistency only", steps=1)
     assert restored.samples.isfinite().all() and calls.runs == 1

@@ -44,9 +44,9 @@ from support.tiny_models import (
     Restored,
     V,
     ask,
+    encoded,
     measure,
     photo,
-    picture,
     restore,
     square,
     text,
@@ -84,7 +84,7 @@ def network(vae: comfy.sd.VAE) -> Any:
 
 
 def along(model: ModelPatcher, kind: str, family: Family, count: int = 1, **options: Any) -> Restored:
-    return restore(model, tiny_vae(kind), picture(family, count), holes(count), **{**ALONG, **options})
+    return restore(model, tiny_vae(kind), encoded(family, count), holes(count), **{**ALONG, **options})
 
 
 @cache
@@ -162,7 +162,7 @@ def gradient_of(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
 def test_a_model_has_the_same_gradient_with_checkpoints(family: Family):
-    net, z = tiny(family).model.diffusion_model, picture(family, 2)["samples"]
+    net, z = tiny(family).model.diffusion_model, encoded(family, 2)["samples"]
     function = called(family)
     plain = gradient_of(function, z)
     with untouched(net), checkpointed(net):
@@ -172,7 +172,7 @@ def test_a_model_has_the_same_gradient_with_checkpoints(family: Family):
 
 @every_vae
 def test_a_decoder_has_the_same_gradient_with_checkpoints(kind: str, family: Family):
-    net, z = network(tiny_vae(kind)).requires_grad_(False), picture(family, 2)["samples"]
+    net, z = network(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     plain = gradient_of(net.decode, z)
     with untouched(net), checkpointed(net):
         assert_same(gradient_of(net.decode, z), plain, 1e-5)
@@ -190,7 +190,7 @@ def test_a_patch_is_told_the_same_block_when_it_is_asked_again():
         return n * (1 + 0.3 * ["input", "middle", "output"].index(block[0][0]) + 0.1 * block[2])
 
     options = {"patches": {"attn2_output_patch": [louder]}}
-    net, z, function = tiny(EPS).model.diffusion_model, picture(EPS, 2)["samples"], called(EPS, options)
+    net, z, function = tiny(EPS).model.diffusion_model, encoded(EPS, 2)["samples"], called(EPS, options)
     plain = gradient_of(function, z)
     once = list(told)
     assert len(set(once)) == len(once) > 2
@@ -282,7 +282,7 @@ def traced(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[int, int, i
 
 @every_vae
 def test_a_decoder_keeps_less_with_checkpoints(kind: str, family: Family):
-    net, z = network(tiny_vae(kind)).requires_grad_(False), picture(family, 2)["samples"]
+    net, z = network(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     held, peak, _ = traced(net.decode, z)
     with checkpointed(net):
         less, lower, left = traced(net.decode, z)
@@ -316,7 +316,7 @@ def test_a_deep_model_keeps_less_with_checkpoints(family: Family):
 
 
 def test_without_gradients_checkpoints_do_nothing():
-    net, z = network(tiny_vae("kl")), picture(EPS, 2)["samples"]
+    net, z = network(tiny_vae("kl")), encoded(EPS, 2)["samples"]
     with torch.inference_mode():
         plain = net.decode(z)
         with checkpointed(net):
@@ -347,7 +347,7 @@ def test_checkpoints_leave_when_they_fail_and_lie_over_what_was_there():
 
     block.forward = listened
     with untouched(net), pytest.raises(ZeroDivisionError), checkpointed(net):
-        gradient_of(net.decode, picture(EPS)["samples"])
+        gradient_of(net.decode, encoded(EPS)["samples"])
         raise ZeroDivisionError
     assert block.forward is listened and len(calls) == 2
     del block.forward
@@ -407,7 +407,7 @@ with_a_decoder = pytest.mark.parametrize(("family", "kind"), [(EPS, "kl"), (QWEN
 @with_a_decoder
 def test_where_gradients_do_alone_data_steps_are_fitted_only_after_the_gradient_is_left_out(family: Family, kind: str):
     options = {**ALONG, "data_every": 2, "data_until": 1.0, "consistency": "dps only"}
-    model, vae, source, measurement = tiny(family), tiny_vae(kind), picture(family, 2), holes(2)
+    model, vae, source, measurement = tiny(family), tiny_vae(kind), encoded(family, 2), holes(2)
     with decoding_fails(vae, lambda count, gradient, times: True) as asked:
         restore(model, vae, source, measurement, **options)
     *steps, _image = asked

@@ -6,7 +6,7 @@ import comfy.samplers
 import pytest
 import torch
 from support.host_oracle import assert_differs, assert_same
-from support.tiny_models import EPS, FAMILIES, NEGATIVE, SD3, Calls, Family, edit, picture, tiny
+from support.tiny_models import EPS, FAMILIES, NEGATIVE, SD3, Calls, Family, edit, encoded, tiny
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 STOCHASTIC = {"start_from": "stochastic inversion", "steps": 6}
@@ -15,7 +15,7 @@ STOCHASTIC = {"start_from": "stochastic inversion", "steps": 6}
 @every_family
 @pytest.mark.parametrize("skip", [0.0, 0.5])
 def test_without_a_pull_it_returns_the_source(family: Family, skip: float):
-    latent = picture(family, 2)
+    latent = encoded(family, 2)
     returned, _ = edit(tiny(family), latent, gamma=0.0, skip=skip, **STOCHASTIC)
     error = (returned["samples"] - latent["samples"]).abs().max() / latent["samples"].std()
     print(f"{family}, skip {skip}: {error:.1e}")
@@ -24,14 +24,14 @@ def test_without_a_pull_it_returns_the_source(family: Family, skip: float):
 
 @every_family
 def test_with_the_same_text_any_pull_returns_the_source(family: Family):
-    latent = picture(family)
+    latent = encoded(family)
     returned, _ = edit(tiny(family), latent, gamma=7.5, positive=NEGATIVE, **STOCHASTIC)
     assert_same(returned["samples"], latent["samples"], 1e-3)
 
 
 @every_family
 def test_with_another_text_it_edits_and_the_seed_counts(family: Family):
-    latent, model = picture(family), tiny(family)
+    latent, model = encoded(family), tiny(family)
     edited, again, other = (edit(model, latent, gamma=7.5, seed=seed, **STOCHASTIC)[0]["samples"] for seed in (1, 1, 2))
     assert torch.equal(edited, again)
     assert_differs(edited, latent["samples"])
@@ -39,7 +39,7 @@ def test_with_another_text_it_edits_and_the_seed_counts(family: Family):
 
 
 def test_batch_is_what_its_items_are_alone():
-    latent, model = picture(SD3, 3), tiny(SD3)
+    latent, model = encoded(SD3, 3), tiny(SD3)
     together, _ = edit(model, latent, gamma=5.0, seed=4, skip=0.3, **STOCHASTIC)
     for i in range(3):
         alone, _ = edit(model, {"samples": latent["samples"][i : i + 1]}, gamma=5.0, seed=4 + i, skip=0.3, **STOCHASTIC)
@@ -47,7 +47,7 @@ def test_batch_is_what_its_items_are_alone():
 
 
 def test_mask_keeps_the_source():
-    latent, mask = picture(EPS), torch.zeros(1, 8, 8)
+    latent, mask = encoded(EPS), torch.zeros(1, 8, 8)
     mask[..., 4:] = 1
     edited, _ = edit(tiny(EPS), latent, gamma=7.5, mask=mask, **STOCHASTIC)
     assert_same(edited["samples"][..., :4], latent["samples"][..., :4], 1e-6)
@@ -58,16 +58,16 @@ def test_mask_keeps_the_source():
 def test_skip_leaves_out_the_noisiest_steps(start_from: str, calls: list[int]):
     counted = Calls()
     model = counted.watch(tiny(EPS))
-    _, start = edit(model, picture(EPS), steps=10, skip=0.36, start_from=start_from)
+    _, start = edit(model, encoded(EPS), steps=10, skip=0.36, start_from=start_from)
     assert counted.batches == [size for size in calls for _ in range(6)]
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 10)
     if start_from != "inversion":
-        noise = model.model.process_latent_in(start["samples"]) - model.model.process_latent_in(picture(EPS)["samples"])
+        noise = model.model.process_latent_in(start["samples"]) - model.model.process_latent_in(encoded(EPS)["samples"])
         assert noise.std().item() == pytest.approx(sigmas[4].item(), rel=0.2)
 
 
 def test_skipping_everything_is_refused():
     counted = Calls()
     with pytest.raises(ValueError, match="skip is 1, which leaves out all 5 steps: lower it."):
-        edit(counted.watch(tiny(EPS)), picture(EPS), steps=5, skip=1.0)
+        edit(counted.watch(tiny(EPS)), encoded(EPS), steps=5, skip=1.0)
     assert not counted.batches

@@ -606,5 +606,5 @@ def test_on_a_server_a_drawing_is_loaded_drawn_traced_and_saved(client: ComfyCli
 
     with pytest.raises(PromptRefused, match="ComfyUI's input folder has no file 'other.svg'"):
         client.run(prompt("other.svg"))
-    with pytest.raises(ExecutionFailed, match="The file 'bad.svg' cannot be used. The document does not define its size"):
+    with pytest.raises(ExecutionFailed, match="'bad.svg' cannot be used. The document does not define its size"):
         client.run(prompt(client.upload_image(tmp_path / "bad.svg")))

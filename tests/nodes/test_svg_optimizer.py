@@ -37,9 +37,9 @@ from support.tiny_models import (
     Calls,
     Family,
     V,
+    encoded,
     measure,
     photo,
-    picture,
     square,
     text,
     tiny,
@@ -505,7 +505,7 @@ def test_an_objective_replaces_texts_and_gradient_and_keeps_the_times_of_the_job
 
 @some_families
 def test_posterior_latent_match_edits_towards_its_source(family: Family):
-    latent = picture(family)
+    latent = encoded(family)
     made = {}
     for name, reference in (("own", {"samples": torch.zeros(1, *family.shape)}), ("other", latent)):
         for weight in (0.0, 1.0):

@@ -38,9 +38,9 @@ from support.tiny_models import (
     Family,
     V,
     ask,
+    encoded,
     measure,
     photo,
-    picture,
     tiny,
     tiny_vae,
     untouched,
@@ -54,7 +54,7 @@ BLURRED, _ = measure(photo(), "gaussian blur")
 
 def pds(latent: Any = None, **texts: Any) -> dict[str, Any]:
     said = {"source": SOURCE, "target": POSITIVE, "negative": NEGATIVE, **texts}
-    latent = picture(EPS) if latent is None else latent
+    latent = encoded(EPS) if latent is None else latent
     node = PosteriorLatentMatch.execute(latent, **said, guidance_scale=7.5, posterior="official", identity_weight=1.0)
     return {"objective": node.args[0]}
 
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "number of sources": (
         EPS,
-        {"svg": value(*[SHAPES] * 3), **pds(picture(EPS, 2))},
+        {"svg": value(*[SHAPES] * 3), **pds(encoded(EPS, 2))},
         "source_latent holds 2 images for 3 drawings: connect one, or one for each",
     ),
     "channels of a source": (EPS, pds(latent(1, 16, 8, 8)), "source_latent has 16 channels but the model works on 4"),

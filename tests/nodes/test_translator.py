@@ -26,7 +26,7 @@ from support.tiny_models import (
     Conditioning,
     Family,
     ask,
-    picture,
+    encoded,
     text,
     tiny,
     untouched,
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("own_folders")
 def translator(family: Family, seed: int = 0) -> Translator:
     """A random translator for a family's latents."""
     channels = family.shape[0]
-    network = initial_network(Architecture(channels, 4, 1), list(picture(family, 4)["samples"]), torch.Generator())
+    network = initial_network(Architecture(channels, 4, 1), list(encoded(family, 4)["samples"]), torch.Generator())
     torch.nn.init.normal_(network.last.weight, std=0.2, generator=torch.Generator().manual_seed(seed))
     about = About(str(family), channels, "a cat", tuple(TEXTS), tuple(TEXTS.values()), "lmc", 15.0, 7)
     return Translator(network.requires_grad_(False), about)
@@ -68,7 +68,7 @@ def applied(latent: dict, translation: str, strength: float = 1.0) -> Tensor:
 
 @every_family
 def test_returns_what_the_network_says(family: Family):
-    made, latent = translator(family), picture(family, 3)
+    made, latent = translator(family), encoded(family, 3)
     name = kept(made)
     for target in TEXTS:
         expected = made(latent["samples"], target)
@@ -78,7 +78,7 @@ def test_returns_what_the_network_says(family: Family):
 
 
 def test_strength_is_how_far_it_goes():
-    name, latent = kept(translator(EPS)), picture(EPS)
+    name, latent = kept(translator(EPS)), encoded(EPS)
     z, all_the_way = latent["samples"], applied(latent, f"{name}: dog")
     assert torch.equal(applied(latent, f"{name}: dog", 0.0), z)
     torch.testing.assert_close(applied(latent, f"{name}: dog", 0.25), z + 0.25 * (all_the_way - z))
@@ -88,7 +88,7 @@ def test_strength_is_how_far_it_goes():
 def test_a_noise_mask_limits_the_change(family: Family):
     name, mask = kept(translator(family)), torch.zeros(1, 64, 64)
     mask[:, :, 32:] = 1
-    latent = picture(family, 2)
+    latent = encoded(family, 2)
     z, free = latent["samples"], applied(latent, f"{name}: bear")
     made = applied({**latent, "noise_mask": mask}, f"{name}: bear")
     assert torch.equal(made[..., :3], z[..., :3])
@@ -96,10 +96,10 @@ def test_a_noise_mask_limits_the_change(family: Family):
 
 
 def test_a_batch_is_its_pictures_and_what_else_is_in_a_latent_stays():
-    name, latent = kept(translator(EPS)), picture(EPS, 3, batch_index=[4, 5, 6])
+    name, latent = kept(translator(EPS)), encoded(EPS, 3, batch_index=[4, 5, 6])
     whole = applied(latent, f"{name}: dog")
     for i in range(3):
-        torch.testing.assert_close(applied(picture(EPS, seed=i), f"{name}: dog")[0], whole[i], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(applied(encoded(EPS, seed=i), f"{name}: dog")[0], whole[i], rtol=1e-5, atol=1e-5)
     with torch.inference_mode():
         (output,) = TranslatorApply.execute(latent, f"{name}: dog", 1.0).args
     assert output["batch_index"] == [4, 5, 6]
@@ -124,7 +124,7 @@ def test_every_target_of_every_file_is_listed(own_folders: Path, caplog: pytest.
                       for target in TEXTS]  # fmt: skip
     assert "The file 'bad.safetensors' cannot be used." in caplog.text
     assert all(TranslatorApply.validate_inputs(each) is True for each in listed)
-    assert applied(picture(EPS), listed[-1]).isfinite().all()
+    assert applied(encoded(EPS), listed[-1]).isfinite().all()
 
 
 REFUSED = {
@@ -158,7 +158,7 @@ def test_a_choice_that_another_node_makes_is_checked_when_it_runs():
     changed = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
     assert changed != changed
     with pytest.raises(ValueError, match="There is no translator 'gone.safetensors'"):
-        applied(picture(EPS), "gone.safetensors: dog")
+        applied(encoded(EPS), "gone.safetensors: dog")
 
 
 def test_a_file_that_changes_is_another_input(own_folders: Path):
@@ -197,7 +197,7 @@ def several(*conditionings: Conditioning) -> Conditioning:
 
 def job(family: Family, model: Any = None) -> TranslatorTraining:
     said = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
-    latents = list(picture(family, 8)["samples"])
+    latents = list(encoded(family, 8)["samples"])
     return TranslatorTraining(model or tiny(family), latents, (8, 8), "a cat", TEXTS, said)
 
 
@@ -225,7 +225,7 @@ def test_is_trained_on_every_family_and_leaves_the_model_as_it_was(family: Famil
     assert (about.method, about.guidance_scale, about.steps) == (method, 15.0, 3)
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
     assert made.network.last.weight.any()
-    assert applied(picture(family, 2), f"{kept(made)}: bear").isfinite().all()
+    assert applied(encoded(family, 2), f"{kept(made)}: bear").isfinite().all()
 
 
 def test_a_step_asks_the_model_once_for_all_targets():

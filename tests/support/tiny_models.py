@@ -171,7 +171,7 @@ def text(seed: int, **values: Any) -> Conditioning:
 POSITIVE, NEGATIVE, SOURCE = text(1), text(2), text(3)
 
 
-def picture(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
+def encoded(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
     """A LATENT of random images, about as large as encoded ones. Image i depends only on `seed` + i."""
     rows = [torch.randn(family.shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)]
     scale = getattr(family.config.latent_format(), "scale_factor", 1.0)
@@ -372,14 +372,14 @@ def refused(run: Callable[..., Any], family: Family, options: dict[str, Any], wo
 
     With the options `good` the node runs. The option "patch" changes the MODEL.
     """
-    calls, options = Calls(), {"latent": picture(family), **options}
+    calls, options = Calls(), {"latent": encoded(family), **options}
     model = calls.watch(tiny(family))
     if "patch" in options:
         model = options.pop("patch")(model)
     with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
         run(model, **options)
     assert (calls.runs, calls.batches) == (0, [])
-    output = run(calls.watch(tiny(family)), picture(family), **good)[0]
+    output = run(calls.watch(tiny(family)), encoded(family), **good)[0]
     assert output["samples"].isfinite().all()
     assert calls.runs == 1 and calls.batches
     return str(refusal.value)

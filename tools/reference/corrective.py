@@ -57,12 +57,12 @@ def main() -> None:
     """Train the corrective and write it with its figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=IMAGES, help="training images (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=RECIPE["steps"], help="training steps (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=CORRECTIVE, help="file to write")
     arguments = parser.parse_args()
     with torch.inference_mode():
-        corrective, training = trained(in_process.load(), arguments.pictures, **RECIPE | {"steps": arguments.steps})
+        corrective, training = trained(in_process.load(), arguments.images, **RECIPE | {"steps": arguments.steps})
     from dreamsampler.nodes import host  # only after the model is loaded, which prepares ComfyUI
 
     host.CORRECTIVES.write(arguments.output, corrective, torch.float16)
@@ -73,7 +73,7 @@ def main() -> None:
         raise SystemExit(f"The file has {size} bytes, more than {LARGEST}, and was deleted. Reduce 'width' in RECIPE.")
     losses, rate = training["loss"], training["images_per_second"]
     means = [sum(losses[i : i + SPAN]) / len(losses[i : i + SPAN]) for i in range(0, len(losses), SPAN)]
-    figures = {"bytes": size, "images": arguments.pictures, "steps": len(losses), "batch": RECIPE["batch_size"]}
+    figures = {"bytes": size, "images": arguments.images, "steps": len(losses), "batch": RECIPE["batch_size"]}
     figures |= {"learning_rate": RECIPE["learning_rate"], "images per second": rate and round(rate, 1)}
     figures |= {f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
     LOSSES.with_name(LOSSES.name if arguments.output == CORRECTIVE else arguments.output.stem + ".json").write_text(

@@ -65,7 +65,7 @@ def main() -> None:
     """Train the translator and write it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=IMAGES, help="training images (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images (default: %(default)s)")
     parser.add_argument(
         "--method", default=RECIPE.method, choices=list(METHODS), help="distillation method (default: %(default)s)"
     )
@@ -84,7 +84,7 @@ def main() -> None:
         def keep(translator: Translator) -> None:
             host.TRANSLATORS.write(arguments.output, translator, torch.float16)
 
-        keep(train(job(reference, arguments.pictures), recipe, keep))
+        keep(train(job(reference, arguments.images), recipe, keep))
     arguments.output.chmod(0o644)
     size = arguments.output.stat().st_size
     if size > LARGEST:

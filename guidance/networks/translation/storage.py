@@ -47,13 +47,13 @@ class About:
 
 @dataclass(frozen=True)
 class Translator:
-    """A network that edits an image towards one of several targets in one pass, and its origin."""
+    """A network that edits an image toward one of several targets in one pass, and its origin."""
 
     network: TranslatorNetwork
     about: About
 
     def __call__(self, z: Tensor, target: str) -> Tensor:
-        """Edit latents (B, C, [1,] H, W) in the host's scale towards `target`, one of `about.targets`."""
+        """Edit latents (B, C, [1,] H, W) in the host's scale toward `target`, one of `about.targets`."""
         code = target_code(self.about.targets.index(target), len(self.about.targets))
         latents = without_frame_dim(z).to(torch.float32)
         return self.network(latents, latents.new_full((len(z),), code)).reshape_as(z).to(z)

@@ -48,7 +48,7 @@ class Constant:
 
 
 class LinearOperator(ABC):
-    """A linear map from images (B, *picture_shape) to measurements (B, *measurement_shape).
+    """A linear map from images (B, *image_shape) to measurements (B, *measurement_shape).
 
     A subclass needs `forward` and `adjoint`. Override `prox` where a closed form exists: it is faster and exact.
     """
@@ -61,23 +61,23 @@ class LinearOperator(ABC):
     Both defaults are the paper's values for downsampling by 8, which operators that the paper does not test share.
     """
 
-    def __init__(self, picture_shape: Shape, measurement_shape: Shape):
-        self.picture_shape, self.measurement_shape = picture_shape, measurement_shape
+    def __init__(self, image_shape: Shape, measurement_shape: Shape):
+        self.image_shape, self.measurement_shape = image_shape, measurement_shape
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """A x (B, *measurement_shape) of images (B, *picture_shape)."""
+        """A x (B, *measurement_shape) of images (B, *image_shape)."""
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
-        """A^T y (B, *picture_shape), exactly: <A x, y> = <x, A^T y>."""
+        """A^T y (B, *image_shape), exactly: <A x, y> = <x, A^T y>."""
 
     def normal(self, x: Tensor) -> Tensor:
-        """A^T A x (B, *picture_shape)."""
+        """A^T A x (B, *image_shape)."""
         return self.adjoint(self.forward(x))
 
     def prox(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
-        """argmin_x |y - A x|^2 + weight |x - x0|^2 (B, *picture_shape), for images `x0` and a `weight` above 0.
+        """argmin_x |y - A x|^2 + weight |x - x0|^2 (B, *image_shape), for images `x0` and a `weight` above 0.
 
         Solved by conjugate gradients on the correction x - x0, to the precision of the dtype. Logs a warning where they
         do not converge.
@@ -99,7 +99,7 @@ class LinearOperator(ABC):
         return x0 + solution.x
 
     def projected(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
-        """The image (B, *picture_shape) nearest to `x0` that agrees with the measurement; `weight` as in `prox`."""
+        """The image (B, *image_shape) nearest to `x0` that agrees with the measurement; `weight` as in `prox`."""
         return self.prox(y, x0, weight)
 
     def of_item(self, index: int) -> LinearOperator:
@@ -123,11 +123,11 @@ class LinearOperator(ABC):
         return (row.sum().square() / row.square().sum()).item() if row.any() else 1.0
 
     def back_projected(self, y: Tensor) -> Tensor:
-        """The measurement as an image (B, *picture_shape), to look at and to start from: A^T y / A^T A 1.
+        """The measurement as an image (B, *image_shape), to look at and to start from: A^T y / A^T A 1.
 
         The measurement of a constant image gives that constant; pixels that were not measured are 0, mid gray.
         """
-        gain = self.normal(y.new_ones(1, *self.picture_shape))
+        gain = self.normal(y.new_ones(1, *self.image_shape))
         return torch.where(gain > MEASURED, self.adjoint(y) / gain, 0)
 
 
