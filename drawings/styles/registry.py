@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...guidance.core.registry import Registry
 from ...svg.document import IDENTITY, WHITE, Document, ViewBox
 from ..drawing import PARAMETER_GROUPS, Drawing
 from ..initialization import Canvas, Centers, Paths
@@ -51,6 +52,14 @@ class ArtStyle:
     xing_weight: float = 0.0
     saturation_weight: float = 0.0
 
+    def __post_init__(self) -> None:
+        unknown = ", ".join(sorted(self.optimized.difference(PARAMETER_GROUPS)))
+        if unknown:
+            raise ValueError(
+                f"The style '{self.name}' optimizes {unknown}, which no drawing has: choose from "
+                f"{', '.join(PARAMETER_GROUPS)}."
+            )
+
     def random_drawing(self, count: int, canvas: Canvas, generator: torch.Generator, like: Tensor) -> Drawing:
         """A drawing of `count` random paths on white, in the dtype and on the device of `like`."""
         return self.drawing(self.random_paths(count, canvas, generator), canvas, like)
@@ -63,28 +72,7 @@ class ArtStyle:
         return Drawing(document, height, width, like, optimized=self.optimized, background=WHITE)
 
 
-ART_STYLES: dict[str, ArtStyle] = {}
+ART_STYLES: Registry[ArtStyle] = Registry("style")
 """The styles by name, in the order of the list."""
 
-
-def register(style: ArtStyle) -> None:
-    """Add a style to `ART_STYLES` at its place.
-
-    Raises:
-        ValueError: Its name or order is taken, or it optimizes an unknown parameter group.
-    """
-    for other in ART_STYLES.values():
-        if other.name == style.name or other.order == style.order:
-            raise ValueError(
-                f"The style '{style.name}' of order {style.order} clashes with '{other.name}' of order {other.order}: "
-                f"choose another name, and an order above {max(each.order for each in ART_STYLES.values())}."
-            )
-    unknown = ", ".join(sorted(style.optimized.difference(PARAMETER_GROUPS)))
-    if unknown:
-        raise ValueError(
-            f"The style '{style.name}' optimizes {unknown}, which no drawing has: choose from "
-            f"{', '.join(PARAMETER_GROUPS)}."
-        )
-    in_order = sorted([*ART_STYLES.values(), style], key=lambda each: each.order)
-    ART_STYLES.clear()
-    ART_STYLES.update({each.name: each for each in in_order})
+register = ART_STYLES.register

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.denoiser import TrainableDenoiser
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
+from ..core.registry import Registry
 from ..networks.corrective.storage import ManifoldCorrective
 from .loop import Plan, descent_at_rates
 from .objective import WEIGHTS, Objective
@@ -159,14 +160,7 @@ class Method:
             )
 
 
-REGISTERED: dict[str, Method] = {}
-"""All methods by name, in the order their files were imported; `objectives.METHODS` has them in their own order."""
+METHODS: Registry[Method] = Registry("method")
+"""By name: those of Distillation Sampler's list in its order, then those with a node of their own."""
 
-
-def register(method: Method) -> Method:
-    """Make a method known under its name. Raises ValueError for a name or a place in the list that is taken."""
-    for other in REGISTERED.values():
-        if other.name == method.name or (method.order is not None and other.order == method.order):
-            raise ValueError(f"'{method.name}' ({method.order}) and '{other.name}' ({other.order}) collide.")
-    REGISTERED[method.name] = method
-    return method
+register = METHODS.register

@@ -414,7 +414,7 @@ def flip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The operator is in a file that the package of operators finds."""
     (tmp_path / "flip.py").write_text(FLIP, "utf-8")
     monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
-    operators.discover()
+    OPERATORS.discover(operators.__name__)
     yield
     del OPERATORS["flip"], sys.modules[f"{operators.__name__}.flip"]
     delattr(operators, "flip")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ...core.registry import Registry
 from .base import LinearOperator
 
 Size = tuple[int, int]
@@ -78,18 +79,7 @@ class OperatorKind:
         return operator, operator.forward(images) if simulate or self.always_measured else images
 
 
-OPERATORS: dict[str, OperatorKind] = {}
+OPERATORS: Registry[OperatorKind] = Registry("operator")
 """The operators by name, in the order of the list."""
 
-
-def register(kind: OperatorKind) -> None:
-    """Add an operator to `OPERATORS` at its place. Raises ValueError if its name or its order is taken."""
-    for other in OPERATORS.values():
-        if other.name == kind.name or other.order == kind.order:
-            raise ValueError(
-                f"The operator '{kind.name}' of order {kind.order} clashes with '{other.name}' of order {other.order}: "
-                f"choose another name, and an order above {max(each.order for each in OPERATORS.values())}."
-            )
-    in_order = sorted([*OPERATORS.values(), kind], key=lambda each: each.order)
-    OPERATORS.clear()
-    OPERATORS.update({each.name: each for each in in_order})
+register = OPERATORS.register
