@@ -87,6 +87,7 @@ class DistillationSampler(io.ComfyNode):
             model=model,
             vae=vae,
         )
+        notes: list[str] = []
         (latent,) = host.run_in_sampler(
             run,
             model=model,
@@ -96,8 +97,9 @@ class DistillationSampler(io.ComfyNode):
             evaluations=config.loop.steps,
             seed=seed,
             mask=checks.checked_mask(latent_image.get("noise_mask"), samples),
+            notes=notes,
         )
-        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.data]})
+        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.data], "text": notes})
 
 
 def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:

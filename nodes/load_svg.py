@@ -41,7 +41,6 @@ class LoadSVG(io.ComfyNode):
                     tooltip="The unchanged file, for SVG to Image, SVG Optimizer, Save SVG and other SVG nodes.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -67,7 +66,7 @@ class LoadSVG(io.ComfyNode):
         for warning in parsed.warnings:
             log.warning("Load SVG: %s: %s", file, warning)
         summary = _summary(parsed)
-        host.show_on_node(cls.hidden, summary)
+        host.show_on_node(summary)
         return io.NodeOutput(host.svg_value([content]), ui=ui.PreviewText(summary))
 
 

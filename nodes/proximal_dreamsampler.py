@@ -42,7 +42,6 @@ class ProximalDreamSampler(io.ComfyNode):
                     tooltip="The decoded image, made to agree with the measurement if there is one. Needs a vae.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -97,10 +96,11 @@ class ProximalDreamSampler(io.ComfyNode):
             evaluations=(1 if start_from == "noise" else 2) * (len(sigmas) - 1),
             seed=seed,
             mask=region,
+            notes=algorithm.notes,
         )
         outputs = [{**latent_image, "samples": latent} for latent in latents]
         image = _decode(vae, latents[0], measurement if projection else None)
-        host.show_on_node(cls.hidden, "\n".join(algorithm.notes))
+        host.show_on_node("\n".join(algorithm.notes))
         return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})
 
 

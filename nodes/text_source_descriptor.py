@@ -69,7 +69,6 @@ class TextSourceDescriptor(io.ComfyNode):
                 io.String.Output(display_name="target_text", tooltip="The target prompt as text."),
                 io.String.Output(display_name="source_text", tooltip="The source prompt as text."),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -86,7 +85,7 @@ class TextSourceDescriptor(io.ComfyNode):
         for note in notes:
             log.warning("Text-Source Descriptor: %s", note)
         shown = "\n\n".join([f"Target: {texts.target}", f"Source: {texts.source}", *notes])
-        host.show_on_node(cls.hidden, shown)
+        host.show_on_node(shown)
         conditionings = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (texts.target, texts.source))
         return io.NodeOutput(*conditionings, texts.target, texts.source, ui=ui.PreviewText(shown))
 

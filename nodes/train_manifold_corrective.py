@@ -47,7 +47,6 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
                     tooltip="For Distillation Sampler. Connect Save Manifold Corrective to keep it.",
                 )
             ],
-            hidden=[io.Hidden.unique_id],
             is_input_list=True,
         )
 
@@ -67,7 +66,7 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
     @classmethod
     def _show(cls, *lines: str) -> None:
         """Replace the text shown on the node."""
-        host.show_on_node(cls.hidden, _lines(*lines))
+        host.show_on_node(_lines(*lines))
 
 
 def _lines(*lines: str) -> str:

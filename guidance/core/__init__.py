@@ -8,7 +8,17 @@ Example: invert a latent `z0` and sample it back, with any `denoise` that follow
 
 from .ddim import InversionStep, ddim_invert, ddim_sample, ddim_step, fresh_share
 from .ddpm import ddpm_invert, noised_states, posterior
-from .denoiser import NULL, SOURCE, TARGET, Denoiser, GuidedDenoiser, PairedDenoiser, TrainableDenoiser, guide
+from .denoiser import (
+    NULL,
+    SOURCE,
+    TARGET,
+    Denoiser,
+    GuidanceOverride,
+    GuidedDenoiser,
+    PairedDenoiser,
+    TrainableDenoiser,
+    guide,
+)
 from .noise import SeededNoise
 from .path import FLOW, SCALED, NoisePath
 from .prior import Prior
@@ -20,6 +30,7 @@ __all__ = [
     "SOURCE",
     "TARGET",
     "Denoiser",
+    "GuidanceOverride",
     "GuidedDenoiser",
     "InversionStep",
     "NoisePath",

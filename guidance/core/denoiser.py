@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -33,6 +33,18 @@ class PairedDenoiser(Denoiser, Protocol):
         ...
 
 
+@runtime_checkable
+class GuidanceOverride(Protocol):
+    """A denoiser that replaces classifier-free guidance between `NULL` and `TARGET` by a rule of its own.
+
+    Methods whose equation contains plain guidance use it, so that a host's guidance patches act in them.
+    """
+
+    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior mean under `NULL` and the guided one, both (B, ...); `scale` is the guidance scale."""
+        ...
+
+
 class TrainableDenoiser(Denoiser, Protocol):
     """A denoiser that can be trained, such as the model with a LoRA. Its conditioning is `TARGET`."""
 
@@ -51,6 +63,8 @@ class GuidedDenoiser:
         self._denoise, self._scale, self._names = denoise, scale, (null, text)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+        if isinstance(self._denoise, GuidanceOverride) and self._names == (NULL, TARGET):
+            return [self._denoise.guided(x, sigma, self._scale)[1]]
         null, text = self._denoise(x, sigma, self._names)
         return [guide(null, text, self._scale)]
 

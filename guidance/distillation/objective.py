@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ..core.denoiser import NULL, TARGET, GuidanceOverride, guide
 from ..core.path import NoisePath, per_item
 from ..core.prior import Prior
 
@@ -72,3 +73,11 @@ def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:
     """The noise predictions of the sample's state under each named conditioning, from one batched call."""
     x = sample.noised(prior.path)
     return [prior.path.eps_hat(x, z0_hat, sample.sigma) for z0_hat in prior.denoise(x, sample.sigma, names)]
+
+
+def guided_eps_hat(prior: Prior, x: Tensor, sigma: Tensor, scale: float) -> Tensor:
+    """The noise prediction (B, ...) for the state `x` with classifier-free guidance, from one batched call."""
+    if isinstance(prior.denoise, GuidanceOverride):
+        return prior.path.eps_hat(x, prior.denoise.guided(x, sigma, scale)[1], sigma)
+    null, target = (prior.path.eps_hat(x, z0_hat, sigma) for z0_hat in prior.denoise(x, sigma, (NULL, TARGET)))
+    return guide(null, target, scale)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.ddim import ddim_step, fresh_share, mix_fresh_noise
 from ..core.ddpm import posterior
-from ..core.denoiser import NULL, TARGET, Denoiser
+from ..core.denoiser import NULL, TARGET, Denoiser, GuidanceOverride
 from ..core.noise import SeededNoise
 from ..core.path import NoisePath
 
@@ -76,6 +76,14 @@ def proximal_point(z0_null: Tensor, z0_target: Tensor, gamma: Tensor | float) ->
     return z0_null + gamma * (z0_target - z0_null)
 
 
+def _estimates(denoise: Denoiser, x: Tensor, sigma: Tensor, gamma: Tensor | float) -> tuple[Tensor, Tensor]:
+    """The unconditional estimate and the proximal point, which a denoiser's own rule for guidance may replace."""
+    if isinstance(denoise, GuidanceOverride):
+        return denoise.guided(x, sigma, gamma)
+    z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
+    return z0_null, proximal_point(z0_null, z0_target, gamma)
+
+
 def proximal_edit(
     denoise: Denoiser,
     path: NoisePath,
@@ -101,8 +109,7 @@ def proximal_edit(
         n steps, the last at `sigmas[n]`; each costs one model call of 2 conditionings.
     """
     for level, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
-        z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
-        z_bar = proximal_point(z0_null, z0_target, settings.weight(path.alpha_bar(sigma)))
+        z0_null, z_bar = _estimates(denoise, x, sigma, settings.weight(path.alpha_bar(sigma)))
         if residuals is not None:
             x = posterior(path, x, z_bar, sigma, sigma_next).mean + residuals[level - 1]
         else:

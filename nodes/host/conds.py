@@ -6,6 +6,7 @@ import copy
 import math
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
@@ -16,12 +17,41 @@ Cond = list[dict[str, Any]]
 """A CONDITIONING as the host has prepared it for sampling."""
 Controls = dict[tuple[Any, int], Any]
 """Cached ControlNets with the hint of a single item, by the original ControlNet and the item."""
+POSITIVE, NEGATIVE = 0, 1
+"""The host's numbers for the two branches of classifier-free guidance. Adapters tell them apart by these."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A conditioning to evaluate, and which branch of guidance each state (one or several of equal batch) belongs to.
+
+    What an image-prompt adapter adds to the positive branch attracts only if everything the method moves away from is
+    a negative branch.
+    """
+
+    cond: Cond
+    roles: tuple[int, ...]
+
+    @property
+    def role(self) -> int | None:
+        """The role that all states share, or None."""
+        return self.roles[0] if len(set(self.roles)) == 1 else None
+
+    def of_item(self, index: int, batch: int, controls: Controls) -> Branch:
+        """The branch of one of `batch` items, in all states together. `controls` caches its ControlNets."""
+        return Branch(cond_of_item(self.cond, index, controls), (self.roles[index * len(self.roles) // batch],))
+
 
 SCOPE_KEYS = (
     "timestep_start", "timestep_end", "area", "strength", "mask", "mask_strength", "hooks", "control", "gligen",
     "default",
 )  # fmt: skip
 """Keys of an entry that say where and when it applies, and with what besides its prompt, which is in "model_conds"."""
+
+
+def has_control(conds: Sequence[Cond]) -> bool:
+    """Whether a ControlNet is part of one of these conditionings."""
+    return any("control" in entry for cond in conds for entry in cond)
 
 
 def same_for_all_items(conds: Sequence[Cond], levels: Tensor) -> bool:
@@ -34,12 +64,12 @@ def _level_ranges(entry: dict[str, Any]) -> Iterator[tuple[float, float]]:
     """The noise levels, highest and lowest, between which an entry and each of its ControlNets are active."""
     if "timestep_start" in entry or "timestep_end" in entry:
         yield entry.get("timestep_start", math.inf), entry.get("timestep_end", -math.inf)
-    for control in _chain(entry.get("control")):
+    for control in chain(entry.get("control")):
         if control.timestep_range is not None:
             yield control.timestep_range
 
 
-def _chain(control: Any) -> Iterator[Any]:
+def chain(control: Any) -> Iterator[Any]:
     """A ControlNet and those before it."""
     while control is not None:
         yield control
@@ -68,7 +98,7 @@ def _join_entries(entries: Sequence[dict[str, Any]], batch: int) -> dict[str, An
     first = entries[0]
     if not all(_same_scope(first, entry) for entry in entries):
         return None
-    if any(batch % _hint_count(control) for control in _chain(first.get("control"))):
+    if any(batch % _hint_count(control) for control in chain(first.get("control"))):
         return None
     batched = [
         {name: value.process_cond(batch_size=batch, area=None) for name, value in entry["model_conds"].items()}
@@ -111,7 +141,7 @@ def _entry_of_item(entry: dict[str, Any], index: int, controls: Controls) -> dic
 
 def _control_of_item(control: Any, index: int, controls: Controls) -> Any:
     """A ControlNet with the hint of one item. The host would use that of the first item."""
-    if all(_hint_count(each) == 1 for each in _chain(control)):
+    if all(_hint_count(each) == 1 for each in chain(control)):
         return control
     if (control, index) not in controls:
         controls[control, index] = own = copy.copy(control)

@@ -12,18 +12,33 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from .conds import Cond, Controls, cond_of_item, join_conds, same_for_all_items
+from ...guidance.core.denoiser import NULL, TARGET
+from .conds import (
+    NEGATIVE,
+    POSITIVE,
+    Branch,
+    Cond,
+    Controls,
+    cond_of_item,
+    has_control,
+    join_conds,
+    same_for_all_items,
+)
 from .gradients import ordinary_conditioning
+from .keyframes import has_keyframes, set_keyframes
+from .patches import reads_noise_level, with_roles
 
 log = logging.getLogger("dreamsampler")
 
-Predict = Callable[[Tensor, Tensor, Sequence[Cond]], list[Tensor]]
-"""Maps states (B, ...), noise levels (B,) and conditionings to one clean estimate (B, ...) per conditioning."""
+Predict = Callable[[Tensor, Tensor, Sequence[Branch]], list[Tensor]]
+"""Maps states (B, ...), noise levels (B,) and branches to one clean estimate (B, ...) per branch."""
 
 
 @dataclass
 class HostDenoiser:
     """The host's model as a `PairedDenoiser`: one batched model call, or several where memory is short.
+
+    The target prompt is a positive branch of guidance, every other prompt a negative one.
 
     Runs in inference mode, whatever the mode around it; only `with_gradients` does not.
     """
@@ -37,49 +52,76 @@ class HostDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         with torch.inference_mode():
-            return self._predict(x, sigma.expand(len(x)), [self.conds[name] for name in names])
+            return self._predict(x, sigma.expand(len(x)), [self._branch(name) for name in names])
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         batch = len(xs[0])
         levels = sigma.expand(batch)
         with torch.inference_mode():
-            columns = [join_conds([self.conds[name] for name in column], batch) for column in zip(*names, strict=True)]
-            conds = [column for column in columns if column is not None]
-            if len(conds) < len(columns):
+            columns = [self._joined(column, batch) for column in zip(*names, strict=True)]
+            branches = [column for column in columns if column is not None]
+            if len(branches) < len(columns):
                 return [self(x, levels, prompts) for x, prompts in zip(xs, names, strict=True)]
-            estimates = self._predict(torch.cat(list(xs)), levels.repeat(len(xs)), conds)
+            estimates = self._predict(torch.cat(list(xs)), levels.repeat(len(xs)), branches)
             return [list(row) for row in zip(*(each.chunk(len(xs)) for each in estimates), strict=True)]
 
-    def with_gradients(self, x: Tensor, sigma: Tensor, cond: Cond) -> Tensor:
-        """Predict one estimate in the caller's grad mode, for training."""
+    def with_gradients(self, x: Tensor, sigma: Tensor, name: str) -> Tensor:
+        """Predict the estimate under one conditioning in the caller's grad mode, for training."""
 
-        def predict(x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
-            return self._call_model(x, levels, [ordinary_conditioning(cond) for cond in conds])
+        def predict(x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
+            ordinary = [Branch(ordinary_conditioning(branch.cond), branch.roles) for branch in branches]
+            return self._call_model(x, levels, ordinary)
 
-        levels = sigma.expand(len(x))
-        if len(x) == 1 or same_for_all_items([cond], levels):
-            return predict(x, levels, [cond])[0]
-        return self._predict_items_apart(predict, x, levels, [cond])[0]
+        levels, branches = sigma.expand(len(x)), [self._branch(name)]
+        if len(x) == 1 or self._same_for_all_items(levels, branches):
+            return predict(x, levels, branches)[0]
+        return self._predict_items_apart(predict, x, levels, branches)[0]
 
     def of_item(self, index: int) -> HostDenoiser:
         """The denoiser of one batch item."""
         conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
         return HostDenoiser(self.model, conds, self.model_options)
 
-    def _predict(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+    def _branch(self, name: str) -> Branch:
+        return Branch(self.conds[name], (_role(name),))
+
+    def _joined(self, names: Sequence[str], batch: int) -> Branch | None:
+        """The conditionings of several states as one branch, or None where that is not possible.
+
+        ControlNets get the host's number of a whole branch, so with them all states have the same role.
+        """
+        conds, roles = [self.conds[name] for name in names], tuple(_role(name) for name in names)
+        if has_control(conds) and len(set(roles)) > 1:
+            return None
+        cond = join_conds(conds, batch)
+        return None if cond is None else Branch(cond, roles)
+
+    def _predict(self, x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
         """Predict all estimates at once, or if memory is short, one prompt at a time, then one image at a time."""
-        if len(x) > 1 and (self._items_apart or not same_for_all_items(conds, levels)):
-            return self._predict_items_apart(self._predict, x, levels, conds)
-        if len(conds) > 1 and self._prompts_apart:
-            return [self._predict(x, levels, [cond])[0] for cond in conds]
+        if len(x) > 1 and (self._items_apart or not self._same_for_all_items(levels, branches)):
+            return self._predict_items_apart(self._predict, x, levels, branches)
+        if len(branches) > 1 and self._prompts_apart:
+            return [self._predict(x, levels, [branch])[0] for branch in branches]
         try:
-            return self._call_model(x, levels, conds)
+            return self._call_model(x, levels, branches)
         except comfy.model_management.OOM_EXCEPTION:
-            if len(conds) == 1 and len(x) == 1:
+            if len(branches) == 1 and len(x) == 1:
                 raise
-            self._split_from_now_on(len(conds))
+            self._split_from_now_on(len(branches))
         comfy.model_management.soft_empty_cache()
-        return self._predict(x, levels, conds)
+        return self._predict(x, levels, branches)
+
+    def _same_for_all_items(self, levels: Tensor, branches: Sequence[Branch]) -> bool:
+        """Whether one model call does the same to each item as a call of its own.
+
+        Much of what users connect looks at the noise level of the first item only.
+        """
+        conds = [branch.cond for branch in branches]
+        if bool((levels == levels[0]).all()):
+            return True
+        return same_for_all_items(conds, levels) and not (
+            has_keyframes(conds) or reads_noise_level(conds, self.model_options)
+        )
 
     def _split_from_now_on(self, prompts: int) -> None:
         if prompts > 1:
@@ -89,21 +131,86 @@ class HostDenoiser:
             log.warning("Out of memory: model calls now process one image at a time.")
             self._items_apart = True
 
-    def _predict_items_apart(self, predict: Predict, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+    def _predict_items_apart(
+        self, predict: Predict, x: Tensor, levels: Tensor, branches: Sequence[Branch]
+    ) -> list[Tensor]:
         rows = [
-            predict(x[i : i + 1], levels[i : i + 1], [cond_of_item(cond, i, self._controls) for cond in conds])
+            predict(x[i : i + 1], levels[i : i + 1], [branch.of_item(i, len(x), self._controls) for branch in branches])
             for i in range(len(x))
         ]
         return [torch.cat(column) for column in zip(*rows, strict=True)]
 
-    def _call_model(self, x: Tensor, levels: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
-        replacement = self.model_options.get("sampler_calc_cond_batch_function")
+    def _call_model(self, x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
+        """Evaluate branches under the host's numbers: by their place in its list, or where that does not do, told."""
+        positive = [i for i, branch in enumerate(branches) if branch.role == POSITIVE]
+        negative = [i for i, branch in enumerate(branches) if branch.role == NEGATIVE]
+        if len(positive) <= 1 and len(negative) <= 1 and len(positive) + len(negative) == len(branches):
+            first = branches[positive[0]].cond if positive else None
+            estimates = self._estimates(x, levels, [first, *(branches[i].cond for i in negative)], self.model_options)
+            return [estimates[branch.roles[0]] for branch in branches]
+        conds = [branch.cond for branch in branches]
+        if has_control(conds):  # a ControlNet is asked before the host's numbers can be replaced
+            return [self._call_model(x, levels, [branch])[0] for branch in branches]
+        return self._estimates(x, levels, conds, with_roles(self.model_options, [branch.roles for branch in branches]))
+
+    def _estimates(
+        self, x: Tensor, levels: Tensor, conds: Sequence[Cond | None], model_options: dict[str, Any]
+    ) -> list[Tensor]:
+        asked: Any = list(conds)  # the host skips None
+        given = [cond for cond in conds if cond is not None]
+        if has_keyframes(given):
+            set_keyframes(self.model.current_patcher, given, float(levels[0]), model_options)
+        replacement = model_options.get("sampler_calc_cond_batch_function")
         if replacement is None:
-            return comfy.samplers.calc_cond_batch(self.model, list(conds), x, levels, self.model_options)
+            return comfy.samplers.calc_cond_batch(self.model, asked, x, levels, model_options)
         return replacement({
-            "conds": list(conds),
+            "conds": asked,
             "input": x,
             "sigma": levels,
             "model": self.model,
-            "model_options": self.model_options,
+            "model_options": model_options,
         })  # fmt: skip
+
+
+@dataclass
+class PatchedDenoiser(HostDenoiser):
+    """The denoiser of a MODEL whose guidance is patched (RescaleCFG, PAG, APG, ...): a `GuidanceOverride`.
+
+    `guided_calls` counts how often a method asked for guidance; where it never does, the patches have no effect.
+    """
+
+    guided_calls: int = field(default=0, init=False)
+
+    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+        self.guided_calls += 1
+        levels = sigma.expand(len(x))
+        with torch.inference_mode():
+            if bool((levels == levels[0]).all()):
+                return self._guided(x, levels, float(scale))
+            items = [self.of_item(i)._guided(x[i : i + 1], levels[i : i + 1], float(scale)) for i in range(len(x))]
+            nulls, guided = zip(*items, strict=True)
+            return torch.cat(nulls), torch.cat(guided)
+
+    def of_item(self, index: int) -> PatchedDenoiser:
+        conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
+        return PatchedDenoiser(self.model, conds, self.model_options)
+
+    def _guided(self, x: Tensor, levels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        """As the host's samplers do it, with both branches at any scale."""
+        conds = [self.conds[TARGET], self.conds[NULL]]
+        asked = {"conds": conds, "cond_scale": scale, "timestep": levels, "input": x, "sigma": levels}
+        estimates = self._predict(x, levels, [self._branch(TARGET), self._branch(NULL)])
+        for patch in self.model_options.get("sampler_pre_cfg_function", ()):
+            estimates = patch({
+                **asked, "conds_out": estimates, "model": self.model, "model_options": self.model_options
+            })  # fmt: skip
+        target, null = estimates[:2]
+        guided = comfy.samplers.cfg_function(
+            self.model, target, null, scale, x, levels, model_options=self.model_options, cond=conds[0], uncond=conds[1]
+        )
+        return null, guided
+
+
+def _role(name: str) -> int:
+    """The branch of guidance that a conditioning belongs to. Source prompts are what methods move away from."""
+    return POSITIVE if name == TARGET else NEGATIVE

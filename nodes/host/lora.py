@@ -57,7 +57,7 @@ class LoraParticles:
         """Take one optimizer step on the mean squared error of the predicted noise."""
         with gradients(), ordinary_weights(self._network), self._applied():
             with mutation_allowed():  # some of the host's networks add in place
-                z0_hat = self._denoiser.with_gradients(x, sigma, self._denoiser.conds[TARGET])
+                z0_hat = self._denoiser.with_gradients(x, sigma, TARGET)
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
             loss.backward()

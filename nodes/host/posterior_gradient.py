@@ -91,7 +91,7 @@ class PosteriorGradient:
         """Some of the host's networks add in place, hence `mutation_allowed`."""
 
         def predict(state: Tensor) -> Tensor:
-            return denoiser.with_gradients(state, sigma, denoiser.conds[self._name])
+            return denoiser.with_gradients(state, sigma, self._name)
 
         network = denoiser.model.diffusion_model
         with gradients(), mutation_allowed(), ordinary_weights(network):

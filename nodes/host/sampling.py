@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from ...guidance.core.prior import Prior
-from .denoiser import HostDenoiser
+from .denoiser import HostDenoiser, PatchedDenoiser
 from .gradients import gradients, ordinary, ordinary_attributes
 from .model import clock_of, path_of
+from .patches import has_guidance_patches, note_on_guidance, note_on_masks, without_caches
+from .text import show_on_node
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def run_in_sampler(
     evaluations: int | None,
     seed: int,
     mask: Tensor | None = None,
+    notes: list[str] | None = None,
 ) -> tuple[Tensor, ...]:
     """Run `algorithm` on a MODEL with named CONDITIONINGs, and return its latents in the host's scale.
 
@@ -93,6 +96,7 @@ def run_in_sampler(
         evaluations: how many times the algorithm reports progress, None if it shows its progress itself.
         seed: passed on to the host's sampler. The algorithm draws its own noise.
         mask: (B or 1, 1, ..., H, W) of any resolution, 1 where the latent may change.
+        notes: collects sentences about what is attached to the MODEL and has no effect. They are shown on the node.
 
     Raises:
         ValueError: a CONDITIONING has several masks, and the latents have frames.
@@ -100,6 +104,7 @@ def run_in_sampler(
     if samples.ndim == 5:
         for name, conditioning in conditionings.items():
             _check_single_mask(name, conditioning)
+    model, found = without_caches(model)
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
     sampler = _AlgorithmSampler(algorithm, evaluations or 0)
@@ -113,6 +118,10 @@ def run_in_sampler(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
+    found += sampler.notes
+    if found:
+        show_on_node("\n".join(found))
+        (notes if notes is not None else []).extend(found)
     return sampler.outputs
 
 
@@ -132,6 +141,7 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
     def __init__(self, algorithm: Algorithm, evaluations: int):
         self.algorithm, self.evaluations = algorithm, evaluations
         self.outputs: tuple[Tensor, ...] = ()
+        self.notes: list[str] = []
 
     def sample(
         self,
@@ -145,7 +155,9 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
         disable_pbar=False,
     ):
         model = model_wrap.inner_model
-        denoiser = HostDenoiser(model, model_wrap.conds, extra_args["model_options"])
+        options = extra_args["model_options"]
+        patched = has_guidance_patches(options)
+        denoiser = (PatchedDenoiser if patched else HostDenoiser)(model, model_wrap.conds, options)
         run = Run(
             prior=Prior(denoiser, path_of(model.model_sampling), clock_of(model.model_sampling)),
             denoiser=denoiser,
@@ -156,6 +168,9 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
             latent_format=model.latent_format,
         )
         results = self.algorithm(run)
+        self.notes = note_on_masks(options)
+        if isinstance(denoiser, PatchedDenoiser) and not denoiser.guided_calls:
+            self.notes.append(note_on_guidance(options))
         to_host = comfy.model_management.intermediate_device()
         self.outputs = tuple(run.to_host_scale(x.to(torch.float32)).to(to_host) for x in results)
         return results[0]

@@ -9,16 +9,14 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
 
-def show_on_node(hidden: Any, text: str) -> None:
-    """Show text on the node itself: the host's page does that for progress text, but not for a text preview.
+def show_on_node(text: str) -> None:
+    """Show text on the running node: the host's page does that for progress text, but not for a text preview.
 
-    `hidden` holds the node's hidden inputs. Outside a server it is None, and nothing is shown.
+    No-op outside a server.
     """
-    if not (text and hidden and hidden.unique_id):
-        return
-    from server import PromptServer  # importable inside a server only
-
-    PromptServer.instance.send_progress_text(text, hidden.unique_id)
+    running, server = get_executing_context(), sys.modules.get("server")
+    if text and running is not None and server is not None:
+        server.PromptServer.instance.send_progress_text(text, running.node_id)
 
 
 def send_event(event: str, data: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -20,12 +20,15 @@ StartFrom = Literal["inversion", "noise", "stochastic inversion"]
 
 @dataclass(frozen=True)
 class Edit:
-    """The edit of one batch: up by inversion, or straight to noise, and down with the prompt."""
+    """The edit of one batch: up by inversion, or straight to noise, and down with the prompt.
+
+    `notes` collects sentences for the user.
+    """
 
     settings: ProximalSettings
     start_from: StartFrom
     seeds: list[int]
-    notes: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise = SeededNoise(self.seeds)

@@ -19,6 +19,7 @@ import pytest
 import torch
 from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io
+from comfy_execution.utils import CurrentNodeContext
 from comfy_extras.nodes_freelunch import FreeU
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
 from dreamsampler.guidance.networks.corrective.network import CorrectiveNetwork
@@ -163,23 +164,21 @@ def slowed(seconds: float) -> Any:
     return wrapped(tiny(EPS), wait)
 
 
-class OnPage(ManifoldCorrectiveTrain):
-    """The node as the host runs it, which then knows the place that it has on the page."""
-
-    hidden = SimpleNamespace(unique_id="7")  # type: ignore[assignment]
-
-
 def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypatch: pytest.MonkeyPatch):
     shown: list[tuple[str, str]] = []
-    page = SimpleNamespace(send_progress_text=lambda text, node: shown.append((node, text)))
+    page = SimpleNamespace(
+        send_progress_text=lambda text, node: shown.append((node, text)), send_sync=lambda *_: None, client_id=None
+    )
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=page)))
-    train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4, node=OnPage)
-    first, *during, last = (text for _, text in shown)
-    assert {node for node, _ in shown} == {"7"} and first == FEW
+    with CurrentNodeContext("a prompt", "7"):
+        train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4)
+        few = list(shown)
+        shown.clear()
+        train(EPS, kind="spectral")
+    first, *during, last = (text for _, text in few)
+    assert {node for node, _ in few} == {"7"} and first == FEW
     assert during and all(text.startswith("Step ") and text.endswith(f" images per second.\n{FEW}") for text in during)
     assert last.startswith("Corrective for") and last.endswith(f" images per second.\n{FEW}")
-    shown.clear()
-    train(EPS, kind="spectral", node=OnPage)
     assert shown == [("7", "Spectral corrective for SD15, patches of 4x4 latent cells.")]
 
 

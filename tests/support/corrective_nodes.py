@@ -63,11 +63,10 @@ def train(
     levels: int = 2,
     normalisation: str = "as printed",
     corrective: ManifoldCorrective | None = None,
-    node: type[ManifoldCorrectiveTrain] = ManifoldCorrectiveTrain,
 ) -> tuple[ManifoldCorrective, dict[str, Any]]:
     """Run Train Manifold Corrective like ComfyUI: in inference mode, with lists as inputs."""
     with torch.inference_mode():
-        output = node.execute(
+        output = ManifoldCorrectiveTrain.execute(
             model=[model or tiny(family)],
             negative=[negative],
             vae=[vae or vae_of(family)],

@@ -312,11 +312,12 @@ def distil(
     objective: Any = None,
     vae: comfy.sd.VAE | None = None,
     ode_steps: int = 2,
+    notes: list[str] | None = None,
     **fine: Any,
 ) -> tuple[Latent, dict[str, list[Any]]]:
     """Run Distillation Sampler like ComfyUI, in inference mode. Returns its LATENT and the values of each step.
 
-    `fine` are its fine settings by name. None leaves an input unconnected.
+    `fine` are its fine settings by name. None leaves an input unconnected. `notes` collects what the node tells.
     """
     connected = {"source": source, "reference_latent": reference, "objective": objective, "vae": vae}
     with torch.inference_mode():
@@ -341,6 +342,8 @@ def distil(
     (distilled,), ui = output.args, output.ui
     assert isinstance(ui, dict)
     (curve,) = ui["distillation"]
+    if notes is not None:
+        notes += ui["text"]
     return distilled, curve
 
 

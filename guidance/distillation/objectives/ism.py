@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from ...core.ddim import ddim_invert
-from ...core.denoiser import NULL, TARGET, guide
+from ...core.denoiser import NULL
 from ...core.prior import Prior
 from ..method import LoopSettings, Method, Resources, register
-from ..objective import Direction, Sample
+from ..objective import Direction, Sample, guided_eps_hat
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class ISM:
         levels = torch.cat([sample.sigma[None], prior.levels_below(s, self.inversion_steps)])
         # The last step leads from x_s to x_t, and is made of the prediction at x_s.
         *_, last = ddim_invert(prior.denoise, prior.path, sample.z, levels, NULL)
-        z0_hats = prior.denoise(last.x, sample.sigma, (NULL, TARGET))
-        null, target = (prior.path.eps_hat(last.x, z0_hat, sample.sigma) for z0_hat in z0_hats)
-        eps_hat = guide(null, target, self.guidance_scale)
+        eps_hat = guided_eps_hat(prior, last.x, sample.sigma, self.guidance_scale)
         return Direction(eps_hat - last.eps_hat, eps_hat)
 
 

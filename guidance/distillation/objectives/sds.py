@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...core.denoiser import NULL, TARGET, guide
 from ...core.prior import Prior
 from ..method import Method, register
-from ..objective import Direction, Sample, eps_hats
+from ..objective import Direction, Sample, guided_eps_hat
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,7 @@ class SDS:
     guidance_scale: float
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
-        null, target = eps_hats(prior, sample, NULL, TARGET)
-        eps_hat = guide(null, target, self.guidance_scale)
+        eps_hat = guided_eps_hat(prior, sample.noised(prior.path), sample.sigma, self.guidance_scale)
         return Direction(eps_hat - sample.eps, eps_hat)
 
 

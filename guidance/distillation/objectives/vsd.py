@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.denoiser import NULL, TARGET, TrainableDenoiser, guide
+from ...core.denoiser import TARGET, TrainableDenoiser
 from ...core.noise import SeededNoise
 from ...core.prior import Prior
 from ..method import Method, Resources, register
-from ..objective import Direction, Sample, eps_hats
+from ..objective import Direction, Sample, guided_eps_hat
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,8 @@ class VSD:
     noise: SeededNoise
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
-        null, target = eps_hats(prior, sample, NULL, TARGET)
-        eps_hat = guide(null, target, self.guidance_scale)
         x = sample.noised(prior.path)
+        eps_hat = guided_eps_hat(prior, x, sample.sigma, self.guidance_scale)
         (z0_particles,) = self.particles(x, sample.sigma, (TARGET,))
         direction = Direction(eps_hat - prior.path.eps_hat(x, z0_particles, sample.sigma), eps_hat)
         self._train(prior, sample.z)

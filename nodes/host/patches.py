@@ -1,0 +1,126 @@
+"""What sits between loader and sampler: patches, wrappers and caches attached to a MODEL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from .conds import Cond, chain
+
+GUIDANCE_PATCHES = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+"""Options with which users replace classifier-free guidance."""
+
+Options = dict[str, Any]
+"""A MODEL's `model_options`."""
+
+
+def with_roles(model_options: Options, roles: Sequence[Sequence[int]]) -> Options:
+    """Options under which patches see each state of branch i of a model call as `roles[i]`, not as the number i."""
+    own = model_options.get("model_function_wrapper")
+
+    def call(apply_model: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        branches, c = arguments["cond_or_uncond"], arguments["c"]
+        numbers = [role for branch in branches for role in roles[branch]]
+        told = {"cond_or_uncond": numbers}
+        if "uuids" in c["transformer_options"]:
+            ids = zip(branches, c["transformer_options"]["uuids"], strict=True)
+            told["uuids"] = [uuid for branch, uuid in ids for _ in roles[branch]]
+        c = {**c, "transformer_options": {**c["transformer_options"], **told}}
+        if own is not None:
+            return own(apply_model, {**arguments, "c": c, "cond_or_uncond": numbers})
+        return apply_model(arguments["input"], arguments["timestep"], **c)
+
+    return {**model_options, "model_function_wrapper": call}
+
+
+def reads_noise_level(conds: Sequence[Cond], model_options: Options) -> bool:
+    """Whether something attached could depend on the noise level, of which patches see the first item's only.
+
+    The host's own ControlNets do not: they get a level per item.
+    """
+    if "model_function_wrapper" in model_options or "sampler_calc_cond_batch_function" in model_options:
+        return True
+    options = model_options.get("transformer_options", {})
+    if any(_functions(options.get(kind)) for kind in ("patches", "patches_replace", "wrappers")):
+        return True
+    controls = (control for cond in conds for entry in cond for control in chain(entry.get("control")))
+    return any(not type(control).__module__.startswith("comfy.") for control in controls)
+
+
+def without_caches(model: Any) -> tuple[Any, list[str]]:
+    """A MODEL without step caches (EasyCache and its like), and a sentence for the user if there were any.
+
+    They replace model calls by earlier ones, as long as a sampler walks straight down.
+    """
+    found = {
+        (kind, key)
+        for kind, by_key in model.wrappers.items()
+        for key, functions in by_key.items()
+        if _is_cache(key, functions)
+    }
+    wrapper = model.model_options.get("model_function_wrapper")
+    cached_calls = wrapper is not None and _is_cache("", [wrapper])
+    if not found and not cached_calls:
+        return model, []
+    model = model.clone()
+    for kind, key in found:
+        model.remove_wrappers_with_key(kind, key)
+    if cached_calls:
+        del model.model_options["model_function_wrapper"]
+    names = sorted({key for _, key in found} | ({_title(wrapper)} if cached_calls else set()))
+    return model, [
+        f"Ran without the step cache on the model ({', '.join(names)}): it reuses earlier model calls, which only "
+        "works while a sampler walks straight down."
+    ]
+
+
+def has_guidance_patches(model_options: Options) -> bool:
+    """Whether classifier-free guidance is patched."""
+    return any(model_options.get(kind) for kind in GUIDANCE_PATCHES)
+
+
+def note_on_guidance(model_options: Options) -> str:
+    """A sentence for methods that patches of the guidance have no effect on."""
+    functions = [each for kind in GUIDANCE_PATCHES for each in _leaves(model_options.get(kind))]
+    return (
+        f"No effect here: {', '.join(sorted({_title(each) for each in functions}))}. It changes how samplers apply "
+        "classifier-free guidance, and this method combines the prompts by an equation of its own."
+    )
+
+
+def note_on_masks(model_options: Options) -> list[str]:
+    """A sentence if a patch changes masks during sampling."""
+    patch = model_options.get("denoise_mask_function")
+    if patch is None:
+        return []
+    return [
+        f"No effect here: {_title(patch)}. It changes masks during sampling; these masks stay the same in all steps."
+    ]
+
+
+def _title(function: Any) -> str:
+    """What a user knows a patch by: the node that made it, as far as its function tells."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    node = name.split(".")[0]
+    return "a patch of the model" if node == "ModelPatcher" else node
+
+
+def _is_cache(key: str, functions: Any) -> bool:
+    names = [key, *(f"{getattr(each, '__module__', '')}.{_title(each)}" for each in _leaves(functions))]
+    return any("cache" in name.lower() for name in names)
+
+
+def _functions(attached: Any) -> list[Any]:
+    """All functions in the nested dictionaries and lists that the host keeps patches in."""
+    return list(_leaves(attached))
+
+
+def _leaves(attached: Any) -> Iterator[Any]:
+    if isinstance(attached, dict):
+        for each in attached.values():
+            yield from _leaves(each)
+    elif isinstance(attached, (list, tuple)):
+        for each in attached:
+            yield from _leaves(each)
+    elif attached is not None:
+        yield attached
