@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .gradients import is_plain
+
 
 @contextmanager
 def checkpointed(network: nn.Module) -> Iterator[None]:
@@ -125,7 +127,8 @@ class _CopyOnWrite(TorchDispatchMode):
 
     def save(self, tensor: Tensor) -> _SavedTensor:
         saved = _SavedTensor(tensor)
-        self._by_address[_address(tensor)].add(saved)
+        if is_plain(tensor):  # others are weights, which nothing writes to
+            self._by_address[_address(tensor)].add(saved)
         return saved
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -133,7 +136,7 @@ class _CopyOnWrite(TorchDispatchMode):
         for position, name in _written_arguments(func):
             value = args[position] if position < len(args) else kwargs.get(name)
             for tensor in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(tensor, Tensor):
+                if isinstance(tensor, Tensor) and is_plain(tensor):
                     self._copy(_address(tensor))
         return func(*args, **kwargs)
 

@@ -26,6 +26,7 @@ from .conds import (
 )
 from .gradients import ordinary_conditioning
 from .keyframes import has_keyframes, set_keyframes
+from .oom_fallback import is_oom
 from .patches import reads_noise_level, with_roles
 
 log = logging.getLogger("dreamsampler")
@@ -104,8 +105,8 @@ class HostDenoiser:
             return [self._predict(x, levels, [branch])[0] for branch in branches]
         try:
             return self._call_model(x, levels, branches)
-        except comfy.model_management.OOM_EXCEPTION:
-            if len(branches) == 1 and len(x) == 1:
+        except Exception as error:
+            if not is_oom(error) or len(branches) == 1 and len(x) == 1:
                 raise
             self._split_from_now_on(len(branches))
         comfy.model_management.soft_empty_cache()

@@ -1,16 +1,18 @@
 """Gradients inside the host, which runs every node in inference mode.
 
 Inference tensors, model weights among them, cannot be saved for a backward pass. An alias of the same memory, made
-outside inference mode, can: no copy, no second set of weights.
+outside inference mode, can: no copy, no second set of weights. Weights that are no plain tensors (quantized ones), or
+that the host streams to the device layer by layer, are copied by their layer as it runs.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import comfy.model_management
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +24,14 @@ def gradients() -> Iterator[None]:
         yield
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is memory with a shape and strides, not a subclass with parts of its own (quantized weights)."""
+    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+
+
 def ordinary(tensor: Tensor) -> Tensor:
-    """An alias of a tensor that autograd accepts."""
-    if not tensor.is_inference():
+    """An alias of a tensor that autograd accepts. Tensors that are not plain are returned as they are."""
+    if not tensor.is_inference() or not is_plain(tensor):
         return tensor
     with torch.inference_mode(False):
         alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
@@ -70,22 +77,70 @@ class _ConstantControl:
 
 
 @contextmanager
-def ordinary_weights(module: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Within this context, a module's weights are frozen tensors that autograd accepts; its own are restored after.
+def differentiable(module: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Within this context, gradients pass through a module of the host; its own weights are restored after.
 
-    They are aliases, or copies where `dtype` differs from the dtype of the weights.
+    Its weights are frozen tensors that autograd accepts: aliases, or copies where `dtype` differs from their own. The
+    host is told that it trains, and leaves out its fused kernels, most of which have no backward pass.
     """
-    tables: list[Any] = [table for m in module.modules() for table in (m._parameters, m._buffers)]
+    with ExitStack() as stack:
+        stack.enter_context(_training())
+        for each in module.modules():
+            stack.enter_context(_ordinary_weights(each, dtype))
+        yield
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    host: Any = comfy.model_management
+    before = getattr(host, "in_training", None)  # newer hosts only
+    if before is None:
+        yield
+        return
+    host.in_training = True
+    try:
+        yield
+    finally:
+        host.in_training = before
+
+
+@contextmanager
+def _ordinary_weights(module: Any, dtype: torch.dtype | None) -> Iterator[None]:
+    """The weights of one module, without those of its children."""
+    if _supplies_weights(module):
+        with _copied_weights(module):
+            yield
+        return
+    tables: list[dict[str, Any]] = [module._parameters, module._buffers]
     own = [dict(table) for table in tables]
     try:
         for table in tables:
             for name, tensor in table.items():
-                if tensor is not None:
+                if tensor is not None and is_plain(tensor):
                     table[name] = _frozen(tensor, dtype)
         yield
     finally:
         for table, tensors in zip(tables, own, strict=True):
             table.update(tensors)
+
+
+def _supplies_weights(module: Any) -> bool:
+    """Whether the host's layer makes its weights anew in each call: it streams them ("_v") or dequantizes them."""
+    if not hasattr(module, "weight_function"):
+        return False
+    weights = (module._parameters.get(name) for name in ("weight", "bias"))
+    return hasattr(module, "_v") or any(weight is not None and not is_plain(weight) for weight in weights)
+
+
+@contextmanager
+def _copied_weights(module: Any) -> Iterator[None]:
+    """The layer copies its weights after it has made them. The copies are plain, and no buffer is used again."""
+    own = module.weight_function, module.bias_function
+    module.weight_function, module.bias_function = ([*functions, torch.clone] for functions in own)
+    try:
+        yield
+    finally:
+        module.weight_function, module.bias_function = own
 
 
 @torch.inference_mode(False)
@@ -94,3 +149,29 @@ def _frozen(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is not None and alias.is_floating_point():
         alias = alias.to(dtype)
     return nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
+
+
+# Networks that cannot be differentiated
+
+_NO_BACKWARD = (
+    "Inference tensors cannot be saved",
+    "backward through",
+    "support automatic differentiation",
+    "does not require grad",
+    "derivative for",
+    "invalid python storage",
+    "data is not allocated",
+)
+"""Parts of PyTorch's messages where an operation has no backward pass."""
+
+
+@contextmanager
+def explained(advice: str) -> Iterator[None]:
+    """Within this context, an operation without a backward pass is a ValueError that gives `advice`."""
+    try:
+        yield
+    except (RuntimeError, NotImplementedError) as error:
+        if not any(words in str(error) for words in _NO_BACKWARD):
+            raise
+        cause = str(error).strip().splitlines()[0]
+        raise ValueError(f"Gradients cannot pass through this model: {advice} (PyTorch says: {cause})") from error

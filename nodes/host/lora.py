@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,10 @@ from torch.nn import functional as F
 from ...guidance.core.denoiser import TARGET
 from ...guidance.core.noise import MAX_SEED
 from .checkpoints import mutation_allowed
-from .gradients import gradients, ordinary_weights
+from .gradients import differentiable, explained, gradients
 from .sampling import Run
+
+ADVICE = "choose another method than vsd, which trains a LoRA on it."
 
 
 class LowRank:
@@ -55,7 +58,7 @@ class LoraParticles:
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """Take one optimizer step on the mean squared error of the predicted noise."""
-        with gradients(), ordinary_weights(self._network), self._applied():
+        with explained(ADVICE), gradients(), differentiable(self._network), self._applied():
             with mutation_allowed():  # some of the host's networks add in place
                 z0_hat = self._denoiser.with_gradients(x, sigma, TARGET)
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
@@ -73,15 +76,22 @@ class LoraParticles:
                 handle.remove()
 
 
-def attention_layers(network: nn.Module) -> list[nn.Linear]:
-    """The linear layers of a network's attention, found by the names that all of the host's families use.
+def attention_layers(network: nn.Module) -> list[Any]:
+    """The linear layers of a network's attention, quantized ones too, found by the names that the host's families use.
 
     Raises ValueError if there are none.
     """
-    layers = [m for name, m in network.named_modules() if isinstance(m, nn.Linear) and "attn" in name]
-    if not layers:
-        raise ValueError(
-            "The method vsd trains a LoRA on the model's attention layers, and this model has none by the usual names: "
-            "choose another method, or a model of another family."
-        )
-    return layers
+    for part in ("attn", "attention"):
+        layers = [m for name, m in network.named_modules() if part in name and _is_linear(m)]
+        if layers:
+            return layers
+    raise ValueError(
+        "The method vsd trains a LoRA on the model's attention layers, and this model has none by the usual names: "
+        "choose another method, or a model of another family."
+    )
+
+
+def _is_linear(module: Any) -> bool:
+    """Whether it is a linear layer. The host's layers with quantized weights are not of PyTorch's class."""
+    sizes = (getattr(module, name, None) for name in ("in_features", "out_features"))
+    return all(isinstance(size, int) for size in sizes) and isinstance(getattr(module, "weight", None), Tensor)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import comfy.model_management
 
 log = logging.getLogger("dreamsampler")
 Result = TypeVar("Result")
+
+
+def is_oom(error: Exception) -> bool:
+    """Whether an error means that memory ran out. Newer hosts know more kinds of it than one exception class."""
+    host: Any = comfy.model_management
+    return host.is_oom(error) if hasattr(host, "is_oom") else isinstance(error, host.OOM_EXCEPTION)
 
 
 class OomFallback(Generic[Result]):
@@ -30,8 +36,8 @@ class OomFallback(Generic[Result]):
     def __call__(self, *arguments: object) -> Result:
         try:
             return self._functions[0][1](*arguments)
-        except comfy.model_management.OOM_EXCEPTION:
-            if not self.left:
+        except Exception as error:
+            if not self.left or not is_oom(error):
                 raise
         del self._functions[0]
         note = self._functions[0][0]

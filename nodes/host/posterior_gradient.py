@@ -11,10 +11,12 @@ from torch import Tensor
 from ...guidance.restoration.measurement import DataConsistency
 from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
-from .gradients import gradients, ordinary_weights
+from .gradients import differentiable, explained, gradients
 from .oom_fallback import OomFallback
 from .sampling import Run
 from .vae import HostAutoencoder
+
+ADVICE = "set consistency to 'consistency only', which needs none."
 
 
 class PosteriorGradient:
@@ -94,7 +96,7 @@ class PosteriorGradient:
             return denoiser.with_gradients(state, sigma, self._name)
 
         network = denoiser.model.diffusion_model
-        with gradients(), mutation_allowed(), ordinary_weights(network):
+        with explained(ADVICE), gradients(), mutation_allowed(), differentiable(network):
             return consistency.posterior_gradient(predict, self._run.prior.path, x, sigma)
 
 

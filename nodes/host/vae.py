@@ -11,7 +11,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from .gradients import ordinary_attributes, ordinary_weights
+from .gradients import differentiable, ordinary_attributes
 from .sampling import Run
 
 
@@ -49,6 +49,6 @@ class HostAutoencoder:
 def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
     """The VAE with gradients, loaded beside the MODEL `patcher` that a run is sampling."""
     comfy.model_management.load_models_gpu([patcher, vae.patcher])
-    differentiable = replace(run, latent_format=ordinary_attributes(run.latent_format))
-    with ordinary_weights(vae.first_stage_model, torch.float32):
-        yield HostAutoencoder(vae, differentiable)
+    run = replace(run, latent_format=ordinary_attributes(run.latent_format))
+    with differentiable(vae.first_stage_model, torch.float32):
+        yield HostAutoencoder(vae, run)
