@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 import torch
 from comfy_client import ComfyClient, PromptRefused, find_node
@@ -17,25 +16,16 @@ from devhost import CHECKOUT
 from dreamsampler.guidance.networks.corrective.storage import decode
 from PIL import Image
 from safetensors import safe_open
+from support.scenes import as_tensor, save_scene
 
 from tools.reference import in_process, world
 
 PROMPTS = CHECKOUT / "workflows" / "api"
 
 
-def stored(scene: world.Scene, path: Path) -> Path:
-    """A picture of a scene as a file."""
-    Image.fromarray((world.render(scene) * 255).astype(np.uint8)).save(path)
-    return path
-
-
-def as_tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255).movedim(-1, 0)[None]
-
-
 def test_lmc_edits_by_a_target_text_alone(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    source = stored(scene, tmp_path / "source.png")
+    source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "lmc_edit.json").read_text("utf-8"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Distillation Sampler")]["inputs"]["steps"] = 150
@@ -53,7 +43,7 @@ def test_a_corrective_is_trained_from_a_folder_and_kept(client: ComfyClient, ser
     folder, rng = server.workdir / "input" / "training", Random(3)
     folder.mkdir()
     for number in range(16):
-        stored(world.sample_scene(rng, clean=True), folder / f"{number}.png")
+        save_scene(world.sample_scene(rng, clean=True), folder / f"{number}.png")
     prompt = json.loads((PROMPTS / "train_corrective.json").read_text("utf-8"))
     prompt[find_node(prompt, "Train Manifold Corrective")]["inputs"] |= {"steps": 20, "batch_size": 4, "width": 8}
     prompt[find_node(prompt, "Save Manifold Corrective")]["inputs"]["name"] = "of a folder"
@@ -84,7 +74,7 @@ def test_a_name_that_cannot_be_saved_is_refused_before_training(name: str, clien
 def test_a_translator_makes_a_star_of_a_circle(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("circle", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     prompt = json.loads((PROMPTS / "translate.json").read_text("utf-8"))
-    source = client.upload_image(stored(scene, tmp_path / "circle.png"))
+    source = client.upload_image(save_scene(scene, tmp_path / "circle.png"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = source
 
     made = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))

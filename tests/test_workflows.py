@@ -17,6 +17,7 @@ from devhost import CHECKOUT
 from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image
 from queueing.workflow import to_api
+from support.scenes import as_tensor, save_scene
 from support.svg_oracle import render
 
 from tools.reference import in_process, world
@@ -128,20 +129,9 @@ def test_template_says_which_pack_its_nodes_are_of(template: Path):
     assert nodes and {node["properties"]["cnr_id"] for node in nodes} == {"comfyui-dreamsampler"}
 
 
-def as_tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255).movedim(-1, 0)[None]
-
-
-def stored(scene: world.Scene, folder: Path) -> Path:
-    """A picture of a scene as a file."""
-    path = folder / "source.png"
-    Image.fromarray((world.render(scene) * 255).astype(np.uint8)).save(path)
-    return path
-
-
 def test_edit_changes_what_the_text_names_and_keeps_the_rest(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    source = stored(scene, tmp_path)
+    source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "edit.json").read_text("utf-8"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Target prompt")]["inputs"]["text"] = "a blue heart"
@@ -167,7 +157,7 @@ def test_distillation_makes_what_the_text_says(client: ComfyClient):
 
 def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("circle", "blue", 48, 48, 30, 0.1),), "yellow", "checkered", None, "painting", 7)
-    source = stored(scene, tmp_path)
+    source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "painting_to_real.json").read_text("utf-8"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     text = "a blue circle on a checkered yellow background"
@@ -184,7 +174,7 @@ def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
 
 def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    source = stored(scene, tmp_path)
+    source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "posterior_edit.json").read_text("utf-8"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     edited = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
@@ -333,7 +323,7 @@ def test_a_blurred_picture_becomes_a_sharp_drawing(at_once: bool, gain: float, c
 
 def test_a_picture_becomes_a_drawing_without_a_model(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
-    source = stored(scene, tmp_path)
+    source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "vectorise.json").read_text("utf-8"))
     prompt[find_node(prompt, "Image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"fit_steps": 25, "paths": 32}

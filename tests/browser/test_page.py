@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
-from PIL import Image
 from playwright.sync_api import expect
 from support.browser_page import Page
+from support.scenes import save_scene
 
 from tools.reference import world
 
@@ -33,9 +32,7 @@ def open_svg_edit(page: Page, drawing: str, steps: int) -> None:
 @pytest.fixture
 def heart(page: Page, tmp_path: Path) -> str:
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    path = tmp_path / "heart.png"
-    Image.fromarray((world.render(scene) * 255).astype(np.uint8)).save(path)
-    return page.client.upload_image(path)
+    return page.client.upload_image(save_scene(scene, tmp_path / "heart.png"))
 
 
 def test_every_template_opens_from_the_list(page: Page):
@@ -118,8 +115,7 @@ def test_the_loss_is_plotted_while_a_corrective_is_trained(page: Page, server: C
     rng, folder = Random(5), server.workdir / "input" / "few"
     folder.mkdir(exist_ok=True)
     for number in range(3):
-        image = world.render(world.sample_scene(rng, clean=True))
-        Image.fromarray((image * 255).astype(np.uint8)).save(folder / f"{number}.png")
+        save_scene(world.sample_scene(rng, clean=True), folder / f"{number}.png")
     page.open_template("train_corrective")
     use_small_model(page)
     page.set("LoadImageDataSetFromFolder", folder="few")

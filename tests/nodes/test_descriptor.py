@@ -26,7 +26,7 @@ from devhost import CHECKOUT
 from dreamsampler.guidance.prompts.descriptors import PRESETS, Overflow, Tokenize, find_overflows
 from dreamsampler.nodes.text_source_descriptor import TextSourceDescriptor
 from safetensors.torch import save_file
-from support.node_texts import texts_on_nodes
+from support.node_texts import shown_text, texts_on_nodes
 from support.tiny_models import randomize
 
 from tools.reference import in_process
@@ -62,11 +62,6 @@ def assert_same(actual: list[list[Any]], expected: list[list[Any]]) -> None:
         assert torch.equal(values["pooled_output"], other_values["pooled_output"])
 
 
-def shown(output: Any) -> str:
-    (text,) = output.ui.as_dict()["text"]
-    return text
-
-
 @pytest.mark.parametrize("text", ["a red circle, sharp", "a (red:1.3) \\(big\\) ((circle))", "", "circle " * 90])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_encodes_its_texts_as_clip_text_encode_does(clip: comfy.sd.CLIP, text: str, preset: str):
@@ -90,7 +85,7 @@ def test_the_settings_of_the_clip_count(clip: comfy.sd.CLIP):
 def test_texts_and_their_display(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
     output = described(clip, "A red circle, sharp.", "painting", target_descriptor="photo")
     assert output.args[2:] == ("A red circle, sharp, photo", "A red circle, painting")
-    assert shown(output) == "Target: A red circle, sharp, photo\n\nSource: A red circle, painting"
+    assert shown_text(output) == "Target: A red circle, sharp, photo\n\nSource: A red circle, painting"
     assert not caplog.records
 
 
@@ -126,7 +121,7 @@ def test_refuses_an_unknown_preset(clip: comfy.sd.CLIP):
 
 def test_says_when_both_texts_are_the_same(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
     output = described(clip, "a cat", "custom")
-    assert shown(output).split("\n\n")[2:] == [
+    assert shown_text(output).split("\n\n")[2:] == [
         "Target and source prompt are identical, so nothing changes: fill source_descriptor, or choose a preset."
     ]
     assert "Target and source prompt are identical" in caplog.text
@@ -143,7 +138,7 @@ def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, cap
         "The source prompt takes 2 chunks of 77 tokens in CLIP-L. Its end is encoded separately and is not part of the "
         f'pooled vector that SDXL, SD3 and Flux use: "{LAST_ARTIFACTS}". Shorten the prompt to keep it in one chunk.'
     )
-    assert shown(output).split("\n\n")[2:] == [note]
+    assert shown_text(output).split("\n\n")[2:] == [note]
     assert [record.getMessage() for record in caplog.records] == [f"Text-Source Descriptor: {note}"]
 
     # What the note says is true.
@@ -155,9 +150,9 @@ def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, cap
 
 
 def test_says_so_of_each_text_by_its_name(clip: comfy.sd.CLIP):
-    target = shown(described(clip, "cat " * 75, "custom", target_descriptor="red"))
+    target = shown_text(described(clip, "cat " * 75, "custom", target_descriptor="red"))
     assert "The target prompt takes 2 chunks of 77 tokens in CLIP-L." in target and "The source prompt" not in target
-    both = shown(described(clip, "cat " * 76, "custom"))
+    both = shown_text(described(clip, "cat " * 76, "custom"))
     assert both.count("The prompt takes 2 chunks of 77 tokens in CLIP-L.") == both.count(" chunks of ") == 1
 
 
@@ -228,7 +223,7 @@ def test_a_text_encoder_that_is_not_loaded_is_not_named():
     clip = comfy.sd.CLIP(target)
     randomize(clip.cond_stage_model, seed=1)
     output = described(clip, "cat " * WORDS_BEFORE_THEM)
-    assert "The source prompt takes 2 chunks of 77 tokens in CLIP-L." in shown(output)
+    assert "The source prompt takes 2 chunks of 77 tokens in CLIP-L." in shown_text(output)
     assert_same(output.args[1], encoded(clip, output.args[3]))
 
 

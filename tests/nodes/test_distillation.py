@@ -19,7 +19,7 @@ from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
 from dreamsampler.nodes.distillation_sampler import DistillationSampler
 from dreamsampler.nodes.sockets import ObjectiveSocket
-from support.host_oracle import Draws, assert_differs, assert_same, left_half, progress_hook, same
+from support.host_oracle import Draws, assert_differs, assert_kept, assert_same, halves, left_half, progress_hook, same
 from support.tiny_models import (
     EPS,
     FAMILIES,
@@ -34,11 +34,11 @@ from support.tiny_models import (
     Family,
     V,
     distil,
+    distilled,
     encoded,
     text,
     tiny,
 )
-from torch import Tensor
 
 LISTED = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf", "lmc", "ism"]
 """The methods, in the order of the list that saved workflows know."""
@@ -52,11 +52,6 @@ some_families = pytest.mark.parametrize("family", [EPS, SD3, QWEN], ids=str)
 
 def empty(family: Family, count: int = 1) -> dict[str, Any]:
     return {"samples": torch.zeros(count, *family.shape)}
-
-
-def result(*args: Any, **options: Any) -> Tensor:
-    """The latents that the node returns."""
-    return distil(*args, **options)[0]["samples"]
 
 
 @every_family
@@ -110,26 +105,26 @@ def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
 def test_a_batch_counts_on_from_the_seed_whatever_draws_the_numbers(noise_policy: str, time_schedule: str):
     model = tiny(SD3)
     options = {"noise_policy": noise_policy, "time_schedule": time_schedule, "eta": 0.5, "start_from": "noise"}
-    together = result(model, encoded(SD3, 3), seed=5, **options)
+    together = distilled(model, encoded(SD3, 3), seed=5, **options)
     for i in range(3):
-        assert_same(together[i : i + 1], result(model, encoded(SD3, seed=i), seed=5 + i, **options), 2e-4)
+        assert_same(together[i : i + 1], distilled(model, encoded(SD3, seed=i), seed=5 + i, **options), 2e-4)
 
 
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @every_method
 def test_the_seed_decides_every_bit(method: str, family: Family):
     model, latent = tiny(family), encoded(family, 2)
-    first = result(model, latent, method=method, seed=1)
-    assert torch.equal(first, result(model, latent, method=method, seed=1))
-    assert_differs(first, result(model, latent, method=method, seed=2), 0.001)
+    first = distilled(model, latent, method=method, seed=1)
+    assert torch.equal(first, distilled(model, latent, method=method, seed=1))
+    assert_differs(first, distilled(model, latent, method=method, seed=2), 0.001)
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd"])
 def test_the_highest_seed_has_room_for_a_batch(method: str):
     latent = encoded(EPS, 2, batch_index=[1, 2])
     assert torch.equal(
-        result(tiny(EPS), latent, method=method, seed=2**64 - 1),
-        result(tiny(EPS), encoded(EPS, 2, batch_index=[0, 1]), method=method, seed=0),
+        distilled(tiny(EPS), latent, method=method, seed=2**64 - 1),
+        distilled(tiny(EPS), encoded(EPS, 2, batch_index=[0, 1]), method=method, seed=0),
     )
 
 
@@ -137,7 +132,7 @@ def test_the_highest_seed_has_room_for_a_batch(method: str):
 def test_a_run_leaves_the_global_random_numbers_alone(method: str):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    result(tiny(EPS), encoded(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
+    distilled(tiny(EPS), encoded(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -215,10 +210,12 @@ class FirstStep(Exception):
 @every_method
 def test_what_is_left_to_the_method_is_as_published(method: str):
     model, latent, (steps, settings) = tiny(SD3), encoded(SD3), PAPER_SETTINGS[method]
-    own = result(model, latent, method=method, ode_steps=UNSET, start_from=OWN)
-    assert torch.equal(own, result(model, latent, method=method, start_from="latent", **{"ode_steps": 10, **settings}))
+    own = distilled(model, latent, method=method, ode_steps=UNSET, start_from=OWN)
+    assert torch.equal(
+        own, distilled(model, latent, method=method, start_from="latent", **{"ode_steps": 10, **settings})
+    )
     for name in ("guidance_scale", "learning_rate"):
-        other = result(model, latent, method=method, ode_steps=UNSET, **{name: 0.7 * settings[name]})
+        other = distilled(model, latent, method=method, ode_steps=UNSET, **{name: 0.7 * settings[name]})
         assert not torch.equal(own, other), f"{name} does nothing"
 
     def stop(value: int, total: int, *_: Any, **__: Any) -> None:
@@ -233,7 +230,7 @@ def test_settings_may_be_left_out_as_callers_of_the_api_do():
     required = {"model": tiny(EPS), "positive": POSITIVE, "negative": NEGATIVE, "latent_image": encoded(EPS)}
     with torch.inference_mode():
         output = DistillationSampler.execute(**required, method="sds", steps=3, seed=8)
-    assert torch.equal(output.args[0]["samples"], result(tiny(EPS), encoded(EPS), source=None, seed=8))
+    assert torch.equal(output.args[0]["samples"], distilled(tiny(EPS), encoded(EPS), source=None, seed=8))
 
 
 OPTIONS = {
@@ -251,7 +248,7 @@ OPTIONS = {
 def test_each_choice_of_a_list_makes_another_picture(name: str):
     # AdamW tells itself from Adam by its decay, which is a hundredth of the learning rate at each step.
     options = {"time_schedule": "descending", "t_min": 0.1, "eta": 0.5, "learning_rate": 0.1, "optimizer": "sgd"}
-    made = [result(tiny(SD3), encoded(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
+    made = [distilled(tiny(SD3), encoded(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
     assert all(samples.isfinite().all() for samples in made)
     for i, one in enumerate(made):
         for other in made[:i]:
@@ -276,7 +273,7 @@ def test_each_choice_of_a_list_makes_another_picture(name: str):
     ],
 )
 def test_each_number_acts_where_it_should(name: str, values: tuple[float, ...], options: dict[str, Any]):
-    made = [result(tiny(V), encoded(V), optimizer="sgd", **options, **{name: value}) for value in values]
+    made = [distilled(tiny(V), encoded(V), optimizer="sgd", **options, **{name: value}) for value in values]
     for one, other in zip(made, made[1:]):
         assert_differs(one, other, 1e-5)
 
@@ -299,7 +296,7 @@ def test_times_stay_within_their_bounds_and_descend_evenly():
 def test_an_empty_latent_begins_at_noise(family: Family):
     model, options = tiny(family), {"method": "csd", "seed": 30, "learning_rate": 1e-6}
     own, given, zeros = (
-        result(model, latent, **options, **start)
+        distilled(model, latent, **options, **start)
         for latent, start in (
             (empty(family, 2), {}),
             (encoded(family, 2), {"start_from": "noise"}),
@@ -314,50 +311,50 @@ def test_an_empty_latent_begins_at_noise(family: Family):
 
 def test_an_empty_latent_of_the_host_fits_any_model():
     # It has four channels, whatever the model.
-    assert result(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}).shape == (2, 16, 8, 8)
+    assert distilled(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}).shape == (2, 16, 8, 8)
 
 
 def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
     model, latent = tiny(QWEN), encoded(QWEN)
     flat = {"samples": latent["samples"][:, :, 0]}
     for method in ("sds", "dds"):
-        given = result(model, flat, method=method, reference=flat)
-        assert torch.equal(given, result(model, latent, method=method, reference=latent))
+        given = distilled(model, flat, method=method, reference=flat)
+        assert torch.equal(given, distilled(model, latent, method=method, reference=latent))
 
 
 @pytest.mark.parametrize("method", ["bridge", "full bridge"])
 def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
     model, options = tiny(V), {"method": method, "steps": 4, "seed": 3}
     for latent, own in ((empty(V), 0.5), (encoded(V), 0.0)):
-        made = result(model, latent, **options)
-        assert torch.equal(made, result(model, latent, first_stage=own, **options))
+        made = distilled(model, latent, **options)
+        assert torch.equal(made, distilled(model, latent, first_stage=own, **options))
         for other in {0.0, 0.5, 1.0} - {own}:
-            assert not torch.equal(made, result(model, latent, first_stage=other, **options))
+            assert not torch.equal(made, distilled(model, latent, first_stage=other, **options))
 
 
 @pytest.mark.parametrize("method", ["bridge", "full bridge"])
 def test_the_first_stage_of_the_bridges_is_sds_at_guidance_40(method: str):
     model = tiny(V)
     assert torch.equal(
-        result(model, empty(V), method=method, first_stage=1.0),
-        result(model, empty(V), method="sds", guidance_scale=40.0),
+        distilled(model, empty(V), method=method, first_stage=1.0),
+        distilled(model, empty(V), method="sds", guidance_scale=40.0),
     )
 
 
 @pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf"])
 def test_editing_compares_with_the_picture_itself_unless_another_is_connected(method: str):
     model, latent = tiny(SD3), encoded(SD3, 2)
-    own = result(model, latent, method=method)
-    assert torch.equal(own, result(model, latent, method=method, reference=encoded(SD3, 2)))
-    assert_differs(own, result(model, latent, method=method, reference=encoded(SD3, 2, seed=5)))
-    one = result(model, latent, method=method, reference=encoded(SD3, seed=5))
+    own = distilled(model, latent, method=method)
+    assert torch.equal(own, distilled(model, latent, method=method, reference=encoded(SD3, 2)))
+    assert_differs(own, distilled(model, latent, method=method, reference=encoded(SD3, 2, seed=5)))
+    one = distilled(model, latent, method=method, reference=encoded(SD3, seed=5))
     twice = {"samples": encoded(SD3, seed=5)["samples"].repeat(2, 1, 1, 1)}
-    assert torch.equal(one, result(model, latent, method=method, reference=twice))
+    assert torch.equal(one, distilled(model, latent, method=method, reference=twice))
 
 
 def test_editing_moves_even_an_empty_latent_where_a_reference_is_connected():
     own, latent, noise = (
-        result(tiny(SD3), empty(SD3), method="dds", reference=encoded(SD3), **start)
+        distilled(tiny(SD3), empty(SD3), method="dds", reference=encoded(SD3), **start)
         for start in ({}, {"start_from": "latent"}, {"start_from": "noise"})
     )
     assert torch.equal(own, latent) and own.isfinite().all() and own.any()
@@ -376,10 +373,10 @@ def test_an_objective_replaces_method_texts_and_reference():
     texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), texts, reference, settings={"guidance_scale": 3.0})
     made, curve = distil(model, latent, method="vsd", objective=socket, **other_texts())
-    assert torch.equal(made["samples"], result(model, latent, method="dds", reference=reference, guidance_scale=3.0))
+    assert torch.equal(made["samples"], distilled(model, latent, method="dds", reference=reference, guidance_scale=3.0))
     assert curve["method"] == "mine"
-    own = result(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **other_texts())
-    assert torch.equal(own, result(model, latent, method="dds", reference=reference, guidance_scale=5.0))
+    own = distilled(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **other_texts())
+    assert torch.equal(own, distilled(model, latent, method="dds", reference=reference, guidance_scale=5.0))
 
 
 @some_families
@@ -426,16 +423,6 @@ def test_each_run_tells_its_own_curve():
 maskable = pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
 
 
-def halves(latent: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = latent.chunk(2, dim=-1)
-    return first, second
-
-
-def assert_kept(actual: Tensor, source: Tensor) -> None:
-    """Equal but for the rounding of the latent's scale factor, there and back."""
-    torch.testing.assert_close(actual, source, rtol=2e-6, atol=1e-6)
-
-
 @maskable
 @pytest.mark.parametrize("start_from", ["latent", "noise"])
 @pytest.mark.parametrize("method", ["sds", "dds", "vsd"])
@@ -453,8 +440,8 @@ def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, s
 def test_a_full_mask_changes_nothing(family: Family):
     model, source = tiny(family), encoded(family)
     for start_from in ("latent", "noise"):
-        masked = result(model, {**source, "noise_mask": torch.ones(1, 1, 64, 64)}, start_from=start_from)
-        assert_same(masked, result(model, source, start_from=start_from), 1e-5)
+        masked = distilled(model, {**source, "noise_mask": torch.ones(1, 1, 64, 64)}, start_from=start_from)
+        assert_same(masked, distilled(model, source, start_from=start_from), 1e-5)
 
 
 @maskable
@@ -464,16 +451,16 @@ def test_soft_values_give_results_in_between(family: Family, start_from: str):
     moved = []
     for value in (0.0, 0.25, 0.5, 1.0):
         masked = {**source, "noise_mask": torch.full((1, 1, 8, 8), value)}
-        moved.append((result(model, masked, start_from=start_from) - source["samples"]).std().item())
+        moved.append((distilled(model, masked, start_from=start_from) - source["samples"]).std().item())
     assert moved[0] < 1e-5 and all(less < 0.9 * more for less, more in zip(moved, moved[1:]))
 
 
 @maskable
 def test_each_picture_has_its_mask(family: Family):
     model, source, mask = tiny(family), encoded(family, 2), left_half()[:, None]
-    together = result(model, {**source, "noise_mask": torch.cat([mask, 1 - mask])}, seed=5)
+    together = distilled(model, {**source, "noise_mask": torch.cat([mask, 1 - mask])}, seed=5)
     for i, own in enumerate((mask, 1 - mask)):
-        alone = result(model, {**encoded(family, seed=i), "noise_mask": own}, seed=5 + i)
+        alone = distilled(model, {**encoded(family, seed=i), "noise_mask": own}, seed=5 + i)
         assert_same(together[i : i + 1], alone, 2e-4)
     assert_kept(halves(together)[1][0], halves(source["samples"])[1][0])
     assert_kept(halves(together)[0][1], halves(source["samples"])[0][1])

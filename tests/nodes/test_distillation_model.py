@@ -48,7 +48,9 @@ from support.tiny_models import (
     Family,
     V,
     ask,
+    create_in_inference_mode,
     distil,
+    distilled,
     encoded,
     text,
     tiny,
@@ -60,10 +62,6 @@ from torch import Tensor
 
 NAMES = [name for name in LISTED if name != "lmc"]  # which has tests of its own
 every_method = pytest.mark.parametrize("method", NAMES)
-
-
-def result(*args: Any, **options: Any) -> Tensor:
-    return distil(*args, **options)[0]["samples"]
 
 
 def counted(model: ModelPatcher, wrap: Callable[[int, ApplyModel, dict[str, Any]], Tensor]) -> ModelPatcher:
@@ -88,18 +86,18 @@ def sampled(model: ModelPatcher, family: Family) -> Tensor:
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
 def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace(method: str):
     model, latent, lora = tiny(EPS), encoded(EPS), tiny_lora()
-    before = result(model, latent, method=method, optimizer="sgd")
+    before = distilled(model, latent, method=method, optimizer="sgd")
     patched, _ = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0.0)
     assert patched is not None
-    with_lora = result(patched, latent, method=method, optimizer="sgd")
-    assert torch.equal(before, result(model, latent, method=method, optimizer="sgd"))
+    with_lora = distilled(patched, latent, method=method, optimizer="sgd")
+    assert torch.equal(before, distilled(model, latent, method=method, optimizer="sgd"))
     assert_differs(with_lora, before)
 
     baked = tiny.__wrapped__(EPS)  # a second model of the same weights
     with torch.no_grad():
         up, down = lora.values()
         baked.model.get_parameter(f"{LORA_LAYER}.weight").add_(0.5 * up @ down)
-    assert_same(with_lora, result(baked, latent, method=method, optimizer="sgd"))
+    assert_same(with_lora, distilled(baked, latent, method=method, optimizer="sgd"))
 
 
 @pytest.mark.parametrize(("method", "asked"), [("sds", [2, 2]), ("dds", [2, 2]), ("vsd", [2, 1, 1] * 2)])
@@ -116,9 +114,9 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard(method: str, asked: list
     patched = tiny(EPS).clone()
     patched.set_model_sampler_calc_cond_batch_function(halved)
     options = {"method": method, "steps": 2, "optimizer": "sgd", "learning_rate": 0.1}
-    output = result(patched, encoded(EPS), **options)
+    output = distilled(patched, encoded(EPS), **options)
     assert seen == asked
-    assert_differs(output, result(tiny(EPS), encoded(EPS), **options))
+    assert_differs(output, distilled(tiny(EPS), encoded(EPS), **options))
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
@@ -141,7 +139,7 @@ def test_the_model_is_as_it_was(method: str, family: Family):
     model, latent = tiny(family), encoded(family, 2)
     before = sampled(model, family)
     with untouched(model.model):
-        result(model, latent, method=method)
+        distilled(model, latent, method=method)
     assert torch.equal(before, sampled(model, family))
 
 
@@ -152,8 +150,8 @@ def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
     texts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + text(4)}
     before = sampled(model, EPS)
     with untouched(model.model):
-        hooked = result(model, latent, method=method, optimizer="sgd", learning_rate=0.1, **texts)
-    plain = result(model, latent, method=method, optimizer="sgd", learning_rate=0.1, positive=POSITIVE + text(4))
+        hooked = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, **texts)
+    plain = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, positive=POSITIVE + text(4))
     assert_differs(hooked, plain)
     assert torch.equal(before, sampled(model, EPS))
 
@@ -163,7 +161,7 @@ def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
 def test_the_model_is_as_it_was_though_a_lora_was_trained_on_it(family: Family, dtype: torch.dtype):
     model = tiny(family, dtype)
     with untouched(model.model):
-        result(model, encoded(family), method="vsd")
+        distilled(model, encoded(family), method="vsd")
 
 
 class Broken(Exception):
@@ -178,7 +176,7 @@ class Broken(Exception):
 )
 def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: int, error: type[Exception]):
     model, latent = tiny(SD3), encoded(SD3, 2)
-    before, undisturbed = sampled(model, SD3), result(model, latent, method=method)
+    before, undisturbed = sampled(model, SD3), distilled(model, latent, method=method)
 
     def breaks(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         if calls == stop_at:
@@ -186,15 +184,15 @@ def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: 
         return ask(apply_model, arguments)
 
     with untouched(model.model), pytest.raises(error):
-        result(counted(model, breaks), latent, method=method)
+        distilled(counted(model, breaks), latent, method=method)
     assert torch.equal(before, sampled(model, SD3))
-    assert torch.equal(undisturbed, result(model, latent, method=method))
+    assert torch.equal(undisturbed, distilled(model, latent, method=method))
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
 def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(method: str):
     model, latent, calls = tiny(EPS), encoded(EPS), Calls()
-    undisturbed = result(model, latent, method=method)
+    undisturbed = distilled(model, latent, method=method)
 
     def cancel(value: int, *_: Any, **__: Any) -> None:
         if value == 2:
@@ -205,7 +203,7 @@ def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(method: str):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
             distil(calls.watch(model), latent, method=method)
     assert len(calls.batches) == 2 * (3 if method == "vsd" else 1)
-    assert torch.equal(undisturbed, result(model, latent, method=method))
+    assert torch.equal(undisturbed, distilled(model, latent, method=method))
 
 
 # Numbers that are none
@@ -229,7 +227,7 @@ def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
 
     whole, shown = [], []
     with progress_hook(lambda value, total, preview, **_: whole.append(np.asarray(preview[1]))):
-        undisturbed = result(model, latent, **options)
+        undisturbed = distilled(model, latent, **options)
     with progress_hook(lambda value, total, preview, **_: shown.append(np.asarray(preview[1]))):
         with untouched(model.model), pytest.raises(ValueError) as failure:
             distil(counted(model, breaks), latent, **options)
@@ -237,7 +235,7 @@ def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
     assert message.startswith(f"The gradient of '{method}' became NaN or infinite at step 3 of 4 (t = 0.400, 0.400).")
     assert message.endswith(".") and "learning_rate" in message
     assert len(shown) == 2 and all(np.array_equal(mine, theirs) for mine, theirs in zip(shown, whole))
-    assert torch.equal(undisturbed, result(model, latent, **options))
+    assert torch.equal(undisturbed, distilled(model, latent, **options))
 
 
 # Memory
@@ -262,8 +260,8 @@ def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int
     model, latent, sizes = tiny(family), encoded(family, 2), []
     texts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in text(1)], "source": set_mask(text(3), left_half())}
     options = {"method": method, "optimizer": "sgd", **texts}
-    free = result(model, latent, **options)
-    assert_same(result(short_of_memory(model, room, sizes), latent, **options), free)
+    free = distilled(model, latent, **options)
+    assert_same(distilled(short_of_memory(model, room, sizes), latent, **options), free)
     refused = [i for i, size in enumerate(sizes) if size > room]
     assert refused, "there was memory enough"
     first = 8 if method == "ism" else 6  # ism inverts the image before it first asks for two prompts at once
@@ -273,8 +271,8 @@ def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int
 @pytest.mark.parametrize("room", [1, 2])
 def test_little_memory_suffices_for_vsd_where_a_picture_can_be_trained_on(room: int):
     model, latent, sizes = tiny(V), encoded(V, room), []
-    free = result(model, latent, method="vsd", optimizer="sgd")
-    assert_same(result(short_of_memory(model, room, sizes), latent, method="vsd", optimizer="sgd"), free)
+    free = distilled(model, latent, method="vsd", optimizer="sgd")
+    assert_same(distilled(short_of_memory(model, room, sizes), latent, method="vsd", optimizer="sgd"), free)
     assert max(sizes) > room
 
 
@@ -289,18 +287,18 @@ def test_little_memory_leaves_each_picture_its_texts_masks_hints_and_times(time_
         "negative": negative,
     }
     options = {"method": "dds", "steps": 2, "time_schedule": time_schedule, **texts}
-    free = result(model, latent, **options)
+    free = distilled(model, latent, **options)
     for room in (1, 3):
-        assert_same(result(short_of_memory(model, room, []), latent, **options), free)
+        assert_same(distilled(short_of_memory(model, room, []), latent, **options), free)
 
 
 @every_method
 def test_no_memory_at_all_is_the_hosts_own_error(method: str):
     model, latent = tiny(EPS), encoded(EPS, 2)
-    free = result(model, latent, method=method)
+    free = distilled(model, latent, method=method)
     with untouched(model.model), pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device"):
         distil(short_of_memory(model, 0, []), latent, method=method)
-    assert torch.equal(free, result(model, latent, method=method))
+    assert torch.equal(free, distilled(model, latent, method=method))
 
 
 # The LoRA of vsd
@@ -420,17 +418,17 @@ def test_vsd_whose_lora_does_not_learn_is_classifier_guidance(family: Family):
     # eps_hat(null) + s (eps_hat(y) - eps_hat(null)) - eps_hat(y) = (s - 1) (eps_hat(y) - eps_hat(null))
     model, latent = tiny(family), encoded(family, 2)
     options = {"time_schedule": "descending", "noise_policy": "fixed", "optimizer": "sgd", "learning_rate": 0.3}
-    frozen = result(model, latent, method="vsd", guidance_scale=4.0, lora_learning_rate=0.0, **options)
-    guidance = result(model, latent, method="csd", guidance_scale=3.0, source_guidance_scale=0.0, **options)
+    frozen = distilled(model, latent, method="vsd", guidance_scale=4.0, lora_learning_rate=0.0, **options)
+    guidance = distilled(model, latent, method="csd", guidance_scale=3.0, source_guidance_scale=0.0, **options)
     assert_same(frozen, guidance)
-    learned = result(model, latent, method="vsd", guidance_scale=4.0, lora_learning_rate=0.1, **options)
+    learned = distilled(model, latent, method="vsd", guidance_scale=4.0, lora_learning_rate=0.1, **options)
     assert_differs(learned, guidance)
 
 
 def test_the_pictures_of_vsd_are_particles_of_one_distribution():
     model, options = tiny(V), {"method": "vsd", "optimizer": "sgd", "learning_rate": 0.3}
     for rate, compare in ((0.1, assert_differs), (0.0, assert_same)):
-        alone, together = (result(model, encoded(V, count), lora_learning_rate=rate, **options) for count in (1, 2))
+        alone, together = (distilled(model, encoded(V, count), lora_learning_rate=rate, **options) for count in (1, 2))
         compare(together[:1], alone)
 
 
@@ -449,16 +447,10 @@ def in_inference_mode(value: Any) -> Any:
     return value
 
 
-def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
-    """What a loader of the host makes."""
-    with torch.inference_mode():
-        return build.__wrapped__(*args)  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_weights_and_inputs_made_in_inference_mode_give_the_same(family: Family, dtype: torch.dtype):
-    model = built_in_inference_mode(tiny, family, dtype)
+    model = create_in_inference_mode(tiny, family, dtype)
     assert all(tensor.is_inference() for tensor in model.model.parameters())
     inputs = {
         "positive": POSITIVE,
@@ -468,18 +460,18 @@ def test_weights_and_inputs_made_in_inference_mode_give_the_same(family: Family,
     }
     latent = {**encoded(family, 2), "noise_mask": left_half()[:, None]}
     for method in ("vsd", "dds"):
-        expected = result(tiny(family, dtype), latent, method=method, **inputs)
+        expected = distilled(tiny(family, dtype), latent, method=method, **inputs)
         with untouched(model.model):
-            output = result(model, in_inference_mode(latent), method=method, **in_inference_mode(inputs))
+            output = distilled(model, in_inference_mode(latent), method=method, **in_inference_mode(inputs))
         assert torch.equal(output, expected)
 
 
 @pytest.mark.parametrize("of_inference", [False, True], ids=["ordinary", "inference"])
 def test_vsd_trains_beside_a_controlnet(of_inference: bool):
-    net: Any = built_in_inference_mode(tiny_controlnet) if of_inference else tiny_controlnet()
+    net: Any = create_in_inference_mode(tiny_controlnet) if of_inference else tiny_controlnet()
     positive, negative = controlled(POSITIVE, NEGATIVE, net=net)
     masked: Conditioning = in_inference_mode(set_mask(POSITIVE, left_half()))
     model = tiny(EPS)
     with untouched(model.model, net.control_model):
-        output = result(model, encoded(EPS), method="vsd", positive=positive + masked, negative=negative)
+        output = distilled(model, encoded(EPS), method="vsd", positive=positive + masked, negative=negative)
     assert output.isfinite().all()

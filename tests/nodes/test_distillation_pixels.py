@@ -14,7 +14,21 @@ from dreamsampler.guidance.distillation.objective import Direction
 from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
 from dreamsampler.nodes.sockets import ObjectiveSocket
 from support.host_oracle import assert_differs, assert_same, left_half, progress_hook
-from support.tiny_models import EPS, POSITIVE, QWEN, SD3, Family, V, distil, encoded, tiny, tiny_vae
+from support.tiny_models import (
+    EPS,
+    POSITIVE,
+    QWEN,
+    SD3,
+    Family,
+    V,
+    autoencoder,
+    create_in_inference_mode,
+    distil,
+    distilled,
+    encoded,
+    tiny,
+    tiny_vae,
+)
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,10 +36,6 @@ KINDS = [("taesd", EPS), ("kl", V), ("taesd-16", SD3), ("wan", QWEN)]
 """VAEs and models that belong together; the last has a frame dimension."""
 
 every_kind = pytest.mark.parametrize(("kind", "family"), KINDS, ids=str)
-
-
-def result(*args: Any, **options: Any) -> Tensor:
-    return distil(*args, **options)[0]["samples"]
 
 
 TOWARDS_ONE = ObjectiveSocket(
@@ -47,15 +57,11 @@ def decoded(vae: comfy.sd.VAE, samples: Tensor) -> Tensor:
     return pictures.reshape(-1, *pictures.shape[-3:]).movedim(-1, 1).clone()
 
 
-def network(vae: comfy.sd.VAE) -> Any:
-    return vae.first_stage_model
-
-
 class Oracle:
     """Gradient descent on pixels by autograd, on a float32 copy of the encoder."""
 
     def __init__(self, vae: comfy.sd.VAE, family: Family):
-        self.encoder = copy.deepcopy(network(vae)).float().requires_grad_(False)
+        self.encoder = copy.deepcopy(autoencoder(vae)).float().requires_grad_(False)
         self.frames = family is QWEN
         self.model = tiny(family).model
 
@@ -117,14 +123,8 @@ def test_descends_through_the_encoder(kind: str, family: Family):
 def test_pixels_stay_in_their_range(kind: str, family: Family):
     vae, latent, rate = tiny_vae(kind), encoded(family), 20 * RATE[kind]
     pixels = decoded(vae, latent["samples"])
-    made = result(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=rate)
+    made = distilled(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=rate)
     assert_same(made, Oracle(vae, family).descend(pixels, rate), 1e-3)
-
-
-def built_in_inference_mode(kind: str, dtype: torch.dtype) -> comfy.sd.VAE:
-    """A VAE as the host's loaders make it."""
-    with torch.inference_mode():
-        return tiny_vae.__wrapped__(kind, dtype)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def built_in_inference_mode(kind: str, dtype: torch.dtype) -> comfy.sd.VAE:
 def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_left_alone(
     kind: str, family: Family, dtype: torch.dtype
 ):
-    vae = built_in_inference_mode(kind, dtype)
+    vae = create_in_inference_mode(tiny_vae, kind, dtype)
     latent = encoded(family, 2)
-    weights = dict(network(vae).named_parameters()) | dict(network(vae).named_buffers())
+    weights = dict(autoencoder(vae).named_parameters()) | dict(autoencoder(vae).named_buffers())
     copies = {name: tensor.clone() for name, tensor in weights.items()}
     assert all(tensor.is_inference() and tensor.dtype == dtype for tensor in weights.values())
     pixels = decoded(vae, latent["samples"])
 
-    made = result(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=RATE[kind])
+    made = distilled(tiny(family), latent, vae=vae, objective=TOWARDS_ONE, steps=2, learning_rate=RATE[kind])
 
     assert_same(made, Oracle(vae, family).descend(pixels, RATE[kind]), 1e-3)
-    for name, tensor in (*network(vae).named_parameters(), *network(vae).named_buffers()):
+    for name, tensor in (*autoencoder(vae).named_parameters(), *autoencoder(vae).named_buffers()):
         assert tensor is weights[name] and torch.equal(tensor, copies[name])
     assert torch.equal(pixels, decoded(vae, latent["samples"]))
 
@@ -158,7 +158,7 @@ def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_
 @pytest.mark.parametrize("fails", ["cancelled", "broken"])
 def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
     vae, latent = tiny_vae.__wrapped__("kl", torch.bfloat16), encoded(EPS)
-    weights = {name: (tensor, tensor.clone()) for name, tensor in network(vae).named_parameters()}
+    weights = {name: (tensor, tensor.clone()) for name, tensor in autoencoder(vae).named_parameters()}
     pixels = decoded(vae, latent["samples"])
 
     def stop(value: int, *_: Any, **__: Any) -> None:
@@ -171,7 +171,7 @@ def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
     error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[fails]
     with progress_hook(stop), pytest.raises(error):
         distil(tiny(EPS), latent, vae=vae)
-    for name, tensor in network(vae).named_parameters():
+    for name, tensor in autoencoder(vae).named_parameters():
         assert tensor is weights[name][0] and torch.equal(tensor, weights[name][1])
     assert torch.equal(pixels, decoded(vae, latent["samples"]))
 
@@ -191,9 +191,9 @@ def test_every_method_moves_pixels(kind: str, family: Family, method: str):
 def test_a_batch_is_its_pictures_one_by_one(kind: str, family: Family):
     model, vae, seed = tiny(family), tiny_vae(kind), 5
     options = {"vae": vae, "steps": 2, "optimizer": "sgd", "learning_rate": 1e-4}
-    together = result(model, encoded(family, 2), seed=seed, **options)
+    together = distilled(model, encoded(family, 2), seed=seed, **options)
     for i in range(2):
-        alone = result(model, encoded(family, seed=i), seed=seed + i, **options)
+        alone = distilled(model, encoded(family, seed=i), seed=seed + i, **options)
         assert_same(together[i : i + 1], alone, 1e-3)
 
 
@@ -204,7 +204,7 @@ def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
     mask = left_half()[:, None]
     soft = F.interpolate(F.interpolate(mask, (8, 8), mode="bilinear"), (64, 64), mode="bilinear")
     for given, at_pixels in ((mask, soft), (0 * mask, 0 * soft)):
-        made = result(
+        made = distilled(
             tiny(family),
             {**latent, "noise_mask": given},
             vae=vae,
@@ -229,9 +229,9 @@ def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
         "seed": 30,
         "steps": 2,
     }
-    assert_same(result(model, latent, **options), oracle.descend(start, RATE[kind]), 1e-3)
+    assert_same(distilled(model, latent, **options), oracle.descend(start, RATE[kind]), 1e-3)
     mask = torch.full((1, 1, 64, 64), 0.5)
-    made = result(model, {**latent, "noise_mask": mask}, **options)
+    made = distilled(model, {**latent, "noise_mask": mask}, **options)
     assert_same(made, oracle.descend(start, RATE[kind], mask=mask, kept=pixels), 1e-3)
 
 
@@ -239,6 +239,6 @@ def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
 def test_the_weight_of_the_source_pulls_the_pixels_back(kind: str, family: Family):
     vae, latent = tiny_vae(kind), encoded(family)
     options = {"objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
-    made = result(tiny(family), latent, vae=vae, source_weight=0.5, **options)
+    made = distilled(tiny(family), latent, vae=vae, source_weight=0.5, **options)
     pixels, source = decoded(vae, latent["samples"]), latent["samples"]
     assert_same(made, Oracle(vae, family).descend(pixels, RATE[kind], source=source, weight=0.5), 1e-3)

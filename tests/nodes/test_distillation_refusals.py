@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import comfy.model_base
 import pytest
 import torch
 from comfy.model_base import ModelType
-from comfy.model_patcher import ModelPatcher
 from comfy.nested_tensor import NestedTensor
 from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.nodes.sockets import ObjectiveSocket
+from support.host_oracle import with_model_type
 from support.tiny_models import (
     EPS,
     FLUX_DISTILLED,
@@ -50,16 +48,6 @@ def guided(**scales: float | None) -> dict[str, Any]:
         name: value if scales[name] is None else FluxGuidance.execute(value, scales[name]).args[0]
         for name, value in texts.items()
     }
-
-
-def parametrised(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher]:
-    def patch(model: ModelPatcher) -> ModelPatcher:
-        patched = model.clone()
-        sampling = comfy.model_base.model_sampling(model.model.model_config, model_type)
-        patched.add_object_patch("model_sampling", sampling)
-        return patched
-
-    return patch
 
 
 def objective(method: str, reference: dict[str, Any] | None = None, **texts: Conditioning) -> dict[str, Any]:
@@ -173,8 +161,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "guidance": (FLUX_DISTILLED, guided(positive=1.0, negative=2.0, source=1.0), "input 'negative' has guidance 2"),
     "guidance of the source": (FLUX_DISTILLED, guided(positive=1.0, negative=1.0, source=4.0), "input 'source'"),
-    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrization.*is not supported. Use a"),
-    "cosmos": (EPS, {"patch": parametrised(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+    "image to image": (
+        EPS,
+        {"patch": with_model_type(ModelType.IMG_TO_IMG)},
+        "parametrization.*is not supported. Use a",
+    ),
+    "cosmos": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
     "objective without a source": (
         EPS,
         objective("csd", positive=POSITIVE, negative=NEGATIVE),

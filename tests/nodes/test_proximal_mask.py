@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.host_oracle import assert_kept, halves
 from support.tiny_models import EPS, QWEN, SD3, Family, V, edit, encoded, tiny
 from torch import Tensor
 
@@ -15,16 +16,6 @@ def left(size: int = 64, columns: int | None = None) -> Tensor:
     mask = torch.zeros(1, size, size)
     mask[..., : size // 2 if columns is None else columns] = 1
     return mask
-
-
-def halves(latent: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = latent.chunk(2, dim=-1)
-    return first, second
-
-
-def assert_kept(actual: Tensor, source: Tensor) -> None:
-    """Equal but for the rounding of the latent's scale factor, there and back."""
-    torch.testing.assert_close(actual, source, rtol=2e-6, atol=1e-6)
 
 
 @families

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import comfy.model_base
 import pytest
 import torch
 from comfy.model_base import ModelType
-from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
+from support.host_oracle import with_model_type
 from support.tiny_models import (
     EPS,
     FLUX_DISTILLED,
@@ -41,16 +39,6 @@ def guided(positive: float | None, negative: float | None) -> dict[str, Any]:
         return conditioning if value is None else FluxGuidance.execute(conditioning, value).args[0]
 
     return {"positive": with_guidance(POSITIVE, positive), "negative": with_guidance(NEGATIVE, negative)}
-
-
-def parametrised(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher]:
-    def patch(model: ModelPatcher) -> ModelPatcher:
-        patched = model.clone()
-        sampling = comfy.model_base.model_sampling(model.model.model_config, model_type)
-        patched.add_object_patch("model_sampling", sampling)
-        return patched
-
-    return patch
 
 
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
@@ -88,8 +76,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {**guided(1.0, 1.0), "positive": guided(1.0, None)["positive"] + text(3, guidance=0.5)},
         "input 'positive' has guidance 0.5",
     ),
-    "image to image": (EPS, {"patch": parametrised(ModelType.IMG_TO_IMG)}, "parametrization.*is not supported. Use a"),
-    "cosmos": (EPS, {"patch": parametrised(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+    "image to image": (
+        EPS,
+        {"patch": with_model_type(ModelType.IMG_TO_IMG)},
+        "parametrization.*is not supported. Use a",
+    ),
+    "cosmos": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
 }
 
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import comfy.hooks
 import comfy.model_management
 import comfy.samplers
 import comfy.sd
@@ -24,10 +23,11 @@ from support.host_oracle import (
     by_formula,
     controlled,
     left_half,
+    negative_with_lora,
+    negative_with_masked_lora,
     progress_hook,
     set_mask,
     set_range,
-    tiny_lora,
 )
 from support.tiny_models import (
     EPS,
@@ -43,6 +43,8 @@ from support.tiny_models import (
     Latent,
     V,
     ask,
+    autoencoder,
+    create_in_inference_mode,
     edit,
     encoded,
     measure,
@@ -74,10 +76,6 @@ BRIEF = {"steps": 4, "skip": 0.5, "data_every": 2, "dps_weight": 3.0}
 def hole(count: int = 1, seed: int = 0) -> Measurement:
     """Pictures without a square."""
     return measure(photo(count, seed), mask=square())[0]
-
-
-def network(vae: comfy.sd.VAE) -> Any:
-    return vae.first_stage_model
 
 
 def result(family: Family, kind: str, measurement: Measurement | None, **options: Any) -> Tensor:
@@ -124,7 +122,7 @@ class Oracle:
 
     def __init__(self, family: Family, vae: comfy.sd.VAE, measurement: Measurement, start: Tensor, **settings: Any):
         self.family, self.measurement, self.start = family, measurement, start
-        self.vae: Any = copy.deepcopy(network(vae)).float().requires_grad_(False)
+        self.vae: Any = copy.deepcopy(autoencoder(vae)).float().requires_grad_(False)
         self.settings = {
             "consistency": "both",
             "data_every": 3,
@@ -285,12 +283,6 @@ def test_inversion_keeps_the_state_where_all_was_seen(family: Family, kind: str)
 # What a user may rely on
 
 
-def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
-    """What a loader of the host makes."""
-    with torch.inference_mode():
-        return build.__wrapped__(*args)  # type: ignore[attr-defined]
-
-
 @every_kind
 @pytest.mark.parametrize(
     ("consistency", "dtype"),
@@ -298,11 +290,11 @@ def built_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
     ids=str,
 )
 def test_restores_and_leaves_everything_as_it_was(family: Family, kind: str, dtype: torch.dtype, consistency: str):
-    model, vae = built_in_inference_mode(tiny, family, dtype), built_in_inference_mode(tiny_vae, kind, dtype)
+    model, vae = create_in_inference_mode(tiny, family, dtype), create_in_inference_mode(tiny_vae, kind, dtype)
     latent = encoded(family, 2, batch_index=[4, 2], comment="kept")
     measurement = hole(2)
     samples, y = latent["samples"].clone(), measurement.y.clone()
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = restore(model, vae, latent, measurement, consistency=consistency, **BRIEF)
         again = restore(model, vae, latent, measurement, consistency=consistency, **BRIEF)
     assert torch.equal(latent["samples"], samples) and torch.equal(measurement.y, y)
@@ -471,7 +463,7 @@ def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family
     assert isinstance(without.image, ExecutionBlocker)
     assert "connect one to its input 'vae'" in without.image.message and without.image.message.endswith(".")
     vae = tiny_vae(kind)
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         connected = restore(model, vae, latent, None, eta=0.5)
     assert torch.equal(without.samples, connected.samples)
     assert torch.equal(without.start["samples"], connected.start["samples"])
@@ -505,18 +497,15 @@ def with_range() -> dict[str, Conditioning]:
     return {"negative": set_range(text(4), 0.0, 0.7) + set_range(NEGATIVE, 0.7, 1.0)}
 
 
-def with_lora() -> dict[str, Conditioning]:
-    hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
-    return {"negative": comfy.hooks.set_hooks_for_conditioning(NEGATIVE, hooks)}
-
-
-def with_lora_in_part() -> dict[str, Conditioning]:
-    return {"negative": set_mask(with_lora()["negative"], left_half()) + set_mask(NEGATIVE, 1 - left_half())}
-
-
 @pytest.mark.parametrize(
     ("make", "family"),
-    [(with_controlnet, V), (with_mask, EPS), (with_range, V), (with_lora, EPS), (with_lora_in_part, EPS)],
+    [
+        (with_controlnet, V),
+        (with_mask, EPS),
+        (with_range, V),
+        (negative_with_lora, EPS),
+        (negative_with_masked_lora, EPS),
+    ],
     ids=["controlnet", "mask", "range", "lora", "lora in part"],
 )
 def test_what_the_host_puts_on_conditioning_acts(make: Callable, family: Family):
@@ -524,7 +513,7 @@ def test_what_the_host_puts_on_conditioning_acts(make: Callable, family: Family)
     options = {"data_until": 0.0, "start_from": "noise", "dps_weight": 3.0, "steps": 2}
     texts = {**TEXTS, **make()}
     plain = restore(model, vae, latent, measurement, **options)
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = restore(model, vae, latent, measurement, **options, **texts)
     assert_differs(restored.samples, plain.samples)
     after = restore(model, vae, latent, measurement, **options)

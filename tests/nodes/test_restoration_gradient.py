@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import comfy.hooks
 import comfy.model_management
 import comfy.sd
 import pytest
@@ -23,11 +22,12 @@ from support.host_oracle import (
     assert_same,
     controlled,
     left_half,
+    negative_with_lora,
+    negative_with_masked_lora,
     one_each,
     progress_hook,
     set_mask,
     set_range,
-    tiny_lora,
 )
 from support.tiny_models import (
     EPS,
@@ -44,6 +44,7 @@ from support.tiny_models import (
     Restored,
     V,
     ask,
+    autoencoder,
     encoded,
     measure,
     photo,
@@ -77,10 +78,6 @@ RECOMPUTED, ONE_BY_ONE, LEFT_OUT = "now recompute activations", "now process one
 
 def holes(count: int = 1) -> Measurement:
     return measure(photo(count), mask=torch.cat([square(), square(0, 24), square(30, 50)])[:count])[0]
-
-
-def network(vae: comfy.sd.VAE) -> Any:
-    return vae.first_stage_model
 
 
 def along(model: ModelPatcher, kind: str, family: Family, count: int = 1, **options: Any) -> Restored:
@@ -172,7 +169,7 @@ def test_a_model_has_the_same_gradient_with_checkpoints(family: Family):
 
 @every_vae
 def test_a_decoder_has_the_same_gradient_with_checkpoints(kind: str, family: Family):
-    net, z = network(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
+    net, z = autoencoder(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     plain = gradient_of(net.decode, z)
     with untouched(net), checkpointed(net):
         assert_same(gradient_of(net.decode, z), plain, 1e-5)
@@ -282,7 +279,7 @@ def traced(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[int, int, i
 
 @every_vae
 def test_a_decoder_keeps_less_with_checkpoints(kind: str, family: Family):
-    net, z = network(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
+    net, z = autoencoder(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     held, peak, _ = traced(net.decode, z)
     with checkpointed(net):
         less, lower, left = traced(net.decode, z)
@@ -316,7 +313,7 @@ def test_a_deep_model_keeps_less_with_checkpoints(family: Family):
 
 
 def test_without_gradients_checkpoints_do_nothing():
-    net, z = network(tiny_vae("kl")), encoded(EPS, 2)["samples"]
+    net, z = autoencoder(tiny_vae("kl")), encoded(EPS, 2)["samples"]
     with torch.inference_mode():
         plain = net.decode(z)
         with checkpointed(net):
@@ -337,7 +334,7 @@ def operations(function: Callable[[Tensor], Tensor], z: Tensor) -> dict[str, int
 
 
 def test_checkpoints_leave_when_they_fail_and_lie_over_what_was_there():
-    net = network(tiny_vae.__wrapped__("kl"))
+    net = autoencoder(tiny_vae.__wrapped__("kl"))
     block: Any = net.decoder.mid.block_1
     own, calls = block.forward, []
 
@@ -363,7 +360,7 @@ def test_first_the_gradient_is_computed_twice(family: Family, kind: str, caplog:
     free = undisturbed(kind, family, 2)
     assert_differs(free, undisturbed(kind, family, 2, 0.0), 0.003)
     caplog.set_level(logging.WARNING, "dreamsampler")
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = along(short.of(model), kind, family, 2)
     assert_same(restored.samples, free)
     assert short.asked == [(2, True)] * 3
@@ -375,7 +372,7 @@ def test_first_the_gradient_is_computed_twice(family: Family, kind: str, caplog:
 @few_kinds
 def test_then_the_gradient_goes_picture_by_picture(family: Family, kind: str):
     model, vae, short = tiny(family), tiny_vae(kind), Short(single_gradients_fit)
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = along(short.of(model), kind, family, 3)
     assert_same(restored.samples, undisturbed(kind, family, 3), 2e-3)
     assert short.asked == [(3, True)] * 2 + [(1, True)] * 6
@@ -390,7 +387,7 @@ def test_then_estimates_are_fitted_instead(
 ):
     model, vae, short = tiny(family), tiny_vae(kind), Short(no_gradient_fits)
     caplog.set_level(logging.WARNING, "dreamsampler")
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = along(short.of(model), kind, family, 2, consistency=consistency)
     fitted = along(model, kind, family, 2, consistency="consistency only").samples
     assert_same(restored.samples, fitted)
@@ -400,8 +397,10 @@ def test_then_estimates_are_fitted_instead(
     assert [record.message for record in caplog.records if record.name == "dreamsampler"] == restored.notes
 
 
-with_a_decoder = pytest.mark.parametrize(("family", "kind"), [(EPS, "kl"), (QWEN, "wan")], ids=str)
-"""TAESD's is no module of its own."""
+WITH_DECODER = [(EPS, "kl"), (QWEN, "wan")]
+"""Those whose VAE has a decoder module to hook. TAESD has none."""
+
+with_a_decoder = pytest.mark.parametrize(("family", "kind"), WITH_DECODER, ids=str)
 
 
 @with_a_decoder
@@ -423,7 +422,7 @@ def test_a_fit_that_has_no_memory_for_the_batch_goes_picture_by_picture(family: 
     model, vae = tiny(family), tiny_vae(kind)
     options = {"consistency": "consistency only"}
     free = along(model, kind, family, 3, **options)
-    with untouched(model.model, network(vae)), decoding_fails(vae, lambda count, *_: count == 1) as asked:
+    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, lambda count, *_: count == 1) as asked:
         restored = along(model, kind, family, 3, **options)
     assert_same(restored.samples, free.samples, 2e-3)
     assert asked[:7] == [(3, False)] + [(1, False)] * 6
@@ -434,7 +433,7 @@ def test_a_fit_that_has_no_memory_for_the_batch_goes_picture_by_picture(family: 
 @pytest.mark.parametrize(("family", "kind"), [KINDS[0], KINDS[2]], ids=str)
 def test_no_memory_at_all_is_the_hosts_own_error(family: Family, kind: str):
     model, vae, short = tiny(family), tiny_vae(kind), Short(nothing_fits)
-    with untouched(model.model, network(vae)), pytest.raises(OOM, match="Allocation on device"):
+    with untouched(model.model, autoencoder(vae)), pytest.raises(OOM, match="Allocation on device"):
         along(short.of(model), kind, family, 2)
     assert short.asked[-1] == (1, False)
     assert torch.equal(undisturbed(kind, family, 2), along(model, kind, family, 2).samples)
@@ -457,7 +456,7 @@ def decoding_fails(vae: comfy.sd.VAE, fits: Callable[[int, bool, int], bool]) ->
         if not fits(*now, [gradient for _, gradient in asked].count(now[1])):
             raise OOM("Allocation on device")
 
-    handle = network(vae).decoder.register_forward_pre_hook(before)
+    handle = autoencoder(vae).decoder.register_forward_pre_hook(before)
     try:
         yield asked
     finally:
@@ -470,7 +469,7 @@ def decoding_fails(vae: comfy.sd.VAE, fits: Callable[[int, bool, int], bool]) ->
 )
 def test_a_decoder_that_does_not_fit_takes_the_same_ways(family: Family, kind: str, fits: Callable, notes: int):
     model, vae = tiny(family), tiny_vae(kind)
-    with untouched(model.model, network(vae)), decoding_fails(vae, fits) as asked:
+    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, fits) as asked:
         restored = along(model, kind, family, 2)
     fitted = along(model, kind, family, 2, consistency="consistency only").samples
     assert_same(restored.samples, undisturbed(kind, family, 2) if notes < 3 else fitted, 2e-3)
@@ -499,7 +498,7 @@ def failing_backwards(model: ModelPatcher, error: Exception, times: int) -> Mode
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_backward_pass_that_does_not_fit_takes_the_same_ways(family: Family, kind: str, times: int):
     model, vae = tiny(family), tiny_vae(kind)
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         restored = along(failing_backwards(model, OOM("Allocation on device"), times), kind, family, 2)
     assert_same(restored.samples, undisturbed(kind, family, 2), 2e-3)
     assert len(restored.notes) == times
@@ -521,21 +520,14 @@ def with_a_text_each() -> dict[str, Conditioning]:
     return {"negative": one_each(NEGATIVE, text(5))}
 
 
-def with_lora() -> dict[str, Conditioning]:
-    hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
-    return {"negative": comfy.hooks.set_hooks_for_conditioning(NEGATIVE, hooks)}
-
-
-def with_lora_in_part() -> dict[str, Conditioning]:
-    return {"negative": set_mask(with_lora()["negative"], left_half()) + set_mask(NEGATIVE, 1 - left_half())}
-
-
-@pytest.mark.parametrize("make", [with_controlnet, with_mask_and_range, with_a_text_each, with_lora, with_lora_in_part])
+@pytest.mark.parametrize(
+    "make", [with_controlnet, with_mask_and_range, with_a_text_each, negative_with_lora, negative_with_masked_lora]
+)
 def test_what_the_host_puts_on_conditioning_acts_on_every_way(make: Callable):
     model, vae, texts = tiny(EPS), tiny_vae("kl"), make()
     free = along(model, "kl", EPS, 2, **texts)
     assert_differs(free.samples, undisturbed("kl", EPS, 2))
-    with untouched(model.model, network(vae)):
+    with untouched(model.model, autoencoder(vae)):
         once = along(Short(first_gradient_fails).of(model), "kl", EPS, 2, **texts)
         twice = along(Short(third_gradient_fits).of(model), "kl", EPS, 2, **texts)
     assert (len(once.notes), len(twice.notes)) == (1, 2)
@@ -568,13 +560,17 @@ class Broken(Exception):
     """Something in the host that fails."""
 
 
-@few_kinds
-@pytest.mark.parametrize("where", ["forward", "decoder", "backward", "checkpoint", "cancelled"])
+@pytest.mark.parametrize(
+    ("family", "kind", "where"),
+    [
+        *((*pair, where) for pair in FEW for where in ("forward", "backward", "checkpoint")),
+        *((*pair, where) for pair in WITH_DECODER for where in ("decoder", "canceled")),
+    ],
+    ids=str,
+)
 def test_a_run_that_breaks_off_leaves_everything_as_it_was(family: Family, kind: str, where: str):
-    if where in ("decoder", "cancelled") and family not in (EPS, QWEN):
-        pytest.skip("it has nothing to do with the model")
     model, vae = tiny(family), tiny_vae(kind)
-    contexts: dict[str, Any] = {"decoder": nullcontext, "cancelled": lambda: progress_hook(cancel)}
+    contexts: dict[str, Any] = {"decoder": nullcontext, "canceled": lambda: progress_hook(cancel)}
     error: type[BaseException] = Broken
 
     def fails(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
@@ -602,10 +598,10 @@ def test_a_run_that_breaks_off_leaves_everything_as_it_was(family: Family, kind:
             return output
 
         broken = wrapped(model, then_broken)
-    elif where == "cancelled":
+    elif where == "canceled":
         error = comfy.model_management.InterruptProcessingException
-    with untouched(model.model, network(vae)), contexts.get(where, nullcontext)():
-        handle = network(vae).decoder.register_forward_hook(breaks) if where == "decoder" else None
+    with untouched(model.model, autoencoder(vae)), contexts.get(where, nullcontext)():
+        handle = autoencoder(vae).decoder.register_forward_hook(breaks) if where == "decoder" else None
         try:
             with pytest.raises(error):
                 along(broken, kind, family)

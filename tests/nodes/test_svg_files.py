@@ -27,7 +27,7 @@ from dreamsampler.nodes.svg_to_image import SVGToImage
 from dreamsampler.svg.markup.parser import parse
 from PIL import Image
 from support.host_oracle import progress_hook
-from support.node_texts import texts_on_nodes
+from support.node_texts import shown_text, texts_on_nodes
 from support.svg_nodes import CORE, SVG, contents, drawn, value
 from support.svg_oracle import DOCUMENTS, SAME, render, svg
 from torch import Tensor
@@ -35,11 +35,6 @@ from torch import Tensor
 SQUARE = svg('<rect x="25" y="25" width="50" height="50" fill="#f00"/>')
 WIDE = svg('<rect width="40" height="20" fill="#00f"/>', 'viewBox="0 0 40 20"')
 SOFT = svg('<circle cx="50" cy="50" r="31.3" fill="#c84" opacity=".6"/><path d="M0 0L90 40L20 95z" fill="#0a7"/>')
-
-
-def shown(output: Any) -> str:
-    (text,) = output.ui.as_dict()["text"]
-    return text
 
 
 TRACING: dict[str, Any] = {
@@ -99,7 +94,7 @@ def test_loads_the_file_as_it_is(inputs: Path):
     output = LoadSVG.execute("latin.svg")
     assert contents(output) == [LATIN]
     assert isinstance(output.args[0], SVG)
-    assert shown(output) == "9 x 9, 1 shape."
+    assert shown_text(output) == "9 x 9, 1 shape."
 
 
 def test_its_values_are_of_the_class_that_newer_hosts_name(inputs: Path, monkeypatch: pytest.MonkeyPatch):
@@ -192,7 +187,7 @@ def test_runs_again_only_when_the_drawing_changed(inputs: Path):
 def test_shows_what_is_not_drawn(inputs: Path, caplog: pytest.LogCaptureFixture):
     (inputs / "a.svg").write_text(svg('<text>a</text><g filter="url(#f)"><path d="M0 0h9v9z"/><path d="M0 0h9z"/></g>'))
     output = LoadSVG.execute("a.svg")
-    assert shown(output).split("\n\n") == [
+    assert shown_text(output).split("\n\n") == [
         "100 x 100, 2 shapes.",
         "<text> is not drawn: <text> on line 1. Convert text to paths.",
         "The property filter is ignored: <g> on line 1. Expand the effect to plain paths in an SVG editor.",

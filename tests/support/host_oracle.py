@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.hooks
+import comfy.model_base
 import comfy.samplers
 import comfy.utils
 import torch
 from comfy.controlnet import ControlNet
+from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from support.tiny_models import Conditioning, Family, tiny_controlnet
+from support.tiny_models import NEGATIVE, Conditioning, Family, tiny_controlnet
 
 HOST_NODES = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
 
@@ -27,6 +30,17 @@ def assert_same(actual: Tensor, expected: Tensor, tolerance: float = 1e-4) -> No
 def assert_differs(actual: Tensor, other: Tensor, fraction: float = 0.01) -> None:
     """Further apart than a fraction of the latent's standard deviation, which rounding cannot explain."""
     assert ((actual - other).std() / other.std()).item() > fraction
+
+
+def assert_kept(actual: Tensor, source: Tensor) -> None:
+    """Equal up to rounding by the latent's scale factor."""
+    torch.testing.assert_close(actual, source, rtol=2e-6, atol=1e-6)
+
+
+def halves(latent: Tensor) -> tuple[Tensor, Tensor]:
+    """The left and the right half."""
+    left, right = latent.chunk(2, dim=-1)
+    return left, right
 
 
 def same(first: Any, second: Any) -> bool:
@@ -218,6 +232,30 @@ def tiny_lora() -> dict[str, Tensor]:
         f"{LORA_LAYER}.lora_up.weight": torch.randn(32, 2, generator=generator),
         f"{LORA_LAYER}.lora_down.weight": torch.randn(2, 16, generator=generator),
     }
+
+
+def negative_with_lora() -> dict[str, Conditioning]:
+    """The negative prompt with a LoRA hook."""
+    hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
+    return {"negative": comfy.hooks.set_hooks_for_conditioning(NEGATIVE, hooks)}
+
+
+def negative_with_masked_lora() -> dict[str, Conditioning]:
+    """The negative prompt with a LoRA hook in the left half only."""
+    lora = negative_with_lora()["negative"]
+    return {"negative": set_mask(lora, left_half()) + set_mask(NEGATIVE, 1 - left_half())}
+
+
+def with_model_type(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatcher]:
+    """A patch that replaces a MODEL's parametrization."""
+
+    def patch(model: ModelPatcher) -> ModelPatcher:
+        patched = model.clone()
+        sampling = comfy.model_base.model_sampling(model.model.model_config, model_type)
+        patched.add_object_patch("model_sampling", sampling)
+        return patched
+
+    return patch
 
 
 @contextmanager

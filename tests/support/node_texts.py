@@ -1,4 +1,4 @@
-"""Events that a server sends to the page while it runs a prompt."""
+"""Texts that nodes show on the page, and events that a server sends to it while it runs a prompt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any
 
 import aiohttp
 from comfy_client import ComfyClient
+
+
+def shown_text(output: Any) -> str:
+    """The text that a node's output shows on the node."""
+    (text,) = output.ui.as_dict()["text"]
+    return text
 
 
 async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:

@@ -347,6 +347,11 @@ def distil(
     return distilled, curve
 
 
+def distilled(model: comfy.model_patcher.ModelPatcher, latent: Latent, **options: Any) -> Tensor:
+    """The samples of the LATENT that Distillation Sampler returns."""
+    return distil(model, latent, **options)[0]["samples"]
+
+
 class Calls:
     """Counts the calls of a MODEL: `runs` is the number of sampling runs, `batches` the batch size of each call."""
 
@@ -386,6 +391,12 @@ def refused(run: Callable[..., Any], family: Family, options: dict[str, Any], wo
     assert output["samples"].isfinite().all()
     assert calls.runs == 1 and calls.batches
     return str(refusal.value)
+
+
+def create_in_inference_mode(build: Callable[..., Any], *args: Any) -> Any:
+    """A new model in inference mode, as ComfyUI's loaders create it. `build` is one of the cached functions here."""
+    with torch.inference_mode():
+        return build.__wrapped__(*args)  # type: ignore[attr-defined]
 
 
 ApplyModel = Callable[..., Tensor]
@@ -478,6 +489,11 @@ def tiny_vae(kind: str, dtype: torch.dtype = torch.float32) -> comfy.sd.VAE:
     network = _AUTOENCODERS[kind]()
     randomize(network, seed=3)
     return comfy.sd.VAE(sd=network.state_dict(), config={"params": _KL} if kind == "kl" else None, dtype=dtype)
+
+
+def autoencoder(vae: comfy.sd.VAE) -> Any:
+    """The network of a VAE."""
+    return vae.first_stage_model
 
 
 @cache
