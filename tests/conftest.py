@@ -1,7 +1,7 @@
-"""Set-up that all tests share: ComfyUI importable, one server for the session.
+"""Setup for all tests: makes ComfyUI importable and starts one server per session.
 
-The pack is imported by the name of its package, ``from dreamsampler.guidance.core import NoisePath``, which the
-development host links to this checkout. The checkout itself comes last on ``sys.path``: ComfyUI has a ``nodes`` too.
+Tests import the pack as ``dreamsampler``, which the development host links to this checkout. The checkout itself comes
+last on ``sys.path``, because ComfyUI has a ``nodes`` module too.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# On models as small as the tests', threads cost more than they bring, most of all where tests run side by side.
+# Threads slow down models this small, especially when tests run in parallel.
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and by the servers
 if not Path("/dev/nvidiactl").exists():
-    os.environ["TRITON_INTERPRET"] = "1"  # Triton's kernels run without a GPU too; it wants to know when it is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # runs Triton kernels on the CPU; Triton reads it on import
 sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
 
 from comfy_client import ComfyClient  # noqa: E402
@@ -26,14 +26,14 @@ from devhost import Host, locate  # noqa: E402
 
 from tools.reference.host_access import import_comfy  # noqa: E402
 
-if locate().comfyui.is_dir():  # the tests of the pure parts also run without a host
+if locate().comfyui.is_dir():  # pure PyTorch tests also run without a host
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def folders_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests run side by side, and look for what they left in ComfyUI's folders."""
+    """Give this process its own ComfyUI folders: tests run in parallel and check what they wrote there."""
     if not locate().comfyui.is_dir():
         return
     import folder_paths
@@ -44,7 +44,7 @@ def folders_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of ComfyUI's ``output``, ``user`` and ``models`` in this process, which do not exist yet."""
+    """Move ComfyUI's ``output``, ``user`` and ``models`` folders into this empty folder."""
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))

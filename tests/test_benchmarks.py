@@ -1,4 +1,4 @@
-"""Results of benchmarks: where every figure comes from, and how many cases it rests on."""
+"""Benchmark results state their commits, dates and sample counts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import torch
 from devhost import CHECKOUT
 from PIL import Image
 
-sys.path.append(str(CHECKOUT / "benchmarks"))  # as modules on their own: the package would prepare ComfyUI
+sys.path.append(str(CHECKOUT / "benchmarks"))  # not as a package, which would set up ComfyUI
 
 import images  # noqa: E402
 import provenance  # noqa: E402
 
 FILES = sorted((CHECKOUT / "benchmarks" / "results").glob("*.json"))
 FIGURES = CHECKOUT / "docs" / "figures.md"
-WORDS = re.compile(r"\w*(?:picture|published|colour|optimis|vectoris|rasteris|normalis)\w*|damaged|\bgrey\b", re.I)
+AVOIDED = re.compile(r"\w*(?:picture|published|colour|optimis|vectoris|rasteris|normalis)\w*|damaged|\bgrey\b", re.I)
 results = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, provenance.Table]]:
 
 
 def names(value: Any) -> set[str]:
-    """Every key of a figure and what is below it."""
+    """All keys of a value, nested ones included."""
     if isinstance(value, list):
         return set().union(*map(names, value)) if value else set()
     return {*value, *names(list(value.values()))} if isinstance(value, dict) else set()
@@ -50,7 +50,7 @@ def point_name(point: dict[str, Any]) -> str:
 
 
 def row_names(figures: dict[str, Any]) -> set[str]:
-    """The rows a file of figures must have counts for, found without its provenance."""
+    """The rows that need counts, found without looking at the provenance."""
     for key in ("points", "methods"):
         if key in figures:
             rows = figures[key]
@@ -64,7 +64,7 @@ def row_names(figures: dict[str, Any]) -> set[str]:
 
 
 @results
-def test_every_run_has_a_commit_and_a_date(path: Path):
+def test_runs_have_a_commit_and_a_date(path: Path):
     runs = json.loads(path.read_text("utf-8"))["provenance"]["runs"]
     assert runs
     for run in runs:
@@ -73,7 +73,7 @@ def test_every_run_has_a_commit_and_a_date(path: Path):
 
 
 @results
-def test_every_row_has_a_count_and_its_runs(path: Path):
+def test_rows_have_a_count_and_runs(path: Path):
     figures, tables = read(path)
     counted = {name: row for table in tables.values() for name, row in table.rows.items()}
     assert all(row.count > 0 and row.runs for row in counted.values())
@@ -84,7 +84,7 @@ def test_every_row_has_a_count_and_its_runs(path: Path):
 
 
 @results
-def test_rows_of_a_table_have_equal_counts_or_it_says_why_not(path: Path):
+def test_unequal_counts_are_explained(path: Path):
     raw = json.loads(path.read_text("utf-8"))["provenance"]["tables"]
     _, tables = read(path)
     for title, table in tables.items():
@@ -95,26 +95,26 @@ def test_rows_of_a_table_have_equal_counts_or_it_says_why_not(path: Path):
 @pytest.mark.parametrize(
     "path", [path for path in FILES if path.with_suffix(".md").exists()], ids=lambda path: path.stem
 )
-def test_documents_state_counts_and_commits(path: Path):
+def test_tables_state_counts_and_commits(path: Path):
     _, tables = read(path)
     document = path.with_suffix(".md").read_text("utf-8")
-    assert WORDS.findall(document) == []
+    assert AVOIDED.findall(document) == []
     for title, table in tables.items():
-        if title not in ("batches", "growth"):  # shown summed up, and as a plot
+        if title not in ("batches", "growth"):  # shown as a summary and as a plot
             assert table.line() in document, title
 
 
 @pytest.mark.parametrize("name", ["restoration", "svg_support"])
-def test_figures_tell_unequal_counts(name: str):
+def test_figures_state_unequal_counts(name: str):
     _, tables = read(CHECKOUT / "benchmarks" / "results" / f"{name}.json")
     sections = [
         each for each in re.split(r"^## ", FIGURES.read_text("utf-8"), flags=re.M) if f"benchmarks.{name}" in each
     ]
-    told = {int(number) for section in sections for number in re.findall(r"\d+", section)}
-    assert {count for table in tables.values() for count in table.counts() if len(table.counts()) > 1} <= told
+    stated = {int(number) for section in sections for number in re.findall(r"\d+", section)}
+    assert {count for table in tables.values() for count in table.counts() if len(table.counts()) > 1} <= stated
 
 
-def test_a_fresh_file_tells_its_run(tmp_path: Path):
+def test_new_file_records_its_run(tmp_path: Path):
     made = provenance.Results(tmp_path / "new" / "made.json")
     made.table("edits", "images")
     made.figures["sds"] = {"psnr": 1.5}
@@ -131,7 +131,7 @@ def test_a_fresh_file_tells_its_run(tmp_path: Path):
     assert run["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_a_resumed_file_keeps_the_runs_of_known_rows(tmp_path: Path):
+def test_resumed_file_keeps_the_runs_of_known_rows(tmp_path: Path):
     earlier = {"commit": "0" * 40, "date": "2026-01-01T00:00:00+00:00"}
     first = provenance.Results(tmp_path / "made.json")
     first.table("edits", "images")
@@ -150,7 +150,7 @@ def test_a_resumed_file_keeps_the_runs_of_known_rows(tmp_path: Path):
     assert line.startswith("4 to 8 images per row; commits 0000000, ") and line.endswith(" One was cut.")
 
 
-def test_the_commit_of_a_checkout(tmp_path: Path):
+def test_commit_marks_a_dirty_checkout(tmp_path: Path):
     identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
     def git(*words: str) -> str:
@@ -171,7 +171,7 @@ def test_the_commit_of_a_checkout(tmp_path: Path):
     assert provenance.commit(tmp_path) == f"{head}-dirty"
 
 
-def test_files_of_the_work_folder_tell_their_run(tmp_path: Path):
+def test_work_files_are_stamped_with_their_run(tmp_path: Path):
     file = tmp_path / "made.npz"
     file.write_bytes(b"")
     assert provenance.stamped(file)["commit"] == "unknown"
@@ -180,7 +180,7 @@ def test_files_of_the_work_folder_tell_their_run(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("limit", "mode"), [(images.INVISIBLE, "P"), (0.0, "RGB")])
-def test_images_have_a_palette_where_nobody_sees_it(
+def test_images_are_palettized_if_the_loss_is_invisible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float, mode: str
 ):
     monkeypatch.setattr(images, "INVISIBLE", limit)

@@ -1,5 +1,4 @@
-"""The workflows of LMC-SDS on a real server: a corrective trained from a folder, and pictures edited with one, or by a
-translator that was trained with one."""
+"""LMC-SDS workflows on a real server: training a corrective, editing with one, and applying a translator."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from tools.reference import in_process, world
 PROMPTS = CHECKOUT / "workflows" / "api"
 
 
-def test_lmc_edits_by_a_target_text_alone(client: ComfyClient, tmp_path: Path):
+def test_lmc_edits_with_a_target_prompt_alone(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "lmc_edit.json").read_text("utf-8"))
@@ -39,7 +38,7 @@ def test_lmc_edits_by_a_target_text_alone(client: ComfyClient, tmp_path: Path):
     assert -10 * error[outside].mean().log10() > 20
 
 
-def test_a_corrective_is_trained_from_a_folder_and_kept(client: ComfyClient, server: ComfyServer):
+def test_corrective_is_trained_from_a_folder_and_saved(client: ComfyClient, server: ComfyServer):
     folder, rng = server.workdir / "input" / "training", Random(3)
     folder.mkdir()
     for number in range(16):
@@ -51,19 +50,19 @@ def test_a_corrective_is_trained_from_a_folder_and_kept(client: ComfyClient, ser
     result = client.run(prompt)
 
     trained = find_node(prompt, "Train Manifold Corrective")
-    (shown,) = result.outputs[trained]["corrective"]
-    assert len(shown["loss"]) == 20
-    kept = server.workdir / "output" / "dreamsampler_correctives" / "of a folder.safetensors"
-    with safe_open(str(kept), "pt") as file:
-        made = decode({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
-    assert made.about.family == "ReferenceModel" and made.about.size == (12, 12) and made.about.steps == 20
-    assert kept.name in client.object_info("DSManifoldCorrectiveLoad")["DSManifoldCorrectiveLoad"]["input"]["required"][
-        "name"
-    ][1].get("options", [])
+    (summary,) = result.outputs[trained]["corrective"]
+    assert len(summary["loss"]) == 20
+    saved = server.workdir / "output" / "dreamsampler_correctives" / "of a folder.safetensors"
+    with safe_open(str(saved), "pt") as file:
+        corrective = decode({name: file.get_tensor(name) for name in file.keys()}, file.metadata())  # noqa: SIM118
+    about = corrective.about
+    assert about.family == "ReferenceModel" and about.size == (12, 12) and about.steps == 20
+    info = client.object_info("DSManifoldCorrectiveLoad")["DSManifoldCorrectiveLoad"]
+    assert saved.name in info["input"]["required"]["name"][1].get("options", [])
 
 
 @pytest.mark.parametrize("name", ["../outside", ""])
-def test_a_name_that_cannot_be_saved_is_refused_before_training(name: str, client: ComfyClient, server: ComfyServer):
+def test_invalid_file_name_is_rejected_before_training(name: str, client: ComfyClient, server: ComfyServer):
     (server.workdir / "input" / "training").mkdir(exist_ok=True)
     prompt = json.loads((PROMPTS / "train_corrective.json").read_text("utf-8"))
     prompt[find_node(prompt, "Save Manifold Corrective")]["inputs"]["name"] = name
@@ -71,13 +70,13 @@ def test_a_name_that_cannot_be_saved_is_refused_before_training(name: str, clien
         client.run(prompt)
 
 
-def test_a_translator_makes_a_star_of_a_circle(client: ComfyClient, tmp_path: Path):
+def test_translator_turns_a_circle_into_a_star(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("circle", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     prompt = json.loads((PROMPTS / "translate.json").read_text("utf-8"))
     source = client.upload_image(save_scene(scene, tmp_path / "circle.png"))
     prompt[find_node(prompt, "Source image")]["inputs"]["image"] = source
 
-    made = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
+    translated = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
 
-    (seen,) = in_process.load_scorer().read(made)
+    (seen,) = in_process.load_scorer().read(translated)
     assert (seen["colour"], seen["shape"], seen["background"], seen["pattern"]) == ("red", "star", "white", "plain")

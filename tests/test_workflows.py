@@ -40,7 +40,7 @@ CHOSEN_BY_THE_USER = {
 
 
 def without_choices(prompt: dict) -> dict:
-    """A prompt without titles and without what every user sets for themselves."""
+    """A prompt without titles and without the inputs that every user sets."""
     return {
         key: {
             "class_type": node["class_type"],
@@ -51,7 +51,7 @@ def without_choices(prompt: dict) -> dict:
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_is_the_prompt_that_is_tested(template: Path, client: ComfyClient):
+def test_template_matches_its_api_version(template: Path, client: ComfyClient):
     ours = to_api(json.loads(template.read_text("utf-8")), client.object_info())
     assert without_choices(ours) == without_choices(json.loads((PROMPTS / template.name).read_text("utf-8")))
 
@@ -63,7 +63,7 @@ def test_template_has_a_thumbnail(template: Path):
 
 
 TITLE_BAR = 30
-"""Pixels above a node's place."""
+"""In pixels, above a node's position."""
 NOTES = ("Note", "MarkdownNote")
 
 
@@ -73,8 +73,8 @@ def box_of(node: dict) -> tuple[float, float, float, float]:
     return x, y - TITLE_BAR, x + width, y + height
 
 
-def insides(group: dict) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a group below its title."""
+def inner_box(group: dict) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a group without its title."""
     x, y, width, height = group["bounding"]
     return x, y + 1.4 * group["font_size"], x + width, y + height
 
@@ -88,7 +88,7 @@ def contains(outer: tuple, inner: tuple) -> bool:
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_is_tidy(template: Path):
+def test_template_has_no_overlapping_nodes_or_groups(template: Path):
     saved = json.loads(template.read_text("utf-8"))
     boxes = {node["id"]: box_of(node) for node in saved["nodes"]}
     groups = [group["bounding"] for group in saved["groups"]]
@@ -98,22 +98,22 @@ def test_template_is_tidy(template: Path):
     assert not [pair for pair in combinations(groups, 2) if overlap(*pair)], "groups overlap"
     for each in saved["nodes"]:
         box = boxes[each["id"]]
-        around = [group["title"] for group in saved["groups"] if contains(insides(group), box)]
-        touched = [group for group in groups if overlap(group, box)]
-        assert len(touched) == len(around), f"node {each['id']} lies on a border"
-        assert len(around) == 1 or each["type"] in NOTES, f"node {each['id']} is in the groups {around}"
+        enclosing = [group["title"] for group in saved["groups"] if contains(inner_box(group), box)]
+        overlapping = [group for group in groups if overlap(group, box)]
+        assert len(overlapping) == len(enclosing), f"node {each['id']} crosses the border of a group"
+        assert len(enclosing) == 1 or each["type"] in NOTES, f"node {each['id']} is in the groups {enclosing}"
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_is_shown_where_it_was_saved(template: Path):
-    """Without a saved view the page fits it as it opens, which in Nodes 2.0 moves nodes out of their groups."""
+def test_template_has_a_saved_view(template: Path):
+    """Otherwise the page fits the view on opening, which in Nodes 2.0 moves nodes out of their groups."""
     view = json.loads(template.read_text("utf-8"))["extra"]["ds"]
     assert view["scale"] >= 0.58  # below, Nodes 2.0 draws empty boxes
     assert len(view["offset"]) == 2
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_says_where_its_checkpoint_is(template: Path):
+def test_template_links_its_checkpoint(template: Path):
     nodes = json.loads(template.read_text("utf-8"))["nodes"]
     for loader in (each for each in nodes if each["type"] == "CheckpointLoaderSimple"):
         (model,) = loader["properties"]["models"]
@@ -123,13 +123,13 @@ def test_template_says_where_its_checkpoint_is(template: Path):
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_says_which_pack_its_nodes_are_of(template: Path):
-    """By that name the Manager finds the pack where it is not installed."""
+def test_template_names_this_pack(template: Path):
+    """ComfyUI Manager finds a missing pack by this name."""
     nodes = [node for node in json.loads(template.read_text("utf-8"))["nodes"] if node["type"].startswith("DS")]
     assert nodes and {node["properties"]["cnr_id"] for node in nodes} == {"comfyui-dreamsampler"}
 
 
-def test_edit_changes_what_the_text_names_and_keeps_the_rest(client: ComfyClient, tmp_path: Path):
+def test_edit_changes_what_the_prompt_names_and_keeps_the_rest(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "edit.json").read_text("utf-8"))
@@ -146,16 +146,16 @@ def test_edit_changes_what_the_text_names_and_keeps_the_rest(client: ComfyClient
     assert -10 * error[outside].mean().log10() > 22
 
 
-def test_distillation_makes_what_the_text_says(client: ComfyClient):
+def test_distillation_follows_the_prompt(client: ComfyClient):
     prompt = json.loads((PROMPTS / "distil_text_to_image.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Distillation Sampler")]["inputs"]["steps"] = 300  # enough for a recognisable picture
+    prompt[find_node(prompt, "Distillation Sampler")]["inputs"]["steps"] = 300  # enough for a recognizable image
     result = client.run(prompt)
     (seen,) = in_process.load_scorer().read(as_tensor(Image.open(BytesIO(client.fetch(result.files()[0])))))
     wanted = {"colour": "red", "shape": "heart", "background": "white", "pattern": "dotted"}
     assert {name: seen[name] for name in wanted} == wanted
 
 
-def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
+def test_painting_becomes_a_photo(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("circle", "blue", 48, 48, 30, 0.1),), "yellow", "checkered", None, "painting", 7)
     source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "painting_to_real.json").read_text("utf-8"))
@@ -172,7 +172,7 @@ def test_painting_becomes_a_picture(client: ComfyClient, tmp_path: Path):
     assert (seen["style"], seen["colour"], seen["background"]) == ("picture", "blue", "yellow")
 
 
-def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tmp_path: Path):
+def test_posterior_edit_changes_what_differs_between_the_prompts(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "posterior_edit.json").read_text("utf-8"))
@@ -186,25 +186,25 @@ def test_posterior_edit_changes_what_the_texts_differ_in(client: ComfyClient, tm
 
 
 FEWER_STEPS = 60
-"""Enough to see that a hole is filled."""
+"""Enough to fill a hole recognizably."""
 
 
 def with_hole(scene: world.Scene, hole: tuple[int, int, int, int], path: Path) -> Path:
-    """A picture as the mask editor saves it: transparent in the hole (left, top, right, bottom)."""
-    picture = Image.fromarray((world.render(scene) * 255).astype(np.uint8)).convert("RGBA")
-    alpha = Image.new("L", picture.size, 255)
+    """An image as the mask editor saves it: transparent in the hole (left, top, right, bottom)."""
+    image = Image.fromarray((world.render(scene) * 255).astype(np.uint8)).convert("RGBA")
+    alpha = Image.new("L", image.size, 255)
     alpha.paste(0, hole)
-    picture.putalpha(alpha)
-    picture.save(path)
+    image.putalpha(alpha)
+    image.save(path)
     return path
 
 
-def colours(picture: Image.Image) -> np.ndarray:
+def rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) values of 0 to 255."""
-    return np.asarray(picture.convert("RGB"), np.int16)
+    return np.asarray(image.convert("RGB"), np.int16)
 
 
-def test_inpaint_fills_the_hole_by_text_and_returns_the_rest_exactly(client: ComfyClient, tmp_path: Path):
+def test_inpaint_fills_the_hole_and_keeps_every_other_pixel(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     hole = (14, 14, 82, 82)
     source = with_hole(scene, hole, tmp_path / "hole.png")
@@ -215,17 +215,17 @@ def test_inpaint_fills_the_hole_by_text_and_returns_the_rest_exactly(client: Com
 
     (seen,) = in_process.load_scorer().read(as_tensor(filled))
     assert (seen["colour"], seen["background"], seen["pattern"]) == ("blue", "white", "dotted")
-    change = np.abs(colours(filled) - colours(Image.open(source))).max(-1)
+    change = np.abs(rgb(filled) - rgb(Image.open(source))).max(-1)
     change[hole[1] : hole[3], hole[0] : hole[2]] = 0
-    assert change.max() <= 1  # the rounding of the saved picture
+    assert change.max() <= 1  # rounding of the saved image
 
 
-def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: Path):
+def test_inpaint_fills_two_holes_with_their_own_prompts(client: ComfyClient, tmp_path: Path):
     left, right = world.Thing("star", "yellow", 26, 48, 19, 0.1), world.Thing("square", "white", 70, 48, 17, 0.1)
     scene = world.Scene((left, right), "purple", "plain", None, "picture", 7)
     prompt = json.loads((PROMPTS / "inpaint_two_texts.json").read_text("utf-8"))
     prompt[find_node(prompt, "Proximal DreamSampler")]["inputs"]["steps"] = FEWER_STEPS
-    prompt[find_node(prompt, "Mask Localized Guidance")]["inputs"]["feather"] = 2.0  # a picture of 96 pixels
+    prompt[find_node(prompt, "Mask Localized Guidance")]["inputs"]["feather"] = 2.0  # the image has only 96 pixels
     for title, hole in (
         ("Image with the first hole", (4, 24, 47, 72)),
         ("Same image with the second hole", (49, 24, 92, 72)),
@@ -234,18 +234,18 @@ def test_inpaint_gives_two_holes_their_own_texts(client: ComfyClient, tmp_path: 
         prompt[find_node(prompt, title)]["inputs"]["image"] = client.upload_image(source)
     filled = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
     seen = in_process.load_scorer().read(torch.cat([filled, filled.flip(-1)]))
-    # The small model draws two objects where a text names two; each text's other colour must not appear.
+    # The reference model draws two objects if a prompt names two. The other prompt's color must not appear.
     assert [each["colour"] for each in seen] == ["red", "green"]
 
 
-def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) -> tuple[Path, torch.Tensor]:
-    """What Measurement simulates of a picture, as a file, and the picture itself."""
+def degraded(scene: world.Scene, operator: str, folder: Path, **inputs: float) -> tuple[Path, torch.Tensor]:
+    """A scene degraded by Measurement, as a file, and the clean image."""
     truth = in_process.render([scene])
     settings: dict[str, Any] = {"scale": 4, "kernel_size": 15, "sigma": 2.0, "noise_std": 0.01, "seed": 0, **inputs}
     measurement, _ = MeasurementNode.execute(truth.movedim(1, -1), operator, simulate=True, **settings).args
     array = ((measurement.y[0].movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    Image.fromarray(array).save(folder / "damaged.png")
-    return folder / "damaged.png", truth
+    Image.fromarray(array).save(folder / "degraded.png")
+    return folder / "degraded.png", truth
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def damaged(scene: world.Scene, operator: str, folder: Path, **inputs: float) ->
         ("deblur", "Blurred image", "gaussian blur"),
     ],
 )
-def test_a_damaged_picture_is_restored(template: str, title: str, operator: str, client: ComfyClient, tmp_path: Path):
+def test_degraded_image_is_restored(template: str, title: str, operator: str, client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    source, truth = damaged(scene, operator, tmp_path)
+    source, truth = degraded(scene, operator, tmp_path)
     prompt = json.loads((PROMPTS / f"{template}.json").read_text("utf-8"))
     prompt[find_node(prompt, title)]["inputs"]["image"] = client.upload_image(source)
     restored = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
@@ -266,13 +266,13 @@ def test_a_damaged_picture_is_restored(template: str, title: str, operator: str,
 
 
 def drawn(client: ComfyClient, prompt: dict, saved: str) -> torch.Tensor:
-    """The drawing that a prompt saves, as resvg shows it: (1, 3, SIZE, SIZE)."""
+    """The SVG that a prompt saves, rendered by resvg: (1, 3, SIZE, SIZE)."""
     (file,) = client.run(prompt).files(node_id=find_node(prompt, saved))
     pixels = torch.from_numpy(render(client.fetch(file).decode(), world.SIZE))
     return (pixels[..., :3] + 1 - pixels[..., 3:]).movedim(-1, 0)[None].float()
 
 
-def test_text_becomes_a_drawing(client: ComfyClient):
+def test_prompt_becomes_an_svg(client: ComfyClient):
     prompt = json.loads((PROMPTS / "text_to_svg.json").read_text("utf-8"))
     prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": 40, "fit_steps": 15, "paths": 64}
     (seen,) = in_process.load_scorer().read(drawn(client, prompt, "The drawing"))
@@ -289,13 +289,13 @@ RED_SQUARE = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {world.SIZ
 </svg>"""
 
 
-def test_a_drawing_is_edited_by_text(client: ComfyClient, tmp_path: Path):
+def test_svg_is_edited_by_prompt(client: ComfyClient, tmp_path: Path):
     source = tmp_path / "square.svg"
     source.write_text(RED_SQUARE)
     prompt = json.loads((PROMPTS / "svg_edit.json").read_text("utf-8"))
     prompt[find_node(prompt, "Drawing to edit")]["inputs"]["file"] = client.upload_image(source)
-    for title, colour in (("What it shows", "red"), ("What it should show", "blue")):
-        text = f"a {colour} square on a plain white background"
+    for title, color in (("What it shows", "red"), ("What it should show", "blue")):
+        text = f"a {color} square on a plain white background"
         prompt[find_node(prompt, title)]["inputs"]["text"] = text
     prompt[find_node(prompt, "SVG Optimizer")]["inputs"]["steps"] = 120
     (seen,) = in_process.load_scorer().read(drawn(client, prompt, "The edited drawing"))
@@ -303,9 +303,9 @@ def test_a_drawing_is_edited_by_text(client: ComfyClient, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("at_once", "gain"), [(False, 4.0), (True, 0.5)], ids=["restored, then traced", "at once"])
-def test_a_blurred_picture_becomes_a_sharp_drawing(at_once: bool, gain: float, client: ComfyClient, tmp_path: Path):
+def test_blurred_image_becomes_a_sharp_svg(at_once: bool, gain: float, client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("star", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
-    source, truth = damaged(scene, "gaussian blur", tmp_path, kernel_size=31, sigma=5.0, noise_std=0.0)
+    source, truth = degraded(scene, "gaussian blur", tmp_path, kernel_size=31, sigma=5.0, noise_std=0.0)
     prompt = json.loads((PROMPTS / "restore_svg.json").read_text("utf-8"))
     prompt[find_node(prompt, "Blurred image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "What it shows, and its style")]["inputs"]["text"] = world.describe(scene)
@@ -317,11 +317,11 @@ def test_a_blurred_picture_becomes_a_sharp_drawing(at_once: bool, gain: float, c
     (seen,) = in_process.load_scorer().read(restored)
     assert (seen["shape"], seen["colour"], seen["background"]) == ("star", "red", "white")
     assert in_process.psnr(restored, truth) > in_process.psnr(blurred, truth) + gain
-    steepest = [picture.diff(dim=-1).abs().amax() for picture in (restored, blurred)]
+    steepest = [image.diff(dim=-1).abs().amax() for image in (restored, blurred)]
     assert steepest[0] > 3 * steepest[1]
 
 
-def test_a_picture_becomes_a_drawing_without_a_model(client: ComfyClient, tmp_path: Path):
+def test_image_is_vectorized_without_a_model(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
     source = save_scene(scene, tmp_path / "source.png")
     prompt = json.loads((PROMPTS / "vectorise.json").read_text("utf-8"))

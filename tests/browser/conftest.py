@@ -48,11 +48,11 @@ def page(browser: Browser, client: ComfyClient, renderer: str, language: str) ->
         "Comfy.Locale": language,
         "Comfy.TutorialCompleted": True,
         "Comfy.VueNodes.Enabled": renderer == "nodes 2.0",
-        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the checkpoints of the templates are not installed
+        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the templates' checkpoints are not installed
     }
     for name, value in settings.items():
         post(f"{client.url}/settings/{name}", value)
-    post(f"{client.url}/free", {"free_memory": True})  # otherwise cached results of the other renderer would be reused
+    post(f"{client.url}/free", {"free_memory": True})  # else results cached by the other renderer are reused
     context = browser.new_context(
         viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
     )

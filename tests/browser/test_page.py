@@ -45,16 +45,16 @@ def test_every_template_opens_from_the_list(page: Page):
     assert page.tab.get_by_text("Missing Node").count() == 0
 
 
-def test_a_drawing_is_edited_shown_copied_and_saved(page: Page, red_square: str):
+def test_svg_is_edited_previewed_copied_and_saved(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=40)
     page.queue()
     optimizer = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]", has=page.tab.get_by_text("Copy"))
     expect(page.tab.get_by_text("pds, step 40 of 40")).to_be_attached(timeout=180_000)
     page.show("DSSVGOptimizer")
     expect(optimizer).to_be_visible()
-    shown = optimizer.locator("img[src^=blob]")
-    shown.wait_for()
-    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    preview = optimizer.locator("img[src^=blob]")
+    preview.wait_for()
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     assert page.tab.locator(".ds-plot polyline").count() == 3
     page.screenshot("edited_drawing")
 
@@ -68,9 +68,9 @@ def test_a_drawing_is_edited_shown_copied_and_saved(page: Page, red_square: str)
         copied == saved and saved.startswith(("<svg", "<?xml")) and download.value.suggested_filename.endswith(".svg")
     )
 
-    before = shown.bounding_box()
+    before = preview.bounding_box()
     optimizer.get_by_text("+", exact=True).click()
-    after = shown.bounding_box()
+    after = preview.bounding_box()
     assert before and after and after["width"] > 1.3 * before["width"]
 
 
@@ -82,7 +82,7 @@ SVG_TEMPLATES: dict[str, dict] = {
 
 
 @pytest.mark.parametrize("template", SVG_TEMPLATES)
-def test_the_drawing_of_a_template_is_shown(template: str, page: Page, heart: str):
+def test_svg_template_shows_its_result(template: str, page: Page, heart: str):
     page.open_template(template)
     use_small_model(page)
     page.set("LoadImage", image=heart)
@@ -96,7 +96,7 @@ def test_the_drawing_of_a_template_is_shown(template: str, page: Page, heart: st
     page.screenshot(template)
 
 
-def test_the_curve_grows_during_optimization(page: Page):
+def test_curve_grows_during_distillation(page: Page):
     page.open_template("distil_text_to_image")
     use_small_model(page)
     page.set("EmptyLatentImage", width=96, height=96)
@@ -111,7 +111,7 @@ def test_the_curve_grows_during_optimization(page: Page):
     page.screenshot("curve")
 
 
-def test_the_loss_is_plotted_while_a_corrective_is_trained(page: Page, server: ComfyServer):
+def test_training_loss_is_plotted(page: Page, server: ComfyServer):
     rng, folder = Random(5), server.workdir / "input" / "few"
     folder.mkdir(exist_ok=True)
     for number in range(3):
@@ -133,7 +133,7 @@ def test_the_loss_is_plotted_while_a_corrective_is_trained(page: Page, server: C
     page.screenshot("training")
 
 
-def test_canceling_is_not_an_error(page: Page, red_square: str):
+def test_canceled_run_can_be_restarted(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=100_000)
     page.queue()
     expect(page.tab.get_by_text("of 100000")).to_be_attached(timeout=180_000)
@@ -144,7 +144,7 @@ def test_canceling_is_not_an_error(page: Page, red_square: str):
     expect(page.tab.get_by_text("pds, step 3 of 3")).to_be_attached(timeout=180_000)
 
 
-def test_an_image_restores_its_graph(page: Page, heart: str):
+def test_dropping_a_saved_image_restores_its_graph(page: Page, heart: str):
     page.open_template("edit")
     use_small_model(page)
     page.set("LoadImage", image=heart)
@@ -163,7 +163,7 @@ def test_an_image_restores_its_graph(page: Page, heart: str):
     assert page.run(f"{sampler}.widgets.find((widget) => widget.name === 'seed').value") == 77
 
 
-def test_regions_are_added_and_removed(page: Page):
+def test_regions_can_be_added_and_removed(page: Page):
     page.open_template("inpaint_two_texts")
     page.show("DSMaskLocalizedGuidance")
     inputs = "app.graph.nodes.find((node) => node.type === 'DSMaskLocalizedGuidance').inputs.map((each) => each.name)"
@@ -176,7 +176,7 @@ def test_regions_are_added_and_removed(page: Page):
     assert page.run(regions) == 4 and page.run(f"{inputs}.includes('conditioning_4')")
 
 
-def test_drawings_and_curves_are_shown_in_a_subgraph(page: Page, red_square: str):
+def test_results_are_shown_inside_a_subgraph(page: Page, red_square: str):
     open_svg_edit(page, red_square, steps=3)
     page.run("app.canvas.select(app.graph.nodes.find((node) => node.type === 'DSSVGOptimizer'))")
     page.run("app.extensionManager.command.execute('Comfy.Graph.ConvertToSubgraph')")
@@ -184,14 +184,14 @@ def test_drawings_and_curves_are_shown_in_a_subgraph(page: Page, red_square: str
     page.tab.wait_for_function("() => Object.values(window.app.nodeOutputs).some((each) => each.distillation)")
     curve = page.tab.get_by_text("pds, step 3 of 3")
 
-    def look() -> None:
+    def open_subgraph() -> None:
         page.tab.wait_for_function("() => window.app.rootGraph.nodes.some((each) => each.subgraph)")
         instance = "app.rootGraph.nodes.find((each) => each.subgraph)"
         page.run(f"((node) => app.canvas.openSubgraph(node.subgraph, node))({instance})")
         page.show("DSSVGOptimizer")
         expect(curve).to_be_visible()
 
-    look()
+    open_subgraph()
     page.screenshot("subgraph")
     # After switching to another workflow tab and back, the page keys outputs by execution id.
     page.run("((window.kept = structuredClone(app.nodeOutputs)), true)")
@@ -199,19 +199,19 @@ def test_drawings_and_curves_are_shown_in_a_subgraph(page: Page, red_square: str
     page.tab.wait_for_function("() => !window.app.rootGraph.nodes.some((each) => each.subgraph)")
     expect(curve).to_have_count(0)
     page.run("app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
-    look()
+    open_subgraph()
     # When a job is loaded from the queue, the page keys outputs by the ids of subgraphs.
     assert page.run("Object.keys(window.kept).some((key) => app.rootGraph.subgraphs.has(key.split(':')[0]))")
     page.run("app.loadGraphData(JSON.parse(JSON.stringify(app.rootGraph.serialize())))")
     expect(curve).to_have_count(0)
     page.run("((app.nodeOutputs = window.kept), true)")
-    look()
+    open_subgraph()
 
 
 @pytest.mark.parametrize("language", ["zh"])
-@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the texts are the same in both
-def test_the_page_uses_the_users_language(page: Page, red_square: str):
-    # Newer pages do this themselves. Before 1.36, they lose the texts if the language arrives later.
+@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same texts
+def test_panel_uses_the_page_language(page: Page, red_square: str):
+    # Frontends before 1.36 drop a pack's texts if the language loads after them. Newer ones merge them.
     page.run(
         """(async () => {
              const page = document.querySelector("#vue-app").__vue_app__;
@@ -230,8 +230,8 @@ def test_the_page_uses_the_users_language(page: Page, red_square: str):
     page.screenshot("chinese")
 
 
-@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # the help is the same in both
-def test_the_help_of_a_node_shows_its_image(page: Page):
+@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same help
+def test_node_help_shows_its_image(page: Page):
     page.open_template("edit")
     page.show("DSProximalDreamSampler")
     sampler = "app.graph.nodes.filter((node) => node.type === 'DSProximalDreamSampler')"
@@ -243,4 +243,4 @@ def test_the_help_of_a_node_shows_its_image(page: Page):
     page.screenshot("help")
     page.errors[:] = [
         error for error in page.errors if not error.endswith("/en.md")
-    ]  # the page first looks for a file per language
+    ]  # the page tries a localized file first

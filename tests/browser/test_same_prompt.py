@@ -37,14 +37,14 @@ def command(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_shared_graphs(name: str, page: Page):
+def test_shared_workflows_convert_like_the_page(name: str, page: Page):
     saved = CASES[name]()
     page.run("app.loadGraphData(value)", saved)
     assert_same_prompt(page, saved)
 
 
-def test_subgraphs_made_by_a_user(page: Page):
-    """Two prompts in a subgraph; this and the sampler in another subgraph, a copy of which is then bypassed."""
+def test_nested_subgraphs_convert_like_the_page(page: Page):
+    """Puts two prompts into a subgraph, this and the sampler into another one, then bypasses a copy of that."""
     page.open_template("edit")
     nodes = len(assert_same_prompt(page))
     select(page, "app.graph.nodes.filter((node) => node.type === 'CLIPTextEncode')")

@@ -1,4 +1,4 @@
-"""The curve of a distillation: whole in the node's output, and told to the page in parts while it grows."""
+"""Distillation curves: sent to the page in parts during the run, and complete in the node's output."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def step(index: int, norm: float = 2.0) -> Step:
     return Step(index=index, z=one, t=0.25 * one, gradient_norm=norm * one)
 
 
-def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def join(parts: list[dict[str, Any]]) -> dict[str, Any]:
     whole = {name: [value for part in parts for value in part[name]] for name in distillation.COLUMNS}
     return {**whole, "method": parts[0]["method"]}
 
 
-def test_parts_come_seldom_and_make_up_the_whole(monkeypatch: pytest.MonkeyPatch):
+def test_parts_are_rate_limited_and_add_up_to_the_curve(monkeypatch: pytest.MonkeyPatch):
     sent: list[dict[str, Any]] = []
     now = [0.0]
     monkeypatch.setattr(host, "send_event", lambda event, data: sent.append(data))
@@ -38,25 +38,25 @@ def test_parts_come_seldom_and_make_up_the_whole(monkeypatch: pytest.MonkeyPatch
         now[0] = 0.1 * index
         curve.add(step(index))
     assert [part["curve"]["step"] for part in sent] == [[0], [1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    assert joined([part["curve"] for part in sent]) == curve.data
+    assert join([part["curve"] for part in sent]) == curve.data
     assert curve.data["loss"][0] == [2.0, 2.0] and all(part["steps"] == 10 for part in sent)
 
 
-def test_a_curve_is_json_that_a_page_can_read():
+def test_curve_is_valid_json():
     curve = distillation.Curve("sds", 1)
     curve.add(step(0, norm=3e38))
     assert json.loads(json.dumps(curve.data, allow_nan=False)) == curve.data
 
 
-@pytest.mark.parametrize("workflow, runner", [("distil_text_to_image", "DSDistillationSampler")])
-def test_a_server_tells_the_page_while_a_node_runs(workflow: str, runner: str, client: ComfyClient):
+@pytest.mark.parametrize("workflow, node_type", [("distil_text_to_image", "DSDistillationSampler")])
+def test_server_sends_the_curve_while_the_node_runs(workflow: str, node_type: str, client: ComfyClient):
     prompt = json.loads((PROMPTS / f"{workflow}.json").read_text("utf-8"))
-    (name,) = (key for key, node in prompt.items() if node["class_type"] == runner)
+    (name,) = (key for key, node in prompt.items() if node["class_type"] == node_type)
     prompt[name]["inputs"].update(steps=8, seed=4321)
     events = asyncio.run(events_of(client, prompt))
-    told = [event["data"] for event in events if event["type"] == distillation.EVENT]
+    parts = [event["data"] for event in events if event["type"] == distillation.EVENT]
     (done,) = (e["data"] for e in events if e["type"] == "executed" and e["data"]["node"] == name)
-    assert len(told) > 1 and {(part["node"], part["steps"]) for part in told} == {(name, 8)}
-    assert joined([part["curve"] for part in told]) == done["output"]["distillation"][0]
+    assert len(parts) > 1 and {(part["node"], part["steps"]) for part in parts} == {(name, 8)}
+    assert join([part["curve"] for part in parts]) == done["output"]["distillation"][0]
     of_node = [event["type"] for event in events if event["data"].get("node") == name]
     assert of_node.index(distillation.EVENT) < of_node.index("executed")

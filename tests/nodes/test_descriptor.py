@@ -33,8 +33,8 @@ from tools.reference import in_process
 
 ARTIFACTS = "oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
 LAST_ARTIFACTS = "blurry, bad structure, noisy, malformed"
-WORDS_BEFORE_THEM = 59
-"""Words of one token that leave room in the first chunk for the artifacts but the last."""
+FILLER_WORDS = 59
+"""Number of one-token words after which all artifacts but the last still fit in the first chunk."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def clip() -> comfy.sd.CLIP:
 
 @torch.inference_mode()
 def described(clip: Any, text: str, preset: str = "sds artifacts", **descriptors: str) -> Any:
-    """The node's output for one prompt, as ComfyUI gets it."""
+    """The node's output for one prompt."""
     return TextSourceDescriptor.execute(clip=clip, text=text, preset=preset, **descriptors)
 
 
@@ -64,7 +64,7 @@ def assert_same(actual: list[list[Any]], expected: list[list[Any]]) -> None:
 
 @pytest.mark.parametrize("text", ["a red circle, sharp", "a (red:1.3) \\(big\\) ((circle))", "", "circle " * 90])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_encodes_its_texts_as_clip_text_encode_does(clip: comfy.sd.CLIP, text: str, preset: str):
+def test_prompts_are_encoded_like_clip_text_encode(clip: comfy.sd.CLIP, text: str, preset: str):
     output = described(clip, text, preset, source_descriptor="(dark:1.2)")
     target, source, target_text, source_text = output.args
     assert source_text.endswith("(dark:1.2)") and target_text != source_text
@@ -73,7 +73,7 @@ def test_encodes_its_texts_as_clip_text_encode_does(clip: comfy.sd.CLIP, text: s
     assert not torch.equal(target[0][0][:, :77], source[0][0][:, :77]) or text.startswith("circle")
 
 
-def test_the_settings_of_the_clip_count(clip: comfy.sd.CLIP):
+def test_clip_skip_is_respected(clip: comfy.sd.CLIP):
     skipping = clip.clone()
     skipping.clip_layer(-2)
     first = described(clip, "a red circle").args
@@ -82,44 +82,44 @@ def test_the_settings_of_the_clip_count(clip: comfy.sd.CLIP):
     assert not torch.equal(first[1][0][0], second[1][0][0])
 
 
-def test_texts_and_their_display(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+def test_prompts_are_shown_on_the_node(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
     output = described(clip, "A red circle, sharp.", "painting", target_descriptor="photo")
     assert output.args[2:] == ("A red circle, sharp, photo", "A red circle, painting")
     assert shown_text(output) == "Target: A red circle, sharp, photo\n\nSource: A red circle, painting"
     assert not caplog.records
 
 
-def test_weights_end_before_what_is_added(clip: comfy.sd.CLIP):
+def test_prompt_weights_do_not_apply_to_added_descriptors(clip: comfy.sd.CLIP):
     source_text = described(clip, "a ((red) circle:1.2) \\(flat\\).", "painting").args[3]
     weights = [weight for _, weight, word in clip.tokenize(source_text, return_word_ids=True)["l"][0] if word]
     plain, red, circle, rest = 1, 1, 1, 4  # a | red | circle | ( flat ), painting
     assert weights == [1.0] * plain + [pytest.approx(1.32)] * red + [1.2] * circle + [1.0] * rest
 
 
-def test_an_embedding_is_found_next_to_what_is_added(clip: comfy.sd.CLIP, tmp_path: Path):
+def test_embedding_next_to_a_descriptor_is_found(clip: comfy.sd.CLIP, tmp_path: Path):
     vectors = torch.randn(2, 96, generator=torch.Generator().manual_seed(0))
     save_file({"emb_params": vectors}, tmp_path / "old.safetensors")
-    knowing = clip.clone()
-    knowing.tokenizer = comfy.sd1_clip.SD1Tokenizer(embedding_directory=str(tmp_path))
-    output = described(knowing, "a circle, 8k, embedding:old.", "painting", source_descriptor="embedding:old")
+    with_embedding = clip.clone()
+    with_embedding.tokenizer = comfy.sd1_clip.SD1Tokenizer(embedding_directory=str(tmp_path))
+    output = described(with_embedding, "a circle, 8k, embedding:old.", "painting", source_descriptor="embedding:old")
     assert output.args[3] == "a circle, embedding:old, painting, embedding:old"
-    tokens = [token for token, _ in knowing.tokenize(output.args[3])["l"][0]]
+    tokens = [token for token, _ in with_embedding.tokenize(output.args[3])["l"][0]]
     found = [token for token in tokens if torch.is_tensor(token)]
     assert torch.equal(torch.stack(found), vectors.repeat(2, 1))
-    assert_same(output.args[1], encoded(knowing, output.args[3]))
+    assert_same(output.args[1], encoded(with_embedding, output.args[3]))
 
 
-def test_refuses_a_missing_clip():
+def test_missing_clip_is_rejected():
     with pytest.raises(ValueError, match=r"^Input 'clip' has no text encoder.* Connect a Load CLIP node .*\.$"):
         described(None, "a cat")
 
 
-def test_refuses_an_unknown_preset(clip: comfy.sd.CLIP):
+def test_unknown_preset_is_rejected(clip: comfy.sd.CLIP):
     with pytest.raises(ValueError, match="^The input 'preset' is 'etching': choose one of sds artifacts"):
         described(clip, "a cat", "etching")
 
 
-def test_says_when_both_texts_are_the_same(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+def test_identical_prompts_give_a_warning(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
     output = described(clip, "a cat", "custom")
     assert shown_text(output).split("\n\n")[2:] == [
         "Target and source prompt are identical, so nothing changes: fill source_descriptor, or choose a preset."
@@ -128,11 +128,11 @@ def test_says_when_both_texts_are_the_same(clip: comfy.sd.CLIP, caplog: pytest.L
     assert_same(output.args[0], output.args[1])
 
 
-# Texts over the token limit
+# Prompts over the token limit
 
 
-def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
-    text = "cat " * WORDS_BEFORE_THEM
+def test_overflow_note_quotes_what_is_encoded_separately(clip: comfy.sd.CLIP, caplog: pytest.LogCaptureFixture):
+    text = "cat " * FILLER_WORDS
     output = described(clip, text)
     note = (
         "The source prompt takes 2 chunks of 77 tokens in CLIP-L. Its end is encoded separately and is not part of the "
@@ -149,7 +149,7 @@ def test_says_which_end_of_a_long_text_is_encoded_apart(clip: comfy.sd.CLIP, cap
     torch.testing.assert_close(values["pooled_output"], pooled["pooled_output"], rtol=1e-4, atol=1e-4)
 
 
-def test_says_so_of_each_text_by_its_name(clip: comfy.sd.CLIP):
+def test_overflow_note_names_the_prompt(clip: comfy.sd.CLIP):
     target = shown_text(described(clip, "cat " * 75, "custom", target_descriptor="red"))
     assert "The target prompt takes 2 chunks of 77 tokens in CLIP-L." in target and "The source prompt" not in target
     both = shown_text(described(clip, "cat " * 76, "custom"))
@@ -174,14 +174,14 @@ def tokenizer(name: str) -> Tokenize:
     ("name", "encoders"),
     [("sd1", [("l",)]), ("sdxl", [("g", "l")]), ("sd3", [("g", "l")]), ("flux", [("l",)]), ("qwen", [])],
 )
-def test_only_clip_makes_chunks(name: str, encoders: list[tuple[str, ...]]):
-    text = "cat " * WORDS_BEFORE_THEM + ", " + ARTIFACTS
+def test_only_clip_encoders_use_chunks(name: str, encoders: list[tuple[str, ...]]):
+    text = "cat " * FILLER_WORDS + ", " + ARTIFACTS
     found = find_overflows(text, tokenizer(name))
     assert found == [Overflow(names, 2, 77, LAST_ARTIFACTS) for names in encoders]
     assert find_overflows("cat " * 75, tokenizer(name)) == []
 
 
-def test_hidreams_t5_drops_what_is_over_128_tokens():
+def test_hidream_t5_drops_tokens_after_128():
     tokenize = tokenizer("hidream")
     text = " ".join(f"cat{i}" for i in range(90))
     *others, dropped = find_overflows(text, tokenize)
@@ -222,15 +222,15 @@ def test_a_text_encoder_that_is_not_loaded_is_not_named():
     target = comfy.supported_models_base.ClipTarget(comfy.text_encoders.sd3_clip.SD3Tokenizer, parts)
     clip = comfy.sd.CLIP(target)
     randomize(clip.cond_stage_model, seed=1)
-    output = described(clip, "cat " * WORDS_BEFORE_THEM)
+    output = described(clip, "cat " * FILLER_WORDS)
     assert "The source prompt takes 2 chunks of 77 tokens in CLIP-L." in shown_text(output)
     assert_same(output.args[1], encoded(clip, output.args[3]))
 
 
-# The node as users and saved workflows know it
+# The node
 
 
-def test_its_interface():
+def test_node_schema():
     extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert TextSourceDescriptor in asyncio.run(extension.get_node_list())
     schema = TextSourceDescriptor.GET_SCHEMA()
@@ -238,7 +238,7 @@ def test_its_interface():
     assert [i.id for i in schema.inputs if i.optional] == ["target_descriptor", "source_descriptor"]
 
 
-def test_the_help_page_shows_what_the_presets_add():
+def test_help_page_quotes_the_presets():
     page = (CHECKOUT / "js" / "docs" / "DSTextSourceDescriptor.md").read_text("utf-8")
     section = page.partition("## Presets\n")[2].partition("\n## ")[0]
     items = dict(re.findall(r"^- \*\*(.+):\*\* ((?:.+\n)+?)(?=- |\n|\Z)", section, re.MULTILINE))
@@ -255,11 +255,11 @@ def prompt(**inputs: str) -> dict[str, Any]:
     return {"loader": loader, "node": node, "preview": preview}
 
 
-def test_on_a_server_it_shows_its_texts_on_the_node(client: ComfyClient):
+def test_server_shows_the_prompts_on_the_node(client: ComfyClient):
     expected = "Target: A red circle.\n\nSource: A red circle, painting"
-    asked = prompt(text="A red circle.", preset="painting")
-    assert asyncio.run(texts_on_nodes(client, asked)) == {"node": expected}
-    asked["node"]["inputs"]["source_descriptor"] = "dark"
-    outputs = client.run(asked).outputs
+    graph = prompt(text="A red circle.", preset="painting")
+    assert asyncio.run(texts_on_nodes(client, graph)) == {"node": expected}
+    graph["node"]["inputs"]["source_descriptor"] = "dark"
+    outputs = client.run(graph).outputs
     assert outputs["node"]["text"] == [expected + ", dark"]
     assert outputs["preview"]["text"] == ["A red circle, painting, dark"]

@@ -1,4 +1,4 @@
-"""Distillation Sampler by LMC-SDS on small random models of every family, inside the real host."""
+"""LMC-SDS in Distillation Sampler, on tiny models of every family."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(family: Family, latent: dict[str, Any], **options: Any) -> Tensor:
 
 
 @every_family
-def test_edits_and_a_batch_is_its_pictures_one_by_one(family: Family):
+def test_edits_and_batch_matches_single_images(family: Family):
     together = run(family, encoded(family, 3), seed=5)
     assert together.isfinite().all()
     assert_differs(together, encoded(family, 3)["samples"])
@@ -53,7 +53,7 @@ def test_edits_and_a_batch_is_its_pictures_one_by_one(family: Family):
 
 @pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
 @pytest.mark.parametrize("statistics", ["as printed", "full"])
-def test_one_step_follows_the_published_gradient(family: Family, statistics: str):
+def test_one_step_follows_the_papers_gradient(family: Family, statistics: str):
     t, guidance, seed, count = 0.5, 6.0, 31, 2
     corrective = spectral(family, statistics=statistics)
     model, latent = tiny(family), encoded(family, count)
@@ -78,7 +78,7 @@ def test_one_step_follows_the_published_gradient(family: Family, statistics: str
 
 
 @pytest.mark.parametrize("make", [network, spectral], ids=["network", "spectral"])
-def test_a_step_is_one_call_whatever_the_corrective(make: Any):
+def test_each_step_makes_one_batched_call(make: Any):
     for diversity, expected in ((False, [4] * 3), (True, [6] * 3)):
         calls = Calls()
         distil(
@@ -88,17 +88,17 @@ def test_a_step_is_one_call_whatever_the_corrective(make: Any):
         assert calls.batches == expected
 
 
-def test_a_trained_corrective_is_used_in_the_same_session():
+def test_trained_corrective_can_be_used_directly():
     made, _ = train(EPS, steps=2)
-    assert_differs(run(EPS, encoded(EPS), corrective=replace_size(made)), encoded(EPS)["samples"])
+    assert_differs(run(EPS, encoded(EPS), corrective=with_size(made)), encoded(EPS)["samples"])
 
 
-def replace_size(corrective: ManifoldCorrective, side: int = 8) -> ManifoldCorrective:
-    """The same for larger pictures."""
+def with_size(corrective: ManifoldCorrective, side: int = 8) -> ManifoldCorrective:
+    """The same corrective, declared for another size."""
     return ManifoldCorrective(corrective.network, replace(corrective.about, size=(side, side)))
 
 
-def test_the_seed_decides_and_the_corrective_stays_as_it_was():
+def test_seed_decides_and_corrective_is_unchanged():
     corrective = network(FLUX)
     before = {name: tensor.clone() for name, tensor in corrective.network.state_dict().items()}
     first, again, other = (run(FLUX, encoded(FLUX), corrective=corrective, seed=s) for s in (1, 1, 2))
@@ -106,21 +106,21 @@ def test_the_seed_decides_and_the_corrective_stays_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in corrective.network.state_dict().items())
 
 
-def test_begins_at_the_empty_latent_with_the_settings_for_pictures_from_nothing():
+def test_empty_latent_uses_the_settings_for_images_from_scratch():
     empty = {"samples": torch.zeros(1, *EPS.shape)}
-    still = {**ONE_STEP, "learning_rate": 0.0}
-    assert torch.equal(run(EPS, empty, **still), empty["samples"])
+    zero_rate = {**ONE_STEP, "learning_rate": 0.0}
+    assert torch.equal(run(EPS, empty, **zero_rate), empty["samples"])
     own = run(EPS, empty, steps=4)
-    new = {"guidance_scale": 8.0, "learning_rate": 0.1, "learning_rate_schedule": "cosine to 0.03", "first_stage": 0.3}
+    from_scratch = {"guidance_scale": 8.0, "learning_rate": 0.1, "learning_rate_schedule": "cosine to 0.03"}
     edit = {"guidance_scale": 15.0, "learning_rate": 0.02, "learning_rate_schedule": "cosine to 0.8"}
-    assert torch.equal(own, run(EPS, empty, steps=4, **new))
+    assert torch.equal(own, run(EPS, empty, steps=4, **from_scratch, first_stage=0.3))
     assert not torch.equal(own, run(EPS, empty, steps=4, **edit))
     assert torch.equal(run(EPS, encoded(EPS), steps=4), run(EPS, encoded(EPS), steps=4, **edit, first_stage=0.4))
-    assert_differs(run(EPS, empty, start_from="noise", **still), empty["samples"] + 1e-9)
+    assert_differs(run(EPS, empty, start_from="noise", **zero_rate), empty["samples"] + 1e-9)
 
 
-def sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
-    """The batches and sizes that the model sees of a picture of 8x12 cells, the corrective's being of some side."""
+def seen_sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
+    """Batch and latent size of each model call for an 8x12 latent, with a corrective trained on side x side cells."""
     seen: list[tuple[int, tuple[int, ...]]] = []
 
     def look(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
@@ -128,17 +128,17 @@ def sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
         return ask(apply_model, arguments)
 
     wide = {"samples": encoded(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}
-    corrective = replace_size(spectral(EPS), side)
+    corrective = with_size(spectral(EPS), side)
     out, _ = distil(wrapped(tiny(EPS), look), wide, method="lmc", source=None, corrective=corrective, steps=5, vae=vae)
     assert_differs(out["samples"], wide["samples"])
     return seen
 
 
 @pytest.mark.parametrize("through", ["latent", "pixels"])
-def test_a_picture_above_the_native_size_is_seen_small_and_then_in_patches(through: str):
+def test_large_image_is_optimized_downscaled_and_then_in_patches(through: str):
     vae = tiny_vae("taesd") if through == "pixels" else None
-    assert sizes(6, vae) == [(2, (4, 6))] * 2 + [(4, (6, 6))] * 3
-    assert sizes(12, vae) == [(2, (8, 12))] * 5
+    assert seen_sizes(6, vae) == [(2, (4, 6))] * 2 + [(4, (6, 6))] * 3
+    assert seen_sizes(12, vae) == [(2, (8, 12))] * 5
 
 
 UNUSED = "load or train one for this model."
@@ -149,18 +149,18 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "The method 'lmc' needs a manifold corrective of this model: connect Load Manifold Corrective, or Train "
         "Manifold Corrective if there is none yet, to input 'corrective'.",
     ),
-    "another latent": (
+    "other latent channels": (
         EPS,
         {"corrective": spectral(SD3)},
         f"The corrective is for 'SD3' with 16 latent channels, but the model has 4: {UNUSED}",
     ),
-    "another family": (
+    "other family": (
         SD3,
         {"corrective": spectral(FLUX)},
         "The corrective was trained for 'FluxSchnell' with the noise path 'flow', but this model is 'SD3' with 'flow': "
         + UNUSED,
     ),
-    "the same name with another path": (
+    "same family with another noise path": (
         EPS,
         {"corrective": spectral(EPS, path="flow")},
         "The corrective was trained for 'SD15' with the noise path 'flow', but this model is 'SD15' with 'scaled': "
@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_sampling(case: str):
     family, options, words = REFUSED[case]
     calls, options = Calls(), {"corrective": spectral(family), **options}
     if options["corrective"] is None:
@@ -187,7 +187,7 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
     assert (calls.runs, calls.batches) == (0, [])
 
 
-def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCaptureFixture):
+def test_corrective_of_another_checkpoint_gives_a_warning(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         run(EPS, encoded(EPS))
         assert not caplog.records
@@ -198,7 +198,7 @@ def test_another_checkpoint_of_the_family_is_warned_about(caplog: pytest.LogCapt
     ]
 
 
-def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
+def test_corrective_of_other_noise_levels_gives_a_warning(caplog: pytest.LogCaptureFixture):
     (shifted,) = ModelSamplingSD3().patch(tiny(SD3), 9.0)
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         distil(shifted, encoded(SD3), method="lmc", source=None, corrective=spectral(SD3))
@@ -208,8 +208,7 @@ def test_other_noise_levels_are_warned_about(caplog: pytest.LogCaptureFixture):
     ]
 
 
-def test_diversity_holds_the_text_to_the_seed():
-    """With the same noise for the text the two terms still differ by step, and without it nothing is kept."""
+def test_diversity_changes_the_result_reproducibly():
     plain, diverse = (run(QWEN, encoded(QWEN), diversity=d, seed=4) for d in (False, True))
     assert_differs(plain, diverse, 0.001)
     assert torch.equal(diverse, run(QWEN, encoded(QWEN), diversity=True, seed=4))

@@ -1,4 +1,4 @@
-"""Distillation Sampler on a picture's pixels, through encoders of the host's own VAE classes."""
+"""Distillation Sampler with a VAE: pixels are optimized through ComfyUI's own encoders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KINDS = [("taesd", EPS), ("kl", V), ("taesd-16", SD3), ("wan", QWEN)]
-"""VAEs and models that belong together; the last has a frame dimension."""
+"""Matching VAEs and models. The last one has a frame dimension."""
 
 every_kind = pytest.mark.parametrize(("kind", "family"), KINDS, ids=str)
 
@@ -47,18 +47,18 @@ TOWARDS_ONE = ObjectiveSocket(
     ),
     {"positive": POSITIVE},
 )
-"""An objective whose gradient anyone can work out, in the scale of the model."""
+"""An objective with the known gradient z - 1, in model scale."""
 
 
 def decoded(vae: comfy.sd.VAE, samples: Tensor) -> Tensor:
-    """The host's pictures, as (B, 3, H, W)."""
+    """Images decoded by ComfyUI: (B, 3, H, W)."""
     with torch.inference_mode():
-        pictures = vae.decode(samples)
-    return pictures.reshape(-1, *pictures.shape[-3:]).movedim(-1, 1).clone()
+        images = vae.decode(samples)
+    return images.reshape(-1, *images.shape[-3:]).movedim(-1, 1).clone()
 
 
 class Oracle:
-    """Gradient descent on pixels by autograd, on a float32 copy of the encoder."""
+    """Gradient descent on pixels, by autograd through a float32 copy of the encoder."""
 
     def __init__(self, vae: comfy.sd.VAE, family: Family):
         self.encoder = copy.deepcopy(autoencoder(vae)).float().requires_grad_(False)
@@ -79,28 +79,28 @@ class Oracle:
         source: Tensor | None = None,
         weight: float = 0.0,
     ) -> Tensor:
-        """The latents after two steps towards one; `kept` is outside the mask, `source` pulls back with a weight."""
+        """The latents after two steps toward one. `kept` holds the pixels outside the mask; `source` pulls back."""
         theta = pixels.clone()
         mask = torch.ones(1) if mask is None else mask
         kept = pixels if kept is None else kept
 
-        def shown(theta: Tensor) -> Tensor:
+        def blended(theta: Tensor) -> Tensor:
             return mask * theta + (1 - mask) * kept
 
         for _ in range(2):
             theta = theta.detach().requires_grad_()
-            z = self.model.process_latent_in(self.encode(shown(theta)))
+            z = self.model.process_latent_in(self.encode(blended(theta)))
             loss = 0.5 * (z - 1).square().sum()
             if source is not None:
                 loss = loss + weight * (z - self.model.process_latent_in(source)).square().sum()
             loss.backward()
             assert theta.grad is not None
             theta = (theta - rate * theta.grad).detach().clamp(0, 1)
-        return self.encode(shown(theta))
+        return self.encode(blended(theta))
 
 
 RATE = {"taesd": 1.0, "taesd-16": 0.1, "kl": 0.02, "wan": 0.01}
-"""Steps that move the pixels of these encoders of random weights visibly and not yet all of them to an end."""
+"""Learning rates that move pixels visibly without clipping all of them, for these random encoders."""
 
 
 @every_kind
@@ -137,9 +137,7 @@ def test_pixels_stay_in_their_range(kind: str, family: Family):
     ],
     ids=str,
 )
-def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_left_alone(
-    kind: str, family: Family, dtype: torch.dtype
-):
+def test_encoder_runs_in_float32_and_is_unchanged(kind: str, family: Family, dtype: torch.dtype):
     vae = create_in_inference_mode(tiny_vae, kind, dtype)
     latent = encoded(family, 2)
     weights = dict(autoencoder(vae).named_parameters()) | dict(autoencoder(vae).named_buffers())
@@ -155,20 +153,20 @@ def test_whatever_its_weights_are_stored_as_the_encoder_works_in_float32_and_is_
     assert torch.equal(pixels, decoded(vae, latent["samples"]))
 
 
-@pytest.mark.parametrize("fails", ["cancelled", "broken"])
-def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
+@pytest.mark.parametrize("fails", ["canceled", "failed"])
+def test_failed_or_canceled_run_leaves_the_vae_unchanged(fails: str):
     vae, latent = tiny_vae.__wrapped__("kl", torch.bfloat16), encoded(EPS)
     weights = {name: (tensor, tensor.clone()) for name, tensor in autoencoder(vae).named_parameters()}
     pixels = decoded(vae, latent["samples"])
 
     def stop(value: int, *_: Any, **__: Any) -> None:
-        if value == 2 and fails == "cancelled":
+        if value == 2 and fails == "canceled":
             comfy.model_management.interrupt_current_processing(True)
         comfy.model_management.throw_exception_if_processing_interrupted()
         if value == 2:
             raise ZeroDivisionError
 
-    error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[fails]
+    error = {"canceled": comfy.model_management.InterruptProcessingException, "failed": ZeroDivisionError}[fails]
     with progress_hook(stop), pytest.raises(error):
         distil(tiny(EPS), latent, vae=vae)
     for name, tensor in autoencoder(vae).named_parameters():
@@ -178,7 +176,7 @@ def test_a_run_that_breaks_off_leaves_the_vae_as_it_was(fails: str):
 
 @pytest.mark.parametrize("method", ["sds", "dds", "bridge", "vsd"])
 @pytest.mark.parametrize(("kind", "family"), KINDS[1:2] + KINDS[3:], ids=str)
-def test_every_method_moves_pixels(kind: str, family: Family, method: str):
+def test_every_method_changes_the_pixels(kind: str, family: Family, method: str):
     model, vae, latent = tiny(family), tiny_vae(kind), encoded(family, 1)
     made, curve = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
     assert made["samples"].shape == latent["samples"].shape and made["samples"].isfinite().all()
@@ -188,7 +186,7 @@ def test_every_method_moves_pixels(kind: str, family: Family, method: str):
 
 
 @every_kind
-def test_a_batch_is_its_pictures_one_by_one(kind: str, family: Family):
+def test_batch_matches_single_images(kind: str, family: Family):
     model, vae, seed = tiny(family), tiny_vae(kind), 5
     options = {"vae": vae, "steps": 2, "optimizer": "sgd", "learning_rate": 1e-4}
     together = distilled(model, encoded(family, 2), seed=seed, **options)
@@ -198,7 +196,7 @@ def test_a_batch_is_its_pictures_one_by_one(kind: str, family: Family):
 
 
 @every_kind
-def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
+def test_mask_keeps_the_pixels_outside(kind: str, family: Family):
     vae, latent = tiny_vae(kind), encoded(family, 2)
     pixels, oracle = decoded(vae, latent["samples"]), Oracle(vae, family)
     mask = left_half()[:, None]
@@ -216,7 +214,7 @@ def test_a_mask_keeps_the_pixels_outside(kind: str, family: Family):
 
 
 @every_kind
-def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
+def test_start_from_noise_uses_decoded_noise(kind: str, family: Family):
     model, vae, latent = tiny(family), tiny_vae(kind), encoded(family)
     oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
     noise = torch.randn(family.shape, generator=torch.Generator().manual_seed(30))[None]
@@ -236,7 +234,7 @@ def test_pixels_may_begin_at_decoded_noise(kind: str, family: Family):
 
 
 @every_kind
-def test_the_weight_of_the_source_pulls_the_pixels_back(kind: str, family: Family):
+def test_source_weight_pulls_the_pixels_back(kind: str, family: Family):
     vae, latent = tiny_vae(kind), encoded(family)
     options = {"objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
     made = distilled(tiny(family), latent, vae=vae, source_weight=0.5, **options)

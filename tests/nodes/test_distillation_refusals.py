@@ -1,4 +1,4 @@
-"""What Distillation Sampler refuses: in a sentence, before any work, and without harm to the next run."""
+"""Invalid inputs of Distillation Sampler raise clear errors before sampling and do not affect the next run."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def latent(*shape: int, value: float = 0.5) -> dict[str, Any]:
     return {"samples": torch.full(shape, value)}
 
 
-def sound() -> dict[str, Any]:
+def video_with_audio() -> dict[str, Any]:
     return {"samples": NestedTensor([torch.ones(1, 4, 8, 8), torch.ones(1, 8, 16)])}
 
 
 def guided(**scales: float | None) -> dict[str, Any]:
-    """Texts with a distilled guidance, where it is not None."""
-    texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+    """Prompts with FluxGuidance where a scale is given."""
+    prompts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     return {
         name: value if scales[name] is None else FluxGuidance.execute(value, scales[name]).args[0]
-        for name, value in texts.items()
+        for name, value in prompts.items()
     }
 
 
-def objective(method: str, reference: dict[str, Any] | None = None, **texts: Conditioning) -> dict[str, Any]:
-    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), texts, reference, "source_latent")}
+def objective(method: str, reference: dict[str, Any] | None = None, **prompts: Conditioning) -> dict[str, Any]:
+    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), prompts, reference, "source_latent")}
 
 
 EDITS, WITH_SOURCE = ("dds", "flowedit", "dvrf"), ("nfsd", "csd", "bridge", "full bridge", "dds", "flowedit", "dvrf")
@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
     "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
     "empty source": (EPS, {"source": [], "method": "bridge"}, "input 'source' is empty: connect a CLIP Text Encode"),
-    "empty source that is of no use": (EPS, {"source": []}, "input 'source' is empty: connect a CLIP Text Encode"),
+    "empty unused source": (EPS, {"source": []}, "input 'source' is empty: connect a CLIP Text Encode"),
     **{
         f"no source for {method}": (
             EPS,
@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         for method in WITH_SOURCE
     },
     **{
-        f"no picture for {method}": (
+        f"no image for {method}": (
             SD3,
             {"latent": latent(1, 4, 8, 8, value=0), "method": method},
             f"'{method}' compares with a source image.*to latent_image or to reference_latent",
@@ -80,17 +80,17 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         for method in EDITS
     },
     "empty reference": (EPS, {"reference": latent(1, 4, 8, 8, value=0), "method": "dds"}, "reference_latent"),
-    "reference of another size": (
+    "reference of other size": (
         EPS,
         {"reference": SMALL, "method": "dds"},
         "reference_latent is 1 of 8x4 cells but latent_image is 1 of 8x8 cells",
     ),
-    "two references for one picture": (
+    "two references for one image": (
         EPS,
         {"reference": encoded(EPS, 2), "method": "dvrf"},
         "reference_latent is 2 of 8x8 cells but latent_image is 1 of",
     ),
-    "two references for three pictures": (
+    "two references for three images": (
         EPS,
         {"latent": encoded(EPS, 3), "reference": encoded(EPS, 2), "method": "flowedit"},
         "reference_latent is 2 of .* but latent_image is 3 of",
@@ -105,12 +105,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"method": "dds", "reference": latent(1, 4, 8, 8, value=float("nan"))},
         "reference_latent contains NaN",
     ),
-    "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
-    "times that cross": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
-    "t_min above its own t_max": (EPS, {"method": "flowedit", "t_min": 0.7}, "t_min is 0.7 and t_max 0.66"),
-    "a rate that climbs": (EPS, {"learning_rate": -0.5}, "learning_rate is -0.5: set it to 0 or more, or to -1"),
-    "a scale below 0": (EPS, {"guidance_scale": -0.1}, "guidance_scale is -0.1: set it to 0 or more, or to -1"),
-    "a LoRA's rate that climbs": (EPS, {"method": "vsd", "lora_learning_rate": -0.5}, "lora_learning_rate is -0.5"),
+    "equal times": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
+    "t_min above t_max": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
+    "t_min above the method's t_max": (EPS, {"method": "flowedit", "t_min": 0.7}, "t_min is 0.7 and t_max 0.66"),
+    "negative learning rate": (EPS, {"learning_rate": -0.5}, "learning_rate is -0.5: set it to 0 or more, or to -1"),
+    "negative guidance scale": (EPS, {"guidance_scale": -0.1}, "guidance_scale is -0.1: set it to 0 or more, or to -1"),
+    "negative LoRA learning rate": (EPS, {"method": "vsd", "lora_learning_rate": -0.5}, "lora_learning_rate is -0.5"),
     "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5: set it to 0 or more, or to -1"),
     "t_max above 1": (EPS, {"t_max": 1.5}, "t_max 1.5.*both between 0 and 1"),
     "flow time at random times": (
@@ -131,9 +131,9 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"method": "dds", "reference": latent(1, 16, 3, 8, 8)},
         "reference_latent is a video of 3 frames",
     ),
-    "one frame for a picture model": (SD3, {"latent": latent(1, 16, 1, 8, 8)}, "latent_image has a frame dimension"),
-    "video with sound": (EPS, {"latent": sound()}, "latent_image holds several latents"),
-    "sound": (EPS, {"latent": latent(1, 4, 64)}, "latent_image has 3 dimensions; an image latent has 4"),
+    "one frame for an image model": (SD3, {"latent": latent(1, 16, 1, 8, 8)}, "latent_image has a frame dimension"),
+    "video with audio": (EPS, {"latent": video_with_audio()}, "latent_image holds several latents"),
+    "audio": (EPS, {"latent": latent(1, 4, 64)}, "latent_image has 3 dimensions; an image latent has 4"),
     "batch_index": (EPS, {"latent": encoded(EPS, 2, batch_index=[0])}, "batch_index"),
     "noise mask batch": (
         EPS,
@@ -161,24 +161,24 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "guidance": (FLUX_DISTILLED, guided(positive=1.0, negative=2.0, source=1.0), "input 'negative' has guidance 2"),
     "guidance of the source": (FLUX_DISTILLED, guided(positive=1.0, negative=1.0, source=4.0), "input 'source'"),
-    "image to image": (
+    "image-to-image model": (
         EPS,
         {"patch": with_model_type(ModelType.IMG_TO_IMG)},
         "parametrization.*is not supported. Use a",
     ),
-    "cosmos": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+    "Cosmos model": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
     "objective without a source": (
         EPS,
         objective("csd", positive=POSITIVE, negative=NEGATIVE),
         "'mine' needs a source prompt that describes the image as it is now: connect a conditioning to input 'source'",
     ),
-    "objective with an empty text": (EPS, objective("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
+    "objective with an empty prompt": (EPS, objective("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
     "objective without a reference": (
         EPS,
         objective("dds", positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
         "'mine' compares with a source image",
     ),
-    "objective with a reference of another size": (
+    "objective with a reference of other size": (
         EPS,
         objective("dds", SMALL, positive=POSITIVE, negative=NEGATIVE, source=SOURCE),
         "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8",
@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_sampling(case: str):
     family, options, words = REFUSED[case]
     good = guided(positive=1.0, negative=1.0, source=1.0) if family is FLUX_DISTILLED else {}
     message = refused(distil, family, options, words, good)
@@ -212,7 +212,7 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
     )
 
 
-def test_what_a_method_has_no_use_for_is_not_asked_of_anyone():
+def test_unused_inputs_are_not_required():
     model, calls = tiny(EPS), Calls()
     for method in ("sds", "vsd"):
         distil(calls.watch(model), {"samples": torch.zeros(1, 4, 8, 8)}, method=method, source=None)
@@ -221,21 +221,21 @@ def test_what_a_method_has_no_use_for_is_not_asked_of_anyone():
 
 
 def disabled() -> dict[str, Any]:
-    texts = guided(positive=None, negative=None, source=None)
-    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in texts.items()}
+    prompts = guided(positive=None, negative=None, source=None)
+    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in prompts.items()}
 
 
 @pytest.mark.parametrize(
-    "texts", [guided(positive=1.0, negative=1.0, source=1.0), disabled()], ids=["guidance 1", "disabled"]
+    "prompts", [guided(positive=1.0, negative=1.0, source=1.0), disabled()], ids=["guidance 1", "disabled"]
 )
 @pytest.mark.parametrize("method", ["bridge", "dds", "vsd"])
-def test_a_distilled_model_distils_without_its_guidance(method: str, texts: dict[str, Any]):
+def test_guidance_distilled_model_distills_with_guidance_off(method: str, prompts: dict[str, Any]):
     source = encoded(FLUX_DISTILLED)
-    output, _ = distil(tiny(FLUX_DISTILLED), source, method=method, **texts)
+    output, _ = distil(tiny(FLUX_DISTILLED), source, method=method, **prompts)
     assert output["samples"].isfinite().all() and not torch.equal(output["samples"], source["samples"])
 
 
-def test_a_model_without_attention_refuses_vsd_and_no_other_method():
+def test_model_without_attention_rejects_only_vsd():
     model = tiny.__wrapped__(without_attention())
     with pytest.raises(
         ValueError, match=r"vsd trains a LoRA on the model's attention.*choose another method, or a model.*\.$"

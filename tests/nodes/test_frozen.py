@@ -1,11 +1,11 @@
-"""What saved workflows rely on never changes: node ids, the order of inputs and outputs, and the words of choices.
+"""Saved workflows keep working: node ids, the order of inputs and outputs, and combo values never change.
 
-`frozen.json` holds what was published. More may follow at the end of a list, and is added to the file with
+`frozen.json` holds the released interface. Lists may only grow at their end. Record additions with
 
     .host/venv/bin/python tests/nodes/test_frozen.py
 
-An id may go only if `nodes/renamed.py` says which node has taken its place, and what became of all its inputs and
-outputs; the file keeps what it was.
+A node id may be removed only if `nodes/renamed.py` maps it, with all inputs and outputs, to the node that replaces it.
+The file keeps its old entry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,28 +25,30 @@ if TYPE_CHECKING:
     from dreamsampler.nodes.host import Replacement
 
 FROZEN = Path(__file__).with_name("frozen.json")
-OF_THE_HOST = {"scheduler", "name", "file", "translation"}
-"""Choices that are the host's lists, not ours."""
+HOST_LISTS = {"scheduler", "name", "file", "translation"}
+"""Inputs whose options come from ComfyUI or from files."""
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-OF_THE_PAGE = {"control_after_generate", "upload"}
-"""Values that workflows hold after those of inputs."""
+PAGE_WIDGETS = {"control_after_generate", "upload"}
+"""Extra widgets that the page adds, whose values workflows store too."""
 
 
-def published() -> dict[str, Any]:
-    """All nodes as saved workflows know them."""
+def current_interface() -> dict[str, Any]:
+    """All nodes, by what saved workflows depend on."""
     from dreamsampler import comfy_entrypoint
 
     async def registered() -> list[Any]:
         return await (await comfy_entrypoint()).get_node_list()
 
-    return {schema.node_id: _of(schema) for schema in (node.define_schema() for node in asyncio.run(registered()))}
+    return {
+        schema.node_id: _interface(schema) for schema in (node.define_schema() for node in asyncio.run(registered()))
+    }
 
 
-def _of(schema: Any) -> dict[str, Any]:
+def _interface(schema: Any) -> dict[str, Any]:
     choices = {
         each.id: list(each.options)
         for each in schema.inputs
-        if getattr(each, "options", None) and each.id not in OF_THE_HOST
+        if getattr(each, "options", None) and each.id not in HOST_LISTS
     }
     return {
         "inputs": [f"{each.id} {each.get_io_type()}" for each in schema.inputs],
@@ -60,17 +64,17 @@ def renamed() -> Sequence[Replacement]:
 
 
 def frozen_now() -> dict[str, Any]:
-    """What the file has to hold: all nodes, and those that are replaced as they were."""
+    """The expected content of the file: all nodes, and the old entries of replaced nodes."""
     before = json.loads(FROZEN.read_text("utf-8"))
-    return {each.old: before[each.old] for each in renamed() if each.old in before} | published()
+    return {each.old: before[each.old] for each in renamed() if each.old in before} | current_interface()
 
 
 def changes(frozen: dict[str, Any], now: dict[str, Any], renamed: Sequence[Replacement] = ()) -> list[str]:
-    """What of the frozen is no longer so, a line each."""
+    """Incompatible changes, one line each."""
     replaced = {each.old: each for each in renamed}
     found = [f"{node} is gone" for node in frozen if node not in now and node not in replaced]
-    found += [f"{node} is renamed and still there" for node in replaced if node in now]
-    found += [f"{node} is renamed and was never published" for node in replaced if node not in frozen]
+    found += [f"{node} is renamed but still exists" for node in replaced if node in now]
+    found += [f"{node} is renamed but was never released" for node in replaced if node not in frozen]
     for node in frozen.keys() & replaced.keys():
         found += misfits(replaced[node], frozen[node], now)
     for node in frozen.keys() & now.keys():
@@ -82,56 +86,56 @@ def changes(frozen: dict[str, Any], now: dict[str, Any], renamed: Sequence[Repla
 
 
 def lost_choices(node: str, before: dict[str, Any], after: dict[str, Any], names: Mapping[str, str]) -> list[str]:
-    """Words that an input offered and does not offer by its new name."""
+    """Options that an input no longer offers under its new name."""
     found = []
-    for name, words in before["choices"].items():
-        gone = set(words) - set(after["choices"].get(names.get(name), []))
+    for name, options in before["choices"].items():
+        gone = set(options) - set(after["choices"].get(names.get(name), []))
         found += [f"{node}.{name} no longer offers {sorted(gone)}"] if gone else []
     return found
 
 
 def misfits(replacement: Replacement, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What workflows with a renamed node would lose, a line each."""
+    """What workflows with a renamed node would lose, one line each."""
     old, new = replacement.old, replacement.new
     if new not in now:
-        return [f"{old} is replaced by {new}, which is not there"]
+        return [f"{old} is replaced by {new}, which does not exist"]
     inputs, new_inputs = ({name: kind for name, kind in slots(node, "inputs")} for node in (before, now[new]))
     outputs, new_outputs = (dict(enumerate(kind for _, kind in slots(node, "outputs"))) for node in (before, now[new]))
     widgets = [name for name, kind in inputs.items() if kind in WIDGETS]
-    found = misplaced(f"{old}: input", inputs, new_inputs, replacement.inputs)
-    found += misplaced(f"{old}: output", outputs, new_outputs, replacement.outputs)
+    found = unmapped(f"{old}: input", inputs, new_inputs, replacement.inputs)
+    found += unmapped(f"{old}: output", outputs, new_outputs, replacement.outputs)
     found += [f"{new} has no input {name}" for name in replacement.values if name not in new_inputs]
-    if widgets != [name for name in replacement.widgets if name not in OF_THE_PAGE]:
+    if widgets != [name for name in replacement.widgets if name not in PAGE_WIDGETS]:
         found.append(f"{old} had the widgets {widgets}")
     return found + lost_choices(old, before, now[new], replacement.inputs)
 
 
 def slots(node: dict[str, Any], side: str) -> list[list[str]]:
-    """Names and types."""
+    """The names and types of inputs or outputs."""
     return [each.rsplit(" ", 1) for each in node[side]]
 
 
-def misplaced(what: str, before: Mapping[Any, str], after: Mapping[Any, str], places: Mapping[Any, Any]) -> list[str]:
-    """What has no place of its own type, and what has one without having been there."""
-    found = [f"{what} {each} has no place" for each in before if after.get(places.get(each)) != before[each]]
-    return found + [f"{what} {each} was never there" for each in places if each not in before]
+def unmapped(what: str, before: Mapping[Any, str], after: Mapping[Any, str], mapping: Mapping[Any, Any]) -> list[str]:
+    """Slots that are not mapped to a slot of the same type, and mapped slots that never existed."""
+    found = [f"{what} {each} is not mapped" for each in before if after.get(mapping.get(each)) != before[each]]
+    return found + [f"{what} {each} never existed" for each in mapping if each not in before]
 
 
-def test_saved_workflows_go_on_working():
-    assert changes(json.loads(FROZEN.read_text("utf-8")), published(), renamed()) == []
+def test_saved_workflows_keep_working():
+    assert changes(json.loads(FROZEN.read_text("utf-8")), current_interface(), renamed()) == []
 
 
-def test_everything_there_is_is_frozen():
+def test_frozen_file_is_complete():
     assert json.loads(FROZEN.read_text("utf-8")) == frozen_now()
 
 
-def test_changes_are_noticed():
+def test_incompatible_changes_are_found():
     frozen = {"DSA": {"inputs": ["a INT", "b INT"], "outputs": [], "choices": {"c": ["x", "y"]}}, "DSB": {}}
     now = {"DSA": {"inputs": ["b INT", "a INT"], "outputs": ["o SVG"], "choices": {"c": ["y", "z"]}}}
     assert len(changes(frozen, now)) == 3
 
 
-def test_a_renamed_node_needs_a_place_for_all_it_had():
+def test_renamed_node_must_map_all_slots():
     from dreamsampler.nodes.host import Replacement
 
     old = {"inputs": ["m MODEL", "a INT", "c COMBO"], "outputs": ["o SVG", "p MASK"], "choices": {"c": ["x", "y"]}}
@@ -144,20 +148,20 @@ def test_a_renamed_node_needs_a_place_for_all_it_had():
         return changes({"DSA": old, "DSB": new}, now, [Replacement(**{**right, **others})])
 
     assert found() == []
-    assert found(new="DSC") == ["DSA is replaced by DSC, which is not there"]
-    assert found(also={"DSA": old}) == ["DSA is renamed and still there"]
-    assert found(old="DSD") == ["DSA is gone", "DSD is renamed and was never published"]
-    assert found(inputs={"m": "m", "c": "c2"}) == ["DSA: input a has no place"]
-    assert found(inputs={**right["inputs"], "m": "a"}) == ["DSA: input m has no place"]
-    assert found(inputs={**right["inputs"], "z": "a"}) == ["DSA: input z was never there"]
+    assert found(new="DSC") == ["DSA is replaced by DSC, which does not exist"]
+    assert found(also={"DSA": old}) == ["DSA is renamed but still exists"]
+    assert found(old="DSD") == ["DSA is gone", "DSD is renamed but was never released"]
+    assert found(inputs={"m": "m", "c": "c2"}) == ["DSA: input a is not mapped"]
+    assert found(inputs={**right["inputs"], "m": "a"}) == ["DSA: input m is not mapped"]
+    assert found(inputs={**right["inputs"], "z": "a"}) == ["DSA: input z never existed"]
     assert found(values={"z": 1}) == ["DSB has no input z"]
     assert found(widgets=["c", "a"]) == ["DSA had the widgets ['a', 'c']"]
-    assert found(outputs={0: 1}) == ["DSA: output 1 has no place"]
-    assert found(outputs={0: 0, 1: 1}) == ["DSA: output 0 has no place", "DSA: output 1 has no place"]
+    assert found(outputs={0: 1}) == ["DSA: output 1 is not mapped"]
+    assert found(outputs={0: 0, 1: 1}) == ["DSA: output 0 is not mapped", "DSA: output 1 is not mapped"]
     assert "DSA.c no longer offers ['y']" in found(changed={"choices": {"c2": ["x"]}})
 
 
-def test_replacements_are_as_the_host_wants_them():
+def test_replacement_is_declared_like_comfyui_expects():
     from dreamsampler.nodes.host import Replacement
 
     made = Replacement("DSA", "DSB", {"a": "b"}, ["a"], {"c": 3}, {1: 0})
@@ -170,18 +174,25 @@ def test_replacements_are_as_the_host_wants_them():
     }
 
 
-def test_hosts_that_know_no_replacements_load_the_pack():
+def test_replacements_are_registered_where_comfyui_supports_them(monkeypatch: pytest.MonkeyPatch):
     from comfy_api.latest import io
     from dreamsampler import comfy_entrypoint
     from dreamsampler.nodes.host import Replacement, register_replacements
 
     async def load() -> None:
         await (await comfy_entrypoint()).on_load()
-        await register_replacements([Replacement("DSGone", "DSLoadSVG", {"file": "file"})])
+        await register_replacements([Replacement("DSGone", "ImageInvert", {"picture": "image"})])
 
-    if hasattr(io, "NodeReplace"):
-        pytest.skip("This host knows replacements.")
+    if not hasattr(io, "NodeReplace"):  # older ComfyUI reports a removed id as a missing node
+        assert asyncio.run(load()) is None
+        return
+    server, manager = import_module("server"), import_module("app.node_replace_manager").NodeReplaceManager()
+    running = SimpleNamespace(node_replace_manager=manager)
+    monkeypatch.setattr(server.PromptServer, "instance", running, raising=False)
     asyncio.run(load())
+    prompt = {"2": {"class_type": "DSGone", "inputs": {"picture": ["1", 0]}, "_meta": {}}}
+    manager.apply_replacements(prompt)
+    assert prompt == {"2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}, "_meta": {}}}
 
 
 if __name__ == "__main__":

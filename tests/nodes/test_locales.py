@@ -1,6 +1,6 @@
-"""English has every text of every node. Translations may lack some, but say the same numbers and choices.
+"""English has all texts of all nodes. Translations may lack some, but must keep numbers, choices and node names.
 
-`python -m tools.locales` writes English, and lists what a translation lacks.
+`python -m tools.locales` writes the English file and lists missing translations.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tools import locales
 TRANSLATIONS = ["zh"]
 LANGUAGES = ["en", *TRANSLATIONS]
 BARE = {"CLIP", "SVG", "VAE", "eta", "gamma", "sigma"}
-"""Names that are written alike in all languages."""
+"""Names that are the same in all languages."""
 SYNTAX = set("{}@|")
-"""What the page's translations would read as more than a letter."""
+"""Characters with a special meaning in the page's translation strings."""
 VALUE = re.compile(r"{\w+}")
-"""The place of a value in a text of the page."""
+"""A placeholder in a string of the page."""
 CHINESE, NUMBER, QUOTED = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"-?\d+(?:\.\d+)?"), re.compile("「(.+?)」")
 
-Place = tuple[str, ...]
-"""The keys that lead to a text."""
+Key = tuple[str, ...]
+"""The path of a text in a locale file."""
 
 
 def schemas() -> list[io.Schema]:
@@ -42,19 +42,19 @@ def schemas() -> list[io.Schema]:
     return [node.define_schema() for node in asyncio.run(registered())]
 
 
-def places() -> set[Place]:
-    """Where a text is wanted: the names of all nodes, inputs and outputs, and what explains them."""
-    wanted: set[Place] = set()
+def expected_keys() -> set[Key]:
+    """The keys of all names, descriptions and tooltips."""
+    expected: set[Key] = set()
     for schema in schemas():
         parts = [("inputs", each.id) for each in schema.inputs]
-        parts += [("outputs", str(place)) for place in range(len(schema.outputs))]
-        wanted |= {(schema.node_id, key) for key in ("display_name", "description")}
-        wanted |= {(schema.node_id, *part, key) for part in parts for key in ("name", "tooltip")}
-    return wanted
+        parts += [("outputs", str(index)) for index in range(len(schema.outputs))]
+        expected |= {(schema.node_id, key) for key in ("display_name", "description")}
+        expected |= {(schema.node_id, *part, key) for part in parts for key in ("name", "tooltip")}
+    return expected
 
 
-def choices() -> dict[Place, list[str]]:
-    """The words of each list, by the place of the tooltip that explains them."""
+def choices() -> dict[Key, list[str]]:
+    """The options of each combo input, by the key of its tooltip."""
     return {
         (schema.node_id, "inputs", each.id, "tooltip"): [str(word) for word in each.options]
         for schema in schemas()
@@ -63,48 +63,46 @@ def choices() -> dict[Place, list[str]]:
     }
 
 
-def texts(language: str) -> dict[Place, Any]:
-    """What is at every place of a language's file."""
+def texts(language: str) -> dict[Key, Any]:
+    """A language's texts by key."""
     content = json.loads(locales.texts_of(language).read_text("utf-8"))
     return {tuple(key.split(".")): text for key, text in locales.flat(content)}
 
 
 def has_word(word: str, text: str) -> bool:
-    """Whether a text has a word, which Chinese does not set off by blanks."""
+    """Whether a text contains a word. Chinese has no spaces around it."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text, re.ASCII) is not None
 
 
-def names_in(chinese: dict[Place, str]) -> set[str]:
-    """What Chinese texts may quote: names of nodes, inputs and outputs."""
-    return {text for place, text in chinese.items() if place[-1] in ("name", "display_name")}
+def names_in(chinese: dict[Key, str]) -> set[str]:
+    """The names of nodes, inputs and outputs, which other texts may quote."""
+    return {text for key, text in chinese.items() if key[-1] in ("name", "display_name")}
 
 
-def outdated(language: str) -> set[Place]:
-    """The places of a language's texts that were translated from an earlier English text."""
+def outdated(language: str) -> set[Key]:
+    """The keys of texts that were translated from an earlier English text."""
     return {tuple(key.split(".")) for key, state in locales.missing_in(language).items() if state == "outdated"}
 
 
-def differences(english: dict[Place, str], chinese: dict[Place, str]) -> list[str]:
-    """What the Chinese texts do not say as the English ones do, a line each. Both have the texts to compare."""
+def differences(english: dict[Key, str], chinese: dict[Key, str]) -> list[str]:
+    """Facts in which Chinese texts differ from the English ones, one line each."""
     words, known = choices(), names_in(texts("zh"))
     nodes = {
-        text: f"「{chinese[place]}」"
-        for place, text in english.items()
-        if place[-1] == "display_name" and place in chinese
+        text: f"「{chinese[key]}」" for key, text in english.items() if key[-1] == "display_name" and key in chinese
     }
     found = []
-    for place in sorted(english.keys() & chinese.keys()):
-        text = chinese[place]
-        wrong = [*_letters(place, text), *_facts(english[place], text, words.get(place, []))]
-        if place[-1] in ("description", "tooltip"):
-            wrong += _nodes_left_out(english[place], text, nodes)
-        wrong += [f"quotes {name}, which there is not" for name in QUOTED.findall(text) if name not in known]
-        found += [f"{'.'.join(place)} {each}: {text}" for each in wrong]
+    for key in sorted(english.keys() & chinese.keys()):
+        text = chinese[key]
+        wrong = [*_letters(key, text), *_facts(english[key], text, words.get(key, []))]
+        if key[-1] in ("description", "tooltip"):
+            wrong += _nodes_left_out(english[key], text, nodes)
+        wrong += [f"quotes {name}, which does not exist" for name in QUOTED.findall(text) if name not in known]
+        found += [f"{'.'.join(key)} {each}: {text}" for each in wrong]
     return found
 
 
-def _letters(place: Place, text: str) -> list[str]:
-    bare = place[-1] == "name" and text in BARE
+def _letters(key: Key, text: str) -> list[str]:
+    bare = key[-1] == "name" and text in BARE
     return [] if bare or CHINESE.search(text) else ["is not Chinese"]
 
 
@@ -123,39 +121,39 @@ def test_english_is_up_to_date():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_there_are_texts_for_known_places_only(language: str):
+def test_every_text_has_a_known_key(language: str):
     found = texts(language)
-    assert set(found) - places() == set()
-    assert [place for place, text in found.items() if not (isinstance(text, str) and text.strip())] == []
+    assert set(found) - expected_keys() == set()
+    assert [key for key, text in found.items() if not (isinstance(text, str) and text.strip())] == []
 
 
-def test_english_has_a_text_for_every_place():
-    assert set(texts("en")) == places()
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_page_reads_texts_as_they_are(language: str):
-    assert [place for place, text in texts(language).items() if SYNTAX & set(text)] == []
-    assert [place for place in places() if any("." in key for key in place)] == []
+def test_english_is_complete():
+    assert set(texts("en")) == expected_keys()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_files_are_written_alike(language: str):
+def test_texts_have_no_special_characters(language: str):
+    assert [key for key, text in texts(language).items() if SYNTAX & set(text)] == []
+    assert [key for key in expected_keys() if any("." in part for part in key)] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_files_are_formatted_by_the_tool(language: str):
     content = locales.texts_of(language).read_text("utf-8")
     assert content == locales.written(json.loads(content))
 
 
-def test_no_language_goes_untested():
+def test_every_language_is_tested():
     assert {path.parent.name for path in locales.LOCALES.glob("*/*")} == set(LANGUAGES)
 
 
-def test_chinese_says_what_english_says():
+def test_chinese_matches_english():
     stale = outdated("zh")
-    assert differences(texts("en"), {place: text for place, text in texts("zh").items() if place not in stale}) == []
+    assert differences(texts("en"), {key: text for key, text in texts("zh").items() if key not in stale}) == []
 
 
 @pytest.mark.parametrize("language", TRANSLATIONS)
-def test_the_page_speaks_every_language(language: str):
+def test_page_strings_are_translated(language: str):
     english = locales.english_page_words()
     assert len(english) > 20
     content = locales.page_words_of(language).read_text("utf-8")
@@ -168,11 +166,11 @@ def test_the_page_speaks_every_language(language: str):
         assert CHINESE.search(text) or english[key] == "{size} kB", key
 
 
-# What is not translated
+# Missing and outdated translations
 
 
 @pytest.mark.parametrize("language", TRANSLATIONS)
-def test_sources_are_of_texts_that_there_are(language: str):
+def test_source_digests_belong_to_translated_texts(language: str):
     content = locales.sources_of(language).read_text("utf-8")
     sources = json.loads(content)
     assert content == locales.written(sources)
@@ -180,7 +178,7 @@ def test_sources_are_of_texts_that_there_are(language: str):
     assert all(re.fullmatch("[0-9a-f]{8}", each) for each in sources.values())
 
 
-def test_missing_and_outdated_texts_are_listed():
+def test_missing_lists_missing_and_outdated_texts():
     english = {"same": "Width.", "changed": "Height in pixels.", "new": "Seed.", "never confirmed": "Mask."}
     chinese = {"same": "宽度。", "changed": "高度。", "never confirmed": "掩码。"}
     sources = {"same": locales.digest("Width."), "changed": locales.digest("Height.")}
@@ -190,13 +188,13 @@ def test_missing_and_outdated_texts_are_listed():
 
 @pytest.fixture
 def own_locales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a copy of all locales."""
+    """A copy of the locales folder, used instead of the real one."""
     shutil.copytree(locales.LOCALES, tmp_path / "locales")
     monkeypatch.setattr(locales, "LOCALES", tmp_path / "locales")
     return tmp_path / "locales"
 
 
-def test_a_text_without_translation_and_one_of_other_english_are_listed(own_locales: Path):
+def test_removed_and_outdated_translations_are_listed(own_locales: Path):
     path, sources = own_locales / "zh" / "nodeDefs.json", own_locales / "zh" / "sources.json"
     before, chinese, digests = locales.missing_in("zh"), json.loads(path.read_text("utf-8")), sources.read_text("utf-8")
     key, other = "DSMeasurement.inputs.image.tooltip", "DSMeasurement.inputs.seed.name"
@@ -206,7 +204,7 @@ def test_a_text_without_translation_and_one_of_other_english_are_listed(own_loca
     assert locales.missing_in("zh") == {**before, key: "missing", other: "outdated"}
 
 
-def test_confirming_a_translation_leaves_only_what_is_missing(own_locales: Path):
+def test_confirm_leaves_only_missing_texts(own_locales: Path):
     path = own_locales / "zh" / "nodeDefs.json"
     chinese = json.loads(path.read_text("utf-8"))
     del chinese["DSMeasurement"]["inputs"]["image"]["tooltip"]
@@ -217,7 +215,7 @@ def test_confirming_a_translation_leaves_only_what_is_missing(own_locales: Path)
     assert locales.missing_in("zh")["DSMeasurement.inputs.image.tooltip"] == "missing"
 
 
-def test_bare_names_are_used():
+def test_untranslated_names_are_used():
     assert BARE <= names_in(texts("zh"))
 
 
@@ -233,12 +231,12 @@ def test_bare_names_are_used():
     ],
     ids=["English", "English name", "number", "choice", "unknown name", "node left out"],
 )
-def test_differences_are_noticed(input_id: str, key: str, text: str):
-    place = ("DSProximalDreamSampler", "inputs", input_id, key)
-    assert any(".".join(place) in line for line in differences(texts("en"), {**texts("zh"), place: text}))
+def test_differences_are_found(input_id: str, key: str, text: str):
+    path = ("DSProximalDreamSampler", "inputs", input_id, key)
+    assert any(".".join(path) in line for line in differences(texts("en"), {**texts("zh"), path: text}))
 
 
-def test_server_has_all_languages(client: ComfyClient):
+def test_server_serves_all_languages(client: ComfyClient):
     async def served() -> dict[str, Any]:
         async with aiohttp.ClientSession() as session, session.get(f"{client.url}/i18n") as reply:
             return await reply.json()

@@ -1,4 +1,4 @@
-"""Posterior Latent Match through Distillation Sampler, on small random models of every family."""
+"""Posterior Latent Match in Distillation Sampler, on tiny models of every family."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def matched(
     posterior: PosteriorForm = "official",
     identity_weight: float = 1.0,
 ) -> Any:
-    """The objective that the node makes."""
-    texts = source, target, negative
-    return PosteriorLatentMatch.execute(latent, *texts, guidance_scale, posterior, identity_weight).args[0]
+    """The objective that the node outputs."""
+    prompts = source, target, negative
+    return PosteriorLatentMatch.execute(latent, *prompts, guidance_scale, posterior, identity_weight).args[0]
 
 
 def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Tensor:
-    """The runner's latent; its own texts and method must not matter."""
+    """Run Distillation Sampler with an objective. Its own prompts and method must not matter."""
     return distil(tiny(family), latent, objective=objective, positive=text(8), source=None, **inputs)[0]["samples"]
 
 
 @every_family
 @pytest.mark.parametrize("posterior", ["official", "as printed", "exact"])
-def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior: PosteriorForm):
+def test_edits_and_batch_matches_single_images(family: Family, posterior: PosteriorForm):
     latent = encoded(family, 3)
     together = edited(family, latent, matched(latent, posterior=posterior), seed=5)
     assert_differs(together, latent["samples"])
@@ -66,7 +66,7 @@ def test_edits_and_a_batch_is_what_its_items_are_alone(family: Family, posterior
 
 
 @pytest.mark.parametrize("family", [EPS, V, SD3], ids=str)
-def test_one_step_is_chi_times_dds_and_psi_times_the_distance(family: Family):
+def test_one_step_is_chi_times_dds_plus_psi_times_the_distance(family: Family):
     latent, start = encoded(family), encoded(family, seed=9)
     step = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "weighting": "uniform", "seed": 3, "t_min": 0.4}
     step |= {"t_max": 0.4 + 1e-6}
@@ -84,23 +84,23 @@ def test_one_step_is_chi_times_dds_and_psi_times_the_distance(family: Family):
     assert_same(whole - none, -c.psi * (start["samples"] - latent["samples"]), 1e-3)
 
 
-def test_one_source_serves_a_batch_in_one_call_a_step():
+def test_one_source_for_a_batch_needs_one_call_per_step():
     latent, source, counted = encoded(EPS, 3), encoded(EPS), Calls()
     model = counted.watch(tiny(EPS))
     with_one = distil(model, latent, objective=matched(source))[0]["samples"]
     assert counted.batches == [12] * 3
-    thrice = {"samples": source["samples"].repeat(3, 1, 1, 1)}
-    assert torch.equal(with_one, distil(tiny(EPS), latent, objective=matched(thrice))[0]["samples"])
+    repeated = {"samples": source["samples"].repeat(3, 1, 1, 1)}
+    assert torch.equal(with_one, distil(tiny(EPS), latent, objective=matched(repeated))[0]["samples"])
 
 
-def test_guidance_of_the_node_holds_unless_the_runner_sets_its_own():
+def test_sampler_guidance_overrides_that_of_the_objective():
     latent, sgd = encoded(EPS), {"optimizer": "sgd", "learning_rate": 0.5}
     weak, strong = matched(latent, guidance_scale=2.0), matched(latent, guidance_scale=50.0)
     assert_differs(edited(EPS, latent, weak, **sgd), edited(EPS, latent, strong, **sgd))
     assert torch.equal(edited(EPS, latent, weak, guidance_scale=50.0, **sgd), edited(EPS, latent, strong, **sgd))
 
 
-def test_the_same_text_twice_is_warned_of(caplog: pytest.LogCaptureFixture):
+def test_identical_prompts_give_a_warning(caplog: pytest.LogCaptureFixture):
     latent = encoded(EPS)
     with caplog.at_level(logging.WARNING, "dreamsampler"):
         matched(latent)
@@ -112,7 +112,7 @@ def test_the_same_text_twice_is_warned_of(caplog: pytest.LogCaptureFixture):
 
 
 REFUSED = {
-    "no source text": ({"source": []}, {}, "input 'source' is empty"),
+    "no source prompt": ({"source": []}, {}, "input 'source' is empty"),
     "no target": ({"target": []}, {}, "input 'target' is empty"),
     "no negative": ({"negative": []}, {}, "input 'negative' is empty"),
     "times too low": (
@@ -124,11 +124,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refuses_before_the_model_is_asked(name: str):
-    of_node, of_runner, words = REFUSED[name]
+def test_invalid_input_raises_before_sampling(name: str):
+    node_inputs, sampler_inputs, words = REFUSED[name]
     latent, counted = encoded(EPS), Calls()
     with pytest.raises(ValueError, match=words):
-        distil(counted.watch(tiny(EPS)), latent, objective=matched(latent, **of_node), **of_runner)
+        distil(counted.watch(tiny(EPS)), latent, objective=matched(latent, **node_inputs), **sampler_inputs)
     assert not counted.batches
 
 
@@ -142,6 +142,6 @@ def test_refuses_before_the_model_is_asked(name: str):
     ],
     ids=["batch", "size", "empty", "NaN"],
 )
-def test_refuses_a_source_that_does_not_fit(source: Latent, words: str):
+def test_mismatched_source_latent_is_rejected(source: Latent, words: str):
     with pytest.raises(ValueError, match=words):
         distil(tiny(EPS), encoded(EPS), objective=matched(source))

@@ -1,4 +1,4 @@
-"""Proximal DreamSampler on small random models of every family: what a user may rely on, whatever the model."""
+"""Proximal DreamSampler on tiny models of every family: properties that hold for any model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spread(difference: Tensor, latent: Tensor) -> float:
 @every_family
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
-def test_edits_and_leaves_its_inputs_alone(family: Family, dtype: torch.dtype, start_from: str):
+def test_edits_without_changing_its_inputs(family: Family, dtype: torch.dtype, start_from: str):
     latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
     inputs = [latent, text(1), text(2)]
     before = copy.deepcopy(inputs)
@@ -48,8 +48,8 @@ def test_edits_and_leaves_its_inputs_alone(family: Family, dtype: torch.dtype, s
 
 
 @every_family
-def test_gamma_zero_returns_the_source_at_first_order(family: Family):
-    # A noise-predicting net of random weights is no denoiser; a tenth of one gives a flow that few steps can follow.
+def test_gamma_zero_error_falls_with_the_number_of_steps(family: Family):
+    # A random noise-predicting network is no denoiser. At a tenth of its output, a few steps can follow the ODE.
     model, latent = tiny(family, gain=0.1 if family is EPS else 1.0), encoded(family)
     errors = []
     for steps in (10, 40):
@@ -62,7 +62,7 @@ def test_gamma_zero_returns_the_source_at_first_order(family: Family):
 @every_family
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
 @pytest.mark.parametrize("indices", [None, [4, 9, 2]], ids=["range", "batch_index"])
-def test_a_batch_is_its_pictures_one_by_one(family: Family, start_from: str, indices: list[int] | None):
+def test_batch_matches_single_images(family: Family, start_from: str, indices: list[int] | None):
     model, seed = tiny(family), 5
     batch = encoded(family, 3) | ({} if indices is None else {"batch_index": indices})
     together = edit(model, batch, eta=0.7, start_from=start_from, seed=seed)
@@ -74,21 +74,21 @@ def test_a_batch_is_its_pictures_one_by_one(family: Family, start_from: str, ind
 
 
 @pytest.mark.parametrize("family", [EPS, SD3], ids=str)
-def test_the_seed_decides_the_noise_and_nothing_else(family: Family):
+def test_seed_only_affects_the_noise(family: Family):
     model, latent = tiny(family), encoded(family)
 
-    def result(seed: int, **options: Any) -> Tensor:
+    def edited(seed: int, **options: Any) -> Tensor:
         return edit(model, latent, seed=seed, **options)[0]["samples"]
 
     for options in ({"eta": 0.5}, {"start_from": "noise"}):
-        first = result(1, **options)
-        assert torch.equal(first, result(1, **options))
-        assert spread(first - result(2, **options), latent["samples"]) > 0.05
-    assert torch.equal(result(1), result(2)), "inversion without fresh noise has no use for a seed"
-    assert result(2**64 - 1, eta=0.5).isfinite().all()
+        first = edited(1, **options)
+        assert torch.equal(first, edited(1, **options))
+        assert spread(first - edited(2, **options), latent["samples"]) > 0.05
+    assert torch.equal(edited(1), edited(2)), "inversion without fresh noise does not use the seed"
+    assert edited(2**64 - 1, eta=0.5).isfinite().all()
 
 
-def test_a_run_leaves_the_global_random_numbers_alone():
+def test_run_does_not_change_the_global_rng():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     edit(tiny(EPS), encoded(EPS), eta=1.0, start_from="noise")
@@ -96,7 +96,7 @@ def test_a_run_leaves_the_global_random_numbers_alone():
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_alpha_bar_lets_the_text_act_less_than_constant(family: Family):
+def test_alpha_bar_schedule_edits_less_than_constant(family: Family):
     model, latent = tiny(family), encoded(family)
     unedited = edit(model, latent, gamma=0.0)[0]["samples"]
     moved = [
@@ -106,14 +106,14 @@ def test_alpha_bar_lets_the_text_act_less_than_constant(family: Family):
     assert 0.01 < moved[0] < moved[1]
 
 
-def test_noise_needs_no_picture():
-    # An empty latent of the host has four channels, whatever the model.
+def test_start_from_noise_accepts_an_empty_latent():
+    # ComfyUI's Empty Latent Image always has four channels.
     edited, _ = edit(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}, start_from="noise")
     assert edited["samples"].shape == (2, 16, 8, 8)
     assert spread(edited["samples"][0] - edited["samples"][1], edited["samples"]) > 0.1
 
 
-def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
+def test_missing_frame_dimension_is_added():
     model, latent = tiny(QWEN), encoded(QWEN)
     flat = {"samples": latent["samples"][:, :, 0]}
     for given, expected in zip(edit(model, flat), edit(model, latent)):
@@ -121,13 +121,13 @@ def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_every_scheduler_gives_a_picture(scheduler: str):
+def test_every_scheduler_gives_finite_results(scheduler: str):
     for output in edit(tiny(SD3), encoded(SD3), steps=2, scheduler=scheduler):
         assert output["samples"].isfinite().all()
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_every_scheduler_makes_one_step_or_says_that_it_cannot(scheduler: str):
+def test_every_scheduler_does_one_step_or_raises_a_clear_error(scheduler: str):
     try:
         outputs = edit(tiny(SD3), encoded(SD3), steps=1, scheduler=scheduler)
     except ValueError as refusal:
@@ -136,8 +136,8 @@ def test_every_scheduler_makes_one_step_or_says_that_it_cannot(scheduler: str):
         assert all(output["samples"].isfinite().all() for output in outputs)
 
 
-def test_more_steps_than_the_model_has_levels_give_a_picture():
-    # Some schedulers then repeat a level. Ten levels stand for the thousand that such a model has.
+def test_more_steps_than_noise_levels_give_finite_results():
+    # Some schedulers then repeat a level. A real model has 1,000 levels; ten are enough here.
     model = tiny(SD3).clone()
     sampling = comfy.model_base.model_sampling(model.model.model_config, ModelType.FLOW)
     sampling.set_parameters(shift=3.0, timesteps=10)
@@ -147,7 +147,7 @@ def test_more_steps_than_the_model_has_levels_give_a_picture():
         assert edited["samples"].isfinite().all(), f"eta {eta}"
 
 
-def test_the_node_as_users_and_saved_workflows_know_it():
+def test_node_schema():
     extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert ProximalDreamSampler in asyncio.run(extension.get_node_list())
     schema = ProximalDreamSampler.GET_SCHEMA()

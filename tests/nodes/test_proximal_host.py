@@ -1,4 +1,4 @@
-"""Proximal DreamSampler against the host's own samplers, which are its oracle, and through the host's own hooks."""
+"""Proximal DreamSampler compared with ComfyUI's own samplers, and with ComfyUI's conditioning, patches and hooks."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def host_sampled(
     callback: Callable[..., None] | None = None,
     **sampler_options: Any,
 ) -> Tensor:
-    """What one of the host's samplers makes of a noisy latent, at the levels of the "normal" schedule."""
+    """Sample a noisy latent with one of ComfyUI's samplers, by default at the levels of the "normal" schedule."""
     path = model.get_model_object("model_sampling")
     if sigmas is None:
         sigmas = comfy.samplers.calculate_sigmas(path, "normal", STEPS)
-    if isinstance(path, comfy.model_sampling.CONST):  # the state at the top is the noise alone
+    if isinstance(path, comfy.model_sampling.CONST):  # the start is pure noise
         noise, latent = model.model.process_latent_in(state), torch.zeros_like(state)
     else:
         noise, latent = torch.zeros_like(state), state
@@ -90,18 +90,18 @@ def host_sampled(
 SAMPLERS = [
     ("guided", 0.0, "euler", FAMILIES),
     ("unconditional", 0.0, "euler_cfg_pp", FAMILIES),
-    # The host's flow sampler of this name mixes its noise in another way than DDIM.
+    # For flow models, ComfyUI's sampler of this name adds noise in another way than DDIM.
     ("guided", 0.6, "euler_ancestral", (EPS, V)),
     ("guided", 1.0, "euler_ancestral", (EPS, V)),
-    # The host's sampler takes any eta for 1 in the first step from pure noise.
+    # ComfyUI's sampler ignores eta in the first step from pure noise and uses 1.
     ("unconditional", 0.6, "euler_ancestral_cfg_pp", (EPS, V)),
     ("unconditional", 1.0, "euler_ancestral_cfg_pp", FAMILIES),
 ]
-"""What the node's settings are called among the host's samplers, and for which families."""
+"""The node's settings and the equivalent ComfyUI sampler, with the families for which they agree."""
 
 
 def same_noise(shape: torch.Size, eta: float, seed: int) -> dict[str, Any]:
-    """Options that make a host's ancestral sampler draw what the node draws after its start."""
+    """Options that make ComfyUI's ancestral samplers draw the same noise as the node."""
     if eta == 0:
         return {}
     draws = Draws(shape, seed)
@@ -114,7 +114,7 @@ def same_noise(shape: torch.Size, eta: float, seed: int) -> dict[str, Any]:
     [(family, *names) for *names, families in SAMPLERS for family in families],
     ids=str,
 )
-def test_samples_as_the_hosts_samplers_do(family: Family, renoise: str, eta: float, sampler: str):
+def test_matches_comfyui_samplers(family: Family, renoise: str, eta: float, sampler: str):
     model, latent, seed = tiny(family), encoded(family, 2), 7
     edited, start = edit(model, latent, steps=STEPS, gamma=2.5, renoise=renoise, eta=eta, start_from="noise", seed=seed)
     noise = same_noise(latent["samples"].shape, eta, seed)
@@ -124,7 +124,7 @@ def test_samples_as_the_hosts_samplers_do(family: Family, renoise: str, eta: flo
 @pytest.mark.parametrize(
     ("family", "patch", "tolerance"),
     [
-        # The noise starts at level 4518 there, and a float32 of that size is a coarse one.
+        # Its highest noise level is 4518, where float32 is coarse.
         (EPS, lambda model: ModelSamplingDiscrete().patch(model, "v_prediction", True)[0], 1e-3),
         (EPS, lambda model: ModelSamplingDiscrete().patch(model, "lcm", False)[0], 1e-4),
         (EPS, lambda model: ModelSamplingDiscrete().patch(model, "x0", False)[0], 1e-4),
@@ -132,9 +132,7 @@ def test_samples_as_the_hosts_samplers_do(family: Family, renoise: str, eta: flo
     ],
     ids=["zero terminal SNR", "lcm", "x0", "shift"],
 )
-def test_follows_the_hosts_model_sampling_nodes(
-    family: Family, patch: Callable[[ModelPatcher], ModelPatcher], tolerance: float
-):
+def test_respects_model_sampling_nodes(family: Family, patch: Callable[[ModelPatcher], ModelPatcher], tolerance: float):
     model, latent = patch(tiny(family)), encoded(family)
     edited, start = edit(model, latent, steps=STEPS, gamma=2.5, renoise="guided", start_from="noise")
     assert_same(edited["samples"], host_sampled(model, start["samples"], "euler", cfg=2.5), tolerance)
@@ -143,7 +141,7 @@ def test_follows_the_hosts_model_sampling_nodes(
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
-def test_noise_start_is_the_source_noised_from_the_seed(family: Family):
+def test_start_from_noise_noises_the_source_with_the_seed(family: Family):
     model, latent = tiny(family), encoded(family, 2)
     _, start = edit(model, latent, steps=STEPS, start_from="noise", seed=7)
     sampling: Any = model.get_model_object("model_sampling")
@@ -154,12 +152,12 @@ def test_noise_start_is_the_source_noised_from_the_seed(family: Family):
 
 
 @pytest.mark.parametrize("family", [EPS, V], ids=str)
-def test_inverts_as_the_hosts_euler_does_upwards(family: Family):
+def test_inversion_matches_euler_run_upwards(family: Family):
     model, latent = tiny(family), encoded(family)
     _, inverted = edit(model, latent, steps=STEPS)
     sampling, scale = model.get_model_object("model_sampling"), model.model.latent_format.scale_factor
     rising = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS).flip(0)[1:]
-    # The noise at level 0 is what the model sees in the clean latent at the lowest level: one Euler step down shows it.
+    # The noise prediction at level 0 is that of the clean latent at the lowest level: one Euler step down shows it.
     down = torch.stack([rising[0], torch.zeros(())])
     z0 = latent["samples"]
     seen = (z0 - host_sampled(model, z0, "euler", sigmas=down, positive=NEGATIVE)) * scale
@@ -192,7 +190,7 @@ def controlnet() -> tuple[Conditioning, Conditioning]:
 
 @pytest.mark.parametrize("make", [left_only, area, early_then_late, controlnet])
 @pytest.mark.parametrize(("renoise", "sampler"), [("guided", "euler"), ("unconditional", "euler_cfg_pp")])
-def test_what_the_host_puts_on_conditioning_acts_as_in_its_samplers(make: Callable, renoise: str, sampler: str):
+def test_conditioning_options_act_as_in_comfyui_samplers(make: Callable, renoise: str, sampler: str):
     positive, negative = make()
     model, latent = tiny(V), encoded(V, 2)
     options = {"steps": STEPS, "gamma": 2.5, "renoise": renoise, "start_from": "noise"}
@@ -203,7 +201,7 @@ def test_what_the_host_puts_on_conditioning_acts_as_in_its_samplers(make: Callab
     assert_differs(edited["samples"], plain["samples"])
 
 
-def test_a_controlnet_on_the_negative_acts_in_the_inversion():
+def test_controlnet_on_the_negative_acts_in_the_inversion():
     _, negative = controlnet()
     model, latent = tiny(EPS), encoded(EPS)
     (_, with_control), (_, without) = edit(model, latent, negative=negative), edit(model, latent)
@@ -211,7 +209,7 @@ def test_a_controlnet_on_the_negative_acts_in_the_inversion():
 
 
 @pytest.mark.parametrize("family", [V, QWEN], ids=str)
-def test_a_masked_text_moves_its_part_of_the_picture(family: Family):
+def test_masked_prompt_edits_its_part_of_the_image(family: Family):
     model, latent = tiny(family), encoded(family)
     positive, _ = left_only()
     unedited, edited = (edit(model, latent, positive=positive, gamma=g)[0]["samples"] for g in (0.0, 1.0))
@@ -223,7 +221,7 @@ def test_a_masked_text_moves_its_part_of_the_picture(family: Family):
 # The host's patches
 
 
-def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
+def test_lora_acts_like_merged_weights_and_is_removed_after():
     model, latent, lora = tiny(EPS), encoded(EPS), tiny_lora()
     before, _ = edit(model, latent)
     patched, _ = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0.0)
@@ -233,7 +231,7 @@ def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
     assert torch.equal(before["samples"], after["samples"])
     assert_differs(with_lora["samples"], before["samples"])
 
-    baked = tiny.__wrapped__(EPS)  # a second model of the same weights
+    baked = tiny.__wrapped__(EPS)  # a second model with the same weights
     with torch.no_grad():
         up, down = lora.values()
         baked.model.get_parameter(f"{LORA_LAYER}.weight").add_(0.5 * up @ down)
@@ -242,21 +240,21 @@ def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace():
 
 @pytest.mark.parametrize("family", [EPS, SD3], ids=str)
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
-def test_one_batched_call_a_step(family: Family, start_from: str):
+def test_each_step_makes_one_batched_call(family: Family, start_from: str):
     calls = Calls()
     edit(calls.watch(tiny(family)), encoded(family, 3), steps=STEPS, eta=0.5, start_from=start_from)
     up = [3] * STEPS if start_from == "inversion" else []
     assert calls.batches == up + [6] * STEPS
 
 
-def test_a_patch_of_the_batched_call_is_asked_and_heard():
+def test_calc_cond_batch_patch_is_used():
     seen = []
 
-    def halved(asked: dict[str, Any]) -> list[Tensor]:
-        seen.append(len(asked["conds"]))
-        options = {k: v for k, v in asked["model_options"].items() if k != "sampler_calc_cond_batch_function"}
-        whole = comfy.samplers.calc_cond_batch(asked["model"], asked["conds"], asked["input"], asked["sigma"], options)
-        return [0.5 * z0_hat for z0_hat in whole]
+    def halved(arguments: dict[str, Any]) -> list[Tensor]:
+        seen.append(len(arguments["conds"]))
+        options = {k: v for k, v in arguments["model_options"].items() if k != "sampler_calc_cond_batch_function"}
+        model, conds, x, sigma = (arguments[name] for name in ("model", "conds", "input", "sigma"))
+        return [0.5 * z0_hat for z0_hat in comfy.samplers.calc_cond_batch(model, conds, x, sigma, options)]
 
     model, latent = tiny(EPS), encoded(EPS)
     patched = model.clone()
@@ -278,7 +276,7 @@ def test_progress_counts_every_step(start_from: str, total: int):
 
 
 @pytest.mark.parametrize("family", [V, QWEN], ids=str)
-def test_previews_are_those_of_the_hosts_sampler(family: Family, monkeypatch: pytest.MonkeyPatch):
+def test_previews_match_comfyui_samplers(family: Family, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
     ours, theirs = [], []
     model, options = tiny(family), {"steps": STEPS, "gamma": 2.5, "renoise": "guided"}
@@ -292,11 +290,11 @@ def test_previews_are_those_of_the_hosts_sampler(family: Family, monkeypatch: py
     pixels = [np.asarray(image, dtype=int) for _, image, _ in ours]
     for mine, (_, image, _) in zip(pixels[:STEPS], theirs, strict=True):
         assert abs(mine - np.asarray(image, dtype=int)).max() <= 1
-    assert all(shown.shape == (8, 8, 3) and shown.std() > 0 for shown in pixels)
+    assert all(image.shape == (8, 8, 3) and image.std() > 0 for image in pixels)
 
 
 @pytest.mark.parametrize("stop_at", [2, STEPS + 2], ids=["inverting", "editing"])
-def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(stop_at: int):
+def test_canceled_run_stops_and_does_not_affect_the_next(stop_at: int):
     calls = Calls()
     model, latent = calls.watch(tiny(EPS)), encoded(EPS)
     undisturbed, _ = edit(model, latent, steps=STEPS, eta=0.5)

@@ -1,4 +1,4 @@
-"""The mask of Proximal DreamSampler: what stays, what moves, and every form it may come in."""
+"""The mask of Proximal DreamSampler: what it keeps, what it edits, and the shapes it accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ families = pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
 
 
 def left(size: int = 64, columns: int | None = None) -> Tensor:
-    """A MASK (1, size, size) of the left half, or of so many columns."""
+    """A MASK (1, size, size) of the left half, or of the first `columns`."""
     mask = torch.zeros(1, size, size)
     mask[..., : size // 2 if columns is None else columns] = 1
     return mask
@@ -30,7 +30,7 @@ def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: s
 
 
 @families
-def test_soft_values_give_results_in_between(family: Family):
+def test_soft_masks_blend_source_and_edit(family: Family):
     model, source = tiny(family), encoded(family)
     moved = [
         (edit(model, {**source, "noise_mask": torch.full((1, 1, 8, 8), value)})[0]["samples"] - source["samples"]).std()
@@ -40,14 +40,14 @@ def test_soft_values_give_results_in_between(family: Family):
 
 
 @families
-def test_a_full_mask_changes_nothing(family: Family):
+def test_full_mask_matches_no_mask(family: Family):
     model, source = tiny(family), encoded(family)
     for masked, free in zip(edit(model, source, mask=torch.ones(1, 64, 64)), edit(model, source)):
         assert torch.equal(masked["samples"], free["samples"])
 
 
 @families
-def test_each_picture_has_its_mask(family: Family):
+def test_each_image_uses_its_own_mask(family: Family):
     model, source = tiny(family), encoded(family, 2)
     edited, _ = edit(model, source, mask=torch.cat([left(), 1 - left()]))
     for i, mask in enumerate((left(), 1 - left())):
@@ -59,7 +59,7 @@ def test_each_picture_has_its_mask(family: Family):
 
 
 @families
-def test_the_latents_own_mask_is_used_without_another(family: Family):
+def test_noise_mask_is_used_if_no_mask_is_connected(family: Family):
     model, source = tiny(family), encoded(family)
     noise_mask = left()[:, None]  # as the host's Set Latent Noise Mask stores it
     given, own = edit(model, source, mask=left())[0], edit(model, {**source, "noise_mask": noise_mask})[0]
@@ -71,14 +71,14 @@ def test_the_latents_own_mask_is_used_without_another(family: Family):
 
 
 @families
-def test_the_proportions_count_and_not_the_resolution(family: Family):
+def test_mask_resolution_does_not_matter(family: Family):
     model, source = tiny(family), encoded(family)
     results = [edit(model, source, mask=left(size))[0]["samples"] for size in (8, 16, 64)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
+def test_mask_without_batch_dimension_or_beyond_0_to_1_is_accepted():
     model, source = tiny(SD3), encoded(SD3)
     expected, _ = edit(model, source, mask=left())
     actual, _ = edit(model, source, mask=3 * left()[0] - 1)

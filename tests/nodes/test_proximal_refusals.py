@@ -1,4 +1,4 @@
-"""What Proximal DreamSampler refuses: in a sentence, before any work, and without harm to the next run."""
+"""Invalid inputs of Proximal DreamSampler raise clear errors before sampling and do not affect the next run."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
     "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
     "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
-    "empty picture": (EPS, latent(1, 4, 8, 8, value=0), "latent_image is empty.*connect a VAE Encode"),
+    "empty latent": (EPS, latent(1, 4, 8, 8, value=0), "latent_image is empty.*connect a VAE Encode"),
     "NaN": (EPS, latent(1, 4, 8, 8, value=float("nan")), "latent_image contains NaN"),
     "infinite": (EPS, {**latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
     "channels": (EPS, latent(1, 16, 8, 8), "16 channels but the model works on 4: encode"),
     "flow channels": (SD3, latent(1, 4, 8, 8), "4 channels but the model works on 16: encode"),
-    "sound": (EPS, latent(1, 4, 64), "3 dimensions; an image latent has 4"),
+    "audio": (EPS, latent(1, 4, 64), "3 dimensions; an image latent has 4"),
     "frames": (QWEN, latent(1, 16, 3, 8, 8), "video of 3 frames.*use one frame"),
-    "frames for a picture model": (EPS, latent(1, 4, 3, 8, 8), "video of 3 frames.*use one frame"),
-    "one frame for a picture model": (SD3, latent(1, 16, 1, 8, 8), "frame"),
+    "frames for an image model": (EPS, latent(1, 4, 3, 8, 8), "video of 3 frames.*use one frame"),
+    "one frame for an image model": (SD3, latent(1, 16, 1, 8, 8), "frame"),
     "mask shape": (EPS, masked(1, 64, 128), "mask is 128x64 pixels, but latent_image is 8x8 cells.*crop or resize"),
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*crop or resize"),
     "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 images: connect one mask"),
@@ -71,22 +71,22 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "input 'positive' has guidance 3.5.*FluxGuidance node with guidance 1.0",
     ),
     "guidance": (FLUX_DISTILLED, guided(1.0, 2.0), "input 'negative' has guidance 2.*FluxGuidance node"),
-    "guidance of one text of two": (
+    "guidance of one of two prompts": (
         FLUX_DISTILLED,
         {**guided(1.0, 1.0), "positive": guided(1.0, None)["positive"] + text(3, guidance=0.5)},
         "input 'positive' has guidance 0.5",
     ),
-    "image to image": (
+    "image-to-image model": (
         EPS,
         {"patch": with_model_type(ModelType.IMG_TO_IMG)},
         "parametrization.*is not supported. Use a",
     ),
-    "cosmos": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
+    "Cosmos model": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_sampling(case: str):
     family, options, words = REFUSED[case]
     good = guided(1.0, 1.0) if family is FLUX_DISTILLED else {}
     message = refused(edit, family, options, words, good)
@@ -95,12 +95,12 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
 
 
 def disabled() -> dict[str, Any]:
-    texts = {"positive": POSITIVE, "negative": NEGATIVE}
-    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in texts.items()}
+    prompts = {"positive": POSITIVE, "negative": NEGATIVE}
+    return {name: FluxDisableGuidance.execute(value).args[0] for name, value in prompts.items()}
 
 
-@pytest.mark.parametrize("texts", [guided(1.0, 1.0), disabled()], ids=["guidance 1", "disabled"])
-def test_a_distilled_model_edits_without_its_guidance(texts: dict[str, Any]):
+@pytest.mark.parametrize("prompts", [guided(1.0, 1.0), disabled()], ids=["guidance 1", "disabled"])
+def test_guidance_distilled_model_edits_with_guidance_off(prompts: dict[str, Any]):
     model, source = tiny(FLUX_DISTILLED), encoded(FLUX_DISTILLED)
-    unedited, edited = (edit(model, source, gamma=g, **texts)[0]["samples"] for g in (0.0, 1.0))
+    unedited, edited = (edit(model, source, gamma=g, **prompts)[0]["samples"] for g in (0.0, 1.0))
     assert (edited - unedited).std() > 0.05 * source["samples"].std()

@@ -1,4 +1,4 @@
-"""Following a method from its node to its equation takes few files."""
+"""From a node to its method's equation, a reader passes through few files."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "dds": (DDS.__call__, 12),
     "nfsd": (NFSD.__call__, 12),
     "csd": (CSD.__call__, 12),
-    "vsd": (VSD.__call__, 13),  # the LoRA that it trains
+    "vsd": (VSD.__call__, 13),  # plus the LoRA it trains
     "bridge": (TextBridge.__call__, 12),
     "full bridge": (FullBridge.__call__, 12),
-    "flowedit": (FlowDelta.__call__, 13),  # the noising path, whose flow time sets its learning rates
+    "flowedit": (FlowDelta.__call__, 13),  # plus the noise path: flow time sets its learning rates
     "dvrf": (FlowDelta.__call__, 12),
-    "lmc": (LMC.__call__, 14),  # the corrective: its checks and its network
+    "lmc": (LMC.__call__, 14),  # plus the corrective: checks and network
     "ism": (ISM.__call__, 12),
 }
-"""Each method's equation, and the most files that may be entered on the way there, its own included."""
+"""Each method's equation, and the maximum number of files on the way there, its own included."""
 
 
 @pytest.mark.parametrize("method", LISTED)
-def test_a_distillation_is_near_its_equation(method: str):
-    equation, most = EQUATIONS[method]
+def test_distillation_reaches_its_equation_in_few_files(method: str):
+    equation, limit = EQUATIONS[method]
     model, latent = tiny(EPS), encoded(EPS)
     corrective = spectral(EPS) if method == "lmc" else None
     options: dict[str, Any] = {} if corrective is None else {"corrective": corrective}
     files = files_until(equation, lambda: distil(model, latent, method=method, **options))
-    assert len(files) <= most, files
+    assert len(files) <= limit, files
 
 
-def test_an_edit_is_near_its_equation():
+def test_edit_reaches_its_equation_in_few_files():
     model, latent = tiny(EPS), encoded(EPS)
     files = files_until(proximal_point, lambda: edit(model, latent))
     assert len(files) <= 10, files
@@ -62,20 +62,20 @@ DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64">
 
 TASKS = {
     "draw": (SDS.__call__, 25),
-    "refine": (SDS.__call__, 26),  # the tracing that comes before
+    "refine": (SDS.__call__, 26),  # plus tracing
     "edit": (PDS.__call__, 25),
-    "restore": (SDS.__call__, 28),  # the tracing, the measurement and its operator
+    "restore": (SDS.__call__, 28),  # plus tracing, the measurement and its operator
 }
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_drawing_is_near_its_equation(task: str):
+def test_svg_task_reaches_its_equation_in_few_files(task: str):
     inputs: dict[str, Any] = {
         "draw": {},
         "refine": {"image": photo()},
         "edit": {"svg": value(DRAWING)},
         "restore": {"measurement": measure(photo(), "gaussian blur")[0]},
     }[task]
-    equation, most = TASKS[task]
+    equation, limit = TASKS[task]
     files = files_until(equation, lambda: vectorize(**inputs))
-    assert len(files) <= most, files
+    assert len(files) <= limit, files

@@ -1,4 +1,4 @@
-"""Proximal DreamSampler from stochastic inversion, and its skip, on small random models of every family."""
+"""Stochastic inversion and the skip input of Proximal DreamSampler, on tiny models of every family."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STOCHASTIC = {"start_from": "stochastic inversion", "steps": 6}
 
 @every_family
 @pytest.mark.parametrize("skip", [0.0, 0.5])
-def test_without_a_pull_it_returns_the_source(family: Family, skip: float):
+def test_gamma_zero_returns_the_source(family: Family, skip: float):
     latent = encoded(family, 2)
     returned, _ = edit(tiny(family), latent, gamma=0.0, skip=skip, **STOCHASTIC)
     error = (returned["samples"] - latent["samples"]).abs().max() / latent["samples"].std()
@@ -23,14 +23,14 @@ def test_without_a_pull_it_returns_the_source(family: Family, skip: float):
 
 
 @every_family
-def test_with_the_same_text_any_pull_returns_the_source(family: Family):
+def test_identical_prompts_return_the_source_at_any_gamma(family: Family):
     latent = encoded(family)
     returned, _ = edit(tiny(family), latent, gamma=7.5, positive=NEGATIVE, **STOCHASTIC)
     assert_same(returned["samples"], latent["samples"], 1e-3)
 
 
 @every_family
-def test_with_another_text_it_edits_and_the_seed_counts(family: Family):
+def test_edit_differs_from_the_source_and_depends_on_the_seed(family: Family):
     latent, model = encoded(family), tiny(family)
     edited, again, other = (edit(model, latent, gamma=7.5, seed=seed, **STOCHASTIC)[0]["samples"] for seed in (1, 1, 2))
     assert torch.equal(edited, again)
@@ -38,7 +38,7 @@ def test_with_another_text_it_edits_and_the_seed_counts(family: Family):
     assert_differs(edited, other)
 
 
-def test_batch_is_what_its_items_are_alone():
+def test_batch_matches_single_images():
     latent, model = encoded(SD3, 3), tiny(SD3)
     together, _ = edit(model, latent, gamma=5.0, seed=4, skip=0.3, **STOCHASTIC)
     for i in range(3):
@@ -46,7 +46,7 @@ def test_batch_is_what_its_items_are_alone():
         assert_same(together["samples"][i : i + 1], alone["samples"])
 
 
-def test_mask_keeps_the_source():
+def test_mask_keeps_the_source_outside():
     latent, mask = encoded(EPS), torch.zeros(1, 8, 8)
     mask[..., 4:] = 1
     edited, _ = edit(tiny(EPS), latent, gamma=7.5, mask=mask, **STOCHASTIC)
@@ -55,7 +55,7 @@ def test_mask_keeps_the_source():
 
 
 @pytest.mark.parametrize("start_from, calls", [("noise", [2]), ("inversion", [1, 2]), ("stochastic inversion", [1, 2])])
-def test_skip_leaves_out_the_noisiest_steps(start_from: str, calls: list[int]):
+def test_skip_omits_the_noisiest_steps(start_from: str, calls: list[int]):
     counted = Calls()
     model = counted.watch(tiny(EPS))
     _, start = edit(model, encoded(EPS), steps=10, skip=0.36, start_from=start_from)
@@ -66,7 +66,7 @@ def test_skip_leaves_out_the_noisiest_steps(start_from: str, calls: list[int]):
         assert noise.std().item() == pytest.approx(sigmas[4].item(), rel=0.2)
 
 
-def test_skipping_everything_is_refused():
+def test_skipping_every_step_is_rejected():
     counted = Calls()
     with pytest.raises(ValueError, match="skip is 1, which leaves out all 5 steps: lower it."):
         edit(counted.watch(tiny(EPS)), encoded(EPS), steps=5, skip=1.0)

@@ -1,4 +1,4 @@
-"""Translators inside the real host: trained on small random models of every family, kept, listed and applied."""
+"""Translators in ComfyUI: training on tiny models of every family, saving, listing and applying."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from torch import Tensor
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 FOLDER = "dreamsampler_translators"
-TEXTS = {"dog": "a photo of a dog", "bear": "a photo of a bear"}
+TARGETS = {"dog": "a photo of a dog", "bear": "a photo of a bear"}
 pytestmark = pytest.mark.usefixtures("own_folders")
 
 
@@ -46,19 +46,19 @@ def translator(family: Family, seed: int = 0) -> Translator:
     channels = family.shape[0]
     network = initial_network(Architecture(channels, 4, 1), list(encoded(family, 4)["samples"]), torch.Generator())
     torch.nn.init.normal_(network.last.weight, std=0.2, generator=torch.Generator().manual_seed(seed))
-    about = About(str(family), channels, "a cat", tuple(TEXTS), tuple(TEXTS.values()), "lmc", 15.0, 7)
+    about = About(str(family), channels, "a cat", tuple(TARGETS), tuple(TARGETS.values()), "lmc", 15.0, 7)
     return Translator(network.requires_grad_(False), about)
 
 
-def kept(made: Translator, name: str = "cats") -> str:
-    """The name under which a translator was saved."""
+def saved(made: Translator, name: str = "cats") -> str:
+    """Save a translator. Returns its file name."""
     path = host.TRANSLATORS.new_path(name)
     host.TRANSLATORS.write(path, made)
     return path.name
 
 
 def applied(latent: dict, translation: str, strength: float = 1.0) -> Tensor:
-    """Run Apply Translator as ComfyUI runs it, in inference mode."""
+    """Run Apply Translator like ComfyUI, in inference mode."""
     with torch.inference_mode():
         (output,) = TranslatorApply.execute(latent, translation, strength).args
     return output["samples"]
@@ -68,26 +68,26 @@ def applied(latent: dict, translation: str, strength: float = 1.0) -> Tensor:
 
 
 @every_family
-def test_returns_what_the_network_says(family: Family):
+def test_node_returns_the_networks_output(family: Family):
     made, latent = translator(family), encoded(family, 3)
-    name = kept(made)
-    for target in TEXTS:
+    name = saved(made)
+    for target in TARGETS:
         expected = made(latent["samples"], target)
         torch.testing.assert_close(applied(latent, f"{name}: {target}"), expected, rtol=1e-5, atol=1e-5)
         assert expected.shape == latent["samples"].shape
         assert (expected - latent["samples"]).std() > 0.01 * latent["samples"].std()
 
 
-def test_strength_is_how_far_it_goes():
-    name, latent = kept(translator(EPS)), encoded(EPS)
-    z, all_the_way = latent["samples"], applied(latent, f"{name}: dog")
+def test_strength_interpolates_from_the_source():
+    name, latent = saved(translator(EPS)), encoded(EPS)
+    z, full = latent["samples"], applied(latent, f"{name}: dog")
     assert torch.equal(applied(latent, f"{name}: dog", 0.0), z)
-    torch.testing.assert_close(applied(latent, f"{name}: dog", 0.25), z + 0.25 * (all_the_way - z))
+    torch.testing.assert_close(applied(latent, f"{name}: dog", 0.25), z + 0.25 * (full - z))
 
 
 @pytest.mark.parametrize("family", [EPS, QWEN], ids=str)
-def test_a_noise_mask_limits_the_change(family: Family):
-    name, mask = kept(translator(family)), torch.zeros(1, 64, 64)
+def test_noise_mask_limits_the_change(family: Family):
+    name, mask = saved(translator(family)), torch.zeros(1, 64, 64)
     mask[:, :, 32:] = 1
     latent = encoded(family, 2)
     z, free = latent["samples"], applied(latent, f"{name}: bear")
@@ -96,8 +96,8 @@ def test_a_noise_mask_limits_the_change(family: Family):
     torch.testing.assert_close(made[..., 5:], free[..., 5:])
 
 
-def test_a_batch_is_its_pictures_and_what_else_is_in_a_latent_stays():
-    name, latent = kept(translator(EPS)), encoded(EPS, 3, batch_index=[4, 5, 6])
+def test_batch_matches_single_images_and_latent_keys_are_kept():
+    name, latent = saved(translator(EPS)), encoded(EPS, 3, batch_index=[4, 5, 6])
     whole = applied(latent, f"{name}: dog")
     for i in range(3):
         torch.testing.assert_close(applied(encoded(EPS, seed=i), f"{name}: dog")[0], whole[i], rtol=1e-5, atol=1e-5)
@@ -114,15 +114,15 @@ def options() -> list[str]:
     return choice.options  # type: ignore[attr-defined]
 
 
-def test_every_target_of_every_file_is_listed(own_folders: Path, caplog: pytest.LogCaptureFixture):
+def test_all_targets_of_all_files_are_listed(own_folders: Path, caplog: pytest.LogCaptureFixture):
     assert options() == []
-    kept(translator(EPS), "a/cats")
-    kept(translator(EPS), "birds: of prey")
+    saved(translator(EPS), "a/cats")
+    saved(translator(EPS), "birds: of prey")
     own_folders.joinpath("output", FOLDER, "bad.safetensors").write_bytes(b"nothing")
     with caplog.at_level(logging.WARNING):
         listed = options()
     assert listed == [f"{name}: {target}" for name in ("a/cats.safetensors", "birds: of prey.safetensors")
-                      for target in TEXTS]  # fmt: skip
+                      for target in TARGETS]  # fmt: skip
     assert "The file 'bad.safetensors' cannot be used." in caplog.text
     assert all(TranslatorApply.validate_inputs(each) is True for each in listed)
     assert applied(encoded(EPS), listed[-1]).isfinite().all()
@@ -145,25 +145,25 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("translation", REFUSED)
-def test_what_there_is_not_is_said_before_work_starts(translation: str, own_folders: Path):
-    name = kept(translator(EPS))
+def test_invalid_choice_is_rejected_before_running(translation: str, own_folders: Path):
+    name = saved(translator(EPS))
     assert name == "cats.safetensors"
     own_folders.joinpath("output", FOLDER, "bad.safetensors").write_bytes(b"nothing")
     write_tensors(own_folders / "output" / FOLDER / "other.safetensors", {"x": torch.zeros(1)}, {})
-    refusal = TranslatorApply.validate_inputs(translation)
-    assert isinstance(refusal, str) and refusal.startswith(REFUSED[translation]) and refusal.endswith(".")
+    message = TranslatorApply.validate_inputs(translation)
+    assert isinstance(message, str) and message.startswith(REFUSED[translation]) and message.endswith(".")
 
 
-def test_a_choice_that_another_node_makes_is_checked_when_it_runs():
+def test_linked_choice_is_checked_when_it_runs():
     assert TranslatorApply.validate_inputs(None) is True
-    changed = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
-    assert math.isnan(changed)
+    fingerprint = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
+    assert math.isnan(fingerprint)
     with pytest.raises(ValueError, match="There is no translator 'gone.safetensors'"):
         applied(encoded(EPS), "gone.safetensors: dog")
 
 
-def test_a_file_that_changes_is_another_input(own_folders: Path):
-    name = kept(translator(EPS))
+def test_changed_file_changes_the_fingerprint(own_folders: Path):
+    name = saved(translator(EPS))
     before = TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0)
     host.TRANSLATORS.write(own_folders / "output" / FOLDER / name, translator(EPS, seed=1))
     assert TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0) != before
@@ -179,8 +179,8 @@ def test_a_file_that_changes_is_another_input(own_folders: Path):
     ],
     ids=["channels", "video", "dimensions", "NaN"],
 )
-def test_latents_it_cannot_take_are_refused(samples: Tensor, words: str):
-    name = kept(translator(EPS))
+def test_unsupported_latents_are_rejected(samples: Tensor, words: str):
+    name = saved(translator(EPS))
     with pytest.raises(ValueError) as refusal:
         applied({"samples": samples}, f"{name}: dog")
     assert str(refusal.value).startswith(words)
@@ -190,16 +190,16 @@ def test_latents_it_cannot_take_are_refused(samples: Tensor, words: str):
 
 
 def several(*conditionings: Conditioning) -> Conditioning:
-    """One CONDITIONING with a row for each."""
+    """One CONDITIONING with one row per prompt."""
     rows = [entry for ((entry, _),) in conditionings]
     pooled = [options["pooled_output"] for ((_, options),) in conditionings]
     return [[torch.cat(rows), {"pooled_output": torch.cat(pooled)}]]
 
 
 def job(family: Family, model: Any = None) -> TranslatorTraining:
-    said = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
+    prompts = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
     latents = list(encoded(family, 8)["samples"])
-    return TranslatorTraining(model or tiny(family), latents, (8, 8), "a cat", TEXTS, said)
+    return TranslatorTraining(model or tiny(family), latents, (8, 8), "a cat", TARGETS, prompts)
 
 
 RECIPE = Recipe(method="dds", steps=3, batch=4, learning_rate=1e-3, width=4, levels=1)
@@ -215,49 +215,49 @@ def same(one: Translator, other: Translator) -> bool:
 
 @every_family
 @pytest.mark.parametrize("method", ["sds", "dds"])
-def test_is_trained_on_every_family_and_leaves_the_model_as_it_was(family: Family, method: str):
+def test_trains_on_every_family_without_changing_the_model(family: Family, method: str):
     model, random_numbers = tiny(family), torch.get_rng_state()
     with untouched(model.model):
         made = train(job(family), replace(RECIPE, method=method))
     assert torch.equal(torch.get_rng_state(), random_numbers)
     about = made.about
     assert (about.family, about.channels, about.source) == (host.family(model), family.shape[0], "a cat")
-    assert (about.targets, about.texts) == (tuple(TEXTS), tuple(TEXTS.values()))
+    assert (about.targets, about.texts) == (tuple(TARGETS), tuple(TARGETS.values()))
     assert (about.method, about.guidance_scale, about.steps) == (method, 15.0, 3)
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
     assert made.network.last.weight.any()
-    assert applied(encoded(family, 2), f"{kept(made)}: bear").isfinite().all()
+    assert applied(encoded(family, 2), f"{saved(made)}: bear").isfinite().all()
 
 
-def test_a_step_asks_the_model_once_for_all_targets():
+def test_each_step_makes_one_call_for_all_targets():
     calls = Calls()
     train(job(EPS, calls.watch(tiny(EPS))), RECIPE)
-    assert calls.batches == [16] * 3 and calls.runs == 1  # 4 pictures, dds's four answers
+    assert calls.batches == [16] * 3 and calls.runs == 1  # 4 images, 4 predictions each for dds
 
 
-def test_each_picture_is_held_against_the_text_of_its_target():
-    """The rows that the model sees of the target texts are theirs in turn."""
+def test_each_image_is_trained_with_the_prompt_of_its_target():
+    """The model sees the target prompts in turn."""
     seen: list[Tensor] = []
 
-    def listen(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+    def record(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
         seen.append(arguments["c"]["c_crossattn"].clone())
         return ask(apply_model, arguments)
 
-    train(job(EPS, wrapped(tiny(EPS), listen)), replace(RECIPE, method="sds", steps=1))
+    train(job(EPS, wrapped(tiny(EPS), record)), replace(RECIPE, method="sds", steps=1))
     dog, bear = text(1)[0][0][0], text(5)[0][0][0]
     (rows,) = seen
-    told = [next(name for name, row in {"dog": dog, "bear": bear, "": NEGATIVE[0][0][0]}.items()
+    names = [next(name for name, row in {"dog": dog, "bear": bear, "": NEGATIVE[0][0][0]}.items()
                  if torch.equal(row, each)) for each in rows]  # fmt: skip
-    assert sorted(told) == [""] * 4 + ["bear"] * 2 + ["dog"] * 2
-    assert [name for name in told if name] == ["dog", "bear"] * 2
+    assert sorted(names) == [""] * 4 + ["bear"] * 2 + ["dog"] * 2
+    assert [name for name in names if name] == ["dog", "bear"] * 2
 
 
-def test_the_seed_decides_every_bit():
+def test_result_depends_only_on_the_seed():
     first, again, other = (train(job(EPS), replace(RECIPE, seed=seed)) for seed in (1, 1, 2))
     assert same(first, again) and not same(first, other)
 
 
-def test_goes_on_from_a_translator_without_changing_it():
+def test_training_continues_from_a_translator_without_changing_it():
     first = train(job(EPS), RECIPE)
     copied = {name: tensor.clone() for name, tensor in weights(first).items()}
     further = train(job(EPS), RECIPE, start=first)
@@ -265,7 +265,7 @@ def test_goes_on_from_a_translator_without_changing_it():
     assert all(torch.equal(tensor, copied[name]) for name, tensor in weights(first).items())
 
 
-def test_what_was_trained_when_it_is_interrupted_is_kept():
+def test_interrupted_training_keeps_its_progress():
     left = [2]
 
     def stop(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
@@ -278,7 +278,7 @@ def test_what_was_trained_when_it_is_interrupted_is_kept():
     assert made.about.steps == 2 and made.network.last.weight.any()
 
 
-def test_a_gradient_that_is_not_finite_is_said():
+def test_nan_gradient_raises():
     def broken(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
         return torch.full_like(ask(apply_model, arguments), torch.nan)
 
@@ -288,6 +288,6 @@ def test_a_gradient_that_is_not_finite_is_said():
         train(job(EPS, wrapped(tiny(EPS), broken)), RECIPE)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused():
+def test_batch_not_divisible_by_targets_is_rejected():
     with pytest.raises(ValueError, match="A batch of 5 cannot hold each of 2 targets equally often"):
         train(job(EPS), replace(RECIPE, batch=5))
