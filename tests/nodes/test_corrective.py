@@ -1,4 +1,4 @@
-"""Train, Save and Load Manifold Corrective on small random models of every family, inside the real host."""
+"""Train, Save and Load Manifold Corrective, on tiny models of every family."""
 
 from __future__ import annotations
 
@@ -80,30 +80,30 @@ def unfinished(folder: Path) -> list[Path]:
 
 @every_family
 @pytest.mark.parametrize("kind", ["network", "residual network", "spectral"])
-def test_trains_and_leaves_everything_as_it_was(family: Family, kind: str):
+def test_trains_without_changing_model_or_vae(family: Family, kind: str):
     model, vae, random_numbers = tiny(family), vae_of(family), torch.get_rng_state()
     with untouched(model.model, vae.first_stage_model):
-        made, told = train(family, kind=kind, steps=3)
+        made, ui = train(family, kind=kind, steps=3)
     assert torch.equal(torch.get_rng_state(), random_numbers)
     assert isinstance(made.network, SpectralCorrective if kind == "spectral" else CorrectiveNetwork)
     steps = 0 if kind == "spectral" else 3
     loss = made.about.loss
     assert made.about == about(family, steps=steps, loss=loss, size=(4, 4))
-    assert len(told["corrective"][0]["loss"]) == steps
-    rate = told["corrective"][0]["images_per_second"]
+    assert len(ui["corrective"][0]["loss"]) == steps
+    rate = ui["corrective"][0]["images_per_second"]
     if kind != "spectral":
-        assert loss == pytest.approx(sum(told["corrective"][0]["loss"]) / 3)
-        words = f"3 steps, loss {loss:.4f}, {rate:.1f} images per second."
-        assert told["text"] == [f"Corrective for {made.about.family}, patches of 4x4 latent cells: {words}"]
+        assert loss == pytest.approx(sum(ui["corrective"][0]["loss"]) / 3)
+        summary = f"3 steps, loss {loss:.4f}, {rate:.1f} images per second."
+        assert ui["text"] == [f"Corrective for {made.about.family}, patches of 4x4 latent cells: {summary}"]
     else:
-        assert rate is None and not told["distillation"]
-        assert told["text"] == [f"Spectral corrective for {made.about.family}, patches of 4x4 latent cells."]
+        assert rate is None and not ui["distillation"]
+        assert ui["text"] == [f"Spectral corrective for {made.about.family}, patches of 4x4 latent cells."]
     assert not any(tensor.is_inference() or tensor.requires_grad for tensor in weights(made).values())
     z = torch.randn(1, family.shape[0], 9, 7, generator=torch.Generator().manual_seed(0))
     assert made(z, torch.tensor([0.5])).shape == z.shape
 
 
-def test_a_step_is_one_call_of_the_batch():
+def test_each_step_makes_one_batched_call():
     calls = Calls()
     train(EPS, model=calls.watch(tiny(EPS)), steps=4, batch_size=3)
     assert calls.batches == [3] * 4 and calls.runs == 1
@@ -112,16 +112,16 @@ def test_a_step_is_one_call_of_the_batch():
     assert calls.batches == [2] * 32
 
 
-def test_the_seed_and_the_pictures_decide_every_bit():
-    first, again, other, elsewhere = (
+def test_result_depends_only_on_seed_and_images():
+    first, again, other, other_images = (
         train(EPS, images, seed=seed)[0]
         for images, seed in ((PHOTOS, 1), (PHOTOS, 1), (PHOTOS, 2), ([photo(16, seed=50, size=32)], 1))
     )
     assert same_weights(first, again)
-    assert not same_weights(first, other) and not same_weights(first, elsewhere)
+    assert not same_weights(first, other) and not same_weights(first, other_images)
 
 
-def test_a_folder_of_pictures_of_many_sizes_is_a_list():
+def test_list_of_images_of_different_sizes_is_accepted():
     lists = [photo(1, seed=i, size=32 + 8 * (i % 3)) for i in range(16)]
     made, _ = train(EPS, lists)
     assert made.about.size == (4, 4)
@@ -129,7 +129,7 @@ def test_a_folder_of_pictures_of_many_sizes_is_a_list():
     assert schema.is_input_list
 
 
-def test_patches_are_cut_from_larger_pictures():
+def test_patches_are_cropped_from_larger_images():
     seen: list[tuple[int, ...]] = []
 
     def look(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
@@ -141,21 +141,21 @@ def test_patches_are_cut_from_larger_pictures():
     assert isinstance(made.network, CorrectiveNetwork) and made.network.architecture.levels == 1
 
 
-FEW = "Trained on 15 images: the corrective may not generalize to others. Connect at least 16; more is better."
+FEW_IMAGES = "Trained on 15 images: the corrective may not generalize to others. Connect at least 16; more is better."
 
 
 @pytest.mark.parametrize("kind", ["network", "spectral"])
-def test_few_pictures_are_warned_of_with_their_number(kind: str, caplog: pytest.LogCaptureFixture):
+def test_few_images_give_a_warning(kind: str, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "dreamsampler"):
-        _, told = train(EPS, [photo(16, size=32)], kind=kind)
-        assert not caplog.records and "generalize" not in told["text"][0]
-        _, told = train(EPS, [photo(8, size=32), photo(7, seed=20, size=32)], kind=kind)
-    assert caplog.messages == [f"Train Manifold Corrective: {FEW}"]
-    assert told["text"][0].startswith(("Corrective for", "Spectral")) and told["text"][0].endswith(f".\n{FEW}")
+        _, ui = train(EPS, [photo(16, size=32)], kind=kind)
+        assert not caplog.records and "generalize" not in ui["text"][0]
+        _, ui = train(EPS, [photo(8, size=32), photo(7, seed=20, size=32)], kind=kind)
+    assert caplog.messages == [f"Train Manifold Corrective: {FEW_IMAGES}"]
+    assert ui["text"][0].startswith(("Corrective for", "Spectral")) and ui["text"][0].endswith(f".\n{FEW_IMAGES}")
 
 
 def slowed(seconds: float) -> Any:
-    """A model that takes its time."""
+    """A model whose calls take this long."""
 
     def wait(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
         time.sleep(seconds)
@@ -164,7 +164,7 @@ def slowed(seconds: float) -> Any:
     return wrapped(tiny(EPS), wait)
 
 
-def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypatch: pytest.MonkeyPatch):
+def test_warning_stays_on_the_node_during_training(monkeypatch: pytest.MonkeyPatch):
     shown: list[tuple[str, str]] = []
     page = SimpleNamespace(
         send_progress_text=lambda text, node: shown.append((node, text)), send_sync=lambda *_: None, client_id=None
@@ -176,31 +176,32 @@ def test_the_warning_of_few_pictures_stays_on_the_node_while_it_trains(monkeypat
         shown.clear()
         train(EPS, kind="spectral")
     first, *during, last = (text for _, text in few)
-    assert {node for node, _ in few} == {"7"} and first == FEW
-    assert during and all(text.startswith("Step ") and text.endswith(f" images per second.\n{FEW}") for text in during)
-    assert last.startswith("Corrective for") and last.endswith(f" images per second.\n{FEW}")
+    assert {node for node, _ in few} == {"7"} and first == FEW_IMAGES
+    assert during and all(text.startswith("Step ") for text in during)
+    assert all(text.endswith(f" images per second.\n{FEW_IMAGES}") for text in during)
+    assert last.startswith("Corrective for") and last.endswith(f" images per second.\n{FEW_IMAGES}")
     assert shown == [("7", "Spectral corrective for SD15, patches of 4x4 latent cells.")]
 
 
-def test_tells_how_many_pictures_a_second_it_learns_from():
-    """What was learned before an interruption does not count."""
+def test_images_per_second_are_reported():
+    """Images from before an interruption do not count."""
     model, began = slowed(0.05), time.monotonic()
-    _, told = train(EPS, model=model, steps=6, batch_size=4)
+    _, ui = train(EPS, model=model, steps=6, batch_size=4)
     slowest = 6 * 4 / (time.monotonic() - began)
-    assert slowest <= told["corrective"][0]["images_per_second"] <= 4 / 0.05
+    assert slowest <= ui["corrective"][0]["images_per_second"] <= 4 / 0.05
     with progress_hook(cancel_after(5)), pytest.raises(InterruptProcessingException):
         train(EPS, model=model, steps=6, seed=1, batch_size=4)
-    _, told = train(EPS, model=model, steps=6, seed=1, batch_size=4)
-    assert told["corrective"][0]["images_per_second"] <= 4 / 0.05
+    _, ui = train(EPS, model=model, steps=6, seed=1, batch_size=4)
+    assert ui["corrective"][0]["images_per_second"] <= 4 / 0.05
 
 
-def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch):
+def test_loss_is_sent_as_a_curve(monkeypatch: pytest.MonkeyPatch):
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(host, "send_event", lambda event, data: sent.append({"event": event, **data}))
     monkeypatch.setattr(corrective_training, "MAX_CURVE_POINTS", 3)
     monkeypatch.setattr(corrective_training, "EVENT_INTERVAL", 0.0)
-    _, told = train(EPS, steps=8)
-    losses, (curve,) = told["corrective"][0]["loss"], told["distillation"]
+    _, ui = train(EPS, steps=8)
+    losses, (curve,) = ui["corrective"][0]["loss"], ui["distillation"]
     means = [sum(part) / len(part) for part in (losses[:3], losses[3:6], losses[6:])]
     assert curve["step"] == [2, 5, 7] and curve["method"] == "training"
     assert curve["training_loss"] == [[pytest.approx(mean)] for mean in means]
@@ -209,17 +210,17 @@ def test_the_loss_is_a_curve_that_the_page_draws(monkeypatch: pytest.MonkeyPatch
     assert {(part["event"], part["steps"]) for part in sent} == {(corrective_training.EVENT, 8)}
 
 
-def test_the_curve_of_a_resumed_training_is_whole():
-    _, told = train(EPS, steps=6)
+def test_resumed_training_has_a_complete_curve():
+    _, ui = train(EPS, steps=6)
     calls = interrupted(4, steps=6)
-    assert train(EPS, model=calls.watch(tiny(EPS)), steps=6)[1]["distillation"] == told["distillation"]
+    assert train(EPS, model=calls.watch(tiny(EPS)), steps=6)[1]["distillation"] == ui["distillation"]
     calls = interrupted(4, steps=6)
     _, fewer = train(EPS, model=calls.watch(tiny(EPS)), steps=2)
     assert fewer["distillation"][0]["step"] == [0, 1, 2, 3]
     assert fewer["corrective"][0]["images_per_second"] is None and "second" not in fewer["text"][0]
 
 
-def test_shows_progress_at_every_step():
+def test_progress_counts_every_step():
     seen = []
     with progress_hook(lambda value, total, preview, **_: seen.append((value, total))):
         train(EPS, steps=4)
@@ -227,7 +228,7 @@ def test_shows_progress_at_every_step():
 
 
 def cancel_after(steps: int) -> Any:
-    """A listener that makes the host stop as it does when the user cancels."""
+    """A progress hook that cancels the run."""
 
     def listen(value: int, total: int, preview: Any, **_: Any) -> None:
         if value == steps:
@@ -237,24 +238,24 @@ def cancel_after(steps: int) -> Any:
 
 
 def interrupted(after: int, family: Family = EPS, model: Any = None, **options: Any) -> Calls:
-    """Counts the calls of the trainings that follow one of the same MODEL, which was cancelled after some steps."""
+    """Cancel a training after some steps. Returns a new counter for the calls of later trainings."""
     with progress_hook(cancel_after(after)), pytest.raises(InterruptProcessingException):
         train(family, model=Calls().watch(model or tiny(family)), **options)
     return Calls()
 
 
-def test_what_was_trained_when_the_user_cancels_is_kept_and_goes_on(own_folders: Path):
-    whole, told = train(EPS, steps=6)
+def test_canceled_training_is_saved_and_resumed(own_folders: Path):
+    whole, ui = train(EPS, steps=6)
     calls = interrupted(4, steps=6)
     assert len(unfinished(own_folders)) == 1
     resumed, again = train(EPS, model=calls.watch(tiny(EPS)), steps=6)
     assert len(calls.batches) == 2
-    assert same_weights(resumed, whole) and again["corrective"][0]["loss"] == told["corrective"][0]["loss"]
+    assert same_weights(resumed, whole) and again["corrective"][0]["loss"] == ui["corrective"][0]["loss"]
     assert resumed.about == whole.about
     assert not unfinished(own_folders)
 
 
-def test_a_residual_network_is_fitted_first_and_only_once(own_folders: Path):
+def test_residual_network_is_fitted_once_before_training(own_folders: Path):
     calls = Calls()
     whole, _ = train(EPS, model=calls.watch(tiny(EPS)), kind="residual network", steps=18)
     assert len(calls.batches) == 16 + 18
@@ -268,30 +269,30 @@ def test_a_residual_network_is_fitted_first_and_only_once(own_folders: Path):
     assert isinstance(further.network, CorrectiveNetwork) and further.network.base is not None
 
 
-def test_a_training_that_fails_is_kept_as_well(own_folders: Path):
-    asked: list[int] = []
+def test_failed_training_is_saved_and_resumed(own_folders: Path):
+    calls: list[int] = []
 
     def fail_once(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
-        asked.append(len(asked))
-        if len(asked) == 4:
+        calls.append(len(calls))
+        if len(calls) == 4:
             raise RuntimeError("the model fails")
         return ask(apply_model, arguments)
 
     with pytest.raises(RuntimeError, match="the model fails"):
         train(EPS, model=wrapped(tiny(EPS), fail_once), steps=6)
     resumed, _ = train(EPS, model=wrapped(tiny(EPS), fail_once), steps=6)
-    assert len(asked) == 4 + 3
+    assert len(calls) == 4 + 3
     assert same_weights(resumed, train(EPS, steps=6)[0])
 
 
-def test_a_cancelled_training_can_be_finished_early(own_folders: Path):
+def test_canceled_training_can_be_finished_with_fewer_steps(own_folders: Path):
     calls = interrupted(4, steps=9)
     made, _ = train(EPS, model=calls.watch(tiny(EPS)), steps=3)
     assert not calls.batches and made.about.steps == 4
 
 
 def pooled(seed: int) -> Conditioning:
-    """The usual empty text with another pooled one."""
+    """The negative prompt with another pooled output."""
     ((tokens, values),) = NEGATIVE
     return [[tokens, {**values, "pooled_output": text(seed)[0][1]["pooled_output"]}]]
 
@@ -300,21 +301,21 @@ OTHERS: dict[str, dict[str, Any]] = {
     "seed": {"seed": 6},
     "width": {"width": 8},
     "normalisation": {"normalisation": "none"},
-    "text": {"negative": text(9)},
-    "pooled text": {"negative": pooled(9)},
-    "pictures": {"images": [photo(16, seed=3, size=32)]},
+    "prompt": {"negative": text(9)},
+    "pooled output": {"negative": pooled(9)},
+    "images": {"images": [photo(16, seed=3, size=32)]},
 }
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_another_training_begins_anew(other: str):
+def test_different_inputs_start_a_new_training(other: str):
     calls = interrupted(2, steps=3)
     train(EPS, model=calls.watch(tiny(EPS)), **{"steps": 3, **OTHERS[other]})
     assert len(calls.batches) == 3
 
 
-def with_lora(strength: float) -> Any:
-    """The model with a LoRA, loaded anew as after a restart."""
+def lora_model(strength: float) -> Any:
+    """The model with a newly loaded LoRA, as after a restart."""
     return comfy.sd.load_lora_for_models(tiny(EPS), None, tiny_lora(), strength, 0.0)[0]
 
 
@@ -327,24 +328,24 @@ def discrete(sampling: str, *, zsnr: bool = False) -> Any:
 
 
 def freed(b1: float) -> Any:
-    """A model with a patch around its weights, whose numbers only the patch knows."""
+    """A model with a patch whose settings are only stored in its closure."""
     return FreeU().patch(tiny(EPS), b1, 1.2, 0.9, 0.2)[0]
 
 
 MODELS: dict[str, tuple[Family, Any, Any]] = {
-    "LoRA": (EPS, lambda: with_lora(1.0), lambda: tiny(EPS)),
-    "LoRA's strength": (EPS, lambda: with_lora(1.0), lambda: with_lora(0.5)),
+    "LoRA": (EPS, lambda: lora_model(1.0), lambda: tiny(EPS)),
+    "LoRA's strength": (EPS, lambda: lora_model(1.0), lambda: lora_model(0.5)),
     "noise schedule": (SD3, lambda: shifted(3.5), lambda: shifted(9.0)),
     "schedule of the checkpoint": (SD3, lambda: tiny(SD3), lambda: shifted(9.0)),
     "zero terminal SNR": (EPS, lambda: discrete("eps"), lambda: discrete("eps", zsnr=True)),
-    "parametrisation": (EPS, lambda: discrete("eps"), lambda: discrete("v_prediction")),
+    "parametrization": (EPS, lambda: discrete("eps"), lambda: discrete("v_prediction")),
     "FreeU": (EPS, lambda: freed(1.1), lambda: tiny(EPS)),
-    "FreeU's numbers": (EPS, lambda: freed(1.1), lambda: freed(1.3)),
+    "FreeU's settings": (EPS, lambda: freed(1.1), lambda: freed(1.3)),
 }
 
 
 @pytest.mark.parametrize("change", MODELS)
-def test_a_model_that_was_changed_begins_anew_and_the_same_goes_on(change: str):
+def test_changed_model_starts_a_new_training_and_the_same_one_resumes(change: str):
     family, before, after = MODELS[change]
     calls = interrupted(2, family, before(), steps=3)
     train(family, model=calls.watch(after()), steps=3)
@@ -359,25 +360,25 @@ sys.path[:0] = {paths!r}
 import conftest, torch
 import test_corrective as cases
 torch.set_num_threads(1)
-print("names", *cases.names())
+print("names", *cases.fingerprints())
 """
 
 
-def names() -> list[str]:
-    """What trainings are known by: models that were changed, and values."""
-    changed = map(host.model_fingerprint, (with_lora(1.0), shifted(9.0), freed(1.1)))
+def fingerprints() -> list[str]:
+    """Fingerprints of changed models and of values."""
+    changed = map(host.model_fingerprint, (lora_model(1.0), shifted(9.0), freed(1.1)))
     return [*changed, host.fingerprint(NEGATIVE, {"a": (0.5, None), "b": torch.float16})]
 
 
-def test_what_a_training_is_known_by_is_the_same_after_a_restart():
+def test_fingerprints_are_the_same_after_a_restart():
     tests = Path(__file__).resolve().parents[1]
     script = RESTARTED.format(paths=[str(tests), str(tests / "nodes")])
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    (line,) = (line for line in told.splitlines() if line.startswith("names"))
-    assert line.split()[1:] == names()
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in output.splitlines() if line.startswith("names"))
+    assert line.split()[1:] == fingerprints()
 
 
-def test_values_that_differ_have_other_names():
+def test_different_values_have_different_fingerprints():
     values = [1, 1.0, True, "1", [1], [[1]], {"a": 1}, {"b": 1}, {}, None, torch.ones(1), torch.ones(1, 1), [1, 1]]
     assert len(set(map(host.fingerprint, values))) == len(values)
     large = torch.zeros(3 * 2**20)
@@ -385,13 +386,13 @@ def test_values_that_differ_have_other_names():
     assert host.fingerprint({"a": 1, "b": 2}) == host.fingerprint({"b": 2, "a": 1})
 
 
-def test_a_damaged_state_is_not_gone_on_from(own_folders: Path):
+def test_corrupt_saved_state_is_ignored(own_folders: Path):
     interrupted(2, steps=3)
     unfinished(own_folders)[0].write_bytes(b"not a state")
     assert same_weights(train(EPS, steps=3)[0], train(EPS, steps=3)[0])
 
 
-def test_a_network_is_trained_further():
+def test_network_can_be_trained_further():
     first, _ = train(EPS, steps=3)
     further, _ = train(EPS, steps=2, corrective=first, width=32, levels=1)
     assert further.about.steps == 5
@@ -401,56 +402,56 @@ def test_a_network_is_trained_further():
     assert 0 < changed < 0.01
 
 
-def test_a_network_that_is_trained_further_keeps_its_normalisation():
+def test_further_training_keeps_the_normalization():
     first, _ = train(EPS, steps=1, normalisation="none")
     others, same = (train(EPS, steps=2, corrective=first, normalisation=each)[0] for each in ("full", "none"))
     assert others.about.statistics == "none"
     assert same_weights(others, same) and others.about == same.about
 
 
-def test_a_loss_that_breaks_says_what_to_do():
+def test_nan_loss_raises():
     nan = wrapped(tiny(EPS), lambda apply_model, arguments: torch.full_like(arguments["input"], torch.nan))
     with pytest.raises(ValueError, match=r"became NaN or infinite at step 1 of 2\. Lower learning_rate, or load the"):
         train(EPS, model=nan)
 
 
-def nothing_in_it(size: int = 64) -> Tensor:
+def nan_images(size: int = 64) -> Tensor:
     return torch.full((16, size, size, 3), torch.nan)
 
 
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
-    "small pictures": (
+    "small images": (
         EPS,
         {"images": [*PHOTOS, photo(1, size=28)]},
         "An image on input 'images' is 28x28 pixels, which is smaller than patch_size, 32: leave it out, or lower "
         "patch_size to 24.",
     ),
-    "pictures smaller than a latent cell": (
+    "images smaller than a latent cell": (
         EPS,
         {"images": [photo(16, size=6)]},
         "An image on input 'images' is 6x6 pixels, which is smaller than patch_size, 32: leave it out.",
     ),
-    "patch between cells": (
+    "patch_size not a multiple of 8": (
         EPS,
         {"patch_size": 60},
         "patch_size is 60, which is not a multiple of the 8 pixels of a latent cell: set it to 56.",
     ),
-    "no pictures": (
+    "no images": (
         EPS,
         {"images": [torch.zeros(0, 64, 64, 3)]},
         "The image is empty (0 images of 64x64 pixels): connect an image, for example from Load Image.",
     ),
     "NaN": (
         EPS,
-        {"images": [nothing_in_it()]},
+        {"images": [nan_images()]},
         "The image contains NaN or infinite values: check the node connected to it.",
     ),
-    "no text": (
+    "no prompt": (
         EPS,
         {"negative": []},
         "The conditioning on input 'negative' is empty: connect a CLIP Text Encode node to it.",
     ),
-    "another VAE": (
+    "other VAE": (
         SD3,
         {"vae": tiny_vae("taesd")},
         "The VAE makes latents of 4 channels but the model works on 16: connect the VAE that belongs to the model.",
@@ -462,19 +463,19 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "prediction: add a FluxGuidance node with guidance 1.0 after every text encoder, or use a model that is not "
         "guidance-distilled.",
     ),
-    "a spectral one to train further": (
+    "spectral corrective to train further": (
         EPS,
         {"corrective": spectral(EPS)},
         "Only a network can be trained further, not a spectral corrective: set kind to network and connect a network "
         "to input 'corrective', or disconnect it.",
     ),
-    "a network to fit": (
+    "network with kind spectral": (
         EPS,
         {"corrective": network(EPS), "kind": "spectral"},
         "Only a network can be trained further, not a spectral corrective: set kind to network and connect a network "
         "to input 'corrective', or disconnect it.",
     ),
-    "another model's to train further": (
+    "other model's corrective": (
         EPS,
         {"corrective": network(SD3)},
         "The corrective is for 'SD3' with 16 latent channels, but the model has 4: load or train one for this model.",
@@ -483,7 +484,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_training(case: str):
     family, options, words = REFUSED[case]
     calls = Calls()
     with pytest.raises(ValueError) as refusal:
@@ -498,8 +499,8 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
 def save(corrective: ManifoldCorrective, name: str = "mine") -> str:
     with torch.inference_mode():
         output = ManifoldCorrectiveSave.execute(corrective, name)
-    shown: Any = output.ui
-    return shown.value
+    ui: Any = output.ui
+    return ui.value
 
 
 def load(name: str) -> ManifoldCorrective:
@@ -509,7 +510,7 @@ def load(name: str) -> ManifoldCorrective:
 
 @pytest.mark.parametrize("make", [network, spectral], ids=["network", "spectral"])
 @pytest.mark.parametrize("family", [EPS, QWEN], ids=str)
-def test_what_is_saved_is_loaded(make: Any, family: Family, own_folders: Path):
+def test_saved_corrective_is_loaded(make: Any, family: Family, own_folders: Path):
     corrective = make(family)
     assert save(corrective, "mine") == "Saved as mine.safetensors."
     path = own_folders / "output" / FOLDER / "mine.safetensors"
@@ -519,7 +520,7 @@ def test_what_is_saved_is_loaded(make: Any, family: Family, own_folders: Path):
     assert not any(tensor.is_inference() for tensor in weights(read).values())
 
 
-def test_a_name_that_is_taken_gets_a_number():
+def test_existing_name_gets_a_number():
     first, second = network(EPS), spectral(EPS)
     assert [save(each, name) for each, name in ((first, "a/b"), (second, "a/b.safetensors"), (second, "a/b"))] == [
         "Saved as b.safetensors.",
@@ -531,7 +532,7 @@ def test_a_name_that_is_taken_gets_a_number():
     assert found == ["a/b.safetensors", "a/b_2.safetensors", "a/b_3.safetensors"]
 
 
-def test_the_list_is_what_is_there_now():
+def test_list_is_updated():
     def offered() -> list[str]:
         (choice,) = ManifoldCorrectiveLoad.define_schema().inputs
         assert isinstance(choice, io.Combo.Input) and choice.options is not None
@@ -543,7 +544,7 @@ def test_the_list_is_what_is_there_now():
     assert ManifoldCorrectiveLoad.validate_inputs("zebra.safetensors") is True
 
 
-def test_a_file_that_changes_is_read_again():
+def test_changed_file_changes_the_fingerprint():
     save(network(EPS), "mine")
     first = ManifoldCorrectiveLoad.fingerprint_inputs("mine.safetensors")
     host.CORRECTIVES.write(host.CORRECTIVES.find("mine.safetensors"), spectral(EPS))
@@ -554,7 +555,7 @@ OUTSIDE = ["../mine", "/tmp/mine", "a/../../mine", "..\\mine", "../dreamsampler_
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, own_folders: Path):
+def test_name_outside_the_folder_is_rejected(name: str, own_folders: Path):
     words = "is outside ComfyUI's folder for manifold correctives, dreamsampler_correctives: use a name inside that "
     for refusal in (
         ManifoldCorrectiveSave.validate_inputs(name),
@@ -569,12 +570,12 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, own_folders: 
 
 
 @pytest.mark.parametrize("name", ["", "  ", "folder/", ".safetensors"])
-def test_a_name_is_needed_to_save(name: str):
+def test_saving_requires_a_name(name: str):
     expected = "The manifold corrective needs a file name to be saved: enter one on input 'name'."
     assert ManifoldCorrectiveSave.validate_inputs(name) == expected
 
 
-def test_no_file_of_a_name_is_said_with_the_folders():
+def test_missing_file_error_names_the_folders():
     expected = (
         "There is no manifold corrective 'gone.safetensors' in ComfyUI's folders models/dreamsampler_correctives and "
         "output/dreamsampler_correctives: put the file into one of them, or make one with Save Manifold Corrective."
@@ -583,7 +584,7 @@ def test_no_file_of_a_name_is_said_with_the_folders():
 
 
 class Made(io.ComfyNode):
-    """A node of another pack that makes the inputs of ours."""
+    """A node of another pack whose outputs are linked to our inputs."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -596,7 +597,7 @@ class Made(io.ComfyNode):
 
 
 def linked(monkeypatch: pytest.MonkeyPatch) -> tuple[bool, Any]:
-    """Whether the host takes a prompt in which the names to load and to save are linked, and what it complains of."""
+    """Validate a prompt in which the names to load and to save are linked. Returns whether it is valid, and errors."""
     own = {"Made": Made, "DSManifoldCorrectiveLoad": ManifoldCorrectiveLoad}
     for node, kind in {**own, "DSManifoldCorrectiveSave": ManifoldCorrectiveSave}.items():
         monkeypatch.setitem(HOST_NODES, node, kind)
@@ -605,11 +606,11 @@ def linked(monkeypatch: pytest.MonkeyPatch) -> tuple[bool, Any]:
         "2": {"class_type": "DSManifoldCorrectiveLoad", "inputs": {"name": ["1", 1]}},
         "3": {"class_type": "DSManifoldCorrectiveSave", "inputs": {"corrective": ["2", 0], "name": ["1", 0]}},
     }
-    good, _, _, complaints = asyncio.run(execution.validate_prompt("a prompt", prompt, None))
-    return good, complaints
+    valid, _, _, errors = asyncio.run(execution.validate_prompt("a prompt", prompt, None))
+    return valid, errors
 
 
-def test_names_may_be_linked_and_are_then_checked_when_they_are_known(monkeypatch: pytest.MonkeyPatch):
+def test_linked_names_are_checked_when_the_node_runs(monkeypatch: pytest.MonkeyPatch):
     assert linked(monkeypatch) == (True, {})
     with pytest.raises(ValueError) as refusal:
         save(network(EPS), " ")
@@ -619,7 +620,7 @@ def test_names_may_be_linked_and_are_then_checked_when_they_are_known(monkeypatc
     assert str(refusal.value) == ManifoldCorrectiveLoad.validate_inputs("gone.safetensors")
 
 
-def test_a_file_whose_name_is_linked_is_read_again_when_it_changes():
+def test_linked_file_changes_the_fingerprint():
     save(network(EPS), "mine")
     first = ManifoldCorrectiveLoad.fingerprint_inputs(None)
     assert ManifoldCorrectiveLoad.fingerprint_inputs(None) == first
@@ -627,8 +628,8 @@ def test_a_file_whose_name_is_linked_is_read_again_when_it_changes():
     assert ManifoldCorrectiveLoad.fingerprint_inputs(None) != first
 
 
-def broken(folder: Path, content: str) -> None:
-    """A file "bad.safetensors" that is no corrective."""
+def write_invalid_file(folder: Path, content: str) -> None:
+    """Write a file "bad.safetensors" that is not a valid corrective."""
     path = folder / "output" / FOLDER / "bad.safetensors"
     path.parent.mkdir(parents=True)
     host.CORRECTIVES.write(path, network(EPS))
@@ -641,16 +642,16 @@ def broken(folder: Path, content: str) -> None:
     elif content == "LoRA":
         save_file({"lora_up.weight": torch.zeros(2, 2)}, path)
     elif content == "missing":
-        tensors, text_beside = network(EPS).encode()
+        tensors, metadata = network(EPS).encode()
         del tensors["last.bias"]
-        save_file(tensors, path, metadata=text_beside)
+        save_file(tensors, path, metadata=metadata)
     elif content == "version":
-        tensors, text_beside = network(EPS).encode()
-        save_file(tensors, path, metadata={**text_beside, "version": "7"})
+        tensors, metadata = network(EPS).encode()
+        save_file(tensors, path, metadata={**metadata, "version": "7"})
 
 
 UNREADABLE = "The file 'bad.safetensors' is damaged or not a safetensors file."
-BROKEN = {
+INVALID = {
     "cut": UNREADABLE,
     "text": UNREADABLE,
     "empty": UNREADABLE,
@@ -663,29 +664,30 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("content", BROKEN)
-def test_refuses_a_file_that_is_no_corrective(content: str, own_folders: Path):
-    broken(own_folders, content)
+@pytest.mark.parametrize("content", INVALID)
+def test_invalid_file_is_rejected(content: str, own_folders: Path):
+    write_invalid_file(own_folders, content)
     with pytest.raises(ValueError) as refusal:
         load("bad.safetensors")
-    assert str(refusal.value) == BROKEN[content]
+    assert str(refusal.value) == INVALID[content]
 
 
-def test_the_file_says_where_it_comes_from(own_folders: Path):
+def test_file_records_how_it_was_trained(own_folders: Path):
     made, _ = train(V, steps=2)
     save(made)
     path = own_folders / "output" / FOLDER / "mine.safetensors"
     assert load_file(path).keys() == weights(made).keys()
-    tensors, text_beside = read_tensors(path)
-    told = json.loads(text_beside["about"])
-    assert told["family"] == "SD15" and told["channels"] == 4 and told["path"] == "scaled" and told["steps"] == 2
-    assert told["base"] == host.weights_digest(tiny(V)) and told["loss"] == made.about.loss and len(told["levels"]) == 5
+    tensors, metadata = read_tensors(path)
+    about = json.loads(metadata["about"])
+    assert about["family"] == "SD15" and about["channels"] == 4 and about["path"] == "scaled" and about["steps"] == 2
+    assert about["base"] == host.weights_digest(tiny(V)) and about["loss"] == made.about.loss
+    assert len(about["levels"]) == 5
 
 
-# What tells models apart
+# Identifying models
 
 
-def test_the_base_is_the_weights_whatever_their_type_and_loras():
+def test_weights_digest_ignores_dtype_and_loras():
     base = host.weights_digest(tiny(EPS))
     assert base == host.weights_digest(tiny(EPS, torch.bfloat16))
     others = [tiny(SD3), tiny(QWEN), tiny(FLUX_DISTILLED), tiny(EPS, torch.float32, 3.0)]
@@ -697,7 +699,7 @@ def test_the_base_is_the_weights_whatever_their_type_and_loras():
     patched.detach()
 
 
-def test_the_noise_schedule_is_the_models():
+def test_noise_schedule_follows_the_model():
     (shifted,) = ModelSamplingSD3().patch(tiny(SD3), 9.0)
     name, levels = host.noise_schedule(tiny(SD3))
     assert name == "flow" and list(levels) == sorted(levels) and 0 < levels[0] and levels[-1] < 1

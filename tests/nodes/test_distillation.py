@@ -1,4 +1,4 @@
-"""Distillation Sampler on small random models of every family: what a user may rely on, whatever the model."""
+"""Distillation Sampler on tiny models of every family: properties that hold for any model."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from support.tiny_models import (
 )
 
 LISTED = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf", "lmc", "ism"]
-"""The methods, in the order of the list that saved workflows know."""
+"""The methods in the order of the node's list, which must not change."""
 NAMES = [name for name in LISTED if name != "lmc"]
-"""Those tested here; lmc has tests of its own."""
+"""The methods tested here. lmc is tested in test_distillation_lmc.py."""
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 every_method = pytest.mark.parametrize("method", NAMES)
@@ -57,7 +57,7 @@ def empty(family: Family, count: int = 1) -> dict[str, Any]:
 @every_family
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @every_method
-def test_changes_the_picture_and_leaves_its_inputs_alone(method: str, family: Family, dtype: torch.dtype):
+def test_changes_the_image_but_not_its_inputs(method: str, family: Family, dtype: torch.dtype):
     latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
     inputs = [latent, text(1), text(2), text(3), encoded(family, 2, seed=7)]
     before = copy.deepcopy(inputs)
@@ -80,7 +80,7 @@ def test_changes_the_picture_and_leaves_its_inputs_alone(method: str, family: Fa
 
 @every_family
 @pytest.mark.parametrize("method", [name for name in NAMES if name != "vsd"])
-def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
+def test_batch_matches_single_images(method: str, family: Family):
     model, seed, indices = tiny(family), 5, [4, 9, 2]
     options = {"method": method, "steps": 2, "source_weight": 0.1}
     reference = encoded(family, 3, seed=20)
@@ -102,7 +102,7 @@ def test_a_batch_is_its_pictures_one_by_one(method: str, family: Family):
 
 @pytest.mark.parametrize("noise_policy", ["fresh", "fixed", "estimated", "inverted"])
 @pytest.mark.parametrize("time_schedule", ["uniform", "annealed", "descending"])
-def test_a_batch_counts_on_from_the_seed_whatever_draws_the_numbers(noise_policy: str, time_schedule: str):
+def test_batch_item_i_uses_seed_plus_i_for_all_random_numbers(noise_policy: str, time_schedule: str):
     model = tiny(SD3)
     options = {"noise_policy": noise_policy, "time_schedule": time_schedule, "eta": 0.5, "start_from": "noise"}
     together = distilled(model, encoded(SD3, 3), seed=5, **options)
@@ -112,7 +112,7 @@ def test_a_batch_counts_on_from_the_seed_whatever_draws_the_numbers(noise_policy
 
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @every_method
-def test_the_seed_decides_every_bit(method: str, family: Family):
+def test_result_depends_only_on_the_seed(method: str, family: Family):
     model, latent = tiny(family), encoded(family, 2)
     first = distilled(model, latent, method=method, seed=1)
     assert torch.equal(first, distilled(model, latent, method=method, seed=1))
@@ -120,7 +120,7 @@ def test_the_seed_decides_every_bit(method: str, family: Family):
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd"])
-def test_the_highest_seed_has_room_for_a_batch(method: str):
+def test_highest_seed_wraps_around_in_a_batch(method: str):
     latent = encoded(EPS, 2, batch_index=[1, 2])
     assert torch.equal(
         distilled(tiny(EPS), latent, method=method, seed=2**64 - 1),
@@ -129,7 +129,7 @@ def test_the_highest_seed_has_room_for_a_batch(method: str):
 
 
 @every_method
-def test_a_run_leaves_the_global_random_numbers_alone(method: str):
+def test_run_does_not_change_the_global_rng(method: str):
     torch.manual_seed(3)
     before = torch.get_rng_state()
     distilled(tiny(EPS), encoded(EPS), method=method, start_from="noise", noise_policy="estimated", eta=1.0)
@@ -200,15 +200,15 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "ism": (1000, {"guidance_scale": 7.5, "ode_steps": 5, **TWO_DIMENSIONAL, "weighting": "snr"}),
 }
-"""What the help page promises: steps, and the rest, where the picture is not empty."""
+"""Each method's documented steps and settings, for a latent that is not empty."""
 
 
 class FirstStep(Exception):
-    """Ends a run."""
+    """Raised to end the run after one step."""
 
 
 @every_method
-def test_what_is_left_to_the_method_is_as_published(method: str):
+def test_default_settings_are_the_papers(method: str):
     model, latent, (steps, settings) = tiny(SD3), encoded(SD3), PAPER_SETTINGS[method]
     own = distilled(model, latent, method=method, ode_steps=UNSET, start_from=OWN)
     assert torch.equal(
@@ -226,7 +226,7 @@ def test_what_is_left_to_the_method_is_as_published(method: str):
         distil(model, latent, method=method, steps=UNSET)
 
 
-def test_settings_may_be_left_out_as_callers_of_the_api_do():
+def test_optional_inputs_can_be_omitted():
     required = {"model": tiny(EPS), "positive": POSITIVE, "negative": NEGATIVE, "latent_image": encoded(EPS)}
     with torch.inference_mode():
         output = DistillationSampler.execute(**required, method="sds", steps=3, seed=8)
@@ -241,12 +241,12 @@ OPTIONS = {
     "noise_policy": ["fresh", "fixed", "estimated", "inverted"],
     "start_from": ["latent", "noise"],
 }
-"""What each list offers, after the method's own choice."""
+"""The options of each list after "method's own"."""
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_each_choice_of_a_list_makes_another_picture(name: str):
-    # AdamW tells itself from Adam by its decay, which is a hundredth of the learning rate at each step.
+def test_each_option_of_a_list_gives_another_result(name: str):
+    # AdamW differs from Adam only by weight decay: 1% of the learning rate per step.
     options = {"time_schedule": "descending", "t_min": 0.1, "eta": 0.5, "learning_rate": 0.1, "optimizer": "sgd"}
     made = [distilled(tiny(SD3), encoded(SD3), **{**options, name: choice}) for choice in OPTIONS[name]]
     assert all(samples.isfinite().all() for samples in made)
@@ -272,13 +272,13 @@ def test_each_choice_of_a_list_makes_another_picture(name: str):
         ("t_min", (0.2, 0.4), {}),
     ],
 )
-def test_each_number_acts_where_it_should(name: str, values: tuple[float, ...], options: dict[str, Any]):
+def test_each_number_changes_the_result(name: str, values: tuple[float, ...], options: dict[str, Any]):
     made = [distilled(tiny(V), encoded(V), optimizer="sgd", **options, **{name: value}) for value in values]
     for one, other in zip(made, made[1:]):
         assert_differs(one, other, 1e-5)
 
 
-def test_times_stay_within_their_bounds_and_descend_evenly():
+def test_times_stay_in_range_and_descend_evenly():
     for schedule, steps in (("uniform", 12), ("annealed", 12), ("descending", 4)):
         _, curve = distil(tiny(SD3), encoded(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
         times = torch.tensor(curve["t"])
@@ -289,11 +289,11 @@ def test_times_stay_within_their_bounds_and_descend_evenly():
             assert times[:, 0].unique().numel() == steps and (times[:, 0] != times[:, 1]).all()
 
 
-# Where it begins
+# The start
 
 
 @some_families
-def test_an_empty_latent_begins_at_noise(family: Family):
+def test_empty_latent_starts_from_noise(family: Family):
     model, options = tiny(family), {"method": "csd", "seed": 30, "learning_rate": 1e-6}
     own, given, zeros = (
         distilled(model, latent, **options, **start)
@@ -309,12 +309,12 @@ def test_an_empty_latent_begins_at_noise(family: Family):
     torch.testing.assert_close(zeros, model.model.process_latent_out(torch.zeros_like(noise)), rtol=0, atol=1e-4)
 
 
-def test_an_empty_latent_of_the_host_fits_any_model():
-    # It has four channels, whatever the model.
+def test_empty_latent_image_fits_any_model():
+    # ComfyUI's Empty Latent Image always has four channels.
     assert distilled(tiny(SD3), {"samples": torch.zeros(2, 4, 8, 8)}).shape == (2, 16, 8, 8)
 
 
-def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
+def test_missing_frame_dimension_is_added():
     model, latent = tiny(QWEN), encoded(QWEN)
     flat = {"samples": latent["samples"][:, :, 0]}
     for method in ("sds", "dds"):
@@ -323,7 +323,7 @@ def test_a_picture_without_a_frame_dimension_gets_one_where_the_model_has_it():
 
 
 @pytest.mark.parametrize("method", ["bridge", "full bridge"])
-def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
+def test_bridges_start_with_sds_only_from_an_empty_latent(method: str):
     model, options = tiny(V), {"method": method, "steps": 4, "seed": 3}
     for latent, own in ((empty(V), 0.5), (encoded(V), 0.0)):
         made = distilled(model, latent, **options)
@@ -333,7 +333,7 @@ def test_the_bridges_begin_with_sds_only_where_there_is_no_picture(method: str):
 
 
 @pytest.mark.parametrize("method", ["bridge", "full bridge"])
-def test_the_first_stage_of_the_bridges_is_sds_at_guidance_40(method: str):
+def test_first_stage_of_bridges_is_sds_at_guidance_40(method: str):
     model = tiny(V)
     assert torch.equal(
         distilled(model, empty(V), method=method, first_stage=1.0),
@@ -342,7 +342,7 @@ def test_the_first_stage_of_the_bridges_is_sds_at_guidance_40(method: str):
 
 
 @pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf"])
-def test_editing_compares_with_the_picture_itself_unless_another_is_connected(method: str):
+def test_edits_compare_with_latent_image_by_default(method: str):
     model, latent = tiny(SD3), encoded(SD3, 2)
     own = distilled(model, latent, method=method)
     assert torch.equal(own, distilled(model, latent, method=method, reference=encoded(SD3, 2)))
@@ -352,7 +352,7 @@ def test_editing_compares_with_the_picture_itself_unless_another_is_connected(me
     assert torch.equal(one, distilled(model, latent, method=method, reference=twice))
 
 
-def test_editing_moves_even_an_empty_latent_where_a_reference_is_connected():
+def test_edit_with_a_reference_accepts_an_empty_latent():
     own, latent, noise = (
         distilled(tiny(SD3), empty(SD3), method="dds", reference=encoded(SD3), **start)
         for start in ({}, {"start_from": "latent"}, {"start_from": "noise"})
@@ -361,26 +361,26 @@ def test_editing_moves_even_an_empty_latent_where_a_reference_is_connected():
     assert_differs(noise, own)
 
 
-# An objective of another node
+# Objectives from other nodes
 
 
-def other_texts() -> dict[str, Any]:
+def unused_prompts() -> dict[str, Any]:
     return {"positive": text(8), "negative": text(9), "source": None}
 
 
-def test_an_objective_replaces_method_texts_and_reference():
+def test_objective_replaces_method_prompts_and_reference():
     model, latent, reference = tiny(SD3), encoded(SD3, 2), encoded(SD3, 2, seed=5)
-    texts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
-    socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), texts, reference, settings={"guidance_scale": 3.0})
-    made, curve = distil(model, latent, method="vsd", objective=socket, **other_texts())
+    prompts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+    socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), prompts, reference, settings={"guidance_scale": 3.0})
+    made, curve = distil(model, latent, method="vsd", objective=socket, **unused_prompts())
     assert torch.equal(made["samples"], distilled(model, latent, method="dds", reference=reference, guidance_scale=3.0))
     assert curve["method"] == "mine"
-    own = distilled(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **other_texts())
+    own = distilled(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **unused_prompts())
     assert torch.equal(own, distilled(model, latent, method="dds", reference=reference, guidance_scale=5.0))
 
 
 @some_families
-def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family: Family):
+def test_custom_objective_is_optimized_in_model_scale(family: Family):
     def towards_one(settings: SDSSettings, _: Resources) -> Objective:
         def objective(prior: Prior, sample: Sample) -> Direction:
             return Direction(settings.guidance_scale * (sample.z - 1), sample.eps)
@@ -390,7 +390,7 @@ def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family:
     method = Method("mine", towards_one, SDSSettings(1.0), LoopSettings(optimizer="sgd", weighting="uniform"))
     socket = ObjectiveSocket(method, {"positive": POSITIVE})
     model, latent = tiny(family), encoded(family, 2)
-    made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **other_texts())
+    made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **unused_prompts())
     z = model.model.process_latent_in(latent["samples"])
     assert_same(made["samples"], model.model.process_latent_out(1 + 0.5**3 * (z - 1)), 1e-5)
     for step, norms in enumerate(curve["gradient_norm"]):
@@ -398,11 +398,11 @@ def test_an_objective_of_any_kind_is_descended_in_the_scale_of_the_model(family:
         torch.testing.assert_close(torch.tensor(norms), expected)
 
 
-# What a run tells
+# The curve
 
 
 @every_method
-def test_the_curve_tells_each_step_of_each_picture(method: str):
+def test_curve_has_every_step_of_every_image(method: str):
     _, curve = distil(tiny(SD3), encoded(SD3, 2), method=method, steps=4)
     read = json.loads(json.dumps(curve, allow_nan=False))
     assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss"}
@@ -413,7 +413,7 @@ def test_the_curve_tells_each_step_of_each_picture(method: str):
         assert losses == pytest.approx([norm**2 / 2 for norm in norms])
 
 
-def test_each_run_tells_its_own_curve():
+def test_each_run_has_its_own_curve():
     first, second = (distil(tiny(SD3), encoded(SD3), steps=steps)[1] for steps in (2, 3))
     assert len(first["step"]) == 2 and len(second["step"]) == 3
 
@@ -426,7 +426,7 @@ maskable = pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
 @maskable
 @pytest.mark.parametrize("start_from", ["latent", "noise"])
 @pytest.mark.parametrize("method", ["sds", "dds", "vsd"])
-def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, start_from: str):
+def test_noise_mask_keeps_the_image_outside(family: Family, method: str, start_from: str):
     model, source = tiny(family), encoded(family, 2)
     masked = {**source, "noise_mask": left_half()[:, None]}  # as the host's Set Latent Noise Mask stores it
     output, _ = distil(model, masked, method=method, start_from=start_from, source_weight=0.01)
@@ -437,7 +437,7 @@ def test_the_noise_mask_keeps_the_picture_outside(family: Family, method: str, s
 
 
 @maskable
-def test_a_full_mask_changes_nothing(family: Family):
+def test_full_mask_matches_no_mask(family: Family):
     model, source = tiny(family), encoded(family)
     for start_from in ("latent", "noise"):
         masked = distilled(model, {**source, "noise_mask": torch.ones(1, 1, 64, 64)}, start_from=start_from)
@@ -446,7 +446,7 @@ def test_a_full_mask_changes_nothing(family: Family):
 
 @maskable
 @pytest.mark.parametrize("start_from", ["latent", "noise"])
-def test_soft_values_give_results_in_between(family: Family, start_from: str):
+def test_soft_masks_blend_source_and_result(family: Family, start_from: str):
     model, source = tiny(family), encoded(family)
     moved = []
     for value in (0.0, 0.25, 0.5, 1.0):
@@ -456,7 +456,7 @@ def test_soft_values_give_results_in_between(family: Family, start_from: str):
 
 
 @maskable
-def test_each_picture_has_its_mask(family: Family):
+def test_each_image_uses_its_own_mask(family: Family):
     model, source, mask = tiny(family), encoded(family, 2), left_half()[:, None]
     together = distilled(model, {**source, "noise_mask": torch.cat([mask, 1 - mask])}, seed=5)
     for i, own in enumerate((mask, 1 - mask)):
@@ -469,14 +469,14 @@ def test_each_picture_has_its_mask(family: Family):
 # The node
 
 
-def test_a_run_shows_progress_at_every_step():
+def test_progress_counts_every_step():
     seen = []
     with progress_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
         distil(tiny(EPS), encoded(EPS), steps=4)
     assert seen == [(i + 1, 4, None) for i in range(4)]
 
 
-def test_the_node_as_users_and_saved_workflows_know_it():
+def test_node_schema():
     extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert DistillationSampler in asyncio.run(extension.get_node_list())
     schema = DistillationSampler.GET_SCHEMA()

@@ -1,4 +1,4 @@
-"""Distillation Sampler against the host's own predictions, which are its oracle, and through the host's own hooks."""
+"""Distillation Sampler compared with formulas on ComfyUI's own predictions, conditioning and hooks."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ from support.tiny_models import (
 )
 from torch import Tensor
 
-TEXTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
+PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
 
-# The published gradients, of the host's own predictions
+# The papers' gradients, computed from ComfyUI's own predictions
 
 SCALE, SECOND = 5.0, 3.0
 SEED = 7
 
 See = Callable[[float], Seen]
-"""What the host's model sees at a time in [0, 1]."""
+"""The model at a time in [0, 1]."""
 
 
 def sds(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
@@ -125,8 +125,8 @@ def flow(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor, shift: f
     seen = see(t)
 
     def velocity(x: Tensor, name: str, scale: float) -> Tensor:
-        null, said = (seen.eps(x, text) - seen.clean(x, text) for text in ("negative", name))
-        return null + scale * (said - null)
+        null, prompted = (seen.eps(x, prompt) - seen.clean(x, prompt) for prompt in ("negative", name))
+        return null + scale * (prompted - null)
 
     x = seen.noised(z, eps) + shift * seen.b * (z - reference)
     difference = velocity(x, "positive", SCALE) - velocity(seen.noised(reference, eps), "source", SECOND)
@@ -173,23 +173,23 @@ def assert_one_step_follows(
     family: Family,
     *,
     model: ModelPatcher | None = None,
-    texts: dict[str, Any] = TEXTS,
+    prompts: dict[str, Any] = PROMPTS,
     times: str = "descending",
     t_max: float = 0.6,
     count: int = 2,
 ) -> Tensor:
-    """One step of plain gradient descent moves each picture by the formula of what the host's model sees in it alone.
+    """One step of plain gradient descent moves each image by the formula, computed for that image alone.
 
-    Returns the gradient, in the model's scale.
+    Returns the gradient in model scale.
     """
     model = model or tiny(family)
     latent, reference, alone = (
         encoded(family, count),
         encoded(family, count, seed=50),
-        of_items(texts, count),
+        of_items(prompts, count),
     )
     options = {**ONE_STEP, "method": method, "seed": SEED, "time_schedule": times, "t_max": t_max}
-    made, curve = distil(model, latent, reference=reference, **texts, **options)
+    made, curve = distil(model, latent, reference=reference, **prompts, **options)
     scaled, clean_reference = model.model.process_latent_in, model.model.process_latent_in(reference["samples"])
 
     def gradient(i: int, predict: Predict, z: Tensor) -> Tensor:
@@ -211,18 +211,18 @@ def assert_one_step_follows(
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
-@pytest.mark.parametrize("method", [name for name in LISTED if name != "lmc"])  # lmc has tests of its own
-def test_one_step_follows_the_published_gradient(method: str, family: Family):
+@pytest.mark.parametrize("method", [name for name in LISTED if name != "lmc"])  # lmc: test_distillation_lmc.py
+def test_one_step_follows_the_papers_gradient(method: str, family: Family):
     assert_one_step_follows(method, family)
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-@pytest.mark.parametrize("method", [name for name in LISTED if name != "lmc"])  # lmc has tests of its own
-def test_each_picture_of_a_batch_has_a_time_of_its_own(method: str, family: Family):
+@pytest.mark.parametrize("method", [name for name in LISTED if name != "lmc"])  # lmc: test_distillation_lmc.py
+def test_each_image_of_a_batch_has_its_own_time(method: str, family: Family):
     assert_one_step_follows(method, family, times="uniform", count=3)
 
 
-def test_nfsd_turns_from_bad_pictures_only_where_there_is_much_noise():
+def test_nfsd_uses_the_source_prompt_only_at_high_noise():
     assert_one_step_follows("nfsd", V, t_max=0.19)
 
 
@@ -235,20 +235,20 @@ def test_nfsd_turns_from_bad_pictures_only_where_there_is_much_noise():
     ],
     ids=["zero terminal SNR", "x0", "shift"],
 )
-def test_follows_the_hosts_model_sampling_nodes(family: Family, patch: Callable[[ModelPatcher], ModelPatcher]):
+def test_respects_model_sampling_nodes(family: Family, patch: Callable[[ModelPatcher], ModelPatcher]):
     for method in ("sds", "dds"):
         patched = assert_one_step_follows(method, family, model=patch(tiny(family)))
         assert_differs(patched, assert_one_step_follows(method, family))
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_time_1_is_the_highest_level_of_the_model(family: Family):
+def test_time_1_is_the_highest_noise_level(family: Family):
     assert_one_step_follows("dvrf", family, t_max=1.0)
 
 
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @pytest.mark.parametrize("weighting", ["1-alpha_bar", "snr"])
-def test_weights_are_those_of_the_noise_level(weighting: str, family: Family):
+def test_weighting_follows_the_noise_level(weighting: str, family: Family):
     model, latent = tiny(family), encoded(family)
     z, plain, weighted = (
         model.model.process_latent_in(samples)
@@ -268,7 +268,7 @@ def test_weights_are_those_of_the_noise_level(weighting: str, family: Family):
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_flow_time_is_the_rate_of_an_ode_solver(family: Family):
+def test_flow_time_schedule_matches_an_ode_step(family: Family):
     model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "method": "flowedit", "time_schedule": "descending"}
     z, plain, solved = (
@@ -286,7 +286,7 @@ def test_flow_time_is_the_rate_of_an_ode_solver(family: Family):
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_source_weight_pulls_back_by_the_squared_distance(family: Family):
+def test_source_weight_adds_the_gradient_of_the_squared_distance(family: Family):
     model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "start_from": "noise", "seed": 30}
     free, pulled = (
@@ -297,7 +297,7 @@ def test_source_weight_pulls_back_by_the_squared_distance(family: Family):
     torch.testing.assert_close(free - pulled, 2 * 0.25 * (noise - source), rtol=1e-3, atol=2e-3)
 
 
-# How often the model is called
+# Model calls
 
 CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("sds", {}, [2, 2]),
@@ -320,16 +320,16 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
 
 @pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
 @pytest.mark.parametrize(("method", "options", "expected"), CALLS)
-def test_calls_the_model_no_more_than_it_must(
+def test_makes_the_minimum_number_of_model_calls(
     method: str, options: dict[str, Any], expected: list[int], family: Family
 ):
     calls = Calls()
     distil(calls.watch(tiny(family)), encoded(family, 3), method=method, **{"steps": 2, **options})
-    assert calls.batches == [3 * texts for texts in expected]
+    assert calls.batches == [3 * prompts for prompts in expected]
     assert calls.runs == 1
 
 
-# The host's conditioning: what can be said to both pictures of an edit at once, and what not
+# Conditioning: which prompts of the two images of an edit can share one model call
 
 
 def long(seed: int, tokens: int) -> Conditioning:
@@ -346,105 +346,111 @@ def masked(positive: Tensor, source: Tensor) -> dict[str, Any]:
     return {"positive": set_mask(POSITIVE, positive) + text(4), "source": set_mask(SOURCE, source) + text(5)}
 
 
-def weighed(positive: float, source: float) -> dict[str, Any]:
+def weighted(positive: float, source: float) -> dict[str, Any]:
     return {"positive": text(1, strength=positive) + text(4), "source": text(3, strength=source) + text(5)}
 
 
 def with_default() -> dict[str, Any]:
     return {
-        name: set_mask(said, MASK) + text(seed, default=True)
-        for name, said, seed in (("positive", POSITIVE, 4), ("source", SOURCE, 5))
+        name: set_mask(prompt, MASK) + text(seed, default=True)
+        for name, prompt, seed in (("positive", POSITIVE, 4), ("source", SOURCE, 5))
     }
 
 
 def on(*names: str, **options: Any) -> dict[str, Any]:
-    return dict(zip(names, controlled(*(TEXTS[name] for name in names), **options)))
+    return dict(zip(names, controlled(*(PROMPTS[name] for name in names), **options)))
 
 
 SPLIT = 0.65
-"""Where the texts change, in the host's shares of the way from noise; the pictures of a test lie on both sides."""
+"""When the prompts change, as a fraction of sampling. The images of a test have times before and after it."""
 
 
-def in_a_row(*names: str) -> dict[str, Conditioning]:
-    """Texts with one ControlNet after another, each with a hint for each picture, the last for part of the time."""
+def chained(*names: str) -> dict[str, Conditioning]:
+    """Prompts with two chained ControlNets, each with one hint per image. The second acts for part of the time."""
     first = on(*names, hints=3)
     return dict(zip(names, controlled(*first.values(), hints=3, seed=9, end=SPLIT)))
 
 
 def hooked(*names: str) -> dict[str, Any]:
-    """Texts under which the model has a LoRA."""
+    """Prompts with a LoRA hook."""
     hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
-    return {name: comfy.hooks.set_hooks_for_conditioning(TEXTS[name], hooks) for name in names}
+    return {name: comfy.hooks.set_hooks_for_conditioning(PROMPTS[name], hooks) for name in names}
 
 
 PAIRS: dict[str, tuple[dict[str, Conditioning], list[int]]] = {
-    "alike": ({}, [8]),
-    "lengths that have a multiple in common": ({"source": long(3, 6)}, [8]),
-    "lengths that have none": ({"source": long(3, 7)}, [4, 2, 2]),
-    "a text for each picture": (
+    "equal": ({}, [8]),
+    "lengths with a small common multiple": ({"source": long(3, 6)}, [8]),
+    "lengths without one": ({"source": long(3, 7)}, [4, 2, 2]),
+    "one prompt per image": (
         {"positive": one_each(text(1), text(4)), "source": one_each(text(3), text(5))},
         [8],
     ),
-    "more texts than pictures": (
+    "more prompts than images": (
         {"positive": one_each(text(1), text(4), text(6)), "source": one_each(text(3), text(5))},
         [8],
     ),
     "one mask": (masked(MASK, MASK), [12]),
-    "masks": (masked(MASK, 1 - MASK), [6, 6]),
-    "a mask for each picture": (masked(TWO_MASKS, TWO_MASKS), [12]),
-    "more masks than pictures": (masked(MASKS, MASKS), [12]),
-    "a default beside a mask": (with_default(), [12]),
-    "equal strengths": (weighed(0.5, 0.5), [12]),
-    "strengths": (weighed(0.5, 0.2), [6, 6]),
-    "one area": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE) + text(5)}, [8, 8]),
-    "areas": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE, 32) + text(5)}, [4, 8, 4, 8]),
-    "an area and none": ({"positive": set_area(POSITIVE) + text(4)}, [4, 4, 4, 4]),
-    "one time range": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.5)}, [8]),
-    "time ranges": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.45)}, [4, 4]),
-    "different numbers of texts": ({"positive": POSITIVE + text(4)}, [6, 4]),
-    "one ControlNet": (on("positive", "source"), [4, 4]),
-    "one ControlNet on all": (on("positive", "source", "negative"), [8]),
+    "different masks": (masked(MASK, 1 - MASK), [6, 6]),
+    "one mask per image": (masked(TWO_MASKS, TWO_MASKS), [12]),
+    "more masks than images": (masked(MASKS, MASKS), [12]),
+    "a mask and a default": (with_default(), [12]),
+    "equal strengths": (weighted(0.5, 0.5), [12]),
+    "different strengths": (weighted(0.5, 0.2), [6, 6]),
+    "same area": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE) + text(5)}, [8, 8]),
+    "different areas": (
+        {"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE, 32) + text(5)},
+        [4, 8, 4, 8],
+    ),
+    "an area and no area": ({"positive": set_area(POSITIVE) + text(4)}, [4, 4, 4, 4]),
+    "same time range": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.5)}, [8]),
+    "different time ranges": (
+        {"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.45)},
+        [4, 4],
+    ),
+    "different numbers of prompts": ({"positive": POSITIVE + text(4)}, [6, 4]),
+    "same ControlNet": (on("positive", "source"), [4, 4]),
+    "same ControlNet on all prompts": (on("positive", "source", "negative"), [8]),
     "a ControlNet on the source": (on("source"), [4, 2, 2]),
     "two ControlNets": ({**on("positive"), **on("source", seed=9)}, [2, 2, 2, 2]),
-    "one ControlNet with a hint for each picture": (on("positive", "source", hints=2), [4, 4]),
-    "one ControlNet with hints for all texts": (on("positive", "source", "negative", hints=2), [8]),
-    "a LoRA hook": (hooked("positive"), [2, 2, 4]),
-    "one LoRA hook": (hooked("positive", "source"), [4, 4]),
-    "more hints than pictures": (on("positive", "source", "negative", hints=3), [4, 4]),
+    "same ControlNet with one hint per image": (on("positive", "source", hints=2), [4, 4]),
+    "same ControlNet with one hint per image on all prompts": (on("positive", "source", "negative", hints=2), [8]),
+    "different LoRA hooks": (hooked("positive"), [2, 2, 4]),
+    "same LoRA hook": (hooked("positive", "source"), [4, 4]),
+    "more hints than images": (on("positive", "source", "negative", hints=3), [4, 4]),
 }
-"""Texts, and the sizes of the model's calls for two pictures."""
+"""Prompts, and the batch sizes of the model calls for two images."""
 
 
 @cache
 def plain(method: str, times: str, count: int) -> Tensor:
-    """The gradient without anything on the texts."""
+    """The gradient with plain prompts."""
     return assert_one_step_follows(method, V, times=times, count=count)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_a_picture_and_its_reference_are_seen_as_if_each_alone(pair: str):
-    texts, expected = PAIRS[pair]
+def test_shared_calls_give_the_same_as_separate_ones(pair: str):
+    prompts, expected = PAIRS[pair]
     calls = Calls()
-    found = assert_one_step_follows("dds", V, model=calls.watch(tiny(V)), texts={**TEXTS, **texts})
+    found = assert_one_step_follows("dds", V, model=calls.watch(tiny(V)), prompts={**PROMPTS, **prompts})
     alone = calls.batches[len(expected) :]
     assert calls.batches[: len(expected)] == expected and set(alone) <= {1, 2}
-    if texts:
+    if prompts:
         assert_differs(found, plain("dds", "descending", 2))
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
-def test_each_picture_has_its_text(family: Family):
-    texts = {
+def test_each_image_uses_its_own_prompt(family: Family):
+    prompts = {
         "positive": one_each(text(1), text(4)),
         "negative": one_each(text(2), text(6)),
         "source": one_each(text(3), text(5)),
     }
     for method in ("sds", "dds", "full bridge"):
-        assert_one_step_follows(method, family, texts=texts)
+        assert_one_step_follows(method, family, prompts=prompts)
 
 
-def early_then_late(text_before: Conditioning, text_after: Conditioning) -> Conditioning:
-    return set_range(text_before, 0.0, SPLIT) + set_range(text_after, SPLIT, 1.0)
+def early_then_late(early: Conditioning, late: Conditioning) -> Conditioning:
+    return set_range(early, 0.0, SPLIT) + set_range(late, SPLIT, 1.0)
 
 
 ACTING: dict[str, dict[str, Conditioning]] = {
@@ -456,21 +462,21 @@ ACTING: dict[str, dict[str, Conditioning]] = {
         "negative": early_then_late(text(5), NEGATIVE),
         "source": early_then_late(SOURCE, text(6)),
     },
-    "early then late, for each picture": {
+    "early then late, per image": {
         "positive": early_then_late(one_each(text(1), text(4), text(5)), one_each(text(6), text(7), text(8)))
     },
-    "late mask for each picture": {
+    "early mask per image": {
         "positive": set_range(set_mask(POSITIVE, THREE_MASKS), 0.0, SPLIT) + text(4),
     },
     "ControlNet": on("positive", "negative", "source"),
-    "ControlNet with a hint for each picture": on("positive", "negative", "source", hints=3),
-    "ControlNets in a row": in_a_row("positive", "source"),
-    "early ControlNet with hint and mask for each picture": on(
+    "ControlNet with one hint per image": on("positive", "negative", "source", hints=3),
+    "chained ControlNets": chained("positive", "source"),
+    "early ControlNet with one hint and mask per image": on(
         "positive", "source", end=SPLIT, hints=3, masks=THREE_MASKS[:, None]
     ),
     "LoRA hook": hooked("positive", "source"),
     "early ControlNet": on("positive", "source", end=SPLIT),
-    "early ControlNet with a hint for each picture": on("positive", "source", end=SPLIT, hints=3),
+    "early ControlNet with one hint per image": on("positive", "source", end=SPLIT, hints=3),
 }
 
 
@@ -478,16 +484,16 @@ AT_TIMES = [
     *((acting, "uniform", method) for acting in ACTING for method in ("sds", "dds")),
     *((acting, "descending", "dds") for acting in ACTING),
     ("early then late, all", "uniform", "full bridge"),
-    ("early ControlNet with a hint for each picture", "uniform", "full bridge"),
+    ("early ControlNet with one hint per image", "uniform", "full bridge"),
 ]
 
 
 @pytest.mark.parametrize(("acting", "times", "method"), AT_TIMES)
-def test_what_the_host_puts_on_conditioning_acts_on_each_picture_at_its_time(acting: str, times: str, method: str):
-    found = assert_one_step_follows(method, V, texts={**TEXTS, **ACTING[acting]}, times=times, count=3)
+def test_conditioning_options_act_on_each_image_at_its_time(acting: str, times: str, method: str):
+    found = assert_one_step_follows(method, V, prompts={**PROMPTS, **ACTING[acting]}, times=times, count=3)
     assert_differs(found, plain(method, times, 3))
 
 
-def test_the_pictures_of_these_tests_lie_before_and_after_the_change():
+def test_times_lie_before_and_after_the_split():
     _, curve = distil(tiny(V), encoded(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
     assert min(curve["t"][0]) < 1 - SPLIT < max(curve["t"][0])

@@ -1,4 +1,4 @@
-"""The MODEL in Distillation Sampler: patched, short of memory, failing, with a LoRA beside it; afterwards as before."""
+"""The MODEL in Distillation Sampler: patches, failures, low memory, VSD's LoRA, and no changes after a run."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ from support.tiny_models import (
 )
 from torch import Tensor
 
-NAMES = [name for name in LISTED if name != "lmc"]  # which has tests of its own
+NAMES = [name for name in LISTED if name != "lmc"]  # lmc: test_distillation_lmc.py
 every_method = pytest.mark.parametrize("method", NAMES)
 
 
 def counted(model: ModelPatcher, wrap: Callable[[int, ApplyModel, dict[str, Any]], Tensor]) -> ModelPatcher:
-    """A clone whose calls go through `wrap`, which is also told how many there were before."""
+    """A clone whose calls go through `wrap`, which also gets the number of previous calls."""
     calls = itertools.count()
     return wrapped(model, lambda apply_model, arguments: wrap(next(calls), apply_model, arguments))
 
 
 def sampled(model: ModelPatcher, family: Family) -> Tensor:
-    """What the host's KSampler makes."""
+    """The result of ComfyUI's KSampler."""
     latent = encoded(family)["samples"]
     with torch.inference_mode():
         noise = comfy.sample.prepare_noise(latent, 1)
@@ -84,7 +84,7 @@ def sampled(model: ModelPatcher, family: Family) -> Tensor:
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
-def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace(method: str):
+def test_lora_acts_like_merged_weights_and_is_removed_after(method: str):
     model, latent, lora = tiny(EPS), encoded(EPS), tiny_lora()
     before = distilled(model, latent, method=method, optimizer="sgd")
     patched, _ = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0.0)
@@ -93,15 +93,15 @@ def test_a_lora_acts_as_if_in_the_weights_and_leaves_without_a_trace(method: str
     assert torch.equal(before, distilled(model, latent, method=method, optimizer="sgd"))
     assert_differs(with_lora, before)
 
-    baked = tiny.__wrapped__(EPS)  # a second model of the same weights
+    baked = tiny.__wrapped__(EPS)  # a second model with the same weights
     with torch.no_grad():
         up, down = lora.values()
         baked.model.get_parameter(f"{LORA_LAYER}.weight").add_(0.5 * up @ down)
     assert_same(with_lora, distilled(baked, latent, method=method, optimizer="sgd"))
 
 
-@pytest.mark.parametrize(("method", "asked"), [("sds", [2, 2]), ("dds", [2, 2]), ("vsd", [2, 1, 1] * 2)])
-def test_a_patch_of_the_batched_call_is_asked_and_heard(method: str, asked: list[int]):
+@pytest.mark.parametrize(("method", "batches"), [("sds", [2, 2]), ("dds", [2, 2]), ("vsd", [2, 1, 1] * 2)])
+def test_calc_cond_batch_patch_is_used(method: str, batches: list[int]):
     seen = []
 
     def halved(arguments: dict[str, Any]) -> list[Tensor]:
@@ -115,12 +115,12 @@ def test_a_patch_of_the_batched_call_is_asked_and_heard(method: str, asked: list
     patched.set_model_sampler_calc_cond_batch_function(halved)
     options = {"method": method, "steps": 2, "optimizer": "sgd", "learning_rate": 0.1}
     output = distilled(patched, encoded(EPS), **options)
-    assert seen == asked
+    assert seen == batches
     assert_differs(output, distilled(tiny(EPS), encoded(EPS), **options))
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_patches_are_told_the_whole_range_of_levels(family: Family):
+def test_patches_get_the_full_range_of_sigmas(family: Family):
     def call(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         highest, lowest = arguments["c"]["transformer_options"]["sample_sigmas"].tolist()
         assert (highest, lowest) == (float(family_sampling.sigma_max), 0.0)
@@ -130,12 +130,12 @@ def test_patches_are_told_the_whole_range_of_levels(family: Family):
     distil(counted(tiny(family), call), encoded(family), steps=1, t_max=0.5)
 
 
-# Afterwards
+# After the run
 
 
 @pytest.mark.parametrize("family", [EPS, SD3], ids=str)
 @every_method
-def test_the_model_is_as_it_was(method: str, family: Family):
+def test_model_is_unchanged(method: str, family: Family):
     model, latent = tiny(family), encoded(family, 2)
     before = sampled(model, family)
     with untouched(model.model):
@@ -144,13 +144,13 @@ def test_the_model_is_as_it_was(method: str, family: Family):
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd"])
-def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
+def test_lora_hook_leaves_the_model_unchanged(method: str):
     model, latent = tiny(EPS), encoded(EPS, 2)
     hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
-    texts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + text(4)}
+    prompts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + text(4)}
     before = sampled(model, EPS)
     with untouched(model.model):
-        hooked = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, **texts)
+        hooked = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, **prompts)
     plain = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, positive=POSITIVE + text(4))
     assert_differs(hooked, plain)
     assert torch.equal(before, sampled(model, EPS))
@@ -158,23 +158,23 @@ def test_the_model_is_as_it_was_though_a_text_brought_a_lora(method: str):
 
 @pytest.mark.parametrize("family", [FLUX, QWEN], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_the_model_is_as_it_was_though_a_lora_was_trained_on_it(family: Family, dtype: torch.dtype):
+def test_vsd_leaves_the_model_unchanged(family: Family, dtype: torch.dtype):
     model = tiny(family, dtype)
     with untouched(model.model):
         distilled(model, encoded(family), method="vsd")
 
 
 class Broken(Exception):
-    """Something in the host that fails."""
+    """An error raised by the model."""
 
 
 @pytest.mark.parametrize("error", [Broken, comfy.model_management.InterruptProcessingException])
 @pytest.mark.parametrize(
     ("method", "stop_at"),
-    # vsd calls the model for its texts, with its LoRA, and to train it
+    # vsd calls the model for the prompts, with its LoRA, and to train the LoRA
     [("bridge", 1), ("dds", 2), ("full bridge", 3), *[("vsd", n) for n in (0, 1, 2, 3, 4, 5)]],
 )
-def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: int, error: type[Exception]):
+def test_failed_or_canceled_run_leaves_the_model_unchanged(method: str, stop_at: int, error: type[Exception]):
     model, latent = tiny(SD3), encoded(SD3, 2)
     before, undisturbed = sampled(model, SD3), distilled(model, latent, method=method)
 
@@ -190,7 +190,7 @@ def test_a_run_that_breaks_off_leaves_the_model_as_it_was(method: str, stop_at: 
 
 
 @pytest.mark.parametrize("method", ["sds", "vsd", "dds"])
-def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(method: str):
+def test_canceled_run_stops_and_does_not_affect_the_next(method: str):
     model, latent, calls = tiny(EPS), encoded(EPS), Calls()
     undisturbed = distilled(model, latent, method=method)
 
@@ -206,14 +206,12 @@ def test_a_cancelled_run_stops_there_and_the_next_is_undisturbed(method: str):
     assert torch.equal(undisturbed, distilled(model, latent, method=method))
 
 
-# Numbers that are none
+# NaN and infinite values
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("method", NAMES)
-def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
-    method: str, value: float, monkeypatch: pytest.MonkeyPatch
-):
+def test_non_finite_prediction_raises_with_step_and_time(method: str, value: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
     model, latent = tiny(SD3), encoded(SD3, 2)
     options = {"method": method, "steps": 4, "time_schedule": "descending", "t_min": 0.2, "t_max": 0.6}
@@ -242,7 +240,7 @@ def test_a_model_that_breaks_down_stops_the_run_in_a_sentence(
 
 
 def short_of_memory(model: ModelPatcher, room: int, sizes: list[int]) -> ModelPatcher:
-    """A clone that has room for batches of a size and no larger ones."""
+    """A clone that runs out of memory for batches larger than `room`."""
 
     def call(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         sizes.append(len(arguments["input"]))
@@ -256,20 +254,20 @@ def short_of_memory(model: ModelPatcher, room: int, sizes: list[int]) -> ModelPa
 @pytest.mark.parametrize("family", [V, FLUX], ids=str)
 @pytest.mark.parametrize("room", [2, 1])
 @pytest.mark.parametrize("method", [name for name in NAMES if name != "vsd"])
-def test_little_memory_gives_the_same_picture_more_slowly(method: str, room: int, family: Family):
+def test_low_memory_gives_the_same_result(method: str, room: int, family: Family):
     model, latent, sizes = tiny(family), encoded(family, 2), []
-    texts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in text(1)], "source": set_mask(text(3), left_half())}
-    options = {"method": method, "optimizer": "sgd", **texts}
+    prompts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in text(1)], "source": set_mask(text(3), left_half())}
+    options = {"method": method, "optimizer": "sgd", **prompts}
     free = distilled(model, latent, **options)
     assert_same(distilled(short_of_memory(model, room, sizes), latent, **options), free)
     refused = [i for i, size in enumerate(sizes) if size > room]
-    assert refused, "there was memory enough"
+    assert refused, "nothing ran out of memory"
     first = 8 if method == "ism" else 6  # ism inverts the image before it first asks for two prompts at once
-    assert len(refused) <= 2 and refused[-1] < first, "it asks again for what there is no memory for"
+    assert len(refused) <= 2 and refused[-1] < first, "it repeats a call that ran out of memory"
 
 
 @pytest.mark.parametrize("room", [1, 2])
-def test_little_memory_suffices_for_vsd_where_a_picture_can_be_trained_on(room: int):
+def test_low_memory_suffices_for_vsd_if_one_image_can_be_trained(room: int):
     model, latent, sizes = tiny(V), encoded(V, room), []
     free = distilled(model, latent, method="vsd", optimizer="sgd")
     assert_same(distilled(short_of_memory(model, room, sizes), latent, method="vsd", optimizer="sgd"), free)
@@ -277,23 +275,23 @@ def test_little_memory_suffices_for_vsd_where_a_picture_can_be_trained_on(room: 
 
 
 @pytest.mark.parametrize("time_schedule", ["uniform", "descending"])
-def test_little_memory_leaves_each_picture_its_texts_masks_hints_and_times(time_schedule: str):
+def test_low_memory_keeps_prompts_masks_hints_and_times_per_image(time_schedule: str):
     model, latent = tiny(V), encoded(V, 3)
     masks = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1))
     positive, source, negative = controlled(POSITIVE, SOURCE, NEGATIVE, hints=3, end=0.7)
-    texts = {
+    prompts = {
         "positive": set_mask(positive, masks) + set_range(text(4), 0.0, 0.6),
         "source": set_mask(source, masks) + set_range(text(5), 0.0, 0.6),
         "negative": negative,
     }
-    options = {"method": "dds", "steps": 2, "time_schedule": time_schedule, **texts}
+    options = {"method": "dds", "steps": 2, "time_schedule": time_schedule, **prompts}
     free = distilled(model, latent, **options)
     for room in (1, 3):
         assert_same(distilled(short_of_memory(model, room, []), latent, **options), free)
 
 
 @every_method
-def test_no_memory_at_all_is_the_hosts_own_error(method: str):
+def test_out_of_memory_error_is_raised_if_nothing_fits(method: str):
     model, latent = tiny(EPS), encoded(EPS, 2)
     free = distilled(model, latent, method=method)
     with untouched(model.model), pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device"):
@@ -306,7 +304,7 @@ def test_no_memory_at_all_is_the_hosts_own_error(method: str):
 
 @dataclass
 class Trained:
-    """A LoRA after some steps of training on two noisy pictures: its losses and the model's own, its estimates."""
+    """A LoRA trained on two noisy images: losses with the LoRA and of the plain model, and its estimates."""
 
     before: float
     after: float
@@ -314,7 +312,7 @@ class Trained:
     estimates: Tensor
 
 
-def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int) -> Trained:
+def trained(model: ModelPatcher, family: Family, prompt: Conditioning, steps: int) -> Trained:
     found = []
 
     def learn(run: host.Run) -> tuple[Tensor, ...]:
@@ -339,7 +337,7 @@ def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int)
         host.run_in_sampler(
             learn,
             model=model,
-            conditionings={"positive": text},
+            conditionings={"positive": prompt},
             samples=encoded(family, 2)["samples"],
             sigmas=host.full_range(model),
             evaluations=1,
@@ -353,22 +351,22 @@ def trained(model: ModelPatcher, family: Family, text: Conditioning, steps: int)
     [*((family, torch.float32) for family in FAMILIES), *((family, torch.bfloat16) for family in (EPS, FLUX))],
     ids=str,
 )
-def test_the_lora_of_vsd_learns_the_pictures_and_the_model_does_not(family: Family, dtype: torch.dtype):
+def test_vsd_lora_learns_the_images_and_the_model_does_not(family: Family, dtype: torch.dtype):
     lora = trained(tiny(family, dtype), family, POSITIVE, 8)
-    print(f"{family}: loss of the particles {lora.before:.4f} -> {lora.after:.4f}")
+    print(f"{family}: LoRA loss {lora.before:.4f} -> {lora.after:.4f}")
     assert lora.before == lora.own[0] == lora.own[1]
     assert lora.after < 0.98 * lora.before
 
 
-def test_the_lora_of_vsd_learns_each_picture_with_the_text_of_its_time():
+def test_vsd_lora_trains_each_image_with_the_prompt_of_its_time():
     early_then_late = set_range(text(4), 0.0, 0.5) + set_range(text(5), 0.5, 1.0)
-    timed, each = (trained(tiny(V), V, said, 3) for said in (early_then_late, one_each(text(4), text(5))))
+    timed, each = (trained(tiny(V), V, prompt, 3) for prompt in (early_then_late, one_each(text(4), text(5))))
     assert_same(timed.estimates, each.estimates)
     assert timed.after == pytest.approx(each.after, rel=1e-4)
 
 
-class Added(torch.nn.Module):
-    """A LoRA in the weight itself."""
+class LoraWeight(torch.nn.Module):
+    """A LoRA as a parametrization of the weight."""
 
     def __init__(self, layer: torch.nn.Linear, generator: torch.Generator):
         super().__init__()
@@ -380,12 +378,12 @@ class Added(torch.nn.Module):
         return weight.detach() + self.up @ self.down
 
 
-def test_the_lora_of_vsd_is_one_in_the_weights_of_attention_trained_by_adamw():
-    model: Any = tiny.__wrapped__(V).model  # a second model of the same weights
+def test_vsd_lora_matches_one_in_the_attention_weights_trained_by_adamw():
+    model: Any = tiny.__wrapped__(V).model  # a second model with the same weights
     generator, added = torch.Generator().manual_seed(0), []
     for name, layer in list(model.diffusion_model.named_modules()):
         if isinstance(layer, torch.nn.Linear) and "attn" in name:
-            added.append(Added(layer, generator))
+            added.append(LoraWeight(layer, generator))
             torch.nn.utils.parametrize.register_parametrization(layer, "weight", added[-1])
     assert len(added) == 32
     z = model.process_latent_in(encoded(V, 2)["samples"])
@@ -400,7 +398,7 @@ def test_the_lora_of_vsd_is_one_in_the_weights_of_attention_trained_by_adamw():
     assert_same(trained(tiny(V), V, POSITIVE, 3).estimates, estimates.detach(), 1e-3)
 
 
-def test_vsd_trains_nothing_but_its_lora():
+def test_vsd_trains_only_its_lora():
     model, trainable = tiny(SD3), []
 
     def call(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
@@ -414,7 +412,7 @@ def test_vsd_trains_nothing_but_its_lora():
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
-def test_vsd_whose_lora_does_not_learn_is_classifier_guidance(family: Family):
+def test_vsd_with_a_frozen_lora_is_classifier_guidance(family: Family):
     # eps_hat(null) + s (eps_hat(y) - eps_hat(null)) - eps_hat(y) = (s - 1) (eps_hat(y) - eps_hat(null))
     model, latent = tiny(family), encoded(family, 2)
     options = {"time_schedule": "descending", "noise_policy": "fixed", "optimizer": "sgd", "learning_rate": 0.3}
@@ -425,18 +423,18 @@ def test_vsd_whose_lora_does_not_learn_is_classifier_guidance(family: Family):
     assert_differs(learned, guidance)
 
 
-def test_the_pictures_of_vsd_are_particles_of_one_distribution():
+def test_vsd_treats_the_batch_as_particles_of_one_distribution():
     model, options = tiny(V), {"method": "vsd", "optimizer": "sgd", "learning_rate": 0.3}
     for rate, compare in ((0.1, assert_differs), (0.0, assert_same)):
         alone, together = (distilled(model, encoded(V, count), lora_learning_rate=rate, **options) for count in (1, 2))
         compare(together[:1], alone)
 
 
-# The host's inference mode
+# Inference mode
 
 
 def in_inference_mode(value: Any) -> Any:
-    """The same with tensors as the host's nodes make them."""
+    """A copy whose tensors were created in inference mode, as by ComfyUI's nodes."""
     with torch.inference_mode():
         if isinstance(value, Tensor):
             return value.clone()
@@ -449,7 +447,7 @@ def in_inference_mode(value: Any) -> Any:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_weights_and_inputs_made_in_inference_mode_give_the_same(family: Family, dtype: torch.dtype):
+def test_inference_mode_tensors_give_the_same_result(family: Family, dtype: torch.dtype):
     model = create_in_inference_mode(tiny, family, dtype)
     assert all(tensor.is_inference() for tensor in model.model.parameters())
     inputs = {
@@ -466,9 +464,9 @@ def test_weights_and_inputs_made_in_inference_mode_give_the_same(family: Family,
         assert torch.equal(output, expected)
 
 
-@pytest.mark.parametrize("of_inference", [False, True], ids=["ordinary", "inference"])
-def test_vsd_trains_beside_a_controlnet(of_inference: bool):
-    net: Any = create_in_inference_mode(tiny_controlnet) if of_inference else tiny_controlnet()
+@pytest.mark.parametrize("inference", [False, True], ids=["normal", "inference"])
+def test_vsd_trains_with_a_controlnet(inference: bool):
+    net: Any = create_in_inference_mode(tiny_controlnet) if inference else tiny_controlnet()
     positive, negative = controlled(POSITIVE, NEGATIVE, net=net)
     masked: Conditioning = in_inference_mode(set_mask(POSITIVE, left_half()))
     model = tiny(EPS)

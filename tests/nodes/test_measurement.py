@@ -1,4 +1,4 @@
-"""The Measurement node: what it measures with every operator, what it shows of it, and what it refuses."""
+"""The Measurement node: what it measures and shows with each operator, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from torch.nn import functional as F
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
 
-def asked(operator: str) -> dict[str, Any]:
-    """The operator, and a mask where it reads one."""
+def operator_inputs(operator: str) -> dict[str, Any]:
+    """The operator, and a mask if it needs one."""
     return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {})}
 
 
@@ -45,7 +45,7 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> N
 
 
 def convolved(images: Tensor, kernel: Tensor) -> Tensor:
-    """By PyTorch, with the outermost pixels repeated."""
+    """A convolution by PyTorch with replicate padding."""
     side = kernel.shape[-1] // 2
     padded = F.pad(images, (side,) * 4, mode="replicate")
     return F.conv2d(padded, kernel.expand(3, 1, *kernel.shape), groups=3)
@@ -58,10 +58,10 @@ def gaussian(kernel_size: int, sigma: float) -> Tensor:
     return kernel / kernel.sum()
 
 
-# What is measured
+# The measurement
 
 
-def test_inpainting_measures_all_but_the_hole():
+def test_inpaint_measures_everything_outside_the_hole():
     image, mask = photo(), square()
     for simulate in (False, True):
         measurement, observed = measure(image, mask=mask, simulate=simulate)
@@ -70,7 +70,7 @@ def test_inpainting_measures_all_but_the_hole():
         assert (observed[mask == 1] == 0.5).all()
 
 
-def test_a_soft_hole_is_seen_in_part_and_shown_as_bright_as_it_is():
+def test_soft_hole_is_partly_known_and_shown_at_full_brightness():
     image, mask = photo(), 0.5 * square()
     measurement, observed = measure(image, mask=mask)
     assert_close(measurement.y, (1 - mask) * signed(image))
@@ -78,7 +78,7 @@ def test_a_soft_hole_is_seen_in_part_and_shown_as_bright_as_it_is():
 
 
 @pytest.mark.parametrize("size", [(60, 60), (48, 32)])
-def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, int]):
+def test_super_resolution_matches_pillow_downscaling(size: tuple[int, int]):
     height, width = size
     image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(0))
     measurement, observed = measure(image, "super-resolution", scale=4)
@@ -92,7 +92,7 @@ def test_super_resolution_measures_what_pillow_makes_smaller(size: tuple[int, in
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_a_small_image_is_taken_for_the_measurement_of_a_larger_one(scale: int):
+def test_small_image_is_the_measurement_of_a_larger_one(scale: int):
     small = torch.rand(2, 8, 12, 3, generator=torch.Generator().manual_seed(0))
     measurement, observed = measure(small, "super-resolution", scale=scale, simulate=False)
     assert measurement.operator.image_shape == (3, 8 * scale, 12 * scale)
@@ -103,7 +103,7 @@ def test_a_small_image_is_taken_for_the_measurement_of_a_larger_one(scale: int):
     assert (smaller - signed(small)).std() < 0.5 * signed(small).std()
 
 
-def test_gaussian_blur_measures_a_convolution():
+def test_gaussian_blur_is_a_convolution():
     image = photo(2)
     measurement, observed = measure(image, "gaussian blur", kernel_size=9, sigma=1.5)
     assert_close(measurement.y, convolved(signed(image), gaussian(9, 1.5)))
@@ -111,7 +111,7 @@ def test_gaussian_blur_measures_a_convolution():
 
 
 @pytest.mark.parametrize(("angle", "shape"), [(0.0, (1, 7)), (90.0, (7, 1)), (180.0, (1, 7))])
-def test_motion_blur_measures_a_streak_along_its_angle(angle: float, shape: tuple[int, int]):
+def test_motion_blur_averages_along_its_angle(angle: float, shape: tuple[int, int]):
     image = photo()
     measurement, _ = measure(image, "motion blur", kernel_size=7, angle=angle)
     padded = F.pad(signed(image), (3,) * 4, mode="replicate")
@@ -120,7 +120,7 @@ def test_motion_blur_measures_a_streak_along_its_angle(angle: float, shape: tupl
     assert_close(measurement.y, crop)
 
 
-def test_an_angle_turns_the_streak_counter_clockwise():
+def test_motion_blur_angle_is_counterclockwise():
     image = torch.zeros(1, 33, 33, 3)
     image[:, 16, 16] = 1
     measurement, _ = measure(image, "motion blur", kernel_size=9, angle=45.0)
@@ -138,7 +138,7 @@ def test_colorization_measures_luma():
         assert_close(observed, luma[..., None].expand(-1, -1, -1, 3))
 
 
-def test_a_gray_image_is_observed_as_it_is():
+def test_gray_image_is_shown_unchanged():
     gray = photo()[..., :1]
     measurement, observed = measure(gray, "colourisation", simulate=False)
     assert_close(measurement.y, signed(gray))
@@ -146,21 +146,21 @@ def test_a_gray_image_is_observed_as_it_is():
 
 
 @pytest.mark.parametrize("operator", ["gaussian blur", "motion blur"])
-def test_a_blurred_image_is_the_measurement_itself(operator: str):
+def test_blurred_image_is_used_as_the_measurement(operator: str):
     image = photo(2)
     measurement, observed = measure(image, operator, simulate=False)
     assert torch.equal(measurement.y, signed(image))
     assert measurement.operator.image_shape == (3, 64, 64) and observed.shape == image.shape
 
 
-# What is observed
+# The observed image
 
 
 @every_operator
 @pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])
-def test_what_is_observed_is_an_image_of_the_wanted_size(operator: str, simulate: bool):
+def test_observed_image_has_the_restored_size(operator: str, simulate: bool):
     image = torch.rand(2, 64, 48, 3, generator=torch.Generator().manual_seed(3)).round()
-    options = {**asked(operator), **({"mask": torch.ones(1, 64, 48).triu()} if reads_mask(operator) else {})}
+    options = {**operator_inputs(operator), **({"mask": torch.ones(1, 64, 48).triu()} if reads_mask(operator) else {})}
     measurement, observed = measure(image, **options, simulate=simulate, noise_std=0.5)
     assert observed.shape == (2, *measurement.operator.image_shape[1:], 3)
     assert observed.min() >= 0 and observed.max() <= 1 and observed.isfinite().all()
@@ -168,15 +168,15 @@ def test_what_is_observed_is_an_image_of_the_wanted_size(operator: str, simulate
 
 
 @every_operator
-def test_a_constant_image_is_observed_as_it_is(operator: str):
+def test_constant_image_is_shown_unchanged(operator: str):
     image = torch.full((1, 64, 64, 3), 0.3)
-    _, observed = measure(image, **asked(operator))
+    _, observed = measure(image, **operator_inputs(operator))
     seen = observed[square() == 0] if reads_mask(operator) else observed
     assert_close(seen, torch.full_like(seen, 0.3), 1e-4)
 
 
 @every_operator
-def test_the_image_and_the_mask_are_left_alone(operator: str):
+def test_inputs_are_unchanged(operator: str):
     image, mask = photo(2), square()
     before = image.clone(), mask.clone()
     measure(image, operator, mask=mask, noise_std=0.1)
@@ -187,8 +187,8 @@ def test_the_image_and_the_mask_are_left_alone(operator: str):
 
 
 @every_operator
-def test_noise_has_the_size_asked_for_and_comes_from_the_seed_of_each_item(operator: str):
-    image, options = photo(3), asked(operator)
+def test_noise_has_the_given_std_and_one_seed_per_image(operator: str):
+    image, options = photo(3), operator_inputs(operator)
     clean, _ = measure(image, **options)
     noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
     noise = noisy.y - clean.y
@@ -204,13 +204,13 @@ def test_noise_has_the_size_asked_for_and_comes_from_the_seed_of_each_item(opera
 
 
 @every_operator
-def test_nothing_is_added_to_what_was_really_measured(operator: str):
-    given, _ = measure(photo(), **asked(operator), simulate=False)
-    noisy, _ = measure(photo(), **asked(operator), simulate=False, noise_std=0.1)
+def test_no_noise_is_added_to_a_real_measurement(operator: str):
+    given, _ = measure(photo(), **operator_inputs(operator), simulate=False)
+    noisy, _ = measure(photo(), **operator_inputs(operator), simulate=False, noise_std=0.1)
     assert torch.equal(given.y, noisy.y) and noisy.noise_std == 0.1
 
 
-def test_there_is_no_noise_where_nothing_was_seen():
+def test_no_noise_is_added_in_the_hole():
     noisy, observed = measure(photo(), mask=square(), noise_std=0.2)
     hole = square()[0] == 1
     assert (noisy.y[..., hole] == 0).all()
@@ -221,19 +221,19 @@ def test_there_is_no_noise_where_nothing_was_seen():
     assert rough < 2 * calm + 0.05
 
 
-def test_the_global_random_numbers_are_left_alone():
+def test_global_rng_is_unchanged():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     measure(photo(), "gaussian blur", noise_std=0.1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# Pictures and masks of every kind
+# Image and mask formats
 
 
 @every_operator
-def test_alpha_is_left_out_and_gray_is_all_colors(operator: str):
-    image, options = photo(2), asked(operator)
+def test_alpha_is_ignored_and_gray_is_expanded(operator: str):
+    image, options = photo(2), operator_inputs(operator)
     plain, observed = measure(image, **options)
     for given in (torch.cat([image, torch.rand(2, 64, 64, 1)], -1), image.double()):
         measurement, shown = measure(given, **options)
@@ -246,7 +246,7 @@ def test_alpha_is_left_out_and_gray_is_all_colors(operator: str):
     assert_close(with_alpha.y, gray.y)
 
 
-def test_a_mask_of_another_resolution_is_the_same_hole():
+def test_mask_resolution_does_not_matter():
     image = photo()
     exact = measure(image, mask=square())[0].operator.hole
     assert exact is not None and torch.equal(exact[0, 0], square()[0].double())
@@ -260,7 +260,7 @@ def test_a_mask_of_another_resolution_is_the_same_hole():
         assert hole[0, 0, :8].max() < 1e-6 and hole[0, 0, outside].mean() < 0.02
 
 
-def test_each_image_has_its_mask():
+def test_each_image_uses_its_own_mask():
     image, masks = photo(2), torch.cat([square(), square().mT])
     together, observed = measure(image, mask=masks)
     for i in range(2):
@@ -271,7 +271,7 @@ def test_each_image_has_its_mask():
         assert hole is not None and own is not None and torch.equal(hole, own)
 
 
-def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
+def test_mask_without_batch_dimension_or_beyond_0_to_1_is_accepted():
     expected, _ = measure(photo(), mask=square())
     actual, _ = measure(photo(), mask=3 * square()[0] - 1)
     assert torch.equal(actual.y, expected.y)
@@ -281,13 +281,13 @@ def test_a_mask_may_lack_its_batch_dimension_and_exceed_its_range():
 @pytest.mark.parametrize(
     "mask", [torch.zeros(1, 64, 64), torch.ones(1, 64, 128), torch.ones(3, 64, 64)], ids=["empty", "wide", "three"]
 )
-def test_a_mask_is_of_no_matter_to_other_operators(operator: str, mask: Tensor):
+def test_mask_is_ignored_by_operators_without_a_hole(operator: str, mask: Tensor):
     expected, _ = measure(photo(), operator)
     actual, _ = measure(photo(), operator, mask=mask)
     assert torch.equal(actual.y, expected.y)
 
 
-# Refusals
+# Invalid inputs
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no mask": ({"operator": "inpaint"}, "'inpaint' needs a hole to fill: connect a mask to input 'mask'"),
@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},
         "mask is empty: paint what to change",
     ),
-    "mask of another aspect": (
+    "mask of other aspect ratio": (
         {"mask": torch.ones(1, 64, 128)},
         "mask is 128x64 pixels, but image is 64x64 pixels, which has another aspect ratio: crop or resize",
     ),
@@ -339,7 +339,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_in_a_sentence_that_says_what_to_do(case: str):
+def test_invalid_input_raises_a_full_sentence(case: str):
     options, words = REFUSED[case]
     with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
         measure(**{"image": photo(), **options})
@@ -350,7 +350,7 @@ def test_refuses_in_a_sentence_that_says_what_to_do(case: str):
 # The node
 
 
-def test_the_node_as_users_and_saved_workflows_know_it():
+def test_node_schema():
     extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert MeasurementNode in asyncio.run(extension.get_node_list())
     schema = MeasurementNode.GET_SCHEMA()
@@ -359,24 +359,24 @@ def test_the_node_as_users_and_saved_workflows_know_it():
 
 
 @every_operator
-def test_the_help_page_explains_every_operator(operator: str):
+def test_help_page_explains_every_operator(operator: str):
     page = Path(__file__).resolve().parents[2] / "js" / "docs" / "DSMeasurement.md"
     assert f"\n| {operator} | " in page.read_text("utf-8")
 
 
 @every_operator
-def test_its_defaults_measure_an_image(operator: str):
+def test_default_settings_work(operator: str):
     defaults = {
         given.id: given.default
         for given in MeasurementNode.GET_SCHEMA().inputs
         if isinstance(given, io.WidgetInput) and given.default is not None
     }
-    options = {**defaults, **asked(operator), "image": photo(size=64)}
+    options = {**defaults, **operator_inputs(operator), "image": photo(size=64)}
     measurement, _ = measure(**options)
     assert isinstance(measurement, Measurement) and measurement.y.isfinite().all()
 
 
-# Operators from other files
+# Contributed operators
 
 FLIP = """
 from .base import LinearOperator
@@ -400,18 +400,18 @@ register(
     OperatorKind(
         name="flip",
         order=1000,
-        tooltip="looked at in a mirror",
+        tooltip="mirrored horizontally",
         reads=("scale",),
         build=lambda height, width, settings: Flip(height, width, settings.scale),
     )
 )
 """
-"""An operator as the file of a contributor declares it."""
+"""The source file of a contributed operator."""
 
 
 @pytest.fixture
 def flip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The operator is in a file that the package of operators finds."""
+    """Put the operator's file where the operators package discovers it."""
     (tmp_path / "flip.py").write_text(FLIP, "utf-8")
     monkeypatch.setattr(operators, "__path__", [*operators.__path__, str(tmp_path)])
     OPERATORS.discover(operators.__name__)
@@ -420,10 +420,10 @@ def flip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     delattr(operators, "flip")
 
 
-def test_an_operator_in_a_file_of_its_own_is_offered_and_used(flip: None):
+def test_operator_in_a_new_file_is_offered_and_used(flip: None):
     inputs: dict[str, Any] = {given.id: given for given in MeasurementNode.define_schema().inputs}
     assert inputs["operator"].options[-1] == "flip"
-    assert "flip: looked at in a mirror" in inputs["operator"].tooltip
+    assert "flip: mirrored horizontally" in inputs["operator"].tooltip
     assert ", flip: " in inputs["scale"].tooltip and "flip" not in inputs["sigma"].tooltip
     image = photo()
     for scale, expected in ((3, image.flip(2)), (4, image)):
@@ -435,6 +435,6 @@ def test_an_operator_in_a_file_of_its_own_is_offered_and_used(flip: None):
     assert restoration_weights(given.operator) == (1.5, 2.0)
 
 
-def test_an_operator_is_gone_with_its_file():
+def test_removed_operator_is_not_offered():
     offered: Any = MeasurementNode.define_schema().inputs[1]
     assert "flip" not in OPERATORS and offered.options == list(OPERATORS)

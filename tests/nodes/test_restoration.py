@@ -1,4 +1,4 @@
-"""Proximal DreamSampler with a measurement, on small random models and VAEs of every family."""
+"""Proximal DreamSampler with a measurement, on tiny models and VAEs of every family."""
 
 from __future__ import annotations
 
@@ -63,62 +63,62 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 KINDS = [(EPS, "kl"), (V, "kl"), (SD3, "taesd-16"), (FLUX, "taesd-16"), (QWEN, "wan")]
-"""Models and VAEs that belong together; the last has a frame dimension."""
+"""Matching models and VAEs. The last one has a frame dimension."""
 FEW = [(V, "kl"), (SD3, "taesd-16"), (QWEN, "wan")]
 
 every_kind = pytest.mark.parametrize(("family", "kind"), KINDS, ids=str)
 every_path = pytest.mark.parametrize(("family", "kind"), FEW, ids=str)
 
 BRIEF = {"steps": 4, "skip": 0.5, "data_every": 2, "dps_weight": 3.0}
-"""A step to fit the estimate and one along the gradient, which networks of random weights show."""
+"""One data-fitting step and one gradient step, with a weight that makes a difference for random networks."""
 
 
 def hole(count: int = 1, seed: int = 0) -> Measurement:
-    """Pictures without a square."""
+    """Images with a square hole."""
     return measure(photo(count, seed), mask=square())[0]
 
 
 def result(family: Family, kind: str, measurement: Measurement | None, **options: Any) -> Tensor:
-    """The samples of one restored picture."""
+    """The latent samples of one restored image."""
     return restore(tiny(family), tiny_vae(kind), encoded(family), measurement, **options).samples
 
 
 def cells(family: Family) -> Tensor:
-    """The hole of `hole`, over a latent."""
+    """The hole of `hole` at latent resolution."""
     return F.avg_pool2d(square()[:, None], 8).reshape(1, 1, *(1,) * (len(family.shape) - 3), 8, 8)
 
 
 def blur(count: int = 1, seed: int = 0) -> Measurement:
-    """Blurred pictures."""
+    """Blurred images."""
     return measure(photo(count, seed), "gaussian blur")[0]
 
 
 def assert_pulled(actual: Tensor, oracle: Tensor) -> None:
-    """Equal but for the rounding of gradients of float32."""
+    """Equal up to rounding of float32 gradients."""
     assert_same(actual, oracle, 1e-3)
 
 
-# Against the host's own predictions, decoder and encoder
+# Compared with formulas on ComfyUI's own predictions and VAE
 
 
 def with_constant_control(apply_model: ApplyModel, arguments: Any) -> Tensor:
-    """A call of the model whose ControlNets are not differentiated."""
+    """Call the model without gradients through its ControlNets."""
     outputs = arguments["c"].get("control") or {}
     control = {name: [None if x is None else x.detach().clone() for x in each] for name, each in outputs.items()}
     return ask(apply_model, {**arguments, "c": {**arguments["c"], **({"control": control} if control else {})}})
 
 
 class OutOfPlace(TorchFunctionMode):
-    """Within, `x += y` makes a new tensor, so that what autograd has saved stays as it was."""
+    """Makes `x += y` create a new tensor, so that tensors saved by autograd stay unchanged."""
 
-    INSTEAD = {Tensor.add_: torch.add, Tensor.mul_: torch.mul, Tensor.div_: torch.div}  # what Python's operators call
+    REPLACEMENTS = {Tensor.add_: torch.add, Tensor.mul_: torch.mul, Tensor.div_: torch.div}  # from operators
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.INSTEAD.get(func, func)(*args, **(kwargs or {}))
 
 
 class Oracle:
-    """Algorithm 4 on the host's own predictions, with autograd through copies of the host's networks."""
+    """Algorithm 4 on ComfyUI's own predictions, with autograd through copies of its networks."""
 
     def __init__(self, family: Family, vae: comfy.sd.VAE, measurement: Measurement, start: Tensor, **settings: Any):
         self.family, self.measurement, self.start = family, measurement, start
@@ -139,7 +139,7 @@ class Oracle:
             **settings,
         }
 
-    def __call__(self, latent: Latent, texts: dict[str, Conditioning], base: ModelPatcher) -> Tensor:
+    def __call__(self, latent: Latent, prompts: dict[str, Conditioning], base: ModelPatcher) -> Tensor:
         model = ModelPatcher(
             copy.deepcopy(base.model).requires_grad_(False),
             load_device=base.load_device,
@@ -151,20 +151,20 @@ class Oracle:
         sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", self.settings["steps"]).tolist()
         self.sigmas = sigmas[round(self.settings["skip"] * self.settings["steps"]) :]
         count = len(latent["samples"])
-        return by_formula(model, latent["samples"], [texts] * count, self.walked)
+        return by_formula(model, latent["samples"], [prompts] * count, self.sampled)
 
     def decoded(self, z: Tensor) -> Tensor:
-        pictures = self.vae.decode(self.model.process_latent_out(z))
-        return 2 * ((pictures + 1) / 2).clamp(0, 1).reshape(-1, 3, 64, 64) - 1
+        images = self.vae.decode(self.model.process_latent_out(z))
+        return 2 * ((images + 1) / 2).clamp(0, 1).reshape(-1, 3, 64, 64) - 1
 
-    def encoded(self, pictures: Tensor) -> Tensor:
-        frames = pictures[:, :, None] if self.family is QWEN else pictures
+    def encoded(self, images: Tensor) -> Tensor:
+        frames = images[:, :, None] if self.family is QWEN else images
         return self.model.process_latent_in(self.vae.encode(frames))
 
-    def walked(self, index: int, predict: Predict, _: Tensor) -> Tensor:
-        says = self.settings
-        draws = Draws(torch.Size([1, *self.family.shape]), says["seed"] + index)
-        draws()  # the start's
+    def sampled(self, index: int, predict: Predict, _: Tensor) -> Tensor:
+        settings = self.settings
+        draws = Draws(torch.Size([1, *self.family.shape]), settings["seed"] + index)
+        draws()  # the start noise
         x = self.model.process_latent_in(self.start[index : index + 1])
         measurement = self.measurement.of_item(index)
         steps = len(self.sigmas) - 1
@@ -172,17 +172,17 @@ class Oracle:
             a, b = self.mix(sigma)
             alpha_bar = a**2 / (a**2 + b**2)
             z_null, pull = predict(x, sigma, "negative"), torch.zeros(())
-            if i % says["data_every"] == 0 and i < says["data_until"] * steps:
+            if i % settings["data_every"] == 0 and i < settings["data_until"] * steps:
                 known = self.fitted(z_null, measurement, alpha_bar)
-                weight = says["gamma"] * (alpha_bar if says["gamma_schedule"] == "alpha_bar" else 1.0)
-                z_bar = known + says["region"] * weight * (predict(x, sigma, "positive") - known)
-            elif says["consistency"] == "consistency only":
+                weight = settings["gamma"] * (alpha_bar if settings["gamma_schedule"] == "alpha_bar" else 1.0)
+                z_bar = known + settings["region"] * weight * (predict(x, sigma, "positive") - known)
+            elif settings["consistency"] == "consistency only":
                 z_bar = self.fitted(z_null, measurement, alpha_bar)
             else:
                 z_bar = z_null
-                pull = says["dps_weight"] * (a**2 + b**2) ** 0.5 * self.gradient(predict, x, sigma, measurement)
-            eps = (x - a * (z_null if says["renoise"] == "unconditional" else z_bar)) / b
-            share = says["eta"] * alpha_bar**0.5
+                pull = settings["dps_weight"] * (a**2 + b**2) ** 0.5 * self.gradient(predict, x, sigma, measurement)
+            eps = (x - a * (z_null if settings["renoise"] == "unconditional" else z_bar)) / b
+            share = settings["eta"] * alpha_bar**0.5
             if share:
                 eps = (1 - share**2) ** 0.5 * eps + share * draws()
             a_next, b_next = self.mix(sigma_next)
@@ -193,14 +193,14 @@ class Oracle:
         return (1 - sigma if self.family.flow else 1.0), sigma
 
     def fitted(self, z: Tensor, measurement: Measurement, alpha_bar: float) -> Tensor:
-        """Towards the least-squares picture of an inpainting, in closed form."""
+        """Toward the least-squares image of an inpainting, in closed form."""
         if self.settings["consistency"] == "dps only":
             return z
         unseen = measurement.operator.hole
         assert unseen is not None
         seen, weight = 1 - unseen.float(), 1e-4
-        pictures = (seen * measurement.y + weight * self.decoded(z)) / (seen + weight)
-        return (1 - alpha_bar) * z + alpha_bar * self.encoded(pictures)
+        images = (seen * measurement.y + weight * self.decoded(z)) / (seen + weight)
+        return (1 - alpha_bar) * z + alpha_bar * self.encoded(images)
 
     def gradient(self, predict: Predict, x: Tensor, sigma: float, measurement: Measurement) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad(), OutOfPlace():
@@ -217,7 +217,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "consistency only": {"consistency": "consistency only", "dps_weight": 5.0, "gamma": 0.4},
     "gradient steps": {"data_until": 0.0, "dps_weight": 3.0},
 }
-TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
+PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE}
 
 
 @pytest.mark.parametrize(
@@ -229,38 +229,38 @@ TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
     ],
     ids=str,
 )
-def test_walks_as_algorithm_4_does_on_the_hosts_networks(family: Family, kind: str, start_from: StartFrom, case: str):
+def test_matches_algorithm_4_on_comfyui_predictions(family: Family, kind: str, start_from: StartFrom, case: str):
     model, vae, latent, measurement = tiny(family), tiny_vae(kind), encoded(family), hole()
     options = {"dps_weight": 1.0, "data_every": 2, "seed": 7, "steps": 4, "skip": 0.5, **SETTINGS[case]}
     restored = restore(model, vae, latent, measurement, start_from=start_from, **options)
     oracle = Oracle(family, vae, measurement, restored.start["samples"], region=cells(family), **options)
-    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+    assert_pulled(restored.samples, oracle(latent, PROMPTS, model))
 
 
 @every_path
-def test_gradient_steps_follow_from_pure_noise(family: Family, kind: str):
+def test_gradient_steps_match_from_pure_noise(family: Family, kind: str):
     model, vae, latent, measurement = tiny(family), tiny_vae(kind), encoded(family), hole()
     options = {"data_until": 0.0, "start_from": "noise", "steps": 2}
     restored = restore(model, vae, latent, measurement, **options)
     oracle = Oracle(family, vae, measurement, restored.start["samples"], **options)
-    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+    assert_pulled(restored.samples, oracle(latent, PROMPTS, model))
     without = restore(model, vae, latent, measurement, **options, dps_weight=0.0)
     assert_differs(restored.samples, without.samples, 0.003)
 
 
 @pytest.mark.parametrize("make", ["blur", "super-resolution", "colourisation", "soft hole"])
-def test_gradient_steps_follow_every_operator(make: str):
+def test_gradient_steps_match_for_every_operator(make: str):
     model, vae, latent = tiny(V), tiny_vae("kl"), encoded(V)
     operators = {"blur": "gaussian blur", "soft hole": "inpaint"}
     measurement, _ = measure(photo(), operators.get(make, make), mask=0.7 * square())
     options = {"data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5}
     restored = restore(model, vae, latent, measurement, **options)
     oracle = Oracle(V, vae, measurement, restored.start["samples"], **options)
-    assert_pulled(restored.samples, oracle(latent, TEXTS, model))
+    assert_pulled(restored.samples, oracle(latent, PROMPTS, model))
 
 
 @every_path
-def test_inversion_leaves_noise_alone_in_the_hole(family: Family, kind: str):
+def test_inversion_puts_fresh_noise_in_the_hole(family: Family, kind: str):
     model, latent, seed = tiny(family), encoded(family, 2), 7
     restored = restore(model, tiny_vae(kind), latent, hole(), seed=seed)
     _, inverted = edit(model, latent)
@@ -274,13 +274,13 @@ def test_inversion_leaves_noise_alone_in_the_hole(family: Family, kind: str):
 
 
 @every_path
-def test_inversion_keeps_the_state_where_all_was_seen(family: Family, kind: str):
+def test_inversion_is_unchanged_without_a_hole(family: Family, kind: str):
     model, latent = tiny(family), encoded(family)
     restored = restore(model, tiny_vae(kind), latent, blur(), eta=0.0)
     assert torch.equal(restored.start["samples"], edit(model, latent)[1]["samples"])
 
 
-# What a user may rely on
+# General properties
 
 
 @every_kind
@@ -289,7 +289,7 @@ def test_inversion_keeps_the_state_where_all_was_seen(family: Family, kind: str)
     [("both", torch.bfloat16), ("consistency only", torch.float32), ("dps only", torch.bfloat16)],
     ids=str,
 )
-def test_restores_and_leaves_everything_as_it_was(family: Family, kind: str, dtype: torch.dtype, consistency: str):
+def test_restores_without_changing_inputs_or_networks(family: Family, kind: str, dtype: torch.dtype, consistency: str):
     model, vae = create_in_inference_mode(tiny, family, dtype), create_in_inference_mode(tiny_vae, kind, dtype)
     latent = encoded(family, 2, batch_index=[4, 2], comment="kept")
     measurement = hole(2)
@@ -310,7 +310,7 @@ def test_restores_and_leaves_everything_as_it_was(family: Family, kind: str, dty
 
 
 @every_path
-def test_the_ways_to_be_consistent_differ(family: Family, kind: str):
+def test_consistency_options_differ(family: Family, kind: str):
     results = {
         consistency: result(family, kind, hole(), consistency=consistency, **BRIEF)
         for consistency in ("both", "consistency only", "dps only")
@@ -320,17 +320,17 @@ def test_the_ways_to_be_consistent_differ(family: Family, kind: str):
     assert_differs(results["consistency only"], results["dps only"])
 
 
-def one_hole_each() -> tuple[Measurement, list[Measurement]]:
+def one_hole_per_image() -> tuple[Measurement, list[Measurement]]:
     masks = torch.cat([square(), square(0, 24), square(30, 50)])
     together = measure(photo(3), mask=masks)[0]
     return together, [measure(photo(1, i), mask=masks[i : i + 1])[0] for i in range(3)]
 
 
-def one_for_all() -> tuple[Measurement, list[Measurement]]:
+def one_measurement_for_all() -> tuple[Measurement, list[Measurement]]:
     return hole(), [hole()] * 3
 
 
-def one_blur_each() -> tuple[Measurement, list[Measurement]]:
+def one_blur_per_image() -> tuple[Measurement, list[Measurement]]:
     return blur(3), [blur(seed=i) for i in range(3)]
 
 
@@ -341,14 +341,14 @@ def one_hole_for_all() -> tuple[Measurement, list[Measurement]]:
 @pytest.mark.parametrize(
     ("family", "kind", "make"),
     [
-        *[(*pair, one_hole_each) for pair in FEW],
-        (V, "kl", one_for_all),
-        (QWEN, "wan", one_blur_each),
+        *[(*pair, one_hole_per_image) for pair in FEW],
+        (V, "kl", one_measurement_for_all),
+        (QWEN, "wan", one_blur_per_image),
         (QWEN, "wan", one_hole_for_all),
     ],
     ids=lambda chosen: getattr(chosen, "__name__", str(chosen)),
 )
-def test_a_batch_is_its_pictures_one_by_one(family: Family, kind: str, make: Callable):
+def test_batch_matches_single_images(family: Family, kind: str, make: Callable):
     model, vae, seed = tiny(family), tiny_vae(kind), 5
     together, alone = make()
     options = {**BRIEF, "dps_weight": 0.3}
@@ -361,7 +361,7 @@ def test_a_batch_is_its_pictures_one_by_one(family: Family, kind: str, make: Cal
 
 
 @every_path
-def test_the_seed_decides_the_noise(family: Family, kind: str):
+def test_noise_depends_on_the_seed(family: Family, kind: str):
     options = {"steps": 2, "consistency": "consistency only"}
     assert_differs(result(family, kind, hole(), seed=1, **options), result(family, kind, hole(), seed=2, **options))
     for index in (0, 3):
@@ -370,7 +370,7 @@ def test_the_seed_decides_the_noise(family: Family, kind: str):
         assert torch.equal(shifted, result(family, kind, hole(), seed=1 + index, **options))
 
 
-def test_the_global_random_numbers_are_left_alone():
+def test_global_rng_is_unchanged():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     restore(tiny(EPS), tiny_vae("kl"), encoded(EPS), hole())
@@ -378,9 +378,9 @@ def test_the_global_random_numbers_are_left_alone():
 
 
 @every_path
-def test_the_text_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
+def test_prompt_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
     def moved(measurement: Measurement, **optional: Any) -> Tensor:
-        # One step, so that the model cannot carry what the text did elsewhere.
+        # One step only, so that the model cannot spread the edit.
         options = {"steps": 1, "gamma_schedule": "constant", "scheduler": "simple", **optional}
         edited, unedited = (result(family, kind, measurement, gamma=gamma, **options) for gamma in (1.0, 0.0))
         return (edited - unedited).abs().reshape(-1, 8, 8).mean(0) > 1e-6
@@ -393,7 +393,7 @@ def test_the_text_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
 
 
 @every_path
-def test_skip_starts_the_walk_lower(family: Family, kind: str):
+def test_skip_omits_the_noisiest_steps(family: Family, kind: str):
     calls = Calls()
     model = calls.watch(tiny(family))
     restore(model, tiny_vae(kind), encoded(family), hole(), steps=4, skip=0.5, data_until=0.0)
@@ -411,12 +411,12 @@ def test_progress_counts_every_step(family: Family, kind: str):
 
 
 @every_path
-def test_a_picture_that_breaks_stops_the_run_and_is_named(family: Family, kind: str):
+def test_nan_raises_with_step_and_sigma(family: Family, kind: str):
     broken = float("nan")
 
     def answer(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
-        made = ask(apply_model, arguments)
-        return made * broken if arguments["input"].requires_grad else made
+        prediction = ask(apply_model, arguments)
+        return prediction * broken if arguments["input"].requires_grad else prediction
 
     model, options = wrapped(tiny(family), answer), {"start_from": "noise", "data_until": 0.4, "data_every": 1}
     with pytest.raises(ValueError, match=r"became NaN or infinite at step 3 of 3 \(sigma = .*\).* lower gamma"):
@@ -429,7 +429,7 @@ def test_a_picture_that_breaks_stops_the_run_and_is_named(family: Family, kind: 
 
 
 @every_path
-def test_known_pixels_return_as_they_were_with_projection_only(family: Family, kind: str):
+def test_projection_keeps_known_pixels_exactly(family: Family, kind: str):
     model, vae, latent, image = tiny(family), tiny_vae(kind), encoded(family), photo()
     measurement, known = hole(), square()[0] == 0
     options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
@@ -445,7 +445,7 @@ def test_known_pixels_return_as_they_were_with_projection_only(family: Family, k
 
 
 @every_path
-def test_projection_explains_a_blurred_picture(family: Family, kind: str):
+def test_projection_matches_a_blurred_measurement(family: Family, kind: str):
     options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
     measurement = blur()
     distances = []
@@ -457,7 +457,7 @@ def test_projection_explains_a_blurred_picture(family: Family, kind: str):
 
 
 @every_path
-def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family, kind: str):
+def test_without_a_vae_only_latents_are_returned(family: Family, kind: str):
     model, latent = tiny(family), encoded(family, 2)
     without = restore(model, None, latent, None, eta=0.5)
     assert isinstance(without.image, ExecutionBlocker)
@@ -472,19 +472,19 @@ def test_without_a_vae_the_image_blocks_and_the_latents_are_there(family: Family
     assert without.notes == connected.notes == []
 
 
-def test_the_settings_of_a_measurement_do_nothing_without_one():
+def test_measurement_settings_do_nothing_without_a_measurement():
     model, vae, latent = tiny(EPS), tiny_vae("kl"), encoded(EPS)
     plain = restore(model, vae, latent, None)
     other = restore(model, vae, latent, None, consistency="dps only", data_until=0.0, dps_weight=9.0, projection=False)
     assert torch.equal(plain.samples, other.samples) and torch.equal(plain.image, other.image)
 
 
-# The host's conditioning and patches
+# Conditioning and patches
 
 
 def with_controlnet() -> dict[str, Conditioning]:
     net: Any = tiny_controlnet.__wrapped__()
-    net.control_model.requires_grad_(False)  # else the oracle would train it
+    net.control_model.requires_grad_(False)  # otherwise the oracle would give it gradients
     positive, negative = controlled(POSITIVE, NEGATIVE, net=net)
     return {"positive": positive, "negative": negative}
 
@@ -508,21 +508,21 @@ def with_range() -> dict[str, Conditioning]:
     ],
     ids=["controlnet", "mask", "range", "lora", "lora in part"],
 )
-def test_what_the_host_puts_on_conditioning_acts(make: Callable, family: Family):
+def test_conditioning_options_are_respected(make: Callable, family: Family):
     model, vae, latent, measurement = tiny(family), tiny_vae("kl"), encoded(family), hole()
     options = {"data_until": 0.0, "start_from": "noise", "dps_weight": 3.0, "steps": 2}
-    texts = {**TEXTS, **make()}
+    prompts = {**PROMPTS, **make()}
     plain = restore(model, vae, latent, measurement, **options)
     with untouched(model.model, autoencoder(vae)):
-        restored = restore(model, vae, latent, measurement, **options, **texts)
+        restored = restore(model, vae, latent, measurement, **options, **prompts)
     assert_differs(restored.samples, plain.samples)
     after = restore(model, vae, latent, measurement, **options)
     assert torch.equal(plain.samples, after.samples)
     oracle = Oracle(family, vae, measurement, restored.start["samples"], **options)
-    assert_pulled(restored.samples, oracle(latent, texts, model))
+    assert_pulled(restored.samples, oracle(latent, prompts, model))
 
 
-# Refusals
+# Invalid inputs
 
 WIDE = {"samples": torch.ones(1, 4, 8, 16)}
 
@@ -532,22 +532,22 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"vae": None},
         "A measurement requires a VAE: connect the VAE that belongs to the model",
     ),
-    "another size": (
+    "other size": (
         EPS,
         {"latent": WIDE},
         "measurement is of images of 64x64 pixels, but latent_image decodes to 128x64: encode the observed image",
     ),
-    "another size of frames": (
+    "other size with frames": (
         QWEN,
         {"measurement": measure(photo(size=32), mask=square())[0]},
         "measurement is of images of 32x32 pixels, but latent_image decodes to 64x64: encode the observed image",
     ),
-    "two for three": (
+    "two measurements for three images": (
         EPS,
         {"measurement": hole(2), "latent": encoded(EPS, 3)},
         "measurement holds 2 images but latent_image holds 3: connect one, or one for each image",
     ),
-    "two for one": (
+    "two measurements for one image": (
         EPS,
         {"measurement": hole(2)},
         "measurement holds 2 images but latent_image holds 1: connect",
@@ -565,12 +565,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"start_from": "stochastic inversion"},
         "start_from 'stochastic inversion' replays the source.*set start_from to inversion, or to noise",
     ),
-    "never fitted": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
+    "no data fitting": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_sampling(case: str):
     family, options, words = REFUSED[case]
     vae = tiny_vae(dict(KINDS)[family])
     calls = Calls()

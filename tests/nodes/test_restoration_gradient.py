@@ -1,4 +1,4 @@
-"""The gradient steps of Proximal DreamSampler: checkpoints, what happens where memory is short, and half precision."""
+"""The gradient steps of Proximal DreamSampler: checkpointing, low-memory fallbacks, and half precision."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 KINDS = [(EPS, "kl"), (V, "kl"), (SD3, "taesd-16"), (FLUX, "taesd-16"), (QWEN, "wan")]
-"""Models and VAEs that belong together; the last has a frame dimension."""
+"""Matching models and VAEs. The last one has a frame dimension."""
 
 FEW = [KINDS[0], KINDS[3], KINDS[4]]
 
@@ -71,8 +71,15 @@ every_vae = pytest.mark.parametrize(
 )
 
 OOM = comfy.model_management.OOM_EXCEPTION
-ALONG = {"data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5, "dps_weight": 1.0, "projection": False}
-"""Two steps along the gradient and no others."""
+GRADIENT_STEPS = {
+    "data_until": 0.0,
+    "start_from": "noise",
+    "steps": 4,
+    "skip": 0.5,
+    "dps_weight": 1.0,
+    "projection": False,
+}
+"""Options for two gradient steps and no others."""
 RECOMPUTED, ONE_BY_ONE, LEFT_OUT = "now recompute activations", "now process one image", "switched to consistency only"
 
 
@@ -80,33 +87,33 @@ def holes(count: int = 1) -> Measurement:
     return measure(photo(count), mask=torch.cat([square(), square(0, 24), square(30, 50)])[:count])[0]
 
 
-def along(model: ModelPatcher, kind: str, family: Family, count: int = 1, **options: Any) -> Restored:
-    return restore(model, tiny_vae(kind), encoded(family, count), holes(count), **{**ALONG, **options})
+def run(model: ModelPatcher, kind: str, family: Family, count: int = 1, **options: Any) -> Restored:
+    return restore(model, tiny_vae(kind), encoded(family, count), holes(count), **{**GRADIENT_STEPS, **options})
 
 
 @cache
-def undisturbed(kind: str, family: Family, count: int = 1, dps_weight: float = 1.0) -> Tensor:
-    """What comes of it where nothing happens."""
-    return along(tiny(family), kind, family, count, dps_weight=dps_weight).samples
+def expected_samples(kind: str, family: Family, count: int = 1, dps_weight: float = 1.0) -> Tensor:
+    """The result with enough memory and without failures."""
+    return run(tiny(family), kind, family, count, dps_weight=dps_weight).samples
 
 
 @dataclass
-class Short:
-    """Memory that holds what `fits` says of a batch size, a grad mode, and how often that mode was asked for."""
+class LimitedMemory:
+    """Simulates out-of-memory errors. `fits` gets batch size, grad mode and the number of calls in that mode."""
 
     fits: Callable[[int, bool, int], bool]
-    asked: list[tuple[int, bool]] = field(default_factory=list)
+    calls: list[tuple[int, bool]] = field(default_factory=list)
 
-    def answer(self, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+    def call(self, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         now = len(arguments["input"]), arguments["input"].requires_grad
-        self.asked.append(now)
-        if not self.fits(*now, [gradient for _, gradient in self.asked].count(now[1])):
+        self.calls.append(now)
+        if not self.fits(*now, [gradient for _, gradient in self.calls].count(now[1])):
             raise OOM("Allocation on device")
         return ask(apply_model, arguments)
 
     def of(self, model: ModelPatcher) -> ModelPatcher:
-        """A clone of the MODEL that has no more."""
-        return wrapped(model, self.answer)
+        """A clone of the MODEL with this memory."""
+        return wrapped(model, self.call)
 
 
 def first_gradient_fails(count: int, gradient: bool, times: int) -> bool:
@@ -132,8 +139,10 @@ def nothing_fits(count: int, gradient: bool, times: int) -> bool:
 # Checkpoints
 
 
-def called(family: Family, transformer_options: dict[str, Any] | None = None, **values: Any) -> Callable[..., Tensor]:
-    """The family's network as a function of its state."""
+def network_function(
+    family: Family, transformer_options: dict[str, Any] | None = None, **values: Any
+) -> Callable[..., Tensor]:
+    """The family's network as a function of the noisy latent."""
     net = tiny(family).model.diffusion_model.requires_grad_(False)
     generator = torch.Generator().manual_seed(5)
     tokens = torch.randn(2, 4, TEXT_WIDTH, generator=generator)
@@ -158,9 +167,9 @@ def gradient_of(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
-def test_a_model_has_the_same_gradient_with_checkpoints(family: Family):
+def test_model_gradient_is_the_same_with_checkpoints(family: Family):
     net, z = tiny(family).model.diffusion_model, encoded(family, 2)["samples"]
-    function = called(family)
+    function = network_function(family)
     plain = gradient_of(function, z)
     with untouched(net), checkpointed(net):
         assert_same(gradient_of(function, z), plain, 1e-5)
@@ -168,38 +177,38 @@ def test_a_model_has_the_same_gradient_with_checkpoints(family: Family):
 
 
 @every_vae
-def test_a_decoder_has_the_same_gradient_with_checkpoints(kind: str, family: Family):
+def test_decoder_gradient_is_the_same_with_checkpoints(kind: str, family: Family):
     net, z = autoencoder(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     plain = gradient_of(net.decode, z)
     with untouched(net), checkpointed(net):
         assert_same(gradient_of(net.decode, z), plain, 1e-5)
-        pictures = torch.rand(2, 3, *(() if family is not QWEN else (1,)), 64, 64)
-        kept = gradient_of(net.encode, pictures)
-    assert_same(kept, gradient_of(net.encode, pictures), 1e-5)
+        images = torch.rand(2, 3, *(() if family is not QWEN else (1,)), 64, 64)
+        encoder_gradient = gradient_of(net.encode, images)
+    assert_same(encoder_gradient, gradient_of(net.encode, images), 1e-5)
 
 
-def test_a_patch_is_told_the_same_block_when_it_is_asked_again():
-    told: list[Any] = []
+def test_patch_gets_the_same_block_on_recomputation():
+    blocks: list[Any] = []
 
     def louder(n: Tensor, options: dict[str, Any]) -> Tensor:
         block = options["block"], options["block_index"], options["transformer_index"]
-        told.append(block)
+        blocks.append(block)
         return n * (1 + 0.3 * ["input", "middle", "output"].index(block[0][0]) + 0.1 * block[2])
 
     options = {"patches": {"attn2_output_patch": [louder]}}
-    net, z, function = tiny(EPS).model.diffusion_model, encoded(EPS, 2)["samples"], called(EPS, options)
+    net, z, function = tiny(EPS).model.diffusion_model, encoded(EPS, 2)["samples"], network_function(EPS, options)
     plain = gradient_of(function, z)
-    once = list(told)
+    once = list(blocks)
     assert len(set(once)) == len(once) > 2
-    told.clear()
+    blocks.clear()
     with checkpointed(net):
         assert_same(gradient_of(function, z), plain, 1e-5)
-    assert told[: len(once)] == once and told[len(once) :] == once[::-1]
-    assert_differs(plain, gradient_of(called(EPS), z))
+    assert blocks[: len(once)] == once and blocks[len(once) :] == once[::-1]
+    assert_differs(plain, gradient_of(network_function(EPS), z))
 
 
-class Adds(nn.Module):
-    """A block that adds in place to what it was given and has saved, and to what it has made."""
+class InPlaceBlock(nn.Module):
+    """A block that changes its input, which autograd has saved, and its own tensors in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,10 +222,10 @@ class Adds(nn.Module):
         return squared + x
 
 
-class Row(nn.Module):
+class SkipNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.row = nn.ModuleList([Adds(), Adds(), Adds()])
+        self.row = nn.ModuleList([InPlaceBlock(), InPlaceBlock(), InPlaceBlock()])
 
     def forward(self, x: Tensor) -> Tensor:
         h, skips, seen = 1 * x, [], [0]
@@ -224,14 +233,14 @@ class Row(nn.Module):
             h = block(h, seen)
             skips.append(h)
             h = torch.sin(h)
-            skips[-1] += 0.5  # as a ControlNet adds to what a U-Net has put aside
+            skips[-1] += 0.5  # like a ControlNet adds to a U-Net's skip connections
         assert seen == [len(self.row)]
         return h + sum(skips)
 
 
-def test_what_is_added_in_place_and_counted_in_a_list_does_not_disturb_it():
+def test_in_place_changes_and_counters_do_not_affect_checkpoints():
     torch.manual_seed(0)
-    net, z = Row().double().requires_grad_(False), torch.randn(2, 8, dtype=torch.float64)
+    net, z = SkipNetwork().double().requires_grad_(False), torch.randn(2, 8, dtype=torch.float64)
     plain = gradient_of(net, z)
     with checkpointed(net):
         torch.testing.assert_close(gradient_of(net, z), plain)
@@ -242,7 +251,7 @@ def test_what_is_added_in_place_and_counted_in_a_list_does_not_disturb_it():
 
 @pytest.mark.parametrize("others", range(10))
 @pytest.mark.parametrize("shape", [(2, 32, 8, 8), (64, 64), (128, 128)], ids=str)
-def test_a_tensor_at_the_address_of_a_freed_one_is_not_taken_for_it(shape: tuple[int, ...], others: int):
+def test_tensor_at_the_address_of_a_freed_one_is_not_mistaken_for_it(shape: tuple[int, ...], others: int):
     factors = [torch.full(shape, float(i)) for i in range(1, 6)]
     x = torch.ones(shape, requires_grad=True)
     total = torch.zeros(())
@@ -260,7 +269,7 @@ def test_a_tensor_at_the_address_of_a_freed_one_is_not_taken_for_it(shape: tuple
 
 
 def traced(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[int, int, int]:
-    """Bytes allocated before the backward pass, the most there were at a time, and those left after it."""
+    """Bytes allocated before the backward pass, at the peak, and after it."""
     now, peak, held = 0, 0, 0
     x = z.clone().requires_grad_()
     with mutation_allowed():
@@ -278,7 +287,7 @@ def traced(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[int, int, i
 
 
 @every_vae
-def test_a_decoder_keeps_less_with_checkpoints(kind: str, family: Family):
+def test_checkpoints_reduce_the_memory_of_a_decoder(kind: str, family: Family):
     net, z = autoencoder(tiny_vae(kind)).requires_grad_(False), encoded(family, 2)["samples"]
     held, peak, _ = traced(net.decode, z)
     with checkpointed(net):
@@ -301,9 +310,9 @@ def deep(family: Family) -> Family:
 
 
 @pytest.mark.parametrize("family", [EPS, FLUX, QWEN], ids=str)
-def test_a_deep_model_keeps_less_with_checkpoints(family: Family):
+def test_checkpoints_reduce_the_memory_of_a_deep_model(family: Family):
     larger = deep(family)
-    function, net = called(larger), tiny(larger).model.diffusion_model
+    function, net = network_function(larger), tiny(larger).model.diffusion_model
     z = torch.randn(2, *family.shape[:-2], 24, 24, generator=torch.Generator().manual_seed(0))
     held, peak, _ = traced(function, z)
     with checkpointed(net):
@@ -312,7 +321,7 @@ def test_a_deep_model_keeps_less_with_checkpoints(family: Family):
     assert less < 0.6 * held and lower < 0.8 * peak and left < 0.01 * held
 
 
-def test_without_gradients_checkpoints_do_nothing():
+def test_checkpoints_do_nothing_without_gradients():
     net, z = autoencoder(tiny_vae("kl")), encoded(EPS, 2)["samples"]
     with torch.inference_mode():
         plain = net.decode(z)
@@ -327,157 +336,157 @@ def test_without_gradients_checkpoints_do_nothing():
 
 
 def operations(function: Callable[[Tensor], Tensor], z: Tensor) -> dict[str, int]:
-    """What a function does, and how often."""
+    """The operations of a function and their counts."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         function(z)
     return {event.key: event.count for event in found.key_averages() if event.key.startswith("aten::")}
 
 
-def test_checkpoints_leave_when_they_fail_and_lie_over_what_was_there():
+def test_checkpoints_are_removed_after_an_error_and_keep_existing_wrappers():
     net = autoencoder(tiny_vae.__wrapped__("kl"))
     block: Any = net.decoder.mid.block_1
     own, calls = block.forward, []
 
-    def listened(*arguments: Any) -> Tensor:
+    def wrapper(*arguments: Any) -> Tensor:
         calls.append(len(arguments))
         return own(*arguments)
 
-    block.forward = listened
+    block.forward = wrapper
     with untouched(net), pytest.raises(ZeroDivisionError), checkpointed(net):
         gradient_of(net.decode, encoded(EPS)["samples"])
         raise ZeroDivisionError
-    assert block.forward is listened and len(calls) == 2
+    assert block.forward is wrapper and len(calls) == 2
     del block.forward
     assert "forward" not in block.__dict__
 
 
-# Where memory is short
+# Low memory
 
 
 @every_kind
-def test_first_the_gradient_is_computed_twice(family: Family, kind: str, caplog: pytest.LogCaptureFixture):
-    model, vae, short = tiny(family), tiny_vae(kind), Short(first_gradient_fails)
-    free = undisturbed(kind, family, 2)
-    assert_differs(free, undisturbed(kind, family, 2, 0.0), 0.003)
+def test_first_fallback_recomputes_activations(family: Family, kind: str, caplog: pytest.LogCaptureFixture):
+    model, vae, memory = tiny(family), tiny_vae(kind), LimitedMemory(first_gradient_fails)
+    free = expected_samples(kind, family, 2)
+    assert_differs(free, expected_samples(kind, family, 2, 0.0), 0.003)
     caplog.set_level(logging.WARNING, "dreamsampler")
     with untouched(model.model, autoencoder(vae)):
-        restored = along(short.of(model), kind, family, 2)
+        restored = run(memory.of(model), kind, family, 2)
     assert_same(restored.samples, free)
-    assert short.asked == [(2, True)] * 3
+    assert memory.calls == [(2, True)] * 3
     (note,) = restored.notes
     assert RECOMPUTED in note and note.startswith("Out of memory: ") and note.endswith(".")
     assert [record.message for record in caplog.records if record.name == "dreamsampler"] == [note]
 
 
 @few_kinds
-def test_then_the_gradient_goes_picture_by_picture(family: Family, kind: str):
-    model, vae, short = tiny(family), tiny_vae(kind), Short(single_gradients_fit)
+def test_second_fallback_processes_one_image_at_a_time(family: Family, kind: str):
+    model, vae, memory = tiny(family), tiny_vae(kind), LimitedMemory(single_gradients_fit)
     with untouched(model.model, autoencoder(vae)):
-        restored = along(short.of(model), kind, family, 3)
-    assert_same(restored.samples, undisturbed(kind, family, 3), 2e-3)
-    assert short.asked == [(3, True)] * 2 + [(1, True)] * 6
+        restored = run(memory.of(model), kind, family, 3)
+    assert_same(restored.samples, expected_samples(kind, family, 3), 2e-3)
+    assert memory.calls == [(3, True)] * 2 + [(1, True)] * 6
     assert [RECOMPUTED in restored.notes[0], ONE_BY_ONE in restored.notes[1]] == [True] * 2
     assert len(restored.notes) == 2
 
 
 @few_kinds
 @pytest.mark.parametrize("consistency", ["both", "dps only"])
-def test_then_estimates_are_fitted_instead(
+def test_third_fallback_switches_to_data_fitting(
     family: Family, kind: str, consistency: str, caplog: pytest.LogCaptureFixture
 ):
-    model, vae, short = tiny(family), tiny_vae(kind), Short(no_gradient_fits)
+    model, vae, memory = tiny(family), tiny_vae(kind), LimitedMemory(no_gradient_fits)
     caplog.set_level(logging.WARNING, "dreamsampler")
     with untouched(model.model, autoencoder(vae)):
-        restored = along(short.of(model), kind, family, 2, consistency=consistency)
-    fitted = along(model, kind, family, 2, consistency="consistency only").samples
+        restored = run(memory.of(model), kind, family, 2, consistency=consistency)
+    fitted = run(model, kind, family, 2, consistency="consistency only").samples
     assert_same(restored.samples, fitted)
-    assert_differs(fitted, undisturbed(kind, family, 2, 0.0), 0.003)
-    assert short.asked == [(2, True)] * 2 + [(1, True)] + [(2, False)] * 2
+    assert_differs(fitted, expected_samples(kind, family, 2, 0.0), 0.003)
+    assert memory.calls == [(2, True)] * 2 + [(1, True)] + [(2, False)] * 2
     assert [words in note for words, note in zip((RECOMPUTED, ONE_BY_ONE, LEFT_OUT), restored.notes)] == [True] * 3
     assert [record.message for record in caplog.records if record.name == "dreamsampler"] == restored.notes
 
 
 WITH_DECODER = [(EPS, "kl"), (QWEN, "wan")]
-"""Those whose VAE has a decoder module to hook. TAESD has none."""
+"""Those whose VAE has a decoder module to hook; TAESD has none."""
 
-with_a_decoder = pytest.mark.parametrize(("family", "kind"), WITH_DECODER, ids=str)
+every_decoder = pytest.mark.parametrize(("family", "kind"), WITH_DECODER, ids=str)
 
 
-@with_a_decoder
-def test_where_gradients_do_alone_data_steps_are_fitted_only_after_the_gradient_is_left_out(family: Family, kind: str):
-    options = {**ALONG, "data_every": 2, "data_until": 1.0, "consistency": "dps only"}
+@every_decoder
+def test_dps_only_fits_data_only_after_the_last_fallback(family: Family, kind: str):
+    options = {**GRADIENT_STEPS, "data_every": 2, "data_until": 1.0, "consistency": "dps only"}
     model, vae, source, measurement = tiny(family), tiny_vae(kind), encoded(family, 2), holes(2)
-    with decoding_fails(vae, lambda count, gradient, times: True) as asked:
+    with decoding_fails(vae, lambda count, gradient, times: True) as calls:
         restore(model, vae, source, measurement, **options)
-    *steps, _image = asked
+    *steps, _image = calls
     assert steps == [(2, True)]
-    with decoding_fails(vae, no_gradient_fits) as asked:
+    with decoding_fails(vae, no_gradient_fits) as calls:
         restored = restore(model, vae, source, measurement, **{**options, "steps": 8})
-    *steps, _image = asked
+    *steps, _image = calls
     assert len(restored.notes) == 3 and steps == [(2, True)] * 2 + [(1, True)] + [(2, False)] * 3
 
 
-@with_a_decoder
-def test_a_fit_that_has_no_memory_for_the_batch_goes_picture_by_picture(family: Family, kind: str):
+@every_decoder
+def test_data_fitting_falls_back_to_one_image_at_a_time(family: Family, kind: str):
     model, vae = tiny(family), tiny_vae(kind)
     options = {"consistency": "consistency only"}
-    free = along(model, kind, family, 3, **options)
-    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, lambda count, *_: count == 1) as asked:
-        restored = along(model, kind, family, 3, **options)
+    free = run(model, kind, family, 3, **options)
+    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, lambda count, *_: count == 1) as calls:
+        restored = run(model, kind, family, 3, **options)
     assert_same(restored.samples, free.samples, 2e-3)
-    assert asked[:7] == [(3, False)] + [(1, False)] * 6
+    assert calls[:7] == [(3, False)] + [(1, False)] * 6
     (note,) = restored.notes
     assert note == "Out of memory: data fitting now processes one image at a time."
 
 
 @pytest.mark.parametrize(("family", "kind"), [KINDS[0], KINDS[2]], ids=str)
-def test_no_memory_at_all_is_the_hosts_own_error(family: Family, kind: str):
-    model, vae, short = tiny(family), tiny_vae(kind), Short(nothing_fits)
+def test_out_of_memory_error_is_raised_if_nothing_fits(family: Family, kind: str):
+    model, vae, memory = tiny(family), tiny_vae(kind), LimitedMemory(nothing_fits)
     with untouched(model.model, autoencoder(vae)), pytest.raises(OOM, match="Allocation on device"):
-        along(short.of(model), kind, family, 2)
-    assert short.asked[-1] == (1, False)
-    assert torch.equal(undisturbed(kind, family, 2), along(model, kind, family, 2).samples)
+        run(memory.of(model), kind, family, 2)
+    assert memory.calls[-1] == (1, False)
+    assert torch.equal(expected_samples(kind, family, 2), run(model, kind, family, 2).samples)
 
 
-def test_the_next_run_tries_anew():
-    model, short = tiny(EPS), Short(first_gradient_fails)
-    short_model = short.of(model)
-    assert along(short_model, "kl", EPS).notes and along(short_model, "kl", EPS).notes == []
+def test_next_run_starts_without_fallbacks():
+    model, memory = tiny(EPS), LimitedMemory(first_gradient_fails)
+    limited_model = memory.of(model)
+    assert run(limited_model, "kl", EPS).notes and run(limited_model, "kl", EPS).notes == []
 
 
 @contextmanager
 def decoding_fails(vae: comfy.sd.VAE, fits: Callable[[int, bool, int], bool]) -> Iterator[list[tuple[int, bool]]]:
-    """A decoder that has memory for what `fits` says."""
-    asked: list[tuple[int, bool]] = []
+    """Simulates out-of-memory errors of a decoder, like `LimitedMemory`. Yields its calls."""
+    calls: list[tuple[int, bool]] = []
 
     def before(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         now = len(arguments[0]), arguments[0].requires_grad
-        asked.append(now)
-        if not fits(*now, [gradient for _, gradient in asked].count(now[1])):
+        calls.append(now)
+        if not fits(*now, [gradient for _, gradient in calls].count(now[1])):
             raise OOM("Allocation on device")
 
     handle = autoencoder(vae).decoder.register_forward_pre_hook(before)
     try:
-        yield asked
+        yield calls
     finally:
         handle.remove()
 
 
-@with_a_decoder
+@every_decoder
 @pytest.mark.parametrize(
     ("fits", "notes"), [(first_gradient_fails, 1), (single_gradients_fit, 2), (no_gradient_fits, 3)]
 )
-def test_a_decoder_that_does_not_fit_takes_the_same_ways(family: Family, kind: str, fits: Callable, notes: int):
+def test_decoder_uses_the_same_fallbacks(family: Family, kind: str, fits: Callable, notes: int):
     model, vae = tiny(family), tiny_vae(kind)
-    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, fits) as asked:
-        restored = along(model, kind, family, 2)
-    fitted = along(model, kind, family, 2, consistency="consistency only").samples
-    assert_same(restored.samples, undisturbed(kind, family, 2) if notes < 3 else fitted, 2e-3)
-    assert len(restored.notes) == notes and (2, True) in asked
+    with untouched(model.model, autoencoder(vae)), decoding_fails(vae, fits) as calls:
+        restored = run(model, kind, family, 2)
+    fitted = run(model, kind, family, 2, consistency="consistency only").samples
+    assert_same(restored.samples, expected_samples(kind, family, 2) if notes < 3 else fitted, 2e-3)
+    assert len(restored.notes) == notes and (2, True) in calls
 
 
 def failing_backwards(model: ModelPatcher, error: Exception, times: int) -> ModelPatcher:
-    """A clone whose first backward passes break off on their way into the model."""
+    """A clone whose first `times` backward passes fail at the model's output."""
     left = [times]
 
     def call(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
@@ -496,15 +505,15 @@ def failing_backwards(model: ModelPatcher, error: Exception, times: int) -> Mode
 
 @few_kinds
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_backward_pass_that_does_not_fit_takes_the_same_ways(family: Family, kind: str, times: int):
+def test_backward_pass_uses_the_same_fallbacks(family: Family, kind: str, times: int):
     model, vae = tiny(family), tiny_vae(kind)
     with untouched(model.model, autoencoder(vae)):
-        restored = along(failing_backwards(model, OOM("Allocation on device"), times), kind, family, 2)
-    assert_same(restored.samples, undisturbed(kind, family, 2), 2e-3)
+        restored = run(failing_backwards(model, OOM("Allocation on device"), times), kind, family, 2)
+    assert_same(restored.samples, expected_samples(kind, family, 2), 2e-3)
     assert len(restored.notes) == times
 
 
-# What acts on the model
+# Conditioning and patches with fallbacks
 
 
 def with_controlnet() -> dict[str, Conditioning]:
@@ -516,48 +525,49 @@ def with_mask_and_range() -> dict[str, Conditioning]:
     return {"negative": set_mask(set_range(text(4), 0.0, 0.9), left_half()) + NEGATIVE}
 
 
-def with_a_text_each() -> dict[str, Conditioning]:
+def with_one_prompt_per_image() -> dict[str, Conditioning]:
     return {"negative": one_each(NEGATIVE, text(5))}
 
 
 @pytest.mark.parametrize(
-    "make", [with_controlnet, with_mask_and_range, with_a_text_each, negative_with_lora, negative_with_masked_lora]
+    "make",
+    [with_controlnet, with_mask_and_range, with_one_prompt_per_image, negative_with_lora, negative_with_masked_lora],
 )
-def test_what_the_host_puts_on_conditioning_acts_on_every_way(make: Callable):
-    model, vae, texts = tiny(EPS), tiny_vae("kl"), make()
-    free = along(model, "kl", EPS, 2, **texts)
-    assert_differs(free.samples, undisturbed("kl", EPS, 2))
+def test_conditioning_options_act_with_every_fallback(make: Callable):
+    model, vae, prompts = tiny(EPS), tiny_vae("kl"), make()
+    free = run(model, "kl", EPS, 2, **prompts)
+    assert_differs(free.samples, expected_samples("kl", EPS, 2))
     with untouched(model.model, autoencoder(vae)):
-        once = along(Short(first_gradient_fails).of(model), "kl", EPS, 2, **texts)
-        twice = along(Short(third_gradient_fits).of(model), "kl", EPS, 2, **texts)
+        once = run(LimitedMemory(first_gradient_fails).of(model), "kl", EPS, 2, **prompts)
+        twice = run(LimitedMemory(third_gradient_fits).of(model), "kl", EPS, 2, **prompts)
     assert (len(once.notes), len(twice.notes)) == (1, 2)
     assert_same(once.samples, free.samples, 1e-3)
     assert_same(twice.samples, free.samples, 1e-3)
 
 
-def test_a_patch_of_one_block_acts_on_every_way():
+def test_block_patch_acts_with_every_fallback():
     model = tiny(EPS).clone()
 
     def louder(n: Tensor, options: dict[str, Any]) -> Tensor:
         return n * (2.0 if options["block"][0] == "middle" else 0.7)
 
     model.set_model_attn2_output_patch(louder)
-    free = along(model, "kl", EPS, 2)
-    assert_differs(free.samples, undisturbed("kl", EPS, 2))
-    assert_same(along(Short(third_gradient_fits).of(model), "kl", EPS, 2).samples, free.samples, 1e-3)
+    free = run(model, "kl", EPS, 2)
+    assert_differs(free.samples, expected_samples("kl", EPS, 2))
+    assert_same(run(LimitedMemory(third_gradient_fits).of(model), "kl", EPS, 2).samples, free.samples, 1e-3)
 
 
-def test_freeu_acts_on_every_way():
+def test_freeu_acts_with_every_fallback():
     (model,) = FreeU_V2().patch(tiny(EPS), 1.3, 1.4, 0.9, 0.2)
-    free = along(model, "kl", EPS, 2)
-    assert_same(along(Short(first_gradient_fails).of(model), "kl", EPS, 2).samples, free.samples, 1e-3)
+    free = run(model, "kl", EPS, 2)
+    assert_same(run(LimitedMemory(first_gradient_fails).of(model), "kl", EPS, 2).samples, free.samples, 1e-3)
 
 
-# Breaking off
+# Failures
 
 
 class Broken(Exception):
-    """Something in the host that fails."""
+    """An error raised during a run."""
 
 
 @pytest.mark.parametrize(
@@ -568,7 +578,7 @@ class Broken(Exception):
     ],
     ids=str,
 )
-def test_a_run_that_breaks_off_leaves_everything_as_it_was(family: Family, kind: str, where: str):
+def test_failed_or_canceled_run_leaves_networks_unchanged(family: Family, kind: str, where: str):
     model, vae = tiny(family), tiny_vae(kind)
     contexts: dict[str, Any] = {"decoder": nullcontext, "canceled": lambda: progress_hook(cancel)}
     error: type[BaseException] = Broken
@@ -590,25 +600,25 @@ def test_a_run_that_breaks_off_leaves_everything_as_it_was(family: Family, kind:
     elif where == "backward":
         broken = failing_backwards(model, Broken(), 1)
     elif where == "checkpoint":
-        short = Short(first_gradient_fails)
+        memory = LimitedMemory(first_gradient_fails)
 
-        def then_broken(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
-            output = short.answer(apply_model, arguments)
+        def fails_on_recomputation(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+            output = memory.call(apply_model, arguments)
             output.register_hook(breaks)
             return output
 
-        broken = wrapped(model, then_broken)
+        broken = wrapped(model, fails_on_recomputation)
     elif where == "canceled":
         error = comfy.model_management.InterruptProcessingException
     with untouched(model.model, autoencoder(vae)), contexts.get(where, nullcontext)():
         handle = autoencoder(vae).decoder.register_forward_hook(breaks) if where == "decoder" else None
         try:
             with pytest.raises(error):
-                along(broken, kind, family)
+                run(broken, kind, family)
         finally:
             if handle:
                 handle.remove()
-    assert torch.equal(undisturbed(kind, family), along(model, kind, family).samples)
+    assert torch.equal(expected_samples(kind, family), run(model, kind, family).samples)
 
 
 def breaks(*_: Any) -> None:
@@ -619,7 +629,7 @@ def breaks(*_: Any) -> None:
 
 
 def computed_in(family: Family, dtype: torch.dtype) -> ModelPatcher:
-    """A MODEL that also computes in the type that its weights are stored as, as on a GPU."""
+    """A MODEL that computes in the dtype of its weights, as on a GPU."""
     model = tiny.__wrapped__(family, dtype)
     model.model.manual_cast_dtype = None
     return model
@@ -630,21 +640,19 @@ def computed_in(family: Family, dtype: torch.dtype) -> ModelPatcher:
     [*[(*pair, torch.bfloat16) for pair in KINDS], *[(*pair, torch.float16) for pair in FEW]],
     ids=str,
 )
-def test_the_gradient_of_half_precision_is_that_of_float32(family: Family, kind: str, dtype: torch.dtype):
-    def pulled(model: ModelPatcher) -> Tensor:
-        without, pulled = (
-            along(model, kind, family, skip=0.75, eta=0.0, dps_weight=weight) for weight in (0.0, 1000.0)
-        )
+def test_half_precision_gradient_matches_float32(family: Family, kind: str, dtype: torch.dtype):
+    def gradient(model: ModelPatcher) -> Tensor:
+        without, pulled = (run(model, kind, family, skip=0.75, eta=0.0, dps_weight=weight) for weight in (0.0, 1000.0))
         return (without.samples - pulled.samples) / 1000
 
     seen: list[torch.dtype] = []
 
-    def listened(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
+    def record_dtype(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         seen.append(model.model.get_dtype())
         return ask(apply_model, arguments)
 
     model = computed_in(family, dtype)
-    half, full = pulled(wrapped(model, listened)), pulled(tiny(family))
+    half, full = gradient(wrapped(model, record_dtype)), gradient(tiny(family))
     assert set(seen) == {dtype}
     assert half.isfinite().all() and (half != 0).float().mean() > 0.95
     cosine = torch.cosine_similarity(half.flatten(), full.flatten(), dim=0).item()

@@ -1,4 +1,4 @@
-"""Load SVG, SVG to Image and Image to SVG, against the host's own nodes, resvg and vtracer itself."""
+"""Load SVG, SVG to Image and Image to SVG, compared with ComfyUI's own nodes, resvg and vtracer."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ TRACING: dict[str, Any] = {
 
 @torch.inference_mode()
 def traced(image: Tensor, **settings: Any) -> list[str]:
-    """Image to SVG's drawings, as the host gets them."""
+    """The SVG files from Image to SVG."""
     return [file.decode() for file in contents(ImageToSVG.execute(image, **{**TRACING, **settings}))]
 
 
 def flat(width: int = 80, height: int = 60) -> Tensor:
-    """A picture (1, height, width, 3) of three flat colours, of edges that are no pixels'."""
+    """An image (1, height, width, 3) of three flat colors, with edges that do not align with pixels."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    picture = torch.tensor((1.0, 0.9, 0.6)).repeat(height, width, 1)
-    picture[(x - 30).square() + (y - 28).square() < 20**2] = torch.tensor((0.1, 0.3, 0.8))
-    picture[(x > 45) & (y > 35) & (x - y < 28)] = torch.tensor((0.7, 0.1, 0.2))
-    return picture[None]
+    image = torch.tensor((1.0, 0.9, 0.6)).repeat(height, width, 1)
+    image[(x - 30).square() + (y - 28).square() < 20**2] = torch.tensor((0.1, 0.3, 0.8))
+    image[(x > 45) & (y > 35) & (x - y < 28)] = torch.tensor((0.7, 0.1, 0.2))
+    return image[None]
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -75,7 +75,7 @@ def psnr(one: Tensor, other: Tensor) -> float:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Iterator[Path]:
-    """An input folder of the host's, in a folder with a drawing beside it."""
+    """ComfyUI's input folder, with an SVG file outside of it in the parent folder."""
     before = folder_paths.get_input_directory()
     folder = tmp_path / "input"
     folder.mkdir()
@@ -89,7 +89,7 @@ LATIN = '<?xml version="1.0" encoding="ISO-8859-1"?>\r\n<svg viewBox="0 0 9 9" x
 <metadata>{"prompt": "café"}</metadata><path d="M0 0h9v9z"/></svg>'.encode("latin-1")
 
 
-def test_loads_the_file_as_it_is(inputs: Path):
+def test_loads_the_file_unchanged(inputs: Path):
     (inputs / "latin.svg").write_bytes(LATIN)
     output = LoadSVG.execute("latin.svg")
     assert contents(output) == [LATIN]
@@ -97,9 +97,9 @@ def test_loads_the_file_as_it_is(inputs: Path):
     assert shown_text(output) == "9 x 9, 1 shape."
 
 
-def test_its_values_are_of_the_class_that_newer_hosts_name(inputs: Path, monkeypatch: pytest.MonkeyPatch):
+def test_output_uses_the_socket_class_of_newer_comfyui(inputs: Path, monkeypatch: pytest.MonkeyPatch):
     class Newer(SVG):
-        """From 0.8.0 on the host's own class is the type of its socket."""
+        """Since ComfyUI 0.8.0, io.SVG.Type is ComfyUI's own class."""
 
     monkeypatch.setattr(io.SVG, "Type", Newer)
     (inputs / "a.svg").write_text(SQUARE)
@@ -114,8 +114,8 @@ def test_the_hosts_node_saves_what_was_loaded(inputs: Path, tmp_path: Path):
     assert (tmp_path / saved["filename"]).read_text() == SOFT
 
 
-def test_lists_drawings_in_the_input_folder(inputs: Path):
-    for name in ("b.svg", "A.SVG", "picture.png", "svg", "c.svg.txt"):
+def test_lists_svg_files_in_the_input_folder(inputs: Path):
+    for name in ("b.svg", "A.SVG", "image.png", "svg", "c.svg.txt"):
         (inputs / name).write_text(SQUARE)
     (inputs / "folder.svg").mkdir()
     found = LoadSVG.INPUT_TYPES()
@@ -128,7 +128,7 @@ def test_lists_drawings_in_the_input_folder(inputs: Path):
 
 
 @pytest.mark.parametrize("name", ["a.svg", "a.svg [input]", "in/deep.svg", "in/../a.svg", "in/UPPER.SVG"])
-def test_names_in_the_input_folder_are_good(inputs: Path, name: str):
+def test_names_in_the_input_folder_are_accepted(inputs: Path, name: str):
     (inputs / "in").mkdir()
     for file in ("a.svg", "in/deep.svg", "in/UPPER.SVG"):
         (inputs / file).write_text(SQUARE)
@@ -148,33 +148,33 @@ def test_names_in_the_input_folder_are_good(inputs: Path, name: str):
         ("none.svg", "ComfyUI's input folder has no file 'none.svg': upload it"),
         ("folder.svg", "has no file 'folder.svg'"),
         ("a\0.svg", "has no file"),
-        ("picture.png", "'picture.png' is not an .svg file: choose one, or load an image with Load Image"),
+        ("image.png", "'image.png' is not an .svg file: choose one, or load an image with Load Image"),
         ("", "is not an .svg file"),
     ],
 )
-def test_other_names_are_refused_before_anything_is_read(inputs: Path, name: str, words: str):
+def test_other_names_are_rejected_before_reading(inputs: Path, name: str, words: str):
     other = inputs.parent / "input-other"
     for folder in (other, inputs / "folder.svg", inputs / "in"):
         folder.mkdir()
-    for file in (other / "a.svg", inputs / "picture.png"):
+    for file in (other / "a.svg", inputs / "image.png"):
         file.write_text(SQUARE)
     name = name.format(folder=inputs.parent)
     before = folder_paths.get_output_directory(), folder_paths.get_temp_directory()
     folder_paths.set_output_directory(str(inputs.parent))
     folder_paths.set_temp_directory(str(inputs.parent))
     try:
-        said = LoadSVG.validate_inputs(name)
-        assert isinstance(said, str) and words in said and said.endswith(".")
+        message = LoadSVG.validate_inputs(name)
+        assert isinstance(message, str) and words in message and message.endswith(".")
         for method in (LoadSVG.fingerprint_inputs, LoadSVG.execute):
             with pytest.raises(ValueError) as refusal:
                 method(name)
-            assert str(refusal.value) == said
+            assert str(refusal.value) == message
     finally:
         folder_paths.set_output_directory(before[0])
         folder_paths.set_temp_directory(before[1])
 
 
-def test_runs_again_only_when_the_drawing_changed(inputs: Path):
+def test_fingerprint_changes_only_with_the_content(inputs: Path):
     file = inputs / "a.svg"
     file.write_text(SQUARE)
     first = LoadSVG.fingerprint_inputs("a.svg")
@@ -184,7 +184,7 @@ def test_runs_again_only_when_the_drawing_changed(inputs: Path):
     assert LoadSVG.fingerprint_inputs("a.svg") != first
 
 
-def test_shows_what_is_not_drawn(inputs: Path, caplog: pytest.LogCaptureFixture):
+def test_unsupported_features_are_listed_on_the_node(inputs: Path, caplog: pytest.LogCaptureFixture):
     (inputs / "a.svg").write_text(svg('<text>a</text><g filter="url(#f)"><path d="M0 0h9v9z"/><path d="M0 0h9z"/></g>'))
     output = LoadSVG.execute("a.svg")
     assert shown_text(output).split("\n\n") == [
@@ -211,7 +211,7 @@ def test_shows_what_is_not_drawn(inputs: Path, caplog: pytest.LogCaptureFixture)
         ('<svg width="0" height="9"><path d="M0 0h9v9z"/></svg>', "Set it above 0"),
     ],
 )
-def test_a_file_that_cannot_be_drawn_is_an_error_that_names_it(inputs: Path, content: str, words: str):
+def test_invalid_file_raises_an_error_that_names_it(inputs: Path, content: str, words: str):
     (inputs / "bad.svg").write_text(content)
     with pytest.raises(ValueError, match=words) as refusal:
         LoadSVG.execute("bad.svg")
@@ -225,11 +225,11 @@ FEW = ("radial gradients", "translucent groups", "skewed dashes", "even-odd", "r
 
 
 @pytest.mark.parametrize("name", FEW)
-@pytest.mark.parametrize(("background", "grey"), [("white", 1.0), ("black", 0.0)])
-def test_draws_on_a_background_what_resvg_draws_on_it(name: str, background: str, grey: float):
+@pytest.mark.parametrize(("background", "gray"), [("white", 1.0), ("black", 0.0)])
+def test_rendering_on_a_background_matches_resvg(name: str, background: str, gray: float):
     image, mask = drawn(DOCUMENTS[name], width=128, background=background)
     theirs = render(DOCUMENTS[name], 128)
-    expected = theirs[..., :3] + grey * (1 - theirs[..., 3:])
+    expected = theirs[..., :3] + gray * (1 - theirs[..., 3:])
     assert image.shape == (1, 128, 128, 3) and mask.shape == (1, 128, 128)
     assert image.dtype == mask.dtype == torch.float32
     assert np.abs(image[0].numpy() - expected).mean() < 2 * SAME
@@ -237,21 +237,21 @@ def test_draws_on_a_background_what_resvg_draws_on_it(name: str, background: str
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_transparent_drawing_is_what_load_image_makes_of_its_picture(name: str, inputs: Path):
+def test_transparent_rendering_matches_load_image(name: str, inputs: Path):
     pixels = render(DOCUMENTS[name], 128)
     alpha = pixels[..., 3:]
     straight = np.divide(pixels[..., :3], alpha, out=np.zeros_like(pixels[..., :3]), where=alpha > 0)
-    picture = np.concatenate([straight, alpha], axis=-1)
-    Image.fromarray((picture * 255).round().astype(np.uint8)).save(inputs / "resvg.png")
+    rgba = np.concatenate([straight, alpha], axis=-1)
+    Image.fromarray((rgba * 255).round().astype(np.uint8)).save(inputs / "resvg.png")
     expected, expected_mask = import_module("nodes").LoadImage().load_image("resvg.png")
 
     image, mask = drawn(DOCUMENTS[name], width=128, background="transparent")
     assert (mask - expected_mask).abs().mean() < 2 * SAME
-    seen = expected_mask < 0.75  # where there is little alpha, eight bits leave little of the colour
+    seen = expected_mask < 0.75  # at low alpha, 8 bits store the color imprecisely
     assert (image - expected)[seen].abs().mean() < 2 * SAME
 
 
-def test_edges_of_a_transparent_drawing_have_its_full_colour():
+def test_transparent_edges_keep_the_full_color():
     image, mask = drawn(svg('<circle cx="50" cy="50" r="33.3" fill="#f80"/>'), background="transparent")
     edge = (mask > 0.01) & (mask < 0.99)
     assert edge.sum() > 50
@@ -259,13 +259,13 @@ def test_edges_of_a_transparent_drawing_have_its_full_colour():
     assert not image[mask == 1].any()
 
 
-def test_the_three_backgrounds_tell_of_one_drawing():
+def test_backgrounds_are_consistent_with_transparent():
     straight, mask = drawn(SOFT, background="transparent")
     alpha = 1 - mask[..., None]
-    for background, grey in (("white", 1.0), ("black", 0.0)):
+    for background, gray in (("white", 1.0), ("black", 0.0)):
         image, same = drawn(SOFT, background=background)
         assert torch.equal(mask, same)
-        torch.testing.assert_close(image, straight * alpha + grey * (1 - alpha), rtol=0, atol=1e-3)
+        torch.testing.assert_close(image, straight * alpha + gray * (1 - alpha), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_the_three_backgrounds_tell_of_one_drawing():
         (svg('<rect width="9" height="9"/>', 'viewBox="0 0 4000 1"'), 64, 0, (64, 1)),
     ],
 )
-def test_sizes(file: str, width: int, height: int, size: tuple[int, int]):
+def test_image_size(file: str, width: int, height: int, size: tuple[int, int]):
     image, mask = drawn(file, width=width, height=height)
     assert (image.shape[2], image.shape[1]) == size
     assert mask.shape == image.shape[:3]
 
 
-def test_a_drawing_of_other_proportions_is_fitted_in_and_centred():
+def test_other_aspect_ratio_is_fitted_and_centered():
     image, mask = drawn(WIDE, width=64, height=64, background="black")
     covered = torch.zeros(64, 64)
     covered[16:48] = 1
@@ -299,12 +299,12 @@ def test_a_drawing_of_other_proportions_is_fitted_in_and_centred():
     torch.testing.assert_close(image[0, ..., 2], covered)
 
 
-def test_sizes_of_any_number_have_proportions():
+def test_huge_sizes_keep_the_aspect_ratio():
     huge = svg('<rect width="1" height="1"/>', 'viewBox="0 0 1 1" width="1e308" height="1e308"')
     assert drawn(huge, width=16)[0].shape == (1, 16, 16, 3)
 
 
-def test_a_batch_has_the_size_of_its_first_drawing():
+def test_batch_has_the_size_of_its_first_svg():
     image, mask = drawn(SQUARE, WIDE, SOFT)
     assert image.shape == (3, 64, 64, 3)
     for n, file in enumerate((SQUARE, WIDE, SOFT)):
@@ -313,19 +313,19 @@ def test_a_batch_has_the_size_of_its_first_drawing():
     assert drawn(WIDE, SQUARE)[0].shape == (2, 32, 64, 3)
 
 
-def test_pictures_and_masks_keep_to_their_range():
+def test_images_and_masks_stay_in_range():
     shapes = "".join(f'<circle cx="{n}" cy="50" r="{n / 3}" fill="#fff" opacity=".9"/>' for n in range(100))
     for background in ("white", "black", "transparent"):
         for tensor in drawn(svg(shapes), background=background):
             assert tensor.min() >= 0 and tensor.max() <= 1
 
 
-def test_a_drawing_beside_its_canvas_leaves_it_bare():
+def test_shapes_outside_the_canvas_are_not_drawn():
     image, mask = drawn(svg('<rect x="200" y="200" width="9" height="9"/>'))
     assert (image == 1).all() and (mask == 1).all()
 
 
-def test_the_drawings_are_left_alone():
+def test_input_svg_is_unchanged():
     given = value(SQUARE)
     given.data[0].seek(5)
     for _ in range(2):
@@ -333,13 +333,13 @@ def test_the_drawings_are_left_alone():
     assert given.data[0].tell() == 5 and given.data[0].getvalue() == SQUARE.encode()
 
 
-def test_reads_values_of_other_classes():
-    other = SimpleNamespace(data=[BytesIO(SQUARE.encode())])  # as packs and other copies of the host's class make them
+def test_svg_values_of_other_classes_are_accepted():
+    other = SimpleNamespace(data=[BytesIO(SQUARE.encode())])  # like other packs' own SVG classes
     image, _ = SVGToImage.execute(other, 64, 0, "white").args
     assert torch.equal(image, drawn(SQUARE)[0])
 
 
-def test_batches_show_progress_and_can_be_cancelled():
+def test_batches_show_progress_and_can_be_canceled():
     seen = []
 
     def listen(value: int, total: int, *_: Any, **__: Any) -> None:
@@ -359,20 +359,20 @@ def test_batches_show_progress_and_can_be_cancelled():
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nothing": (None, {}, "Input 'svg' is not a valid SVG, its type is NoneType: connect Load SVG or another node"),
     "text": (SQUARE, {}, "Input 'svg' is not a valid SVG, its type is str: connect Load SVG"),
-    "picture": (torch.zeros(1, 8, 8, 3), {}, "Input 'svg' is not a valid SVG, its type is Tensor: connect Load SVG"),
+    "image": (torch.zeros(1, 8, 8, 3), {}, "Input 'svg' is not a valid SVG, its type is Tensor: connect Load SVG"),
     "number": (SimpleNamespace(data=5), {}, "Input 'svg' is not a valid SVG, its type is SimpleNamespace: connect"),
-    "texts": (SVG([SQUARE]), {}, "Input 'svg' is not a valid SVG, its type is SVG: connect Load SVG"),
-    "no drawings": (SVG([]), {}, "Input 'svg' has no SVGs: check the node connected to it"),
+    "strings": (SVG([SQUARE]), {}, "Input 'svg' is not a valid SVG, its type is SVG: connect Load SVG"),
+    "no files": (SVG([]), {}, "Input 'svg' has no SVGs: check the node connected to it"),
     "empty": (value(SQUARE, ""), {}, "Drawing 2 on input 'svg' cannot be used. The document is not well-formed XML"),
     "no shapes": (value(svg("")), {}, "Drawing 1 on input 'svg' cannot be used. The document contains nothing"),
     "no canvas": (value("<svg><path d='M0 0h9v9z'/></svg>"), {}, "Drawing 1 .* does not define its size. Give <svg>"),
     "no size": (value(SQUARE), {"width": 0}, "width and height are both 0: set at least one of them"),
-    "endless": (
+    "infinite width": (
         value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 1 1" width="1e308" height="1e-308"')),
         {"width": 0, "height": 512},
         "aspect ratio of the drawing, 1e.308 to 1e-308, the image would be infx512 pixels, more than 16384.*: set both",
     ),
-    "long": (
+    "too wide": (
         value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 100 1"')),
         {"width": 0, "height": 512},
         "aspect ratio of the drawing, 100 to 1, the image would be 51200x512 pixels, more than 16384.*: set both",
@@ -381,7 +381,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_svg_to_image_refuses_in_a_sentence_that_says_what_to_do(case: str):
+def test_svg_to_image_rejects_invalid_input_with_a_full_sentence(case: str):
     given, sizes, words = REFUSED[case]
     with pytest.raises(ValueError, match=words) as refusal:
         SVGToImage.execute(given, **{"width": 64, "height": 0, "background": "white", **sizes})
@@ -393,7 +393,7 @@ def test_svg_to_image_refuses_in_a_sentence_that_says_what_to_do(case: str):
 
 @pytest.mark.parametrize("stacking", ["stacked", "cutout"])
 @pytest.mark.parametrize("shapes", ["spline", "polygon", "pixel"])
-def test_what_is_traced_is_read_and_drawn_as_the_picture(shapes: str, stacking: str):
+def test_traced_svg_looks_like_the_image(shapes: str, stacking: str):
     (text,) = traced(flat(), shapes=shapes, stacking=stacking)
     parsed = parse(text)
     assert not parsed.warnings
@@ -404,7 +404,7 @@ def test_what_is_traced_is_read_and_drawn_as_the_picture(shapes: str, stacking: 
 
 
 @pytest.mark.parametrize("shapes", ["spline", "polygon", "pixel"])
-def test_black_and_white_traces_what_is_dark(shapes: str):
+def test_black_and_white_traces_dark_areas(shapes: str):
     (text,) = traced(flat(), mode="black and white", shapes=shapes)
     assert not parse(text).warnings
     _, mask = drawn(text, width=80)
@@ -413,7 +413,7 @@ def test_black_and_white_traces_what_is_dark(shapes: str):
     assert ((mask > 0.5) == (luma > 0.5)).float().mean() > 0.98
 
 
-def test_black_and_white_goes_by_brightness_and_not_by_red():
+def test_black_and_white_uses_brightness():
     red, blue = torch.tensor((0.9, 0.0, 0.0)), torch.tensor((0.4, 0.8, 1.0))
     image = torch.where(torch.arange(40)[None, None, :, None] < 20, red, blue).repeat(1, 40, 1, 1)
     (text,) = traced(image, mode="black and white", shapes="pixel")
@@ -427,7 +427,7 @@ def noise(seed: int = 0) -> Tensor:
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "as they are": {},
+    "defaults": {},
     "polygon": {"mode": "polygon"},
     "pixel": {"mode": "none"},
     "cutout": {"hierarchical": "cutout"},
@@ -442,8 +442,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def theirs(image: Tensor, **settings: Any) -> str:
-    """What vtracer itself makes of a picture."""
-    # Its program has this default; its Python function writes all decimals.
+    """The image traced by vtracer itself."""
+    # vtracer's command line has this default; its Python function writes all decimals.
     chosen: dict[str, Any] = {"path_precision": 2, **settings}
     _, height, width, _ = image.shape
     pixels = [(*pixel, 255) for pixel in (image[0].reshape(-1, 3) * 255).round().int().tolist()]
@@ -451,7 +451,7 @@ def theirs(image: Tensor, **settings: Any) -> str:
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_are_vtracers(case: str):
+def test_settings_match_vtracer(case: str):
     settings, image = SETTINGS[case], noise()
     ours = {name: setting for name, setting in settings.items() if name in TRACING and name != "mode"}
     if "mode" in settings:
@@ -464,7 +464,7 @@ def test_settings_are_vtracers(case: str):
         assert expected != theirs(image), "the setting makes no difference here"
 
 
-def test_its_defaults_and_ranges_are_vtracers():
+def test_defaults_and_ranges_match_vtracer():
     widgets = [given for given in ImageToSVG.GET_SCHEMA().inputs if isinstance(given, io.WidgetInput)]
     defaults = {given.id: given.default for given in widgets}
     assert defaults == TRACING
@@ -482,15 +482,15 @@ def test_its_defaults_and_ranges_are_vtracers():
     }
 
 
-def test_each_picture_becomes_a_drawing():
+def test_each_image_becomes_an_svg():
     image = torch.cat([noise(0), noise(1), noise(2)])
     assert traced(image) == [traced(noise(seed))[0] for seed in range(3)]
-    drawings = ImageToSVG.execute(image, **TRACING).args[0]
-    assert isinstance(drawings, SVG)
-    assert SVGToImage.execute(drawings, 64, 0, "white").args[0].shape == image.shape
+    files = ImageToSVG.execute(image, **TRACING).args[0]
+    assert isinstance(files, SVG)
+    assert SVGToImage.execute(files, 64, 0, "white").args[0].shape == image.shape
 
 
-def test_what_is_transparent_stays_empty():
+def test_transparent_areas_stay_empty():
     image = torch.cat([flat(), torch.zeros(1, 60, 80, 1)], dim=-1)
     image[:, 10:50, 20:60, 3] = 1
     (text,) = traced(image, shapes="pixel")
@@ -501,19 +501,19 @@ def test_what_is_transparent_stays_empty():
     assert mask[image[..., 3] == 0].all() and not mask.all()
 
 
-def test_grey_pictures_are_traced():
-    grey = flat()[..., :1]
-    assert traced(grey) == traced(grey.expand(-1, -1, -1, 3))
+def test_gray_images_are_traced():
+    gray = flat()[..., :1]
+    assert traced(gray) == traced(gray.expand(-1, -1, -1, 3))
 
 
-def test_the_picture_is_left_alone():
+def test_input_image_is_unchanged():
     image = flat()
     traced(image)
     assert torch.equal(image, flat())
 
 
 UNTRACED: dict[str, tuple[Tensor, dict[str, Any], str]] = {
-    "no pictures": (torch.zeros(0, 8, 8, 3), {}, r"The image is empty \(0 images of 8x8 pixels\): connect an image"),
+    "no images": (torch.zeros(0, 8, 8, 3), {}, r"The image is empty \(0 images of 8x8 pixels\): connect an image"),
     "no pixels": (torch.zeros(1, 0, 8, 3), {}, r"The image is empty \(1 images of 8x0 pixels\): connect an image"),
     "NaN": (flat() * float("nan"), {}, "The image contains NaN or infinite values: check the node"),
     "NaN alpha": (
@@ -531,21 +531,21 @@ UNTRACED: dict[str, tuple[Tensor, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", UNTRACED)
-def test_image_to_svg_refuses_in_a_sentence_that_says_what_to_do(case: str):
+def test_image_to_svg_rejects_invalid_input_with_a_full_sentence(case: str):
     image, settings, words = UNTRACED[case]
     with pytest.raises(ValueError, match=words) as refusal:
         traced(image, **settings)
     assert str(refusal.value).endswith(".")
 
 
-@pytest.mark.parametrize("installed", [None, SimpleNamespace(Config=object)], ids=["not", "in a version 1"])
-def test_says_how_to_install_vtracer(installed: Any, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("installed", [None, SimpleNamespace(Config=object)], ids=["not installed", "version 1"])
+def test_missing_vtracer_error_says_how_to_install_it(installed: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "vtracer", installed)
     with pytest.raises(RuntimeError, match=r"requires the package vtracer: run 'pip install \"vtracer<1\"'.*restart"):
         traced(flat())
 
 
-# The nodes as users and saved workflows know them
+# The nodes
 
 
 @pytest.mark.parametrize(
@@ -556,7 +556,7 @@ def test_says_how_to_install_vtracer(installed: Any, monkeypatch: pytest.MonkeyP
         (ImageToSVG, "DSImageToSVG", "Image to SVG"),
     ],
 )
-def test_their_names(node: Any, node_id: str, name: str):
+def test_node_schema(node: Any, node_id: str, name: str):
     extension = asyncio.run(dreamsampler.comfy_entrypoint())
     assert node in asyncio.run(extension.get_node_list())
     schema = node.GET_SCHEMA()
@@ -564,7 +564,7 @@ def test_their_names(node: Any, node_id: str, name: str):
 
 
 def prompt(file: str) -> dict[str, Any]:
-    """A drawing is loaded, drawn, traced, and saved as a picture and as a drawing."""
+    """A prompt that loads, renders and traces an SVG, and saves it as an image and as an SVG."""
     return {
         "load": {"class_type": "DSLoadSVG", "inputs": {"file": file}},
         "draw": {
@@ -572,26 +572,26 @@ def prompt(file: str) -> dict[str, Any]:
             "inputs": {"svg": ["load", 0], "width": 96, "height": 0, "background": "white"},
         },
         "trace": {"class_type": "DSImageToSVG", "inputs": {"image": ["draw", 0], **TRACING}},
-        "picture": {"class_type": "SaveImage", "inputs": {"images": ["draw", 0], "filename_prefix": "drawn"}},
+        "image": {"class_type": "SaveImage", "inputs": {"images": ["draw", 0], "filename_prefix": "drawn"}},
         "drawing": {"class_type": "SaveSVGNode", "inputs": {"svg": ["trace", 0], "filename_prefix": "traced"}},
     }
 
 
-def test_on_a_server_a_drawing_says_on_its_node_what_is_not_drawn(client: ComfyClient, tmp_path: Path):
+def test_server_lists_unsupported_features_on_the_node(client: ComfyClient, tmp_path: Path):
     (tmp_path / "text.svg").write_text(svg('<text>a</text><path d="M0 0h9v9z"/>'))
     texts = asyncio.run(texts_on_nodes(client, prompt(client.upload_image(tmp_path / "text.svg"))))
     assert texts == {"load": "100 x 100, 1 shape.\n\n<text> is not drawn: <text> on line 1. Convert text to paths."}
 
 
-def test_on_a_server_a_drawing_is_loaded_drawn_traced_and_saved(client: ComfyClient, tmp_path: Path):
+def test_server_loads_renders_traces_and_saves_an_svg(client: ComfyClient, tmp_path: Path):
     (tmp_path / "soft.svg").write_text(SOFT)
     (tmp_path / "bad.svg").write_text("<svg/>")
     uploaded = client.upload_image(tmp_path / "soft.svg")
     result = client.run(prompt(uploaded))
     assert result.outputs["load"]["text"] == ["100 x 100, 2 shapes."]
 
-    (picture,) = result.files(node_id="picture")
-    pixels = np.asarray(Image.open(BytesIO(client.fetch(picture))).convert("RGB")) / 255
+    (image,) = result.files(node_id="image")
+    pixels = np.asarray(Image.open(BytesIO(client.fetch(image))).convert("RGB")) / 255
     expected, _ = drawn(SOFT, width=96)
     assert np.abs(pixels - expected[0].numpy()).max() <= 1.01 / 255
 

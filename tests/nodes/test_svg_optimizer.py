@@ -1,4 +1,4 @@
-"""SVG Optimizer on small random models and VAEs of every family: what a user may rely on."""
+"""SVG Optimizer on tiny models and VAEs of every family: properties that hold for any model."""
 
 from __future__ import annotations
 
@@ -83,27 +83,27 @@ def blurred(count: int, first: int) -> dict[str, Any]:
     return {"measurement": measured(count=count, seed=first)}
 
 
-JOBS: dict[str, Callable[[int, int], dict[str, Any]]] = {
+TASKS: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "draw": lambda count, first: {},
     "refine": lambda count, first: {"image": photo(count, first)},
     "edit": lambda count, first: {"svg": drawings(count, first)},
     "restore": lambda count, first: blurred(count, first),
-    "edit a fit": lambda count, first: {"svg": drawings(count, first), "image": photo()},
-    "restore from a drawing": lambda count, first: {"svg": value(ROUND), **blurred(count, first)},
-    "restore from a picture": lambda count, first: {"image": photo(), **blurred(count, first)},
+    "edit a fitted SVG": lambda count, first: {"svg": drawings(count, first), "image": photo()},
+    "restore from an SVG": lambda count, first: {"svg": value(ROUND), **blurred(count, first)},
+    "restore from an image": lambda count, first: {"image": photo(), **blurred(count, first)},
 }
-"""What is connected for a batch of some count, items from one number on."""
+"""The inputs of each task, for a batch of `count` items starting at item `first`."""
 
-every_job = pytest.mark.parametrize("job", JOBS)
+every_task = pytest.mark.parametrize("task", TASKS)
 
 
 def differ(one: Optimized, other: Optimized) -> bool:
-    """Whether any pixel is clearly another."""
+    """Whether any pixel clearly differs."""
     return bool((one.image - other.image).abs().max() > 5e-3)
 
 
 def objective(method: str, reference: dict[str, Any] | None = None, **settings: Any) -> ObjectiveSocket:
-    """A method with prompts of its own, and those of the settings that it has."""
+    """A method with its own prompts, and those of `settings` that it has."""
     prompts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     corrective = spectral(EPS) if "corrective" in METHODS[method].needs else None
     mine, config = replace(METHODS[method], name="mine"), METHODS[method].config()
@@ -111,11 +111,11 @@ def objective(method: str, reference: dict[str, Any] | None = None, **settings: 
     return ObjectiveSocket(mine, prompts, reference, "source_latent", own, corrective)
 
 
-# The jobs and what comes out
+# The tasks and their results
 
 
 def assert_sound(made: Optimized, count: int = 1, height: int = 64, width: int = 64) -> None:
-    """What comes out is whole: the files are read without a loss, and the pictures are theirs."""
+    """The files are read without warnings, and the images show them."""
     assert isinstance(made.svg, SVG)
     assert len(made.documents) == count
     assert made.image.shape == (count, height, width, 3) and made.image.dtype == torch.float32
@@ -126,53 +126,53 @@ def assert_sound(made: Optimized, count: int = 1, height: int = 64, width: int =
 
 
 @every_family
-@every_job
-def test_each_job_makes_a_drawing_and_its_picture(job: str, family: Family):
-    made = vectorize(family, **JOBS[job](1, 0))
+@every_task
+def test_each_task_returns_an_svg_and_its_image(task: str, family: Family):
+    made = vectorize(family, **TASKS[task](1, 0))
     assert_sound(made)
-    assert len(made.curve["step"]) == 2 and made.curve["method"] == ("pds" if "edit" in job else "sds")
+    assert len(made.curve["step"]) == 2 and made.curve["method"] == ("pds" if "edit" in task else "sds")
     assert all(norm > 0 for step in made.curve["gradient_norm"] for norm in step)
     if family is EPS:
-        assert differ(made, vectorize(family, **JOBS[job](1, 0), positive=text(5)))
+        assert differ(made, vectorize(family, **TASKS[task](1, 0), positive=text(5)))
 
 
-def test_a_model_of_another_kind_draws():
+def test_flow_models_draw():
     assert_sound(vectorize(FLUX))
     assert_sound(vectorize(SD3, model=ModelSamplingSD3().patch(tiny(SD3), 9.0)[0]))
 
 
-@pytest.mark.parametrize("job", ["draw", "refine", "edit", "restore"])
-def test_jobs_have_the_published_settings(job: str):
-    """But for a restoration's guidance, which is low enough for the published noise."""
+@pytest.mark.parametrize("task", ["draw", "refine", "edit", "restore"])
+def test_default_settings_are_the_papers(task: str):
+    """Except for the guidance of restorations, which is lower to suit their noise."""
     times = {"draw": (0.05, 0.95), "refine": (0.05, 0.95), "edit": (0.1, 0.98), "restore": (0.02, 0.98)}
-    restores = job == "restore"
-    low, high = times[job]
-    published = {
+    restores = task == "restore"
+    low, high = times[task]
+    paper = {
         "t_min": low,
         "t_max": high,
         "guidance_scale": 7.5 if restores else 100.0,
         "time_schedule": "descending" if restores else "uniform",
         "noise_policy": "estimated" if restores else "fresh",
-        "views": "on" if job in ("draw", "refine") else "off",
+        "views": "on" if task in ("draw", "refine") else "off",
         "crossing_weight": 0.01,
         **({"sds_weight": 2.4, "data_weight": 3.0} if restores else {}),
     }
-    own = vectorize(V, **JOBS[job](1, 0))
-    assert own.texts == vectorize(V, **JOBS[job](1, 0), **published).texts
+    own = vectorize(V, **TASKS[task](1, 0))
+    assert own.texts == vectorize(V, **TASKS[task](1, 0), **paper).texts
     others = {
         "t_min": 0.5,
         "t_max": 0.5,
         "guidance_scale": 5.0,
         "time_schedule": "uniform" if restores else "descending",
-        **({"views": "off"} if job in ("draw", "refine") else {}),
+        **({"views": "off"} if task in ("draw", "refine") else {}),
         **({"sds_weight": 0.0, "data_weight": 0.0} if restores else {}),
         "noise_policy": "fresh" if restores else "estimated",
     }
     for name, other in others.items():
-        assert vectorize(V, **JOBS[job](1, 0), **{name: other}).texts != own.texts, f"{name} does nothing"
+        assert vectorize(V, **TASKS[task](1, 0), **{name: other}).texts != own.texts, f"{name} does nothing"
 
 
-def test_restorations_of_other_measurements_have_the_weights_of_downsampling():
+def test_restoration_weights_depend_on_the_operator():
     for operator in OPERATORS:
         sds, data = (2.4, 3.0) if "blur" in operator else (1.0, 4.0)
         own = vectorize(EPS, measurement=measured(operator))
@@ -181,8 +181,8 @@ def test_restorations_of_other_measurements_have_the_weights_of_downsampling():
         assert again.texts == own.texts
 
 
-@pytest.mark.parametrize("image", [photo(2), photo(1, 4)[..., :1], photo(1)[:, :40]], ids=["batch", "grey", "wide"])
-def test_without_steps_it_traces_and_needs_no_model(image: Tensor):
+@pytest.mark.parametrize("image", [photo(2), photo(1, 4)[..., :1], photo(1)[:, :40]], ids=["batch", "gray", "wide"])
+def test_zero_steps_trace_without_a_model(image: Tensor):
     made = vectorize(None, image=image, steps=0, paths=6, fit_steps=12)
     count, height, width, _ = image.shape
     assert_sound(made, count, height, width)
@@ -193,7 +193,7 @@ def test_without_steps_it_traces_and_needs_no_model(image: Tensor):
         assert [shape.name for shape in shapes] == ["background", *[""] * 6]
 
 
-def test_more_fitting_fits_better():
+def test_more_fit_steps_fit_better():
     errors = [
         F.mse_loss(vectorize(None, image=photo(), steps=0, paths=6, fit_steps=n).image, photo()).item()
         for n in (1, 4, 16)
@@ -201,16 +201,16 @@ def test_more_fitting_fits_better():
     assert errors[0] > 1.1 * errors[1] > 1.2 * errors[2]
 
 
-def test_fitting_has_its_settings():
-    own, grouped, sparse, rarely = (
+def test_fit_settings_change_the_result():
+    default, grouped, sparse, unfitted = (
         vectorize(None, image=photo(), steps=0, **other)
         for other in ({}, {"fit_groups": 5}, {"fit_places": "sparse"}, {"fit_steps": 0})
     )
-    assert differ(own, grouped) and differ(own, sparse) and differ(own, rarely)
-    assert_sound(rarely)
+    assert differ(default, grouped) and differ(default, sparse) and differ(default, unfitted)
+    assert_sound(unfitted)
 
 
-def test_a_drawing_is_traced_without_a_model():
+def test_svg_is_fitted_to_an_image_without_a_model():
     target, _ = drawn(ROUND)
     made = vectorize(None, svg=value(CORNERS), image=target, steps=0, fit_steps=20)
     assert_sound(made)
@@ -221,8 +221,8 @@ def test_a_drawing_is_traced_without_a_model():
 
 @pytest.mark.parametrize("fit_places", ["component-wise", "sparse", "anywhere"])
 @pytest.mark.parametrize("operator", ["super-resolution", "gaussian blur", "motion blur"])
-def test_a_measurement_is_traced_without_a_model(operator: str, fit_places: str):
-    """The drawing, damaged in the same way, comes near to what was measured of a picture whose sides are any."""
+def test_measurement_is_traced_without_a_model(operator: str, fit_places: str):
+    """The degraded drawing approaches the measurement. The sides of the image are no powers of 2."""
     target = drawn(ROUND)[0][:, :, :52]
     measurement = measured(operator, image=target)
     fit = {"paths": 6, "fit_steps": 60, "fit_groups": 2, "fit_places": fit_places}
@@ -232,7 +232,7 @@ def test_a_measurement_is_traced_without_a_model(operator: str, fit_places: str)
     assert misfit(measurement, made.image) < 0.5 * misfit(measurement, torch.ones_like(made.image))
 
 
-def test_a_drawing_is_fitted_to_a_measurement_without_a_model():
+def test_svg_is_fitted_to_a_measurement_without_a_model():
     measurement = measured("gaussian blur", image=drawn(ROUND)[0])
     made = vectorize(None, svg=value(CORNERS), measurement=measurement, steps=0, fit_steps=20)
     ((first, second),) = made.shapes
@@ -240,7 +240,7 @@ def test_a_drawing_is_fitted_to_a_measurement_without_a_model():
     assert misfit(measurement, made.image) < 0.6 * misfit(measurement, drawn(CORNERS)[0])
 
 
-def test_without_steps_nothing_else_matters():
+def test_zero_steps_ignore_all_model_inputs():
     model, calls = tiny(EPS), Calls()
     alone = vectorize(None, image=photo(), steps=0)
     with_all = vectorize(
@@ -257,28 +257,28 @@ def test_without_steps_nothing_else_matters():
     assert alone.texts == with_all.texts and not calls.runs
 
 
-@pytest.mark.parametrize(("steps", "asked"), [(0, set()), (1, set(LAZY))])
-def test_only_what_is_needed_is_worked_out(steps: int, asked: set[str]):
-    """As the host asks: unconnected inputs are not there, what is not yet worked out is None."""
+@pytest.mark.parametrize(("steps", "required"), [(0, set()), (1, set(LAZY))])
+def test_only_required_lazy_inputs_are_evaluated(steps: int, required: set[str]):
+    """ComfyUI leaves out unconnected inputs and passes None for inputs that are not evaluated yet."""
     missing = dict.fromkeys(LAZY)
     others = {"svg": None, "image": photo(), "style": "sketch", "paths": -1, "t_min": None}
-    assert set(SVGOptimizer.check_lazy_status(steps=steps, **missing, **others)) == asked
+    assert set(SVGOptimizer.check_lazy_status(steps=steps, **missing, **others)) == required
     missing["model"] = tiny(EPS)
     del missing["source"], missing["objective"]
-    assert set(SVGOptimizer.check_lazy_status(steps=steps, **missing, **others)) == asked - {
+    assert set(SVGOptimizer.check_lazy_status(steps=steps, **missing, **others)) == required - {
         "model",
         "source",
         "objective",
     }
 
 
-def test_a_measurement_that_is_traced_is_worked_out():
+def test_traced_measurement_is_evaluated():
     missing = {"model": None, "measurement": None, "svg": value(CORNERS)}
     assert SVGOptimizer.check_lazy_status(steps=0, **missing) == ["measurement"]
     assert SVGOptimizer.check_lazy_status(steps=0, **{**missing, "measurement": measured()}) == []
 
 
-def test_lazy_inputs_are_those():
+def test_lazy_inputs_are_marked_in_the_schema():
     schema = SVGOptimizer.GET_SCHEMA()
     assert {each.id for each in schema.inputs if getattr(each, "lazy", None)} == set(LAZY)
 
@@ -294,28 +294,28 @@ def test_lazy_inputs_are_those():
     (36, (10, 10), (32, 32)),
 ])  # fmt: skip
 @pytest.mark.parametrize("steps", [0, 1])
-def test_sizes_are_multiples_of_the_cell_in_the_proportions_of_the_picture(
+def test_size_keeps_the_aspect_ratio_in_multiples_of_8(
     canvas_size: int, image: tuple[int, int], size: tuple[int, int], steps: int
 ):
-    picture = F.interpolate(photo().movedim(-1, 1), image).movedim(1, -1)
-    made = vectorize(EPS if steps else None, image=picture, steps=steps, canvas_size=canvas_size)
+    resized = F.interpolate(photo().movedim(-1, 1), image).movedim(1, -1)
+    made = vectorize(EPS if steps else None, image=resized, steps=steps, canvas_size=canvas_size)
     assert_sound(made, 1, *size)
     (box,) = (document.view_box for document in made.documents)
     assert box[:2] == (0, 0) and box.height * size[1] == box.width * size[0]
 
 
 @some_families
-@pytest.mark.parametrize("job", ["edit", "restore", "refine"])
-def test_wide_pictures(family: Family, job: str):
+@pytest.mark.parametrize("task", ["edit", "restore", "refine"])
+def test_wide_images(family: Family, task: str):
     image = photo()[:, 12:52]
-    connected = {"svg": value(WIDE)} if job == "edit" else {"image": image}
-    if job == "restore":
+    connected = {"svg": value(WIDE)} if task == "edit" else {"image": image}
+    if task == "restore":
         connected = {"measurement": measured("super-resolution", image=image)}
     made = vectorize(family, canvas_size=64, **connected)
-    assert_sound(made, 1, 32 if job == "edit" else 40, 64)
+    assert_sound(made, 1, 32 if task == "edit" else 40, 64)
 
 
-def test_an_edit_keeps_the_canvas_of_the_file():
+def test_edit_keeps_the_canvas_of_the_file():
     own = svg('<path d="M-4 5H90V30Z"/>', 'viewBox="-10 -5 120 60" width="12cm" height="6cm"')
     made = vectorize(EPS, svg=value(own))
     (document,) = made.documents
@@ -325,18 +325,18 @@ def test_an_edit_keeps_the_canvas_of_the_file():
 
 
 @pytest.mark.parametrize("size", [(64, 40), (40, 64), (64, 24)])
-def test_the_paper_of_a_new_drawing_fills_its_picture(size: tuple[int, int]):
-    grey = torch.full((1, *size, 3), 0.1)
+def test_background_of_a_new_drawing_fills_its_image(size: tuple[int, int]):
+    gray = torch.full((1, *size, 3), 0.1)
     for steps in (0, 1):
-        made = vectorize(EPS if steps else None, image=grey, steps=steps, style="low-poly", paths=1, fit_steps=20)
+        made = vectorize(EPS if steps else None, image=gray, steps=steps, style="low-poly", paths=1, fit_steps=20)
         assert (made.shapes[0][0].name, made.shapes[0][0].contours[0].closed) == ("background", True)
-        paper = made.image.median()
-        assert paper < 0.9
+        background = made.image.median()
+        assert background < 0.9
         for edge in (made.image[:, 0], made.image[:, -1], made.image[:, :, 0], made.image[:, :, -1]):
-            assert edge.median() == pytest.approx(paper.item(), abs=0.01)
+            assert edge.median() == pytest.approx(background.item(), abs=0.01)
 
 
-def test_a_measurement_says_the_size():
+def test_measurement_sets_the_size():
     for scale, size in ((2, 64), (4, 32)):
         image = photo(size=size)
         measurement, _ = measure(image, "super-resolution", scale=scale)
@@ -346,21 +346,21 @@ def test_a_measurement_says_the_size():
 # Seeds and batches
 
 
-@pytest.mark.parametrize("job", ["refine", "edit", "restore", "restore from a picture"])
+@pytest.mark.parametrize("task", ["refine", "edit", "restore", "restore from an image"])
 @pytest.mark.parametrize("family", [V, QWEN], ids=str)
-def test_a_batch_is_its_drawings_one_by_one(family: Family, job: str):
+def test_batch_matches_single_drawings(family: Family, task: str):
     count = 2
-    together = vectorize(family, **JOBS[job](count, 0), seed=3)
+    together = vectorize(family, **TASKS[task](count, 0), seed=3)
     assert len(together.image) == count
     for i in range(count):
-        alone = vectorize(family, **JOBS[job](1, i), seed=3 + i)
+        alone = vectorize(family, **TASKS[task](1, i), seed=3 + i)
         torch.testing.assert_close(alone.image, together.image[i : i + 1], rtol=0, atol=1e-3)
         assert alone.curve["t"] == [[step[i]] for step in together.curve["t"]]
         for step, own in zip(together.curve["gradient_norm"], alone.curve["gradient_norm"]):
             assert step[i] == pytest.approx(own[0], rel=1e-3)
 
 
-def test_one_drawing_serves_a_batch():
+def test_one_svg_is_used_for_the_whole_batch():
     image, measurement = photo(2), measured(count=2)
     made = vectorize(EPS, svg=value(ROUND), measurement=measurement, image=image[:1])
     twice = vectorize(EPS, svg=value(ROUND, ROUND), measurement=measurement, image=image[[0, 0]])
@@ -369,21 +369,21 @@ def test_one_drawing_serves_a_batch():
     assert_sound(one, 2)
 
 
-@pytest.mark.parametrize("job", ["draw", "refine", "edit", "restore"])
-def test_the_seed_decides_every_bit(job: str):
-    first, again, other = (vectorize(SD3, **JOBS[job](1, 0), seed=seed) for seed in (1, 1, 2**64 - 1))
+@pytest.mark.parametrize("task", ["draw", "refine", "edit", "restore"])
+def test_result_depends_only_on_the_seed(task: str):
+    first, again, other = (vectorize(SD3, **TASKS[task](1, 0), seed=seed) for seed in (1, 1, 2**64 - 1))
     assert first.texts == again.texts and torch.equal(first.image, again.image)
     assert first.texts != other.texts
 
 
-def test_the_highest_seed_has_room_for_a_batch():
-    made = vectorize(EPS, **JOBS["edit"](2, 0), seed=2**64 - 1)
-    torch.testing.assert_close(made.image[1:], vectorize(EPS, **JOBS["edit"](1, 1), seed=0).image, rtol=0, atol=1e-3)
+def test_highest_seed_wraps_around_in_a_batch():
+    made = vectorize(EPS, **TASKS["edit"](2, 0), seed=2**64 - 1)
+    torch.testing.assert_close(made.image[1:], vectorize(EPS, **TASKS["edit"](1, 1), seed=0).image, rtol=0, atol=1e-3)
 
 
-@every_job
-def test_a_run_leaves_what_it_was_given_and_the_hosts_state_alone(job: str):
-    inputs = JOBS[job](2 if job != "draw" else 1, 0)
+@every_task
+def test_run_does_not_change_inputs_or_global_state(task: str):
+    inputs = TASKS[task](2 if task != "draw" else 1, 0)
     before = {name: each.clone() for name, each in inputs.items() if isinstance(each, Tensor)}
     model, vae = tiny(V), tiny_vae("kl")
     torch.manual_seed(3)
@@ -398,13 +398,13 @@ def test_a_run_leaves_what_it_was_given_and_the_hosts_state_alone(job: str):
     if "svg" in inputs:
         assert inputs["svg"].data[0].getvalue().decode() in (CORNERS, ROUND) and inputs["svg"].data[0].tell() == 0
     if "measurement" in inputs:
-        assert torch.equal(inputs["measurement"].y, JOBS[job](2, 0)["measurement"].y)
+        assert torch.equal(inputs["measurement"].y, TASKS[task](2, 0)["measurement"].y)
 
 
 # Styles
 
 
-def test_help_lists_every_style():
+def test_help_page_lists_every_style():
     page = (Path(__file__).resolve().parents[2] / "js" / "docs" / "DSSVGOptimizer.md").read_text("utf-8")
     table = page.partition("\n## Styles\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([\w -]+) \| (\d+) [^|`]*`([^`]+)` \|$", table, re.MULTILINE)
@@ -413,7 +413,7 @@ def test_help_lists_every_style():
     assert listed == styles, "Add a row to the table 'Styles' of js/docs/DSSVGOptimizer.md: docs/add-an-svg-style.md"
 
 
-def test_the_tooltip_lists_every_style():
+def test_tooltip_lists_every_style():
     (tooltip,) = (each.tooltip for each in SVGOptimizer.GET_SCHEMA().inputs if each.id == "style")
     assert [name for name, style in ART_STYLES.items() if f"{style.elements} ({name})" not in tooltip] == []
 
@@ -442,14 +442,14 @@ def test_every_style_draws(style: str, image: Tensor | None):
 
 
 @every_style
-def test_a_style_has_a_number_of_paths_of_its_own(style: str):
+def test_each_style_has_its_own_default_path_count(style: str):
     for paths, count in ((-1, ART_STYLES[style].path_count), (0, 1)):
         made = vectorize(EPS, style=style, paths=paths, canvas_size=32, steps=1, views="off")
         assert sum(shape.name != "background" for shape in made.shapes[0]) == count
 
 
 @pytest.mark.parametrize(("size", "cells"), [((64, 64), 16), ((32, 64), 32), ((64, 32), 32), ((64, 8), 32)])
-def test_pixel_art_is_of_squares(size: tuple[int, int], cells: int):
+def test_pixel_art_consists_of_squares(size: tuple[int, int], cells: int):
     made = vectorize(None, style="pixel art", image=torch.rand(1, *size, 3), steps=0, paths=cells)
     (shapes,) = made.shapes
     assert len(shapes) == cells
@@ -458,13 +458,13 @@ def test_pixel_art_is_of_squares(size: tuple[int, int], cells: int):
         assert max(x) - min(x) == pytest.approx(max(y) - min(y))
 
 
-def test_faint_squares_of_pixel_art_stay_in_their_places():
+def test_faint_pixel_art_squares_are_not_moved():
     made = vectorize(EPS, style="pixel art", paths=9, steps=5, learning_rate=1e4)
     corners = [shape.contours[0].points[0] for shape in made.shapes[0]]
     assert corners == [shape.contours[0].points[0] for shape in vectorize(EPS, style="pixel art", paths=9).shapes[0]]
 
 
-def test_dead_paths_start_again_while_drawing_and_not_while_restoring():
+def test_dead_paths_are_reinitialized_when_drawing_but_not_when_restoring():
     thin = {"style": "low-poly", "paths": 8, "canvas_size": 64, "learning_rate": 0.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dreamsampler.drawings.reinitialization.dead", lambda opacity, area: opacity > 0)
@@ -478,33 +478,33 @@ def test_dead_paths_start_again_while_drawing_and_not_while_restoring():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("job", ["draw", "edit", "restore"])
-def test_every_method_is_an_objective_for_drawings(job: str, method: str):
-    made = vectorize(V, **JOBS[job](1, 0), objective=objective(method, ode_steps=1), positive=None, negative=None)
+@pytest.mark.parametrize("task", ["draw", "edit", "restore"])
+def test_every_method_works_as_an_objective(task: str, method: str):
+    made = vectorize(V, **TASKS[task](1, 0), objective=objective(method, ode_steps=1), positive=None, negative=None)
     assert_sound(made)
     assert made.curve["method"] == "mine"
     assert made.curve["gradient_norm"][1][0] > 0
 
 
-@pytest.mark.parametrize("job", ["draw", "refine", "edit", "restore"])
-def test_an_objective_replaces_texts_and_gradient_and_keeps_the_times_of_the_job(job: str):
-    inputs = {**JOBS[job](1, 0), "views": "off", "positive": text(5), "negative": text(6)}
+@pytest.mark.parametrize("task", ["draw", "refine", "edit", "restore"])
+def test_objective_replaces_prompts_and_gradient_but_not_times(task: str):
+    inputs = {**TASKS[task](1, 0), "views": "off", "positive": text(5), "negative": text(6)}
     plain = vectorize(EPS, **{**inputs, "positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE})
-    if job in ("draw", "refine"):
+    if task in ("draw", "refine"):
         assert vectorize(EPS, **inputs, objective=objective("sds")).texts == plain.texts
-    if job == "edit":
+    if task == "edit":
         empty = {"samples": torch.zeros(1, 4, 8, 8)}
         pds = PosteriorLatentMatch.execute(empty, SOURCE, POSITIVE, NEGATIVE, 100.0, "official", 1.0).args[0]
         assert vectorize(EPS, **inputs, objective=pds).texts == plain.texts
     times = vectorize(EPS, **inputs, objective=objective("flowedit"), steps=6).curve["t"]
-    low, high = (0.1, 0.98) if job == "edit" else (0.02, 0.98) if job == "restore" else (0.05, 0.95)
-    assert times[0] == [pytest.approx(high)] and low < times[-1][0] < low + 0.2  # it descends by nature
+    low, high = (0.1, 0.98) if task == "edit" else (0.02, 0.98) if task == "restore" else (0.05, 0.95)
+    assert times[0] == [pytest.approx(high)] and low < times[-1][0] < low + 0.2  # flowedit needs descending times
     free = vectorize(EPS, **inputs, objective=objective("flowedit"), time_schedule="uniform", t_max=0.5, steps=6)
     assert max(free.curve["t"])[0] < 0.5 and len(free.curve["t"]) == 6
 
 
 @some_families
-def test_posterior_latent_match_edits_towards_its_source(family: Family):
+def test_posterior_latent_match_uses_its_source_latent(family: Family):
     latent = encoded(family)
     made = {}
     for name, reference in (("own", {"samples": torch.zeros(1, *family.shape)}), ("other", latent)):
@@ -515,7 +515,7 @@ def test_posterior_latent_match_edits_towards_its_source(family: Family):
     assert differ(made["other", 0.0], made["other", 1.0])
 
 
-def test_a_guidance_of_the_node_goes_before_that_of_the_objective():
+def test_node_guidance_overrides_that_of_the_objective():
     def made(own: float, given: float) -> list[str]:
         return vectorize(EPS, objective=objective("sds", guidance_scale=own), guidance_scale=given).texts
 
@@ -523,8 +523,8 @@ def test_a_guidance_of_the_node_goes_before_that_of_the_objective():
 
 
 def test_views_show_parts_of_the_drawing():
-    for job in ("draw", "refine"):
-        whole, parts = (vectorize(EPS, views=views, **JOBS[job](1, 0)) for views in ("off", "on"))
+    for task in ("draw", "refine"):
+        whole, parts = (vectorize(EPS, views=views, **TASKS[task](1, 0)) for views in ("off", "on"))
         (whole_box,), (parts_box,) = ([d.view_box for d in made.documents] for made in (whole, parts))
         assert whole_box == (0, 0, 64, 64) and parts_box == (0, 0, 75, 75)
         assert whole.image.shape == parts.image.shape
@@ -534,7 +534,7 @@ def test_views_show_parts_of_the_drawing():
 
 
 @pytest.mark.parametrize("method", ["dds", "bridge"])
-def test_what_compares_with_a_source_sees_the_whole_drawing(method: str):
+def test_views_are_off_for_objectives_that_compare_with_a_source(method: str):
     own, off = (vectorize(EPS, objective=objective(method), views=views).texts for views in (None, "off"))
     assert (own == off) == (method == "dds")
 
@@ -544,11 +544,11 @@ def test_what_compares_with_a_source_sees_the_whole_drawing(method: str):
 
 FILES = {**DOCUMENTS, "corners": CORNERS, "round": ROUND}
 ROUNDED = {"skewed dashes", "linear gradients", "units"}
-"""Files whose numbers do not survive float32 to the last digit that is written."""
+"""Files with numbers that float32 cannot represent to the last written digit."""
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_drawing_is_returned_as_it_was_at_rate_0_and_changed_without_harm_at_others(file: str):
+def test_learning_rate_0_returns_the_svg_and_others_keep_it_valid(file: str):
     source = FILES[file]
     still = vectorize(EPS, svg=value(source), learning_rate=0.0, steps=1)
     assert still.texts == [write(parse(source).document)] or file in ROUNDED
@@ -559,26 +559,26 @@ def test_a_drawing_is_returned_as_it_was_at_rate_0_and_changed_without_harm_at_o
 
 
 @every_style
-def test_nothing_moves_at_rate_0(style: str):
+def test_nothing_moves_at_learning_rate_0(style: str):
     draw = {"style": style, "learning_rate": 0.0, "steps": 1}
     assert vectorize(EPS, **draw).texts == vectorize(EPS, **draw, positive=text(6)).texts
     traced = vectorize(None, image=photo(), steps=0, style=style)
     assert vectorize(EPS, **draw, image=photo(), views="off").texts == traced.texts
 
 
-def test_faster_rates_move_further():
+def test_higher_learning_rates_move_further():
     still, slow, fast = (vectorize(V, svg=value(ROUND), learning_rate=rate) for rate in (0.0, 0.2, 2.0))
     assert (slow.image - still.image).abs().mean() < 0.5 * (fast.image - still.image).abs().mean()
 
 
-def test_straight_sides_stay_straight_and_curves_stay_curves():
+def test_straight_sides_stay_straight():
     made = vectorize(V, svg=value(CORNERS), steps=5, learning_rate=5.0)
     assert differ(made, vectorize(V, svg=value(CORNERS), learning_rate=0.0))
     assert "C" not in made.texts[0] and "C" in vectorize(V, svg=value(ROUND)).texts[0]
 
 
-def test_a_source_text_is_what_an_edit_starts_from():
-    own, negative, source = (vectorize(V, svg=value(ROUND), source=said) for said in (None, NEGATIVE, SOURCE))
+def test_source_prompt_defaults_to_the_negative():
+    own, negative, source = (vectorize(V, svg=value(ROUND), source=prompt) for prompt in (None, NEGATIVE, SOURCE))
     assert own.texts == negative.texts and differ(own, source)
     same = vectorize(V, svg=value(ROUND), source=POSITIVE, steps=3)
     assert not differ(same, vectorize(V, svg=value(ROUND), learning_rate=0.0))
@@ -586,20 +586,20 @@ def test_a_source_text_is_what_an_edit_starts_from():
 
 @pytest.mark.parametrize("noise_policy", ["fresh", "fixed", "estimated", "inverted"])
 @pytest.mark.parametrize("time_schedule", ["uniform", "annealed", "descending"])
-def test_every_schedule_of_times_and_noise(time_schedule: str, noise_policy: str):
+def test_every_time_schedule_with_every_noise_policy(time_schedule: str, noise_policy: str):
     options = {"time_schedule": time_schedule, "noise_policy": noise_policy, "t_min": 0.3, "t_max": 0.7}
-    made = vectorize(SD3, **JOBS["edit"](2, 0), **options)
+    made = vectorize(SD3, **TASKS["edit"](2, 0), **options)
     assert_sound(made, 2)
     times = torch.tensor(made.curve["t"])
     assert 0.3 <= times.min() and times.max() <= 0.7001
     if time_schedule == "descending":
         torch.testing.assert_close(times, torch.tensor([0.7, 0.5])[:, None].expand(2, 2))
     if time_schedule == "uniform":
-        alone = vectorize(SD3, **JOBS["edit"](1, 1), **options, seed=8)
+        alone = vectorize(SD3, **TASKS["edit"](1, 1), **options, seed=8)
         torch.testing.assert_close(alone.image, made.image[1:], rtol=0, atol=1e-3)
 
 
-def test_crossing_outlines_are_pulled_apart_unless_they_are_edited():
+def test_crossing_weight_acts_except_in_edits():
     loop = svg('<path d="M20 50C90 10 10 10 80 50L50 80Z" fill="#06c"/>')
     restored = {"svg": value(loop), "measurement": measured(image=drawn(loop)[0]), "sds_weight": 0.0, "steps": 4}
     still, crossing = (vectorize(EPS, **restored, crossing_weight=weight) for weight in (0.0, 10.0))
@@ -611,22 +611,22 @@ def test_crossing_outlines_are_pulled_apart_unless_they_are_edited():
 # The renderer
 
 
-@pytest.mark.parametrize("job", ["draw", "refine", "edit", "restore"])
-def test_diffvg_renders_tracing_and_distillation(job: str, monkeypatch: pytest.MonkeyPatch):
-    """The stand-in renders by pydiffvg's conventions with the built-in rasterizer, so results agree."""
+@pytest.mark.parametrize("task", ["draw", "refine", "edit", "restore"])
+def test_diffvg_renders_tracing_and_distillation(task: str, monkeypatch: pytest.MonkeyPatch):
+    """The stand-in follows pydiffvg's conventions but uses the built-in rasterizer, so results agree."""
     monkeypatch.setitem(sys.modules, "pydiffvg", pydiffvg := stand_in())
     rendered = []
     apply = pydiffvg.RenderFunction.apply
     pydiffvg.RenderFunction.apply = lambda *given: rendered.append(given[:2]) or apply(*given)
-    made = vectorize(EPS, **JOBS[job](1, 0), renderer="diffvg")
-    own = vectorize(EPS, **JOBS[job](1, 0))
+    made = vectorize(EPS, **TASKS[task](1, 0), renderer="diffvg")
+    own = vectorize(EPS, **TASKS[task](1, 0))
     assert_sound(made)
-    # To start the distillation and at its 2 steps; for tracing, 2 steps for each of 2 groups, and once in between.
-    assert len(rendered) == 3 + (5 if job in ("refine", "restore") else 0)
+    # Distillation: once before and in each of 2 steps. Tracing: 2 steps for each of 2 groups, and once in between.
+    assert len(rendered) == 3 + (5 if task in ("refine", "restore") else 0)
     assert (made.image - own.image).abs().mean() < 2e-3
 
 
-def test_the_output_image_is_rendered_by_the_built_in_renderer(monkeypatch: pytest.MonkeyPatch):
+def test_output_image_uses_the_built_in_renderer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pydiffvg", stand_in())
     made = vectorize(EPS, svg=value(CORNERS), renderer="diffvg", learning_rate=0.0)
     assert torch.equal(made.image, vectorize(EPS, svg=value(CORNERS), learning_rate=0.0).image)
@@ -638,7 +638,7 @@ def test_the_output_image_is_rendered_by_the_built_in_renderer(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("family", "operator"), [*((V, operator) for operator in OPERATORS), (QWEN, "super-resolution")], ids=str
 )
-def test_a_drawing_that_explains_its_measurement_stays(family: Family, operator: str):
+def test_drawing_that_matches_its_measurement_does_not_move(family: Family, operator: str):
     image = render([Drawing(parse(ROUND).document, 64, 64)]).detach().movedim(1, -1)
     explained = {"svg": value(ROUND), "measurement": measured(operator, image=image), "crossing_weight": 0.0}
     made = vectorize(family, **explained, sds_weight=0.0, steps=4)
@@ -651,7 +651,7 @@ def misfit(measurement: Any, image: Tensor) -> float:
 
 
 @pytest.mark.parametrize("operator", ["super-resolution", "gaussian blur", "inpaint"])
-def test_the_measured_error_falls(operator: str):
+def test_restoration_reduces_the_data_error(operator: str):
     measurement = measured(operator, image=drawn(ROUND)[0])
     inputs = {"svg": value(CORNERS), "measurement": measurement, "crossing_weight": 0.0, "learning_rate": 5.0}
     start, middle, end = (
@@ -661,6 +661,6 @@ def test_the_measured_error_falls(operator: str):
     assert end < 0.95 * middle < 0.95 * start
 
 
-def test_the_text_has_no_pull_where_all_is_noise():
+def test_restoration_works_from_pure_noise():
     for family in (V, SD3):
         assert_sound(vectorize(family, measurement=measured(), t_max=1.0))

@@ -1,4 +1,4 @@
-"""SVG Optimizer when something is wrong: what it refuses, how it is cancelled, what it leaves behind; on a server."""
+"""SVG Optimizer: invalid inputs, failures and canceling, cleanup after a run, and runs on a server."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ SHAPES = svg('<circle cx="48" cy="47" r="33" fill="#fa0"/><path d="M20 40L70 30 
 BLURRED, _ = measure(photo(), "gaussian blur")
 
 
-def pds(latent: Any = None, **texts: Any) -> dict[str, Any]:
-    said = {"source": SOURCE, "target": POSITIVE, "negative": NEGATIVE, **texts}
+def pds(latent: Any = None, **prompts: Any) -> dict[str, Any]:
+    prompts = {"source": SOURCE, "target": POSITIVE, "negative": NEGATIVE, **prompts}
     latent = encoded(EPS) if latent is None else latent
-    node = PosteriorLatentMatch.execute(latent, **said, guidance_scale=7.5, posterior="official", identity_weight=1.0)
-    return {"objective": node.args[0]}
+    settings: dict[str, Any] = {"guidance_scale": 7.5, "posterior": "official", "identity_weight": 1.0}
+    return {"objective": PosteriorLatentMatch.execute(latent, **prompts, **settings).args[0]}
 
 
-def plain(method: str, reference: Any = None, **texts: Any) -> dict[str, Any]:
-    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), texts, reference, "source_latent")}
+def objective(method: str, reference: Any = None, **prompts: Any) -> dict[str, Any]:
+    return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), prompts, reference, "source_latent")}
 
 
 def latent(*shape: int, fill: float = 0.5) -> dict[str, Any]:
@@ -68,18 +68,18 @@ def latent(*shape: int, fill: float = 0.5) -> dict[str, Any]:
 
 
 def small() -> Any:
-    """A measurement of pictures whose sides are no multiples of 8."""
+    """A measurement of an image whose sides are not multiples of 8."""
     return measure(photo(size=20), "super-resolution")[0]
 
 
 # Refusals
 
 
-TEXTS = {"positive": POSITIVE, "negative": NEGATIVE}
+PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
-    "nothing to trace": (EPS, {"steps": 0}, "steps is 0, which only traces an image, and no image is connected"),
-    "only a drawing to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no image is connected: connect one to"),
-    "steps below 0": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
+    "no image to trace": (EPS, {"steps": 0}, "steps is 0, which only traces an image, and no image is connected"),
+    "only an SVG to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no image is connected: connect one to"),
+    "negative steps": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
     **{
         f"no {name}": (EPS, {name: None}, f"Input '{name}' is not connected, and distillation needs it: connect it, or")
         for name in ("model", "vae", "positive", "negative")
@@ -90,7 +90,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         for name in ("positive", "negative")
     },
     "empty source": (EPS, {"svg": value(SHAPES), "source": []}, "input 'source' is empty: connect a CLIP Text"),
-    "no drawings": (EPS, {"svg": value()}, "Input 'svg' has no SVGs: check the node connected to it"),
+    "no SVGs": (EPS, {"svg": value()}, "Input 'svg' has no SVGs: check the node connected to it"),
     "no svg": (EPS, {"svg": SHAPES}, "Input 'svg' is not a valid SVG, its type is str: connect Load SVG"),
     "unreadable": (
         EPS,
@@ -104,9 +104,9 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "NaN": (EPS, {"image": photo() * float("nan")}, "The image contains NaN or infinite values: check the node"),
     "NaN to trace": (EPS, {"image": photo() / 0, "steps": 0}, "The image contains NaN or infinite values: check the"),
-    "no pictures": (EPS, {"image": photo()[:0]}, r"The image is empty \(0 images of 64x64 pixels\): connect an image"),
+    "no images": (EPS, {"image": photo()[:0]}, r"The image is empty \(0 images of 64x64 pixels\): connect an image"),
     "no pixels": (EPS, {"image": photo()[:, :0], "steps": 0}, r"The image is empty \(1 images of 64x0 pixels\)"),
-    "2 pictures, 3 drawings": (
+    "2 images, 3 SVGs": (
         EPS,
         {"image": photo(2), "svg": value(*[SHAPES] * 3)},
         "Input 'image' holds 2 items and another input 3: connect one to 'image', or one for each of the 3 drawings",
@@ -121,9 +121,9 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"measurement": small()},
         "measurement is of images of 20x20 pixels, but the VAE needs multiples of 8: crop or resize the image",
     ),
-    "times that meet": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
-    "times that cross": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
-    "times too low": (EPS, {"svg": value(SHAPES), "t_min": 0.001}, "t_min is 0.001, and 'pds' also looks"),
+    "equal times": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
+    "t_min above t_max": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
+    "t_min too low": (EPS, {"svg": value(SHAPES), "t_min": 0.001}, "t_min is 0.001, and 'pds' also looks"),
     "views of an edit": (
         EPS,
         {"svg": value(SHAPES), "views": "on"},
@@ -153,10 +153,10 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "objective without a source": (
         EPS,
-        plain("csd", **TEXTS),
+        objective("csd", **PROMPTS),
         "'mine' needs a source prompt that describes the image as it is now",
     ),
-    "objective with an empty text": (EPS, plain("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
+    "objective with an empty prompt": (EPS, objective("sds", positive=[], negative=NEGATIVE), "'positive' is empty"),
     "VAE of other channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model"),
     "VAE with frames": (SD3, {"vae": tiny_vae("wan")}, "frame dimension.*connect the VAE that belongs to the model"),
     "VAE without frames": (QWEN, {"vae": tiny_vae("taesd-16")}, "frame dimension.*connect the VAE that belongs"),
@@ -172,13 +172,13 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refuses_before_work_starts_and_says_what_to_do(case: str):
+def test_invalid_input_raises_before_sampling(case: str):
     family, inputs, words = REFUSED[case]
     calls, seen = Calls(), []
     connected = {"model": calls.watch(tiny(family)), "image": photo() if "steps" not in inputs else None}
     if "measurement" in inputs or "svg" in inputs:
         connected["image"] = None
-    with progress_hook(lambda *told, **_: seen.append(told)):
+    with progress_hook(lambda *event, **_: seen.append(event)):
         with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
             vectorize(family, **{**connected, **inputs})
     assert (calls.runs, calls.batches, seen) == (0, [], [])
@@ -188,18 +188,16 @@ def test_refuses_before_work_starts_and_says_what_to_do(case: str):
 
 
 @pytest.mark.parametrize("inputs", [{}, {"image": photo(), "steps": 0}], ids=["draw", "trace"])
-def test_a_renderer_that_is_not_installed_is_refused_before_work_starts(
-    inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-):
+def test_missing_renderer_raises_before_sampling(inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pydiffvg", None)  # as if it were not installed
     calls, seen = Calls(), []
-    with progress_hook(lambda *told, **_: seen.append(told)):
+    with progress_hook(lambda *event, **_: seen.append(event)):
         with pytest.raises(ImportError, match="needs the Python package pydiffvg.* or choose the renderer 'built-in'"):
             vectorize(EPS, model=calls.watch(tiny(EPS)), renderer="diffvg", **inputs)
     assert (calls.runs, seen) == (0, [])
 
 
-def test_a_drawing_that_the_renderer_cannot_draw_is_refused_before_work_starts(monkeypatch: pytest.MonkeyPatch):
+def test_svg_unsupported_by_the_renderer_raises_before_sampling(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pydiffvg", stand_in())
     square_joins = svg('<path d="M20 40L70 30 80 85Z" fill="#36c" stroke="#000"/>')
     calls = Calls()
@@ -221,8 +219,8 @@ def broken_from(call: int) -> Any:
     def wrap(apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         nonlocal calls
         calls += 1
-        said = ask(apply_model, arguments)
-        return said * float("nan") if calls >= call else said
+        prediction = ask(apply_model, arguments)
+        return prediction * float("nan") if calls >= call else prediction
 
     return wrap
 
@@ -233,7 +231,7 @@ def broken_from(call: int) -> Any:
     ids=["draw", "edit", "restore"],
 )
 @pytest.mark.parametrize("step", [1, 3])
-def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, Any], name: str, step: int):
+def test_nan_prediction_raises_with_step_and_time(inputs: dict[str, Any], name: str, step: int):
     with pytest.raises(ValueError) as failure:
         vectorize(V, **inputs, model=wrapped(tiny(V), broken_from(step)), steps=4, t_min=0.5, t_max=0.50001)
     assert str(failure.value) == (
@@ -243,7 +241,7 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
     )
 
 
-# Progress, and what a run leaves behind
+# Progress and cleanup
 
 
 @pytest.mark.parametrize(
@@ -260,7 +258,7 @@ def test_a_model_that_breaks_ends_the_run_with_step_and_time(inputs: dict[str, A
         ({"image": photo(), "fit_groups": 0, "fit_steps": 0}, 4),
     ],
 )
-def test_progress_runs_to_its_end_and_shows_the_drawing(
+def test_progress_counts_every_step_and_shows_the_drawing(
     inputs: dict[str, Any], total: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("dreamsampler.nodes.host.progress.PREVIEW_INTERVAL", 0.0)
@@ -274,29 +272,29 @@ def test_progress_runs_to_its_end_and_shows_the_drawing(
     assert all(np.asarray(preview[1]).std() > 0 for *_, preview in seen[1:])
 
 
-def test_previews_come_now_and_then_and_begin_at_once():
+def test_previews_are_rate_limited_and_start_immediately():
     seen = []
     with progress_hook(lambda done, of, preview, **_: seen.append(preview)):
         vectorize(EPS, svg=value(SHAPES), steps=4)
     assert seen[0] is not None and None in seen[1:]
-    shown = torch.from_numpy(np.asarray(seen[0][1]) / 255)
-    assert (shown - drawn(SHAPES)[0][0]).abs().max() < 2 / 255
+    preview = torch.from_numpy(np.asarray(seen[0][1]) / 255)
+    assert (preview - drawn(SHAPES)[0][0]).abs().max() < 2 / 255
 
 
-@pytest.mark.parametrize("ends", ["cancelled", "broken"])
+@pytest.mark.parametrize("ends", ["canceled", "failed"])
 @pytest.mark.parametrize("at", [2, 6])
-def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
-    """While tracing and while distilling."""
+def test_failed_or_canceled_run_leaves_no_trace(ends: str, at: int):
+    """During tracing and during distillation."""
     model, vae = tiny(V), tiny_vae("kl")
     whole = vectorize(V, image=photo(), steps=4)
-    error = {"cancelled": comfy.model_management.InterruptProcessingException, "broken": ZeroDivisionError}[ends]
+    error = {"canceled": comfy.model_management.InterruptProcessingException, "failed": ZeroDivisionError}[ends]
     seen = []
 
     def stop(done: int, *_: Any, **__: Any) -> None:
         seen.append(done)
         if len(seen) == at:
-            comfy.model_management.interrupt_current_processing(ends == "cancelled")
-            if ends == "broken":
+            comfy.model_management.interrupt_current_processing(ends == "canceled")
+            if ends == "failed":
                 raise ZeroDivisionError
 
     assert vae.first_stage_model is not None
@@ -304,7 +302,7 @@ def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
         with progress_hook(stop), pytest.raises(error):
             vectorize(V, image=photo(), steps=4)
     assert seen[:at] == list(range(1, at + 1))
-    assert len(seen) == (at + 1 if ends == "cancelled" else at)
+    assert len(seen) == (at + 1 if ends == "canceled" else at)
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
     assert model.model.current_patcher is None or not model.model.current_patcher.forced_hooks
     again = vectorize(V, image=photo(), steps=4)
@@ -312,25 +310,25 @@ def test_a_run_that_breaks_off_leaves_no_trace(ends: str, at: int):
 
 
 @pytest.mark.parametrize("inputs", [{"image": photo()}, {"svg": value(SHAPES)}], ids=["traced", "edited"])
-def test_a_cancelled_run_keeps_what_it_has_so_far(inputs: dict[str, Any], at: int = 3):
-    """The picture on the node, and the drawing as a file in the temporary folder."""
+def test_canceled_run_keeps_its_last_result(inputs: dict[str, Any], at: int = 3):
+    """The preview on the node, and the SVG in the temp folder."""
     folder = Path(folder_paths.get_temp_directory())
     before = {*folder.glob("DreamSampler*.svg")}
-    shown = []
+    previews = []
 
     def cancel(done: int, _: int, preview: Any, **__: Any) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        shown.append((done, preview))
-        if len(shown) == at:
+        previews.append((done, preview))
+        if len(previews) == at:
             comfy.model_management.interrupt_current_processing(True)
 
     with progress_hook(cancel), pytest.raises(comfy.model_management.InterruptProcessingException):
         vectorize(V, **inputs, steps=6)
-    (done, (_, picture, _)) = shown[-1]
+    (done, (_, image, _)) = previews[-1]
     assert done in (at, at + 1)
-    (kept,) = {*folder.glob("DreamSampler*.svg")} - before
-    seen = torch.from_numpy(np.asarray(picture) / 255).float()
-    assert (drawn(kept.read_text(), width=seen.shape[1], height=seen.shape[0])[0][0] - seen).abs().mean() < 0.05
+    (saved_file,) = {*folder.glob("DreamSampler*.svg")} - before
+    seen = torch.from_numpy(np.asarray(image) / 255).float()
+    assert (drawn(saved_file.read_text(), width=seen.shape[1], height=seen.shape[0])[0][0] - seen).abs().mean() < 0.05
 
 
 def tensors() -> int:
@@ -338,7 +336,7 @@ def tensors() -> int:
     return sum(1 for each in gc.get_objects() if type(each) in (Tensor, torch.nn.Parameter))
 
 
-def test_runs_leave_no_tensors_and_load_no_models():
+def test_runs_do_not_leak_tensors_or_load_models():
     inputs = {"image": photo(), "measurement": BLURRED, "steps": 2, "fit_steps": 1}
 
     def run() -> None:
@@ -354,7 +352,7 @@ def test_runs_leave_no_tensors_and_load_no_models():
     assert comfy.model_management.loaded_models() == loaded
 
 
-# The host's own nodes
+# ComfyUI's own nodes
 
 
 def saved(made: Optimized, folder: Path) -> list[bytes]:
@@ -377,18 +375,18 @@ def optimizer(**inputs: Any) -> dict[str, Any]:
     return {"class_type": "DSSVGOptimizer", "inputs": {**widgets, "fit_steps": 3, "fit_groups": 2, **inputs}}
 
 
-def ends(**nodes: dict[str, Any]) -> dict[str, Any]:
-    """A prompt that saves what the node `optimize` makes."""
+def saving(**nodes: dict[str, Any]) -> dict[str, Any]:
+    """A prompt that saves both outputs of the node `optimize`."""
     return {
         **nodes,
-        "picture": {"class_type": "SaveImage", "inputs": {"images": ["optimize", 1], "filename_prefix": "made"}},
+        "image": {"class_type": "SaveImage", "inputs": {"images": ["optimize", 1], "filename_prefix": "made"}},
         "drawing": {"class_type": "SaveSVGNode", "inputs": {"svg": ["optimize", 0], "filename_prefix": "made"}},
     }
 
 
 def check_files(client: ComfyClient, result: Any, size: int = 96) -> str:
-    """The drawing that was saved, which the saved picture shows and the node too."""
-    (drawing,), (shown,), (image,) = (result.files(node_id=node) for node in ("drawing", "optimize", "picture"))
+    """The saved SVG. Asserts that the saved image and the node show the same drawing."""
+    (drawing,), (shown,), (image,) = (result.files(node_id=node) for node in ("drawing", "optimize", "image"))
     file = client.fetch(drawing)
     parsed = parse(file)
     assert not parsed.warnings and len(list(parsed.document.shapes())) == 7
@@ -399,32 +397,32 @@ def check_files(client: ComfyClient, result: Any, size: int = 96) -> str:
     return client.fetch(shown).decode()
 
 
-def test_on_a_server_a_picture_is_traced_without_a_model(client: ComfyClient, tmp_path: Path):
+def test_server_traces_an_image_without_a_model(client: ComfyClient, tmp_path: Path):
     Image.fromarray((255 * photo()[0]).byte().numpy()).save(tmp_path / "photo.png")
     load = {"class_type": "LoadImage", "inputs": {"image": client.upload_image(tmp_path / "photo.png")}}
-    told = {"operator": "gaussian blur", "scale": 4, "sigma": 5.0, "noise_std": 0.0, "simulate": False, "seed": 0}
-    broken = {"class_type": "DSMeasurement", "inputs": {"image": ["load", 0], "kernel_size": 511, **told}}
+    settings = {"operator": "gaussian blur", "scale": 4, "sigma": 5.0, "noise_std": 0.0, "simulate": False, "seed": 0}
+    broken = {"class_type": "DSMeasurement", "inputs": {"image": ["load", 0], "kernel_size": 511, **settings}}
     inputs = {"image": ["load", 0], "measurement": ["broken", 0]}
-    result = client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs)))
+    result = client.run(saving(load=load, broken=broken, optimize=optimizer(**inputs)))
     assert "distillation" not in result.outputs["optimize"]
     file = check_files(client, result)
     here = vectorize(None, image=(255 * photo()).byte() / 255, steps=0, paths=6, canvas_size=96, seed=3, fit_steps=3)
     assert (drawn(file, width=96)[0] - here.image).abs().max() < 3 / 255
-    with pytest.raises(ExecutionFailed, match="kernel"):  # with steps it is worked out
-        client.run(ends(load=load, broken=broken, optimize=optimizer(**inputs, steps=1)))
+    with pytest.raises(ExecutionFailed, match="kernel"):  # with steps, the lazy input is evaluated
+        client.run(saving(load=load, broken=broken, optimize=optimizer(**inputs, steps=1)))
 
 
-def test_on_a_server_a_drawing_is_made_from_text(client: ComfyClient):
+def test_server_draws_an_svg_from_a_prompt(client: ComfyClient):
     nodes = {
         "load": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dreamsampler_reference.safetensors"}},
         "text": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["load", 1], "text": "a red heart"}},
         "empty": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["load", 1], "text": ""}},
     }
     connected = {"model": ["load", 0], "vae": ["load", 2], "positive": ["text", 0], "negative": ["empty", 0]}
-    result = client.run(ends(**nodes, optimize=optimizer(steps=3, **connected)))
+    result = client.run(saving(**nodes, optimize=optimizer(steps=3, **connected)))
     check_files(client, result)
     (curve,) = result.outputs["optimize"]["distillation"]
     assert curve["method"] == "sds" and curve["step"] == [0, 1, 2] and all(n > 0 for (n,) in curve["gradient_norm"])
     with pytest.raises(ExecutionFailed, match="Input 'vae' is not connected, and distillation needs it"):
         del connected["vae"]
-        client.run(ends(**nodes, optimize=optimizer(steps=3, **connected)))
+        client.run(saving(**nodes, optimize=optimizer(steps=3, **connected)))
