@@ -46,8 +46,8 @@ from support.tiny_models import (
     Family,
     V,
     ask,
+    cond,
     photo,
-    text,
     tiny,
     tiny_vae,
     untouched,
@@ -294,14 +294,14 @@ def test_canceled_training_can_be_finished_with_fewer_steps(own_folders: Path):
 def pooled(seed: int) -> Conditioning:
     """The negative prompt with another pooled output."""
     ((tokens, values),) = NEGATIVE
-    return [[tokens, {**values, "pooled_output": text(seed)[0][1]["pooled_output"]}]]
+    return [[tokens, {**values, "pooled_output": cond(seed)[0][1]["pooled_output"]}]]
 
 
 OTHERS: dict[str, dict[str, Any]] = {
     "seed": {"seed": 6},
     "width": {"width": 8},
     "normalisation": {"normalisation": "none"},
-    "prompt": {"negative": text(9)},
+    "prompt": {"negative": cond(9)},
     "pooled output": {"negative": pooled(9)},
     "images": {"images": [photo(16, seed=3, size=32)]},
 }

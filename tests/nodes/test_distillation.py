@@ -33,10 +33,10 @@ from support.tiny_models import (
     UNSET,
     Family,
     V,
-    distil,
+    cond,
+    distill,
     distilled,
     encoded,
-    text,
     tiny,
 )
 
@@ -59,9 +59,9 @@ def empty(family: Family, count: int = 1) -> dict[str, Any]:
 @every_method
 def test_changes_the_image_but_not_its_inputs(method: str, family: Family, dtype: torch.dtype):
     latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
-    inputs = [latent, text(1), text(2), text(3), encoded(family, 2, seed=7)]
+    inputs = [latent, cond(1), cond(2), cond(3), encoded(family, 2, seed=7)]
     before = copy.deepcopy(inputs)
-    output, curve = distil(
+    output, curve = distill(
         tiny(family, dtype),
         latent,
         method=method,
@@ -84,9 +84,9 @@ def test_batch_matches_single_images(method: str, family: Family):
     model, seed, indices = tiny(family), 5, [4, 9, 2]
     options = {"method": method, "steps": 2, "source_weight": 0.1}
     reference = encoded(family, 3, seed=20)
-    together, curve = distil(model, encoded(family, 3, batch_index=indices), reference=reference, seed=seed, **options)
+    together, curve = distill(model, encoded(family, 3, batch_index=indices), reference=reference, seed=seed, **options)
     for i, index in enumerate(indices):
-        alone, own_curve = distil(
+        alone, own_curve = distill(
             model,
             encoded(family, seed=i),
             reference=encoded(family, seed=20 + i),
@@ -223,7 +223,7 @@ def test_default_settings_are_the_papers(method: str):
         raise FirstStep
 
     with progress_hook(stop), pytest.raises(FirstStep):
-        distil(model, latent, method=method, steps=UNSET)
+        distill(model, latent, method=method, steps=UNSET)
 
 
 def test_optional_inputs_can_be_omitted():
@@ -280,7 +280,7 @@ def test_each_number_changes_the_result(name: str, values: tuple[float, ...], op
 
 def test_times_stay_in_range_and_descend_evenly():
     for schedule, steps in (("uniform", 12), ("annealed", 12), ("descending", 4)):
-        _, curve = distil(tiny(SD3), encoded(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
+        _, curve = distill(tiny(SD3), encoded(SD3, 2), steps=steps, time_schedule=schedule, t_min=0.3, t_max=0.7)
         times = torch.tensor(curve["t"])
         assert times.shape == (steps, 2) and 0.3 <= times.min() and times.max() <= 0.7001
         if schedule == "descending":
@@ -365,14 +365,14 @@ def test_edit_with_a_reference_accepts_an_empty_latent():
 
 
 def unused_prompts() -> dict[str, Any]:
-    return {"positive": text(8), "negative": text(9), "source": None}
+    return {"positive": cond(8), "negative": cond(9), "source": None}
 
 
 def test_objective_replaces_method_prompts_and_reference():
     model, latent, reference = tiny(SD3), encoded(SD3, 2), encoded(SD3, 2, seed=5)
     prompts = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
     socket = ObjectiveSocket(replace(METHODS["dds"], name="mine"), prompts, reference, settings={"guidance_scale": 3.0})
-    made, curve = distil(model, latent, method="vsd", objective=socket, **unused_prompts())
+    made, curve = distill(model, latent, method="vsd", objective=socket, **unused_prompts())
     assert torch.equal(made["samples"], distilled(model, latent, method="dds", reference=reference, guidance_scale=3.0))
     assert curve["method"] == "mine"
     own = distilled(model, latent, method="vsd", objective=socket, guidance_scale=5.0, **unused_prompts())
@@ -390,7 +390,7 @@ def test_custom_objective_is_optimized_in_model_scale(family: Family):
     method = Method("mine", towards_one, SDSSettings(1.0), LoopSettings(optimizer="sgd", weighting="uniform"))
     socket = ObjectiveSocket(method, {"positive": POSITIVE})
     model, latent = tiny(family), encoded(family, 2)
-    made, curve = distil(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **unused_prompts())
+    made, curve = distill(model, latent, objective=socket, learning_rate=0.25, guidance_scale=2.0, **unused_prompts())
     z = model.model.process_latent_in(latent["samples"])
     assert_same(made["samples"], model.model.process_latent_out(1 + 0.5**3 * (z - 1)), 1e-5)
     for step, norms in enumerate(curve["gradient_norm"]):
@@ -403,7 +403,7 @@ def test_custom_objective_is_optimized_in_model_scale(family: Family):
 
 @every_method
 def test_curve_has_every_step_of_every_image(method: str):
-    _, curve = distil(tiny(SD3), encoded(SD3, 2), method=method, steps=4)
+    _, curve = distill(tiny(SD3), encoded(SD3, 2), method=method, steps=4)
     read = json.loads(json.dumps(curve, allow_nan=False))
     assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss"}
     assert curve["method"] == method and curve["step"] == [0, 1, 2, 3]
@@ -414,7 +414,7 @@ def test_curve_has_every_step_of_every_image(method: str):
 
 
 def test_each_run_has_its_own_curve():
-    first, second = (distil(tiny(SD3), encoded(SD3), steps=steps)[1] for steps in (2, 3))
+    first, second = (distill(tiny(SD3), encoded(SD3), steps=steps)[1] for steps in (2, 3))
     assert len(first["step"]) == 2 and len(second["step"]) == 3
 
 
@@ -429,7 +429,7 @@ maskable = pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
 def test_noise_mask_keeps_the_image_outside(family: Family, method: str, start_from: str):
     model, source = tiny(family), encoded(family, 2)
     masked = {**source, "noise_mask": left_half()[:, None]}  # as the host's Set Latent Noise Mask stores it
-    output, _ = distil(model, masked, method=method, start_from=start_from, source_weight=0.01)
+    output, _ = distill(model, masked, method=method, start_from=start_from, source_weight=0.01)
     assert output["noise_mask"] is masked["noise_mask"]
     (inside, outside), (before, kept) = halves(output["samples"]), halves(source["samples"])
     assert_kept(outside, kept)
@@ -472,7 +472,7 @@ def test_each_image_uses_its_own_mask(family: Family):
 def test_progress_counts_every_step():
     seen = []
     with progress_hook(lambda value, total, preview, **_: seen.append((value, total, preview))):
-        distil(tiny(EPS), encoded(EPS), steps=4)
+        distill(tiny(EPS), encoded(EPS), steps=4)
     assert seen == [(i + 1, 4, None) for i in range(4)]
 
 

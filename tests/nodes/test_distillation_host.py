@@ -44,9 +44,9 @@ from support.tiny_models import (
     Conditioning,
     Family,
     V,
-    distil,
+    cond,
+    distill,
     encoded,
-    text,
     tiny,
 )
 from torch import Tensor
@@ -189,7 +189,7 @@ def assert_one_step_follows(
         of_items(prompts, count),
     )
     options = {**ONE_STEP, "method": method, "seed": SEED, "time_schedule": times, "t_max": t_max}
-    made, curve = distil(model, latent, reference=reference, **prompts, **options)
+    made, curve = distill(model, latent, reference=reference, **prompts, **options)
     scaled, clean_reference = model.model.process_latent_in, model.model.process_latent_in(reference["samples"])
 
     def gradient(i: int, predict: Predict, z: Tensor) -> Tensor:
@@ -255,7 +255,7 @@ def test_weighting_follows_the_noise_level(weighting: str, family: Family):
         for samples in (
             latent["samples"],
             *(
-                distil(model, latent, time_schedule="descending", **{**ONE_STEP, "weighting": name})[0]["samples"]
+                distill(model, latent, time_schedule="descending", **{**ONE_STEP, "weighting": name})[0]["samples"]
                 for name in ("uniform", weighting)
             ),
         )
@@ -275,8 +275,8 @@ def test_flow_time_schedule_matches_an_ode_step(family: Family):
         model.model.process_latent_in(samples)
         for samples in (
             latent["samples"],
-            distil(model, latent, **options)[0]["samples"],
-            distil(model, latent, **{**options, "learning_rate_schedule": "flow time"})[0]["samples"],
+            distill(model, latent, **options)[0]["samples"],
+            distill(model, latent, **{**options, "learning_rate_schedule": "flow time"})[0]["samples"],
         )
     )
     top, bottom = (level_at(model, options[name]) for name in ("t_max", "t_min"))
@@ -290,7 +290,7 @@ def test_source_weight_adds_the_gradient_of_the_squared_distance(family: Family)
     model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "start_from": "noise", "seed": 30}
     free, pulled = (
-        model.model.process_latent_in(distil(model, latent, source_weight=w, **options)[0]["samples"])
+        model.model.process_latent_in(distill(model, latent, source_weight=w, **options)[0]["samples"])
         for w in (0.0, 0.25)
     )
     noise, source = Draws(latent["samples"].shape, 30)(), model.model.process_latent_in(latent["samples"])
@@ -324,7 +324,7 @@ def test_makes_the_minimum_number_of_model_calls(
     method: str, options: dict[str, Any], expected: list[int], family: Family
 ):
     calls = Calls()
-    distil(calls.watch(tiny(family)), encoded(family, 3), method=method, **{"steps": 2, **options})
+    distill(calls.watch(tiny(family)), encoded(family, 3), method=method, **{"steps": 2, **options})
     assert calls.batches == [3 * prompts for prompts in expected]
     assert calls.runs == 1
 
@@ -333,7 +333,7 @@ def test_makes_the_minimum_number_of_model_calls(
 
 
 def long(seed: int, tokens: int) -> Conditioning:
-    ((first, values),) = text(seed)
+    ((first, values),) = cond(seed)
     return [[first.repeat(1, 2, 1)[:, :tokens], values]]
 
 
@@ -343,16 +343,16 @@ TWO_MASKS, THREE_MASKS = MASKS[:2], MASKS[:3]
 
 
 def masked(positive: Tensor, source: Tensor) -> dict[str, Any]:
-    return {"positive": set_mask(POSITIVE, positive) + text(4), "source": set_mask(SOURCE, source) + text(5)}
+    return {"positive": set_mask(POSITIVE, positive) + cond(4), "source": set_mask(SOURCE, source) + cond(5)}
 
 
 def weighted(positive: float, source: float) -> dict[str, Any]:
-    return {"positive": text(1, strength=positive) + text(4), "source": text(3, strength=source) + text(5)}
+    return {"positive": cond(1, strength=positive) + cond(4), "source": cond(3, strength=source) + cond(5)}
 
 
 def with_default() -> dict[str, Any]:
     return {
-        name: set_mask(prompt, MASK) + text(seed, default=True)
+        name: set_mask(prompt, MASK) + cond(seed, default=True)
         for name, prompt, seed in (("positive", POSITIVE, 4), ("source", SOURCE, 5))
     }
 
@@ -382,11 +382,11 @@ PAIRS: dict[str, tuple[dict[str, Conditioning], list[int]]] = {
     "lengths with a small common multiple": ({"source": long(3, 6)}, [8]),
     "lengths without one": ({"source": long(3, 7)}, [4, 2, 2]),
     "one prompt per image": (
-        {"positive": one_each(text(1), text(4)), "source": one_each(text(3), text(5))},
+        {"positive": one_each(cond(1), cond(4)), "source": one_each(cond(3), cond(5))},
         [8],
     ),
     "more prompts than images": (
-        {"positive": one_each(text(1), text(4), text(6)), "source": one_each(text(3), text(5))},
+        {"positive": one_each(cond(1), cond(4), cond(6)), "source": one_each(cond(3), cond(5))},
         [8],
     ),
     "one mask": (masked(MASK, MASK), [12]),
@@ -396,18 +396,18 @@ PAIRS: dict[str, tuple[dict[str, Conditioning], list[int]]] = {
     "a mask and a default": (with_default(), [12]),
     "equal strengths": (weighted(0.5, 0.5), [12]),
     "different strengths": (weighted(0.5, 0.2), [6, 6]),
-    "same area": ({"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE) + text(5)}, [8, 8]),
+    "same area": ({"positive": set_area(POSITIVE) + cond(4), "source": set_area(SOURCE) + cond(5)}, [8, 8]),
     "different areas": (
-        {"positive": set_area(POSITIVE) + text(4), "source": set_area(SOURCE, 32) + text(5)},
+        {"positive": set_area(POSITIVE) + cond(4), "source": set_area(SOURCE, 32) + cond(5)},
         [4, 8, 4, 8],
     ),
-    "an area and no area": ({"positive": set_area(POSITIVE) + text(4)}, [4, 4, 4, 4]),
-    "same time range": ({"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.5)}, [8]),
+    "an area and no area": ({"positive": set_area(POSITIVE) + cond(4)}, [4, 4, 4, 4]),
+    "same time range": ({"positive": set_range(cond(4), 0.0, 0.5), "source": set_range(cond(5), 0.0, 0.5)}, [8]),
     "different time ranges": (
-        {"positive": set_range(text(4), 0.0, 0.5), "source": set_range(text(5), 0.0, 0.45)},
+        {"positive": set_range(cond(4), 0.0, 0.5), "source": set_range(cond(5), 0.0, 0.45)},
         [4, 4],
     ),
-    "different numbers of prompts": ({"positive": POSITIVE + text(4)}, [6, 4]),
+    "different numbers of prompts": ({"positive": POSITIVE + cond(4)}, [6, 4]),
     "same ControlNet": (on("positive", "source"), [4, 4]),
     "same ControlNet on all prompts": (on("positive", "source", "negative"), [8]),
     "a ControlNet on the source": (on("source"), [4, 2, 2]),
@@ -441,9 +441,9 @@ def test_shared_calls_give_the_same_as_separate_ones(pair: str):
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_each_image_uses_its_own_prompt(family: Family):
     prompts = {
-        "positive": one_each(text(1), text(4)),
-        "negative": one_each(text(2), text(6)),
-        "source": one_each(text(3), text(5)),
+        "positive": one_each(cond(1), cond(4)),
+        "negative": one_each(cond(2), cond(6)),
+        "source": one_each(cond(3), cond(5)),
     }
     for method in ("sds", "dds", "full bridge"):
         assert_one_step_follows(method, family, prompts=prompts)
@@ -455,18 +455,18 @@ def early_then_late(early: Conditioning, late: Conditioning) -> Conditioning:
 
 ACTING: dict[str, dict[str, Conditioning]] = {
     "mask": {"positive": set_mask(POSITIVE, left_half()) + set_mask(NEGATIVE, 1 - left_half())},
-    "area": {"positive": set_area(POSITIVE) + text(4)},
-    "early then late": {"positive": early_then_late(text(4), POSITIVE)},
+    "area": {"positive": set_area(POSITIVE) + cond(4)},
+    "early then late": {"positive": early_then_late(cond(4), POSITIVE)},
     "early then late, all": {
-        "positive": early_then_late(text(4), POSITIVE),
-        "negative": early_then_late(text(5), NEGATIVE),
-        "source": early_then_late(SOURCE, text(6)),
+        "positive": early_then_late(cond(4), POSITIVE),
+        "negative": early_then_late(cond(5), NEGATIVE),
+        "source": early_then_late(SOURCE, cond(6)),
     },
     "early then late, per image": {
-        "positive": early_then_late(one_each(text(1), text(4), text(5)), one_each(text(6), text(7), text(8)))
+        "positive": early_then_late(one_each(cond(1), cond(4), cond(5)), one_each(cond(6), cond(7), cond(8)))
     },
     "early mask per image": {
-        "positive": set_range(set_mask(POSITIVE, THREE_MASKS), 0.0, SPLIT) + text(4),
+        "positive": set_range(set_mask(POSITIVE, THREE_MASKS), 0.0, SPLIT) + cond(4),
     },
     "ControlNet": on("positive", "negative", "source"),
     "ControlNet with one hint per image": on("positive", "negative", "source", hints=3),
@@ -495,5 +495,5 @@ def test_conditioning_options_act_on_each_image_at_its_time(acting: str, times: 
 
 
 def test_times_lie_before_and_after_the_split():
-    _, curve = distil(tiny(V), encoded(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
+    _, curve = distill(tiny(V), encoded(V, 3), **{**ONE_STEP, "seed": SEED, "time_schedule": "uniform"})
     assert min(curve["t"][0]) < 1 - SPLIT < max(curve["t"][0])

@@ -25,7 +25,7 @@ from support.tiny_models import (
     Family,
     V,
     ask,
-    distil,
+    distill,
     encoded,
     tiny,
     tiny_vae,
@@ -39,7 +39,7 @@ ONE_STEP = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "learning_rate
 
 def run(family: Family, latent: dict[str, Any], **options: Any) -> Tensor:
     options = {"corrective": spectral(family), "source": None, **options}
-    return distil(tiny(family), latent, method="lmc", **options)[0]["samples"]
+    return distill(tiny(family), latent, method="lmc", **options)[0]["samples"]
 
 
 @every_family
@@ -81,7 +81,7 @@ def test_one_step_follows_the_papers_gradient(family: Family, statistics: str):
 def test_each_step_makes_one_batched_call(make: Any):
     for diversity, expected in ((False, [4] * 3), (True, [6] * 3)):
         calls = Calls()
-        distil(
+        distill(
             calls.watch(tiny(EPS)), encoded(EPS, 2), method="lmc", source=None, corrective=make(EPS),
             diversity=diversity,
         )  # fmt: skip
@@ -129,7 +129,7 @@ def seen_sizes(side: int, vae: Any = None) -> list[tuple[int, tuple[int, ...]]]:
 
     wide = {"samples": encoded(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}
     corrective = with_size(spectral(EPS), side)
-    out, _ = distil(wrapped(tiny(EPS), look), wide, method="lmc", source=None, corrective=corrective, steps=5, vae=vae)
+    out, _ = distill(wrapped(tiny(EPS), look), wide, method="lmc", source=None, corrective=corrective, steps=5, vae=vae)
     assert_differs(out["samples"], wide["samples"])
     return seen
 
@@ -182,7 +182,7 @@ def test_invalid_input_raises_before_sampling(case: str):
     if options["corrective"] is None:
         del options["corrective"]
     with pytest.raises(ValueError) as refusal:
-        distil(calls.watch(tiny(family)), encoded(family), method="lmc", source=None, **options)
+        distill(calls.watch(tiny(family)), encoded(family), method="lmc", source=None, **options)
     assert str(refusal.value) == words
     assert (calls.runs, calls.batches) == (0, [])
 
@@ -201,7 +201,7 @@ def test_corrective_of_another_checkpoint_gives_a_warning(caplog: pytest.LogCapt
 def test_corrective_of_other_noise_levels_gives_a_warning(caplog: pytest.LogCaptureFixture):
     (shifted,) = ModelSamplingSD3().patch(tiny(SD3), 9.0)
     with caplog.at_level(logging.WARNING, "dreamsampler"):
-        distil(shifted, encoded(SD3), method="lmc", source=None, corrective=spectral(SD3))
+        distill(shifted, encoded(SD3), method="lmc", source=None, corrective=spectral(SD3))
     assert caplog.messages == [
         "The corrective was trained with other noise levels than this model has: remove the node that changes them, or "
         "train a corrective with that node in place."

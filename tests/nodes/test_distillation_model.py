@@ -48,11 +48,11 @@ from support.tiny_models import (
     Family,
     V,
     ask,
+    cond,
     create_in_inference_mode,
-    distil,
+    distill,
     distilled,
     encoded,
-    text,
     tiny,
     tiny_controlnet,
     untouched,
@@ -127,7 +127,7 @@ def test_patches_get_the_full_range_of_sigmas(family: Family):
         return ask(apply_model, arguments)
 
     family_sampling: Any = tiny(family).get_model_object("model_sampling")
-    distil(counted(tiny(family), call), encoded(family), steps=1, t_max=0.5)
+    distill(counted(tiny(family), call), encoded(family), steps=1, t_max=0.5)
 
 
 # After the run
@@ -147,11 +147,11 @@ def test_model_is_unchanged(method: str, family: Family):
 def test_lora_hook_leaves_the_model_unchanged(method: str):
     model, latent = tiny(EPS), encoded(EPS, 2)
     hooks = comfy.hooks.create_hook_lora(tiny_lora(), 0.5, 0.0)
-    prompts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + text(4)}
+    prompts = {"positive": comfy.hooks.set_hooks_for_conditioning(POSITIVE, hooks) + cond(4)}
     before = sampled(model, EPS)
     with untouched(model.model):
         hooked = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, **prompts)
-    plain = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, positive=POSITIVE + text(4))
+    plain = distilled(model, latent, method=method, optimizer="sgd", learning_rate=0.1, positive=POSITIVE + cond(4))
     assert_differs(hooked, plain)
     assert torch.equal(before, sampled(model, EPS))
 
@@ -201,7 +201,7 @@ def test_canceled_run_stops_and_does_not_affect_the_next(method: str):
 
     with untouched(model.model), progress_hook(cancel):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            distil(calls.watch(model), latent, method=method)
+            distill(calls.watch(model), latent, method=method)
     assert len(calls.batches) == 2 * (3 if method == "vsd" else 1)
     assert torch.equal(undisturbed, distilled(model, latent, method=method))
 
@@ -228,7 +228,7 @@ def test_non_finite_prediction_raises_with_step_and_time(method: str, value: flo
         undisturbed = distilled(model, latent, **options)
     with progress_hook(lambda value, total, preview, **_: shown.append(np.asarray(preview[1]))):
         with untouched(model.model), pytest.raises(ValueError) as failure:
-            distil(counted(model, breaks), latent, **options)
+            distill(counted(model, breaks), latent, **options)
     message = str(failure.value)
     assert message.startswith(f"The gradient of '{method}' became NaN or infinite at step 3 of 4 (t = 0.400, 0.400).")
     assert message.endswith(".") and "learning_rate" in message
@@ -256,7 +256,7 @@ def short_of_memory(model: ModelPatcher, room: int, sizes: list[int]) -> ModelPa
 @pytest.mark.parametrize("method", [name for name in NAMES if name != "vsd"])
 def test_low_memory_gives_the_same_result(method: str, room: int, family: Family):
     model, latent, sizes = tiny(family), encoded(family, 2), []
-    prompts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in text(1)], "source": set_mask(text(3), left_half())}
+    prompts = {"positive": [[t.repeat(2, 1, 1), v] for t, v in cond(1)], "source": set_mask(cond(3), left_half())}
     options = {"method": method, "optimizer": "sgd", **prompts}
     free = distilled(model, latent, **options)
     assert_same(distilled(short_of_memory(model, room, sizes), latent, **options), free)
@@ -280,8 +280,8 @@ def test_low_memory_keeps_prompts_masks_hints_and_times_per_image(time_schedule:
     masks = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1))
     positive, source, negative = controlled(POSITIVE, SOURCE, NEGATIVE, hints=3, end=0.7)
     prompts = {
-        "positive": set_mask(positive, masks) + set_range(text(4), 0.0, 0.6),
-        "source": set_mask(source, masks) + set_range(text(5), 0.0, 0.6),
+        "positive": set_mask(positive, masks) + set_range(cond(4), 0.0, 0.6),
+        "source": set_mask(source, masks) + set_range(cond(5), 0.0, 0.6),
         "negative": negative,
     }
     options = {"method": "dds", "steps": 2, "time_schedule": time_schedule, **prompts}
@@ -295,7 +295,7 @@ def test_out_of_memory_error_is_raised_if_nothing_fits(method: str):
     model, latent = tiny(EPS), encoded(EPS, 2)
     free = distilled(model, latent, method=method)
     with untouched(model.model), pytest.raises(comfy.model_management.OOM_EXCEPTION, match="Allocation on device"):
-        distil(short_of_memory(model, 0, []), latent, method=method)
+        distill(short_of_memory(model, 0, []), latent, method=method)
     assert torch.equal(free, distilled(model, latent, method=method))
 
 
@@ -359,8 +359,8 @@ def test_vsd_lora_learns_the_images_and_the_model_does_not(family: Family, dtype
 
 
 def test_vsd_lora_trains_each_image_with_the_prompt_of_its_time():
-    early_then_late = set_range(text(4), 0.0, 0.5) + set_range(text(5), 0.5, 1.0)
-    timed, each = (trained(tiny(V), V, prompt, 3) for prompt in (early_then_late, one_each(text(4), text(5))))
+    early_then_late = set_range(cond(4), 0.0, 0.5) + set_range(cond(5), 0.5, 1.0)
+    timed, each = (trained(tiny(V), V, prompt, 3) for prompt in (early_then_late, one_each(cond(4), cond(5))))
     assert_same(timed.estimates, each.estimates)
     assert timed.after == pytest.approx(each.after, rel=1e-4)
 
@@ -407,7 +407,7 @@ def test_vsd_trains_only_its_lora():
         assert prediction.requires_grad == (calls % 3 == 2)
         return prediction
 
-    distil(counted(model, call), encoded(SD3), method="vsd", steps=2)
+    distill(counted(model, call), encoded(SD3), method="vsd", steps=2)
     assert len(trainable) == 6 and not any(trainable)
 
 

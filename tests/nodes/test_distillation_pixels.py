@@ -23,7 +23,7 @@ from support.tiny_models import (
     V,
     autoencoder,
     create_in_inference_mode,
-    distil,
+    distill,
     distilled,
     encoded,
     tiny,
@@ -109,7 +109,7 @@ def test_descends_through_the_encoder(kind: str, family: Family):
     options = {"vae": vae, "objective": TOWARDS_ONE, "learning_rate": RATE[kind], "steps": 2}
     oracle, pixels = Oracle(vae, family), decoded(vae, latent["samples"])
     expected = oracle.descend(pixels, RATE[kind])
-    made, curve = distil(tiny(family), latent, **options)
+    made, curve = distill(tiny(family), latent, **options)
     assert_same(made["samples"], expected, 1e-3)
     start = oracle.encode(pixels)
     assert_differs(expected, start)
@@ -168,7 +168,7 @@ def test_failed_or_canceled_run_leaves_the_vae_unchanged(fails: str):
 
     error = {"canceled": comfy.model_management.InterruptProcessingException, "failed": ZeroDivisionError}[fails]
     with progress_hook(stop), pytest.raises(error):
-        distil(tiny(EPS), latent, vae=vae)
+        distill(tiny(EPS), latent, vae=vae)
     for name, tensor in autoencoder(vae).named_parameters():
         assert tensor is weights[name][0] and torch.equal(tensor, weights[name][1])
     assert torch.equal(pixels, decoded(vae, latent["samples"]))
@@ -178,10 +178,10 @@ def test_failed_or_canceled_run_leaves_the_vae_unchanged(fails: str):
 @pytest.mark.parametrize(("kind", "family"), KINDS[1:2] + KINDS[3:], ids=str)
 def test_every_method_changes_the_pixels(kind: str, family: Family, method: str):
     model, vae, latent = tiny(family), tiny_vae(kind), encoded(family, 1)
-    made, curve = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
+    made, curve = distill(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
     assert made["samples"].shape == latent["samples"].shape and made["samples"].isfinite().all()
     assert_differs(made["samples"], Oracle(vae, family).encode(decoded(vae, latent["samples"])))
-    again, _ = distil(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
+    again, _ = distill(model, latent, method=method, vae=vae, steps=2, optimizer="adam", learning_rate=0.05)
     assert torch.equal(made["samples"], again["samples"])
 
 

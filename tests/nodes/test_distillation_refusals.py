@@ -24,10 +24,10 @@ from support.tiny_models import (
     Calls,
     Conditioning,
     Family,
-    distil,
+    cond,
+    distill,
     encoded,
     refused,
-    text,
     tiny,
     tiny_vae,
 )
@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
 def test_invalid_input_raises_before_sampling(case: str):
     family, options, words = REFUSED[case]
     good = guided(positive=1.0, negative=1.0, source=1.0) if family is FLUX_DISTILLED else {}
-    message = refused(distil, family, options, words, good)
+    message = refused(distill, family, options, words, good)
     assert message.endswith(".")
     assert message[0].isupper() or message.startswith(
         (
@@ -215,8 +215,8 @@ def test_invalid_input_raises_before_sampling(case: str):
 def test_unused_inputs_are_not_required():
     model, calls = tiny(EPS), Calls()
     for method in ("sds", "vsd"):
-        distil(calls.watch(model), {"samples": torch.zeros(1, 4, 8, 8)}, method=method, source=None)
-    distil(calls.watch(model), encoded(EPS), reference=SMALL)
+        distill(calls.watch(model), {"samples": torch.zeros(1, 4, 8, 8)}, method=method, source=None)
+    distill(calls.watch(model), encoded(EPS), reference=SMALL)
     assert calls.runs == 3
 
 
@@ -231,7 +231,7 @@ def disabled() -> dict[str, Any]:
 @pytest.mark.parametrize("method", ["bridge", "dds", "vsd"])
 def test_guidance_distilled_model_distills_with_guidance_off(method: str, prompts: dict[str, Any]):
     source = encoded(FLUX_DISTILLED)
-    output, _ = distil(tiny(FLUX_DISTILLED), source, method=method, **prompts)
+    output, _ = distill(tiny(FLUX_DISTILLED), source, method=method, **prompts)
     assert output["samples"].isfinite().all() and not torch.equal(output["samples"], source["samples"])
 
 
@@ -240,8 +240,8 @@ def test_model_without_attention_rejects_only_vsd():
     with pytest.raises(
         ValueError, match=r"vsd trains a LoRA on the model's attention.*choose another method, or a model.*\.$"
     ):
-        distil(model, encoded(EPS), method="vsd")
-    output, _ = distil(model, encoded(EPS), method="sds", positive=text(1))
+        distill(model, encoded(EPS), method="vsd")
+    output, _ = distill(model, encoded(EPS), method="sds", positive=cond(1))
     assert output["samples"].isfinite().all()
 
 

@@ -36,16 +36,16 @@ from support.tiny_models import (
     Family,
     Latent,
     V,
-    distil,
+    cond,
+    distill,
     edit,
     encoded,
-    text,
     tiny,
 )
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-BASE, CAT, DOG, BIRD = text(10), text(11), text(12), text(13)
+BASE, CAT, DOG, BIRD = cond(10), cond(11), cond(12), cond(13)
 LEFT, EVERYWHERE, NOWHERE = left_half(), torch.ones(1, 64, 64), torch.zeros(1, 64, 64)
 MIDDLE = 0.5
 """The time at which most predictions are compared."""
@@ -132,7 +132,7 @@ def edited(model: ModelPatcher, latent: Latent, positive: Conditioning) -> Tenso
 
 def distilled(method: str) -> Callable[..., Tensor]:
     def runner(model: ModelPatcher, latent: Latent, positive: Conditioning) -> Tensor:
-        return distil(model, latent, positive=positive, method=method, steps=2, learning_rate=0.2)[0]["samples"]
+        return distill(model, latent, positive=positive, method=method, steps=2, learning_rate=0.2)[0]["samples"]
 
     return runner
 
@@ -329,7 +329,7 @@ def test_weights_sum_to_one_for_any_latent_size(size: tuple[int, int]):
 
 
 TILES = [rectangle(32 * row, 16 * column, 32, 16) for row in range(2) for column in range(3)]
-TILE_PROMPTS = [text(20 + i) for i in range(6)]
+TILE_PROMPTS = [cond(20 + i) for i in range(6)]
 
 
 def test_two_chained_nodes_give_six_regions():

@@ -24,9 +24,9 @@ from support.tiny_models import (
     Family,
     Latent,
     V,
-    distil,
+    cond,
+    distill,
     encoded,
-    text,
     tiny,
 )
 from torch import Tensor
@@ -51,7 +51,7 @@ def matched(
 
 def edited(family: Family, latent: Latent, objective: Any, **inputs: Any) -> Tensor:
     """Run Distillation Sampler with an objective. Its own prompts and method must not matter."""
-    return distil(tiny(family), latent, objective=objective, positive=text(8), source=None, **inputs)[0]["samples"]
+    return distill(tiny(family), latent, objective=objective, positive=cond(8), source=None, **inputs)[0]["samples"]
 
 
 @every_family
@@ -72,7 +72,7 @@ def test_one_step_is_chi_times_dds_plus_psi_times_the_distance(family: Family):
     step |= {"t_max": 0.4 + 1e-6}
     whole, none = (edited(family, start, matched(latent, identity_weight=w), **step) for w in (1.0, 0.0))
     model = tiny(family)
-    dds = distil(model, start, method="dds", reference=latent, guidance_scale=7.5, **step)[0]["samples"]
+    dds = distill(model, start, method="dds", reference=latent, guidance_scale=7.5, **step)[0]["samples"]
     sampling: Any = model.get_model_object("model_sampling")
 
     def sigma_at(t: Tensor) -> Tensor:
@@ -87,10 +87,10 @@ def test_one_step_is_chi_times_dds_plus_psi_times_the_distance(family: Family):
 def test_one_source_for_a_batch_needs_one_call_per_step():
     latent, source, counted = encoded(EPS, 3), encoded(EPS), Calls()
     model = counted.watch(tiny(EPS))
-    with_one = distil(model, latent, objective=matched(source))[0]["samples"]
+    with_one = distill(model, latent, objective=matched(source))[0]["samples"]
     assert counted.batches == [12] * 3
     repeated = {"samples": source["samples"].repeat(3, 1, 1, 1)}
-    assert torch.equal(with_one, distil(tiny(EPS), latent, objective=matched(repeated))[0]["samples"])
+    assert torch.equal(with_one, distill(tiny(EPS), latent, objective=matched(repeated))[0]["samples"])
 
 
 def test_sampler_guidance_overrides_that_of_the_objective():
@@ -128,7 +128,7 @@ def test_invalid_input_raises_before_sampling(name: str):
     node_inputs, sampler_inputs, words = REFUSED[name]
     latent, counted = encoded(EPS), Calls()
     with pytest.raises(ValueError, match=words):
-        distil(counted.watch(tiny(EPS)), latent, objective=matched(latent, **node_inputs), **sampler_inputs)
+        distill(counted.watch(tiny(EPS)), latent, objective=matched(latent, **node_inputs), **sampler_inputs)
     assert not counted.batches
 
 
@@ -144,4 +144,4 @@ def test_invalid_input_raises_before_sampling(name: str):
 )
 def test_mismatched_source_latent_is_rejected(source: Latent, words: str):
     with pytest.raises(ValueError, match=words):
-        distil(tiny(EPS), encoded(EPS), objective=matched(source))
+        distill(tiny(EPS), encoded(EPS), objective=matched(source))

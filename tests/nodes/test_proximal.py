@@ -14,7 +14,7 @@ import torch
 from comfy.model_base import ModelType
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 from support.host_oracle import same
-from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, edit, encoded, text, tiny
+from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, cond, edit, encoded, tiny
 from torch import Tensor
 
 SCHEDULERS = list(comfy.samplers.SCHEDULER_NAMES)
@@ -32,7 +32,7 @@ def spread(difference: Tensor, latent: Tensor) -> float:
 @pytest.mark.parametrize("start_from", ["inversion", "noise"])
 def test_edits_without_changing_its_inputs(family: Family, dtype: torch.dtype, start_from: str):
     latent = encoded(family, 2, batch_index=[0, 1], comment="kept")
-    inputs = [latent, text(1), text(2)]
+    inputs = [latent, cond(1), cond(2)]
     before = copy.deepcopy(inputs)
     model = tiny(family, dtype)
     edited, inverted = edit(model, latent, positive=inputs[1], negative=inputs[2], start_from=start_from, eta=0.5)

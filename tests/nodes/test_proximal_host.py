@@ -38,9 +38,9 @@ from support.tiny_models import (
     Conditioning,
     Family,
     V,
+    cond,
     edit,
     encoded,
-    text,
     tiny,
     tiny_controlnet,
 )
@@ -174,12 +174,12 @@ def left_only() -> tuple[Conditioning, Conditioning]:
 
 def area() -> tuple[Conditioning, Conditioning]:
     (part,) = HOST_NODES["ConditioningSetArea"]().append(POSITIVE, 32, 64, 32, 0, 1.0)
-    return part + text(3), NEGATIVE
+    return part + cond(3), NEGATIVE
 
 
 def early_then_late() -> tuple[Conditioning, Conditioning]:
     timed = HOST_NODES["ConditioningSetTimestepRange"]()
-    return timed.set_range(POSITIVE, 0.0, 0.4)[0] + timed.set_range(text(3), 0.4, 1.0)[0], NEGATIVE
+    return timed.set_range(POSITIVE, 0.0, 0.4)[0] + timed.set_range(cond(3), 0.4, 1.0)[0], NEGATIVE
 
 
 def controlnet() -> tuple[Conditioning, Conditioning]:

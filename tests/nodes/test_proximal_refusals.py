@@ -18,10 +18,10 @@ from support.tiny_models import (
     SD3,
     Conditioning,
     Family,
+    cond,
     edit,
     encoded,
     refused,
-    text,
     tiny,
 )
 
@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "guidance": (FLUX_DISTILLED, guided(1.0, 2.0), "input 'negative' has guidance 2.*FluxGuidance node"),
     "guidance of one of two prompts": (
         FLUX_DISTILLED,
-        {**guided(1.0, 1.0), "positive": guided(1.0, None)["positive"] + text(3, guidance=0.5)},
+        {**guided(1.0, 1.0), "positive": guided(1.0, None)["positive"] + cond(3, guidance=0.5)},
         "input 'positive' has guidance 0.5",
     ),
     "image-to-image model": (

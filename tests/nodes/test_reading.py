@@ -21,7 +21,7 @@ from dreamsampler.guidance.editing.proximal import proximal_point
 from support.corrective_nodes import spectral
 from support.reading import files_until
 from support.svg_nodes import value, vectorize
-from support.tiny_models import EPS, distil, edit, encoded, measure, photo, tiny
+from support.tiny_models import EPS, distill, edit, encoded, measure, photo, tiny
 
 EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "sds": (SDS.__call__, 12),
@@ -45,7 +45,7 @@ def test_distillation_reaches_its_equation_in_few_files(method: str):
     model, latent = tiny(EPS), encoded(EPS)
     corrective = spectral(EPS) if method == "lmc" else None
     options: dict[str, Any] = {} if corrective is None else {"corrective": corrective}
-    files = files_until(equation, lambda: distil(model, latent, method=method, **options))
+    files = files_until(equation, lambda: distill(model, latent, method=method, **options))
     assert len(files) <= limit, files
 
 

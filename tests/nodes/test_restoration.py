@@ -44,6 +44,7 @@ from support.tiny_models import (
     V,
     ask,
     autoencoder,
+    cond,
     create_in_inference_mode,
     edit,
     encoded,
@@ -51,7 +52,6 @@ from support.tiny_models import (
     photo,
     restore,
     square,
-    text,
     tiny,
     tiny_controlnet,
     tiny_vae,
@@ -490,11 +490,11 @@ def with_controlnet() -> dict[str, Conditioning]:
 
 
 def with_mask() -> dict[str, Conditioning]:
-    return {"negative": set_mask(text(4), left_half()) + set_mask(NEGATIVE, 1 - left_half())}
+    return {"negative": set_mask(cond(4), left_half()) + set_mask(NEGATIVE, 1 - left_half())}
 
 
 def with_range() -> dict[str, Conditioning]:
-    return {"negative": set_range(text(4), 0.0, 0.7) + set_range(NEGATIVE, 0.7, 1.0)}
+    return {"negative": set_range(cond(4), 0.0, 0.7) + set_range(NEGATIVE, 0.7, 1.0)}
 
 
 @pytest.mark.parametrize(

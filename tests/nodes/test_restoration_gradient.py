@@ -45,12 +45,12 @@ from support.tiny_models import (
     V,
     ask,
     autoencoder,
+    cond,
     encoded,
     measure,
     photo,
     restore,
     square,
-    text,
     tiny,
     tiny_vae,
     untouched,
@@ -522,11 +522,11 @@ def with_controlnet() -> dict[str, Conditioning]:
 
 
 def with_mask_and_range() -> dict[str, Conditioning]:
-    return {"negative": set_mask(set_range(text(4), 0.0, 0.9), left_half()) + NEGATIVE}
+    return {"negative": set_mask(set_range(cond(4), 0.0, 0.9), left_half()) + NEGATIVE}
 
 
 def with_one_prompt_per_image() -> dict[str, Conditioning]:
-    return {"negative": one_each(NEGATIVE, text(5))}
+    return {"negative": one_each(NEGATIVE, cond(5))}
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ from support.tiny_models import (
     Calls,
     Family,
     V,
+    cond,
     encoded,
     measure,
     photo,
     square,
-    text,
     tiny,
     tiny_vae,
     untouched,
@@ -133,7 +133,7 @@ def test_each_task_returns_an_svg_and_its_image(task: str, family: Family):
     assert len(made.curve["step"]) == 2 and made.curve["method"] == ("pds" if "edit" in task else "sds")
     assert all(norm > 0 for step in made.curve["gradient_norm"] for norm in step)
     if family is EPS:
-        assert differ(made, vectorize(family, **TASKS[task](1, 0), positive=text(5)))
+        assert differ(made, vectorize(family, **TASKS[task](1, 0), positive=cond(5)))
 
 
 def test_flow_models_draw():
@@ -436,7 +436,7 @@ def test_every_style_draws(style: str, image: Tensor | None):
             assert shape.stroke and shape.stroke.paint == Color(0, 0, 0) and shape.stroke.opacity == 1
     if style in ("low-poly", "pixel art"):
         assert "C" not in made.texts[0]
-    other = vectorize(SD3, style=style, image=image, paths=6, steps=3, positive=text(5))
+    other = vectorize(SD3, style=style, image=image, paths=6, steps=3, positive=cond(5))
     slow = image is not None and art.rates_after_tracing is PIXEL_ART  # 1e-4 per step
     assert differ(made, other) or slow
 
@@ -488,7 +488,7 @@ def test_every_method_works_as_an_objective(task: str, method: str):
 
 @pytest.mark.parametrize("task", ["draw", "refine", "edit", "restore"])
 def test_objective_replaces_prompts_and_gradient_but_not_times(task: str):
-    inputs = {**TASKS[task](1, 0), "views": "off", "positive": text(5), "negative": text(6)}
+    inputs = {**TASKS[task](1, 0), "views": "off", "positive": cond(5), "negative": cond(6)}
     plain = vectorize(EPS, **{**inputs, "positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE})
     if task in ("draw", "refine"):
         assert vectorize(EPS, **inputs, objective=objective("sds")).texts == plain.texts
@@ -561,7 +561,7 @@ def test_learning_rate_0_returns_the_svg_and_others_keep_it_valid(file: str):
 @every_style
 def test_nothing_moves_at_learning_rate_0(style: str):
     draw = {"style": style, "learning_rate": 0.0, "steps": 1}
-    assert vectorize(EPS, **draw).texts == vectorize(EPS, **draw, positive=text(6)).texts
+    assert vectorize(EPS, **draw).texts == vectorize(EPS, **draw, positive=cond(6)).texts
     traced = vectorize(None, image=photo(), steps=0, style=style)
     assert vectorize(EPS, **draw, image=photo(), views="off").texts == traced.texts
 

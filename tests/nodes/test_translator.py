@@ -27,8 +27,8 @@ from support.tiny_models import (
     Conditioning,
     Family,
     ask,
+    cond,
     encoded,
-    text,
     tiny,
     untouched,
     wrapped,
@@ -157,7 +157,7 @@ def test_invalid_choice_is_rejected_before_running(translation: str, own_folders
 def test_linked_choice_is_checked_when_it_runs():
     assert TranslatorApply.validate_inputs(None) is True
     fingerprint = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
-    assert math.isnan(fingerprint)
+    assert isinstance(fingerprint, float) and math.isnan(fingerprint)
     with pytest.raises(ValueError, match="There is no translator 'gone.safetensors'"):
         applied(encoded(EPS), "gone.safetensors: dog")
 
@@ -197,7 +197,7 @@ def several(*conditionings: Conditioning) -> Conditioning:
 
 
 def job(family: Family, model: Any = None) -> TranslatorTraining:
-    prompts = {"positive": several(text(1), text(5)), "source": SOURCE, "negative": NEGATIVE}
+    prompts = {"positive": several(cond(1), cond(5)), "source": SOURCE, "negative": NEGATIVE}
     latents = list(encoded(family, 8)["samples"])
     return TranslatorTraining(model or tiny(family), latents, (8, 8), "a cat", TARGETS, prompts)
 
@@ -244,7 +244,7 @@ def test_each_image_is_trained_with_the_prompt_of_its_target():
         return ask(apply_model, arguments)
 
     train(job(EPS, wrapped(tiny(EPS), record)), replace(RECIPE, method="sds", steps=1))
-    dog, bear = text(1)[0][0][0], text(5)[0][0][0]
+    dog, bear = cond(1)[0][0][0], cond(5)[0][0][0]
     (rows,) = seen
     names = [next(name for name, row in {"dog": dog, "bear": bear, "": NEGATIVE[0][0][0]}.items()
                  if torch.equal(row, each)) for each in rows]  # fmt: skip

@@ -161,14 +161,14 @@ def randomize(module: torch.nn.Module, seed: int) -> None:
             tensor.copy_(noise)
 
 
-def text(seed: int, **values: Any) -> Conditioning:
+def cond(seed: int, **values: Any) -> Conditioning:
     """A CONDITIONING of four random tokens; `values` are added to its dictionary, as ComfyUI's nodes do."""
     generator = torch.Generator().manual_seed(1000 + seed)
     tokens = torch.randn(1, 4, TEXT_WIDTH, generator=generator)
     return [[tokens, {"pooled_output": torch.randn(1, POOLED_WIDTH, generator=generator), **values}]]
 
 
-POSITIVE, NEGATIVE, SOURCE = text(1), text(2), text(3)
+POSITIVE, NEGATIVE, SOURCE = cond(1), cond(2), cond(3)
 
 
 def encoded(family: Family, count: int = 1, seed: int = 0, **keys: Any) -> Latent:
@@ -292,7 +292,7 @@ OWN, UNSET = "method's own", -1
 """The values that leave a setting of Distillation Sampler to the method: in a list, and as a number."""
 
 
-def distil(
+def distill(
     model: comfy.model_patcher.ModelPatcher,
     latent: Latent,
     *,
@@ -349,7 +349,7 @@ def distil(
 
 def distilled(model: comfy.model_patcher.ModelPatcher, latent: Latent, **options: Any) -> Tensor:
     """The samples of the LATENT that Distillation Sampler returns."""
-    return distil(model, latent, **options)[0]["samples"]
+    return distill(model, latent, **options)[0]["samples"]
 
 
 class Calls:
