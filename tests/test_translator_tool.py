@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("own_folders")
 
 @pytest.fixture(autouse=True, scope="module")
 def reference() -> in_process.Reference:
-    """The reference model. Loading it also registers its architecture with the host."""
+    """The reference model. Loading it also registers its architecture with ComfyUI."""
     return in_process.load()
 
 

@@ -213,11 +213,11 @@ def test_hidream_t5_drops_tokens_after_128():
         ("cat " * 200, "cat " * 124 + "cat"),
     ],
 )
-def test_the_end_begins_at_the_word_that_no_longer_fits(text: str, rest: str | None):
+def test_overflow_starts_at_the_first_word_that_does_not_fit(text: str, rest: str | None):
     assert [found.rest for found in find_overflows(text, tokenizer("sd1"))] == ([] if rest is None else [rest])
 
 
-def test_a_text_encoder_that_is_not_loaded_is_not_named():
+def test_overflow_note_ignores_encoders_that_are_not_loaded():
     parts = comfy.text_encoders.sd3_clip.sd3_clip(clip_l=True, clip_g=False, t5=False)
     target = comfy.supported_models_base.ClipTarget(comfy.text_encoders.sd3_clip.SD3Tokenizer, parts)
     clip = comfy.sd.CLIP(target)

@@ -428,7 +428,7 @@ maskable = pytest.mark.parametrize("family", [EPS, SD3, FLUX, QWEN], ids=str)
 @pytest.mark.parametrize("method", ["sds", "dds", "vsd"])
 def test_noise_mask_keeps_the_image_outside(family: Family, method: str, start_from: str):
     model, source = tiny(family), encoded(family, 2)
-    masked = {**source, "noise_mask": left_half()[:, None]}  # as the host's Set Latent Noise Mask stores it
+    masked = {**source, "noise_mask": left_half()[:, None]}  # the shape from Set Latent Noise Mask
     output, _ = distill(model, masked, method=method, start_from=start_from, source_weight=0.01)
     assert output["noise_mask"] is masked["noise_mask"]
     (inside, outside), (before, kept) = halves(output["samples"]), halves(source["samples"])

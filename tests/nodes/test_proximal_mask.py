@@ -61,7 +61,7 @@ def test_each_image_uses_its_own_mask(family: Family):
 @families
 def test_noise_mask_is_used_if_no_mask_is_connected(family: Family):
     model, source = tiny(family), encoded(family)
-    noise_mask = left()[:, None]  # as the host's Set Latent Noise Mask stores it
+    noise_mask = left()[:, None]  # the shape from Set Latent Noise Mask
     given, own = edit(model, source, mask=left())[0], edit(model, {**source, "noise_mask": noise_mask})[0]
     assert torch.equal(given["samples"], own["samples"])
     assert own["noise_mask"] is noise_mask

@@ -114,7 +114,7 @@ class OutOfPlace(TorchFunctionMode):
     REPLACEMENTS = {Tensor.add_: torch.add, Tensor.mul_: torch.mul, Tensor.div_: torch.div}  # from operators
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.INSTEAD.get(func, func)(*args, **(kwargs or {}))
+        return self.REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
 class Oracle:

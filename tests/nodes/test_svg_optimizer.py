@@ -571,7 +571,7 @@ def test_higher_learning_rates_move_further():
     assert (slow.image - still.image).abs().mean() < 0.5 * (fast.image - still.image).abs().mean()
 
 
-def test_straight_sides_stay_straight():
+def test_straight_sides_and_curves_are_preserved():
     made = vectorize(V, svg=value(CORNERS), steps=5, learning_rate=5.0)
     assert differ(made, vectorize(V, svg=value(CORNERS), learning_rate=0.0))
     assert "C" not in made.texts[0] and "C" in vectorize(V, svg=value(ROUND)).texts[0]

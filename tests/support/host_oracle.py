@@ -1,4 +1,4 @@
-"""The host as an oracle: its own predictions, and its nodes and hooks that affect sampling."""
+"""ComfyUI as an oracle: its own predictions, and its nodes and hooks that affect sampling."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Draws:
         return torch.stack([torch.randn(self.shape[1:], generator=generator) for generator in self.generators])
 
 
-# The host's conditioning
+# ComfyUI's conditioning nodes
 
 
 def left_half(width: int = 64) -> Tensor:
@@ -117,10 +117,10 @@ def one_each(*prompts: Conditioning) -> Conditioning:
     return [[torch.cat(tokens), {**prompts[0][0][1], "pooled_output": torch.cat(pooled)}]]
 
 
-Texts = dict[str, Conditioning]
+Prompts = dict[str, Conditioning]
 
 
-def of_items(prompts: Texts, count: int) -> list[Texts]:
+def of_items(prompts: Prompts, count: int) -> list[Prompts]:
     """Each batch item's part of the CONDITIONINGs."""
     return [{name: _of_item(prompt, i) for name, prompt in prompts.items()} for i in range(count)]
 
@@ -146,13 +146,13 @@ def _of_item(conditioning: Conditioning, index: int) -> Conditioning:
     return [[row(tokens), own(values)] for tokens, values in conditioning]
 
 
-# The host's predictions
+# ComfyUI's predictions
 
 Predict = Callable[[Tensor, float, str], Tensor]
 """The clean estimate for the noisy latent (1, ...) of one image, at a noise level and with a named prompt."""
 
 Formula = Callable[[int, Predict, Tensor], Tensor]
-"""The result for image `i`, from the host's predictions and its clean latent (1, ...) in model scale."""
+"""The result for image `i`, from ComfyUI's predictions and its clean latent (1, ...) in model scale."""
 
 
 class _ByFormula(comfy.samplers.Sampler):
@@ -179,8 +179,8 @@ class _ByFormula(comfy.samplers.Sampler):
         return self.formula(self.index, predict, latent_image)
 
 
-def by_formula(model: ModelPatcher, samples: Tensor, prompts: list[Texts], formula: Formula) -> Tensor:
-    """The latents that a formula computes from the host's predictions, image by image and prompt by prompt."""
+def by_formula(model: ModelPatcher, samples: Tensor, prompts: list[Prompts], formula: Formula) -> Tensor:
+    """The latents that a formula computes from ComfyUI's predictions, one image and prompt at a time."""
     rows = []
     for i, own in enumerate(prompts):
         guider = comfy.samplers.CFGGuider(model)
@@ -194,13 +194,13 @@ def by_formula(model: ModelPatcher, samples: Tensor, prompts: list[Texts], formu
 
 
 def level_at(model: ModelPatcher, t: float) -> float:
-    """The noise level at a time in [0, 1], from the host's percentages, limited to the highest level."""
+    """The noise level at a time in [0, 1], from ComfyUI's percentages, limited to the highest level."""
     sampling: Any = model.get_model_object("model_sampling")
     return min(float(sampling.percent_to_sigma(1 - t)), float(sampling.sigma_max))
 
 
 class Seen:
-    """The host's model at one noise level: noisy latents `a z + b eps`, clean estimates and noise predictions."""
+    """The model at one noise level: noisy latents `a z + b eps`, clean estimates and noise predictions."""
 
     def __init__(self, family: Family, predict: Predict, sigma: float):
         self.predict, self.sigma = predict, sigma
@@ -220,7 +220,7 @@ class Seen:
         return null + scale * (self.eps(x, name) - null)
 
 
-# The host's patches and hooks
+# ComfyUI's patches and hooks
 
 LORA_LAYER = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_v"
 

@@ -1,4 +1,4 @@
-"""SVG Optimizer as the host runs it, and the host's own SVG nodes."""
+"""Helpers that run SVG Optimizer and SVG to Image, and ComfyUI's own SVG class and nodes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VAES = {"eps": "kl", "v": "kl", "sd3": "taesd-16", "flux": "taesd-16", "flux-dis
 
 
 def imported(name: str) -> Any:
-    """Import a module of the host that normally needs its server."""
+    """Import a module of ComfyUI that normally needs its server."""
     import_module("nodes")
-    sys.path.insert(0, str(locate().comfyui))  # the host's nodes put another `utils` first on the path
+    sys.path.insert(0, str(locate().comfyui))  # ComfyUI's nodes put another `utils` first on the path
     try:
         import_module("utils.install_util")
         return import_module(name)
@@ -37,7 +37,7 @@ SVG = CORE.SVG
 
 
 def value(*files: str | bytes) -> Any:
-    """SVG files as a socket value of the host."""
+    """SVG files as a value of ComfyUI's SVG socket."""
     return SVG([BytesIO(file if isinstance(file, bytes) else file.encode()) for file in files])
 
 

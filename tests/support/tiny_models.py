@@ -289,7 +289,7 @@ def restore(
 
 
 OWN, UNSET = "method's own", -1
-"""The values that leave a setting of Distillation Sampler to the method: in a list, and as a number."""
+"""The values that select the method's own setting in Distillation Sampler: in a list, and as a number."""
 
 
 def distill(
