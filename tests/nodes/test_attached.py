@@ -22,13 +22,13 @@ from support.tiny_models import (
     SOURCE,
     Conditioning,
     ask,
-    distil,
+    cond,
+    distill,
     encoded,
     measure,
     photo,
     restore,
     square,
-    text,
     tiny,
     tiny_vae,
     wrapped,
@@ -51,7 +51,7 @@ def run(name: str, model: ModelPatcher, *, count: int = 1, notes: Any = None, **
             notes += made.notes
         return made.samples
     corrective = {"corrective": spectral(EPS)} if name == "lmc" else {}
-    return distil(model, latent, method=name, notes=notes, **{**corrective, **inputs})[0]["samples"]
+    return distill(model, latent, method=name, notes=notes, **{**corrective, **inputs})[0]["samples"]
 
 
 every_run = pytest.mark.parametrize("name", [*EDITS, *LISTED])
@@ -78,7 +78,7 @@ def adapted(model: ModelPatcher, tokens: Tensor) -> ModelPatcher:
 @pytest.mark.parametrize("count", [1, 2])
 @every_run
 def test_an_adapter_acts_as_if_its_image_were_the_target_prompt(name: str, count: int):
-    wanted = text(9)
+    wanted = cond(9)
     adapter = adapted(tiny(EPS), wanted[0][0])
     expected = run(name, tiny(EPS), count=count, positive=wanted)
     assert_same(run(name, adapter, count=count), expected)
@@ -86,7 +86,7 @@ def test_an_adapter_acts_as_if_its_image_were_the_target_prompt(name: str, count
 
 
 def test_an_adapter_acts_in_a_restoration():
-    wanted, hole = text(9), measure(photo(), "inpaint", mask=square())[0]
+    wanted, hole = cond(9), measure(photo(), "inpaint", mask=square())[0]
     made = [
         restore(model, tiny_vae("kl"), encoded(EPS), hole, positive=positive).samples
         for model, positive in ((adapted(tiny(EPS), wanted[0][0]), POSITIVE), (tiny(EPS), wanted))
@@ -212,7 +212,7 @@ def test_each_item_of_a_batch_has_the_level_of_its_own_time(name: str):
     together = run(name, timed(tiny(EPS)), count=3, **inputs)
     for item in range(3):
         latent = {"samples": encoded(EPS, 3)["samples"][item : item + 1], "batch_index": [item]}
-        alone = distil(timed(tiny(EPS)), latent, method=name, **inputs)[0]["samples"]
+        alone = distill(timed(tiny(EPS)), latent, method=name, **inputs)[0]["samples"]
         assert_same(together[item : item + 1], alone)
 
 
