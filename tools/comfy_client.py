@@ -14,6 +14,8 @@ import asyncio
 import base64
 import http.client
 import json
+import re
+import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -31,8 +33,25 @@ Prompt = dict[str, dict[str, Any]]
 _REQUEST_SECONDS = 60
 _SILENCE_SECONDS = 5
 """How long to wait for an event before checking whether the prompt still exists."""
+_ANNOTATED = re.compile(r"(.*?)(?: ?\[(input|output|temp)\])?", re.DOTALL)
+"""A file name of a node, and the folder that it may name."""
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Ignores proxy settings, which are meant for the internet: the server is on this machine or nearby."""
+
+
+_MACHINE_ERRORS = re.compile(r"\[(Errno (5|13|24|27|28|30|122)|WinError (5|112))\]")
+"""Codes of system errors that tell of the machine, not of the prompt: a full or read-only disk, missing permissions."""
+_BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def printable(text: str) -> str:
+    """The text in one line, without characters that control a terminal: servers and files may contain any."""
+    spaced = " ".join(text.split())
+    return "".join("\ufffd" if _is_control(each) else each for each in spaced)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDIRECTIONAL
 
 
 class ComfyError(Exception):
@@ -55,6 +74,11 @@ class ExecutionFailed(ComfyError):
         self.node_id = node_id
         self.node_type = node_type
         self.message = message
+
+    @property
+    def concerns_the_machine(self) -> bool:
+        """Whether the same prompt may succeed on another machine, because this one cannot write files."""
+        return bool(_MACHINE_ERRORS.search(self.message))
 
 
 class PromptInterrupted(ComfyError):
@@ -81,10 +105,14 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class PromptResult:
-    """The outputs of a finished prompt by node id, as sent to the user interface."""
+    """The outputs of a finished prompt by node id, as sent to the user interface.
+
+    ``warning`` is a sentence if the server ran only a part of the prompt, else empty.
+    """
 
     prompt_id: str
     outputs: dict[str, dict[str, Any]]
+    warning: str = ""
 
     def files(self, key: str = "images", node_id: str | None = None) -> list[OutputFile]:
         """The files listed under ``key`` by one node, or by all nodes in order."""
@@ -120,6 +148,22 @@ class ComfyClient:
             return False
         return True
 
+    def has_file(self, name: str) -> bool:
+        """Whether the server has the file that a node names, such as "photo.png" or "folder/photo.png [output]".
+
+        True if the server does not say: it checks the name itself when it gets the prompt.
+        """
+        path, folder = _ANNOTATED.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        subfolder, _, filename = path.replace("\\", "/").rpartition("/")
+        query = {"filename": filename, "subfolder": subfolder, "type": folder or "input"}
+        try:
+            self._request("/view?" + urllib.parse.urlencode(query, errors="surrogatepass"), method="HEAD")
+        except urllib.error.HTTPError as error:
+            return error.code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+        except (OSError, http.client.HTTPException):
+            return True
+        return True
+
     def upload_image(self, path: Path, name: str | None = None) -> str:
         """Upload an image to the server's input folder. Returns the name to use in LoadImage."""
         return self.upload(name or path.name, path.read_bytes())
@@ -145,11 +189,11 @@ class ComfyClient:
         """
         prompt_id = prompt_id or str(uuid.uuid4())
         try:
-            asyncio.run(asyncio.wait_for(self._run(prompt, prompt_id, on_progress), timeout))
+            warning = asyncio.run(asyncio.wait_for(self._run(prompt, prompt_id, on_progress), timeout))
         except asyncio.TimeoutError as error:  # not yet the built-in TimeoutError in Python 3.10
             self.interrupt()
             raise PromptInterrupted(f"The run took longer than {timeout:.0f} s and was canceled.") from error
-        return _result(prompt_id, self.history(prompt_id))
+        return _result(prompt_id, self.history(prompt_id), warning)
 
     def history(self, prompt_id: str) -> dict[str, Any]:
         """The server's record of a finished prompt: prompt, outputs and status."""
@@ -172,22 +216,24 @@ class ComfyClient:
         self._request("/queue", json.dumps({"delete": [prompt_id]}).encode())
         self._request("/interrupt", json.dumps({"prompt_id": prompt_id}).encode())
 
-    async def _run(self, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None] | None) -> None:
-        """Run a prompt and follow its events.
+    async def _run(self, prompt: Prompt, prompt_id: str, on_progress: Callable[[Progress], None] | None) -> str:
+        """Run a prompt and follow its events. Returns what the server says about parts that it leaves out.
 
         Listens before queueing, so that no event is lost. The client id is the prompt id: the server sends the events
         of a prompt to the client that queued it, so a client that reconnects receives them again.
         """
         address = f"{self.url}/ws?clientId={prompt_id}"
+        warning = ""
         async with (
             aiohttp.ClientSession(headers=self._headers) as session,
             session.ws_connect(address, max_msg_size=0) as events,
         ):
             if not self._is_known(prompt_id):
-                self._queue(prompt, prompt_id)
+                warning = self._queue(prompt, prompt_id)
             while not self._has_ended(prompt_id):
                 if not await _follow(events, prompt_id, on_progress) and not self._is_known(prompt_id):
                     raise PromptInterrupted("The run was canceled before it started.")
+        return warning
 
     def _has_ended(self, prompt_id: str) -> bool:
         return prompt_id in self._json(f"/history/{prompt_id}")
@@ -200,20 +246,25 @@ class ComfyClient:
     def _is_known(self, prompt_id: str) -> bool:
         return self._is_waiting(prompt_id) or self._has_ended(prompt_id)
 
-    def _queue(self, prompt: Prompt, prompt_id: str) -> None:
+    def _queue(self, prompt: Prompt, prompt_id: str) -> str:
+        """Queue a prompt. Returns a warning if the server leaves a part of it out, as the page would show on a node."""
         body = json.dumps({"prompt": prompt, "client_id": prompt_id, "prompt_id": prompt_id}).encode()
         try:
-            self._request("/prompt", body)
+            problems = _problems(json.loads(self._request("/prompt", body)), prompt)
         except urllib.error.HTTPError as error:
-            if error.code != HTTPStatus.BAD_REQUEST:
+            reply = _json_object(error.read()) if error.code == HTTPStatus.BAD_REQUEST else None
+            if reply is None:
                 raise
-            raise PromptRefused(_refusal(json.loads(error.read()), prompt)) from error
+            raise PromptRefused(_refusal(reply, prompt)) from error
+        return f"ComfyUI left a part of the prompt out: {problems}" if problems else ""
 
     def _json(self, path: str) -> dict[str, Any]:
         return json.loads(self._request(path))
 
-    def _request(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> bytes:
-        request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
+    def _request(
+        self, path: str, body: bytes | None = None, content_type: str = "application/json", method: str | None = None
+    ) -> bytes:
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type}, method=method)
         for name, value in self._headers.items():
             request.add_unredirected_header(name, value)  # a redirect must not send the password to another server
         with _OPENER.open(request, timeout=_REQUEST_SECONDS) as response:
@@ -246,28 +297,49 @@ async def _follow(
             return True
 
 
-def _result(prompt_id: str, record: dict[str, Any]) -> PromptResult:
+def _result(prompt_id: str, record: dict[str, Any], warning: str) -> PromptResult:
     for event, data in record["status"]["messages"]:
         if event == "execution_error":
             raise ExecutionFailed(data["node_id"], data["node_type"], data["exception_message"].strip())
         if event == "execution_interrupted":
             raise PromptInterrupted(f"The run was canceled at node {data['node_id']} ({data['node_type']}).")
-    return PromptResult(prompt_id, record["outputs"])
+    return PromptResult(prompt_id, record["outputs"], warning)
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _refusal(reply: dict[str, Any], prompt: Prompt) -> str:
     """The message for a rejected prompt, with every problem and the id and title of its node."""
-    problems = [
-        f"node {node_id} ({_name(prompt, node_id)}): {error['message']} ({error['details']})"
-        for node_id, report in reply["node_errors"].items()
+    return "ComfyUI refused the prompt: " + (_problems(reply, prompt) or _problem(reply.get("error")))
+
+
+def _problems(reply: dict[str, Any], prompt: Prompt) -> str:
+    """What the server says about single nodes. Empty if it says nothing."""
+    reports = reply.get("node_errors") or {}  # an empty list in some answers
+    return "; ".join(
+        f"node {node_id} ({_name(prompt, node_id)}): {_problem(error)}"
+        for node_id, report in (reports.items() if isinstance(reports, dict) else ())
         for error in report["errors"]
-    ]
-    return "ComfyUI refused the prompt: " + ("; ".join(problems) or reply["error"]["message"])
+    )
+
+
+def _problem(error: Any) -> str:
+    """The message of one error and its details, which often hold the only hint."""
+    if not isinstance(error, dict):
+        return str(error or "it gives no reason")
+    message, details = str(error.get("message", "")), str(error.get("details") or "")
+    return f"{message} ({details})" if details and details not in message else message or "it gives no reason"
 
 
 def _name(prompt: Prompt, node_id: str) -> str:
-    node = prompt[node_id]
-    return node.get("_meta", {}).get("title") or node["class_type"]
+    node = prompt.get(node_id, {})
+    return node.get("_meta", {}).get("title") or node.get("class_type", "?")
 
 
 def _without_password(address: str) -> tuple[str, dict[str, str]]:
@@ -283,6 +355,7 @@ def _without_password(address: str) -> tuple[str, dict[str, str]]:
 def _multipart(filename: str, content: bytes) -> tuple[bytes, str]:
     """The body and content type of a form that uploads one image, replacing an existing one."""
     boundary = uuid.uuid4().hex
+    filename = re.sub(r'["\r\n]', lambda mark: f"%{ord(mark[0]):02X}", filename)  # as browsers do
     body = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'
         f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{filename}"\r\n'

@@ -50,7 +50,7 @@ def main() -> int:
 
 def _run(host: Host, options: argparse.Namespace) -> int:
     """The demo itself. Only the host's interpreter has aiohttp and Pillow, hence the late imports."""
-    from comfy_client import ComfyError
+    from comfy_client import ComfyError, printable
     from comfy_server import ComfyServer
 
     print("Starting ComfyUI ...", flush=True)
@@ -61,7 +61,7 @@ def _run(host: Host, options: argparse.Namespace) -> int:
                 print(f"Open {server.url} in your browser. {HINT} Press Ctrl-C to stop the server.", flush=True)
                 server.wait()
     except ComfyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *map(printable, str(error).splitlines()), sep="\n", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped.")
@@ -133,11 +133,16 @@ class _Bar:
             print(start + self._draw(progress), end=end, flush=True)
 
     def _draw(self, progress: Progress) -> str:
-        filled = self.WIDTH * progress.value // progress.maximum
+        filled = self.WIDTH * progress.value // max(1, progress.maximum)
         bar = "#" * filled + "." * (self.WIDTH - filled)
-        node = self._prompt[progress.node_id]
-        title = node.get("_meta", {}).get("title", node["class_type"])
-        return f"[{bar}] {progress.value}/{progress.maximum} {title}"
+        return f"[{bar}] {progress.value}/{progress.maximum} {self._title(progress.node_id)}"
+
+    def _title(self, node_id: str) -> str:
+        """The title of a running node. A node that another expanded into is not in the prompt."""
+        from comfy_client import printable
+
+        node = self._prompt.get(node_id, {})
+        return node.get("_meta", {}).get("title") or node.get("class_type") or printable(str(node_id))
 
 
 if __name__ == "__main__":

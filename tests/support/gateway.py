@@ -12,11 +12,11 @@ from threading import Thread
 
 
 @contextmanager
-def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes = b"") -> Iterator[int]:
+def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes = b"", only: str = "/") -> Iterator[int]:
     """Forward requests to the port ``behind``. Yields the port of the gateway.
 
-    ``user`` is USER:PASSWORD; if set, clients must send it. With ``status`` or ``answer``, every request gets that
-    status, or 200 and that body, instead.
+    ``user`` is USER:PASSWORD; if set, clients must send it. With ``status`` or ``answer``, every request whose path
+    starts with ``only`` gets that status, or 200 and that body, instead.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -24,16 +24,16 @@ def gateway(*, behind: int = 0, user: str = "", status: int = 0, answer: bytes =
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if user and self.headers.get("Authorization") != f"Basic {b64encode(user.encode()).decode()}":
                 self.send_error(401)
-            elif answer:
+            elif answer and self.path.startswith(only):
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(answer)
-            elif status:
+            elif status and self.path.startswith(only):
                 self.send_error(status)
             else:
                 self._forward(body)
 
-        do_POST = do_GET
+        do_POST = do_HEAD = do_GET
 
         def _forward(self, body: bytes) -> None:
             headers = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())

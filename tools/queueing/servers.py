@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from comfy_client import ComfyClient
+from comfy_client import ComfyClient, printable
 
 from .definitions import ObjectInfo
 from .errors import QueueingError
@@ -51,7 +51,7 @@ def reachable(addresses: Sequence[str]) -> dict[str, ObjectInfo]:
     if not found:
         raise QueueingError(f"{' '.join(problems)} Start ComfyUI, or pass its address with --server.")
     for sentence in problems:
-        print(f"warning: {sentence}", file=sys.stderr)
+        print(f"warning: {printable(sentence)}", file=sys.stderr)
     return found
 
 
