@@ -13,18 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_client import Prompt
 from comfy_server import ComfyServer
 from devhost import CHECKOUT, Host
 from PIL import Image
-from support.queue_runs import Popen, Start
+from support.queue_runs import INVERT, Popen, Start
 
 COMMAND = [sys.executable, str(CHECKOUT / "tools" / "queue.py")]
-INVERT: Prompt = {
-    "1": {"class_type": "LoadImage", "inputs": {"image": "any.png"}},
-    "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
-    "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
-}
 IMAGES = 40
 
 

@@ -91,7 +91,10 @@ def test_ctrl_c_cancels_on_the_server_and_says_how_to_continue(server: ComfyServ
     process.send_signal(signal.SIGINT)
     code, _, stderr = finish(process)
     assert code == 130
-    assert stderr.strip() == f"Stopped. Results so far are in {results}. Run the command again to continue."
+    assert (
+        stderr.strip().splitlines()[-1]
+        == f"Stopped. Results so far are in {results}. Run the command again to continue."
+    )
     assert not get(server, "/queue")["queue_running"]
     status = get(server, f"/history/{prompt_id}")[prompt_id]["status"]["messages"][-1][0]
     assert (status, manifest(results)[-1]["state"]) == ("execution_interrupted", "cancelled")
@@ -167,9 +170,20 @@ def test_failing_job_is_reported_and_the_others_are_done(
     arguments = (drawing_to_image, "--image", drawings, "--server", server.url)
     code, paths, stderr = finish(start(*arguments))
     assert code == 1
+    assert [line for line in stderr.splitlines() if line[:1].isdigit()] == [
+        *("1/3 blue: done", "2/3 half: failed", "3/3 red: done")
+    ]
     assert "error: half: " in stderr
     assert paths == [str(results / name) for name in ("blue_drawn.png", "red_drawn.png")]
     assert Image.open(results / "red_drawn.png").convert("RGB").getpixel((4, 4)) == (255, 0, 0)
+
+    code, lines, stderr = finish(start(*arguments, "--json"))
+    assert code == 1, stderr
+    done = [{"job": name, "state": "done", "files": [str(results / f"{name}_drawn.png")]} for name in ("blue", "red")]
+    *others, failed = [json.loads(line) for line in lines]
+    assert others == [{**each, "error": None} for each in done]
+    assert (failed["job"], failed["state"], failed["files"]) == ("half", "failed", [])
+    assert f"error: half: {failed['error']}\n" in stderr
 
     (drawings / "half.svg").write_text(square.format("#0f0"))
     code, paths, stderr = finish(start(*arguments))
@@ -193,7 +207,7 @@ def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert:
     (results / "p01_inverted.png").unlink()
     code, paths, stderr = finish(start(*arguments))
     assert (code, paths) == (0, [str(results / "p01_inverted.png")]), stderr
-    assert stderr == "1 of 2 jobs are already done.\n"
+    assert stderr == "1 of 2 jobs are already done.\n2/2 p01: done\n"
 
 
 def test_names_that_the_terminal_cannot_show(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import queueing.record as record_module
 from queueing.jobs import Job
-from queueing.record import open_record
+from queueing.record import NotSaved, open_record
 from queueing.work import Result
 
 RESULTS = (Result("edited", ".png", b"1"), Result("Edited", ".png", b"2"))
@@ -51,6 +52,28 @@ def test_names_that_some_file_systems_treat_as_one_stay_distinct(one: str, other
     names = results(tmp_path, [job(one, 1), job(other, 2)])
     endings = ("_edited.png", "_Edited_2.png")
     assert names == [f"{one}{endings[0]}", f"{one}{endings[1]}", f"{other}_2{endings[0]}", f"{other}_2{endings[1]}"]
+
+
+def test_names_from_a_server_are_made_safe(tmp_path: Path):
+    odd = Result("a\0b\x1b[2J\u202e\ud800\n../c:d", ".p\0ng", b"1"), Result("k" * 300, "." + "x" * 300, b"2")
+    with open_record(tmp_path) as record:
+        record.claim([job("cat")], "any")
+        names = [file.name for file in record.done(job("cat"), odd)]
+    assert names[0] == "cat_a_b_[2J__ .._c_d.p_ng"
+    assert (len(names[1]), names[1][:10], names[1][-32:]) == (240, "cat_kkkkkk", "." + "x" * 31)
+    assert sorted(path.name for path in tmp_path.glob("cat*")) == names
+
+
+def test_name_that_the_file_system_refuses_fails_the_job_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some file systems allow fewer bytes than most."""
+    monkeypatch.setattr(record_module, "_FILE_BYTES", 400)
+    results = Result("k" * 300, ".png", b"1"), Result("edited", ".png", b"2")
+    with open_record(tmp_path) as record:
+        record.claim([job("cat")], "any")
+        with pytest.raises(NotSaved, match=r"The file 'cat_k+\.png' cannot be saved under this name") as failed:
+            record.done(job("cat"), results)
+        assert [path.read_bytes() for path in failed.value.saved] == [b"2"]
+        assert not record.is_done(job("cat"))
 
 
 def test_existing_files_that_differ_only_in_case_are_kept(tmp_path: Path):

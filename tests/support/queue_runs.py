@@ -5,25 +5,48 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from comfy_client import Prompt
 from comfy_server import ComfyServer
 from PIL import Image
 
 Popen = subprocess.Popen[str]
 Start = Callable[..., Popen]
 """Starts the command with the given arguments."""
+INVERT: Prompt = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "any.png"}},
+    "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+    "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inverted"}},
+}
 
 
 def kill(server: ComfyServer) -> None:
     """Kill a server, as a crash would."""
+    _process(server).kill()
+
+
+@contextmanager
+def files_limited(server: ComfyServer, size: int) -> Iterator[None]:
+    """Let a server write no file larger than ``size`` bytes. Writing more fails as on a full disk."""
+    process = _process(server)
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+
+
+def _process(server: ComfyServer) -> psutil.Process:
     living = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
     [process] = [each for each in living if str(server.port) in each.cmdline()]
-    process.kill()
+    return process
 
 
 def finish(process: Popen) -> tuple[int, list[str], str]:

@@ -149,6 +149,50 @@ def mixed() -> Saved:
     return workflow(*between(instance(2, definition)), definition)
 
 
+def wildcards() -> Saved:
+    """Prompts with comments, braces and escapes that leave no choice: typed, from a primitive node, and in a subgraph.
+
+    The instance shows the first of its texts as a widget of its own, the second as a widget of the inner node.
+    """
+    text = "a {red} heart // not this\n/* nor\nthis */on \\{{w{hi}te}\\} }| {} {ground"
+    prompt = "clip:CLIP text:STRING:widget"
+    inner = [node(each, "CLIPTextEncode", prompt, "CONDITIONING:CONDITIONING", [text]) for each in (6, 7)]
+    definition = subgraph("Prompts", "text:STRING:widget", "", inner, [(INSIDE, 0, 6, 1)])
+    shown = [["-1", "text"], ["7", "text"]]
+    typed = node(4, "CLIPTextEncode", prompt, "CONDITIONING:CONDITIONING", [text])
+    fed = node(5, "CLIPTextEncode", prompt, "CONDITIONING:CONDITIONING", ["unused"])
+    value = node(9, "PrimitiveNode", outs="STRING:STRING", values=[text])
+    outer = instance(8, definition, [text, text], properties={"proxyWidgets": shown})
+    nodes, wires = between()
+    return workflow([*nodes, typed, fed, value, outer], [*wires, (9, 0, 5, 1)], definition)
+
+
+def file_names() -> Saved:
+    """A file name with values of other nodes: by type, by name, by title, in a subgraph, and unknown ones."""
+    soft = "ImageBlur.sigma", "Soft.blur_radius", "renamed.blur_radius", "Off.mode", "Clean.value", "Scale.value"
+    odd = "nobody.sigma", "ImageBlur.nothing", "a.b.c", "width", "year", "SaveImage.filename_prefix"
+    dates = "date:yyyy", "date:yy_yyy", "date:yyyy.x.y", "Load Image.image"
+    prefix = "-".join(f"%{each}%" for each in (*dates, *soft, *odd))
+    named = node(4, "ImageBlur", "image:IMAGE", "IMAGE:IMAGE", [2, 3.0], properties={"Node name for S&R": "renamed"})
+    off = node(5, "PrimitiveFloat", outs="FLOAT:FLOAT", values=[1e-6], title="Clean", mode=MUTED)
+    scale = node(6, "PrimitiveBoolean", outs="BOOLEAN:BOOLEAN", values=[True], title="Scale")
+    nodes, wires = between(instance(2, blur(), [5]), named)
+    nodes[-1]["widgets_values"] = [prefix]
+    nodes[0]["widgets_values"] = ["clipspace/a:b.png [input]", "image"]
+    return workflow([*nodes, off, scale], wires, blur())
+
+
+def leftovers() -> Saved:
+    """Nodes that nothing needs, with files that no server has."""
+    loader = node(4, "CheckpointLoaderSimple", outs="MODEL:MODEL CLIP:CLIP VAE:VAE", values=["gone.safetensors"])
+    nodes, wires = between()
+    return workflow([*nodes, loader, node(5, "LoadImage", outs="IMAGE:IMAGE", values=["gone.png", "image"])], wires)
+
+
 CASES: dict[str, Callable[[], Saved]] = {
-    each.__name__: each for each in (promoted, two_instances, nested, radius_from_a_node, bypassed, mixed)
+    each.__name__: each
+    for each in (
+        *(promoted, two_instances, nested, radius_from_a_node, bypassed, mixed),
+        *(wildcards, file_names, leftovers),
+    )
 }

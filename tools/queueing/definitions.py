@@ -39,10 +39,15 @@ class Input:
         return bool(self.options.get("image_upload"))
 
     @property
+    def takes_upload(self) -> bool:
+        """Whether it names a file on the server, which may be in a folder that the choices do not list."""
+        return any(self.options.get(upload) for upload in _UPLOADS)
+
+    @property
     def has_companion(self) -> bool:
         """Whether the front end saves one more value after this one: control_after_generate, or the upload button."""
         has_control = self.options.get("control_after_generate", self.kind == "INT" and self.name in _SEEDS)
-        return bool(has_control or any(self.options.get(upload) for upload in _UPLOADS))
+        return bool(has_control) or self.takes_upload
 
     @property
     def default(self) -> Any:
@@ -134,6 +139,27 @@ def _input(name: str, required: bool, declared: list[Any]) -> Input:
     if isinstance(kind, list):
         return Input(name, "COMBO", required, options, kind)
     return Input(name, kind, required, options, options.get("options", []))
+
+
+def needed(prompt: dict[str, dict[str, Any]], info: ObjectInfo) -> set[str]:
+    """The nodes of a prompt that its results need. The server ignores the others, once it knows their types."""
+    found: set[str] = set()
+    waiting = [node_id for node_id, node in prompt.items() if info.get(node["class_type"], {}).get("output_node")]
+    while waiting:
+        node_id = waiting.pop()
+        if node_id in prompt and node_id not in found:
+            found.add(node_id)
+            waiting += [value[0] for value in prompt[node_id]["inputs"].values() if is_link(value)]
+    return found
+
+
+def wrapped(value: Any) -> Any:
+    """A value as prompts hold it: a list is wrapped, so that it is not taken for a link."""
+    return {"__value__": value} if isinstance(value, list) else value
+
+
+def is_wrapped(value: Any) -> bool:
+    return isinstance(value, dict) and "__value__" in value
 
 
 def is_link(value: Any) -> bool:

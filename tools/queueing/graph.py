@@ -1,7 +1,8 @@
 """Resolves the connections of a workflow by removing everything that only the front end understands.
 
 Servers run nodes that are connected to each other. They do not understand reroutes, notes, primitive, muted or bypassed
-nodes, or subgraphs. A node inside subgraphs has an id that joins those of the enclosing instances and its own: "12:3".
+nodes, subgraphs, or pairs of nodes that set and get a connection by name. A node inside subgraphs has an id that joins
+those of the enclosing instances and its own: "12:3".
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from .errors import QueueingError
 from .saved import INPUTS, OUTPUTS, Saved, Subgraphs, links_of, promoted_values
 
 _NOTES = ("Note", "MarkdownNote")
-_REROUTE, _PRIMITIVE = "Reroute", "PrimitiveNode"
+_REROUTES = ("Reroute", "Reroute (rgthree)")
+_SETTERS, _GETTERS = ("SetNode", "easy setNode"), ("GetNode", "easy getNode")
+_PRIMITIVE = "PrimitiveNode"
+_ON_THE_PAGE = (*_NOTES, *_REROUTES, *_SETTERS, *_GETTERS, _PRIMITIVE)
+"""Node types that only the page knows, some of them from widespread node packs."""
 _PRIMITIVE_WIDGET = "value"
 _MUTED, _BYPASSED = 2, 4
 _ANY = {"", "*", "0"}
@@ -28,12 +33,14 @@ class Running:
     """A node that the server has to run, with the input values that are stored outside the node.
 
     ``promoted`` values are stored in the enclosing subgraph instance; ``connected`` values arrive by links.
+    ``handed_in`` names those that arrive through an input of that instance.
     """
 
     node_id: str
     node: Saved
     promoted: dict[str, Any]
     connected: dict[str, Any]
+    handed_in: frozenset[str] = frozenset()
 
 
 class Graph:
@@ -54,14 +61,26 @@ class Graph:
     def running(self) -> Iterator[Running]:
         """The nodes that the server has to run."""
         for node_id, node in self.nodes.items():
-            if node["type"] in (*_NOTES, _REROUTE, _PRIMITIVE) or _mode(node) in (_MUTED, _BYPASSED):
+            if node["type"] in _ON_THE_PAGE or _mode(node) in (_MUTED, _BYPASSED):
                 continue
             if node_id in self._instances:
                 yield from self._instances[node_id].running()
             else:
                 arriving = {slot["name"]: self.brought(slot) for slot in node.get("inputs", [])}
                 connected = {name: brought[0] for name, brought in arriving.items() if brought}
-                yield Running(self.path(node_id), node, self.promoted(node_id), connected)
+                handed_in = frozenset(
+                    slot["name"]
+                    for slot in node.get("inputs", [])
+                    if slot["name"] in connected and self._links[slot["link"]].origin == INPUTS
+                )
+                yield Running(self.path(node_id), node, self.promoted(node_id), connected, handed_in)
+
+    def everything(self) -> Iterator[tuple[str, Saved, dict[str, Any]]]:
+        """All nodes with their ids and promoted values, in the page's order: a subgraph comes before its instance."""
+        for node_id, node in self.nodes.items():
+            if node_id in self._instances:
+                yield from self._instances[node_id].everything()
+            yield self.path(node_id), node, self.promoted(node_id)
 
     def path(self, node_id: str) -> str:
         """A node's id in the prompt."""
@@ -93,11 +112,20 @@ class Graph:
         if _mode(node) == _BYPASSED:
             slot = _passed_through(self._slots(node_id), output, node["outputs"][output]["type"], kind)
             return self.brought(slot) if slot else None
-        if node["type"] == _REROUTE:
+        if node["type"] in (*_REROUTES, *_SETTERS):
             return self.brought(node["inputs"][0], kind)
+        if node["type"] in _GETTERS:
+            return self.set_under(_name_of(node), kind)
         if node_id in self._instances:
             return self._instances[node_id].handed_out(output, kind)
         return ([self.path(node_id), output],)
+
+    def set_under(self, name: str, kind: str) -> Brought:
+        """What the node that sets ``name`` gets."""
+        for node in self.nodes.values():
+            if node["type"] in _SETTERS and _name_of(node) == name:
+                return self.brought(node["inputs"][0], kind)
+        return None
 
     def _slots(self, node_id: str) -> list[Saved]:
         """The inputs of a node."""
@@ -126,6 +154,9 @@ class Instance(Graph):
     def promoted(self, node_id: str) -> dict[str, Any]:
         return self._widget_values.get(node_id, {})
 
+    def set_under(self, name: str, kind: str) -> Brought:
+        return super().set_under(name, kind) or self._outer.set_under(name, kind)
+
     def slots(self) -> list[Saved]:
         """The inputs of the instance. Files may leave out unconnected inputs that show a widget."""
         by_name = {slot["name"]: slot for slot in self._node.get("inputs", [])}
@@ -146,6 +177,11 @@ class Instance(Graph):
             return self._outer.brought(slot)
         values = self._input_values | self._outer.promoted(self._id)
         return (values[slot["name"]],) if slot["name"] in values else None
+
+
+def _name_of(node: Saved) -> str:
+    """The name that a node sets or gets."""
+    return node["widgets_values"][0]
 
 
 def _mode(node: Saved) -> int:

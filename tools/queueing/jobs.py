@@ -6,26 +6,29 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from comfy_client import Prompt
 
-from .definitions import ObjectInfo
+from .definitions import ObjectInfo, needed
 from .errors import QueueingError
 from .images import ImageFile, gather, read
 from .overrides import image_inputs, only_image_input, split_image, title_of, with_input
+from .texts import PageTexts
 
 _LOADS_DRAWINGS = "DSLoadSVG"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One prompt to run. Its results are named after ``label``."""
+    """One prompt to run, with texts that are still to be filled in. Its results are named after ``label``."""
 
     label: str
     prompt: Prompt
     images: tuple[ImageFile, ...]
+    texts: PageTexts = PageTexts()
 
     @cached_property
     def key(self) -> str:
@@ -33,8 +36,12 @@ class Job:
         work = {node_id: [node["class_type"], node["inputs"]] for node_id, node in self.prompt.items()}
         return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
+    def filled_in(self, now: datetime) -> Prompt:
+        """The prompt to send. A job makes the same choices whenever it runs, as its key decides."""
+        return self.texts.filled_in(self.prompt, self.key, now)
 
-def plan(prompt: Prompt, images: Sequence[str], info: ObjectInfo, name: str) -> list[Job]:
+
+def plan(prompt: Prompt, images: Sequence[str], info: ObjectInfo, name: str, texts: PageTexts) -> list[Job]:
     """One job per image of ``images``, which are paths, or NODE=PATH for an image that all jobs share.
 
     ``name`` is the label of a job without images. Raises QueueingError for an image that cannot be used.
@@ -47,10 +54,16 @@ def plan(prompt: Prompt, images: Sequence[str], info: ObjectInfo, name: str) -> 
     paths = [path for node_id, path in arguments if node_id is None]
     if not paths:
         label = next((image.path.stem for image in shared.values()), name)
-        return [Job(label, prompt, tuple(shared.values()))]
-    node_id = only_image_input(prompt, inputs, [*shared])
+        return [Job(label, prompt, tuple(shared.values()), texts)]
+    in_use = needed(prompt, info)
+    node_id = only_image_input(prompt, {each: name for each, name in inputs.items() if each in in_use}, [*shared])
     return [
-        Job(each.path.stem, with_input(prompt, node_id, inputs[node_id], each.upload_name), (*shared.values(), each))
+        Job(
+            each.path.stem,
+            with_input(prompt, node_id, inputs[node_id], each.upload_name),
+            (*shared.values(), each),
+            texts,
+        )
         for each in gather(paths, drawings=_loads_drawings(prompt, node_id))
     ]
 

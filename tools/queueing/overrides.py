@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from comfy_client import Prompt
 
-from .definitions import Input, ObjectInfo, inputs_of, is_link
+from .definitions import Input, ObjectInfo, inputs_of, is_link, is_wrapped, needed
 from .errors import FEW, QueueingError, closest, did_you_mean, nearest
 
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
@@ -19,6 +19,8 @@ _MODEL_FOLDERS = {
     "clip_name": "text_encoders",
     "control_net_name": "controlnet",
 }
+_PAINTED = "clipspace/"
+"""The folder of the images that the page's mask editor saves."""
 _MADE_HERE = {
     "DSManifoldCorrectiveLoad": ("corrective", "Make one with the template train_corrective"),
     "DSTranslatorApply": ("translator", "Train one with tools/translator.py"),
@@ -150,13 +152,24 @@ def only_image_input(prompt: Prompt, inputs: dict[str, str], taken: Sequence[str
 # Checks against a server
 
 
-def check(prompt: Prompt, info: ObjectInfo, downloads: dict[str, str], uploads: Collection[str]) -> None:
+def check(
+    prompt: Prompt,
+    info: ObjectInfo,
+    downloads: dict[str, str],
+    uploads: Collection[str],
+    has_file: Callable[[str], bool],
+) -> None:
     """Raise QueueingError if a server with these nodes and models cannot run the prompt.
 
-    ``uploads`` are the image files that will be uploaded; ``downloads`` maps model file names to their URLs.
+    ``uploads`` are the image files that will be uploaded; ``downloads`` maps model file names to their URLs;
+    ``has_file`` asks the server for a file that its choices do not list, such as one in a subfolder. Nodes that no
+    result needs may be wrong, as the server ignores them.
     """
+    in_use = needed(prompt, info)
     for node_id, each, value in _values(prompt, info):
-        if each.takes_image and value in uploads:
+        if node_id not in in_use or (each.takes_image and value in uploads):
+            continue
+        if each.takes_upload and isinstance(value, str) and value not in each.choices and has_file(value):
             continue
         try:
             each.check(value)
@@ -171,13 +184,20 @@ def _values(prompt: Prompt, info: ObjectInfo) -> Iterator[tuple[str, Input, obje
         inputs = inputs_of(info, node["class_type"])
         for name, value in node["inputs"].items():
             if name in inputs and inputs[name].is_widget and not is_link(value):
-                yield node_id, inputs[name], value
+                yield node_id, inputs[name], value["__value__"] if is_wrapped(value) else value
 
 
 def _missing(node_type: str, target: Input, value: object, downloads: dict[str, str]) -> str | None:
     """A sentence if the value names a file that the server does not have."""
+    if target.takes_image and str(value).startswith(_PAINTED):
+        return (
+            f"the server has no image '{value}'. ComfyUI's mask editor stored it on another server. Pass the image "
+            "with --image; if it has transparent pixels, they are the mask."
+        )
     if target.takes_image:
         return f"the server has no image '{value}'. Pass one with --image."
+    if target.takes_upload:
+        return f"the server has no file '{value}'. Put it in the server's input folder."
     if target.kind != "COMBO" or not (node_type in _MADE_HERE or str(value).endswith(_MODEL_SUFFIXES)):
         return None
     what, how = _MADE_HERE.get(node_type) or ("model file", _download(target, str(value), downloads))

@@ -7,6 +7,7 @@ most one unfinished line, which the next run removes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from comfy_client import printable
 from filelock import FileLock, Timeout
 
 from .errors import QueueingError
@@ -29,7 +31,19 @@ LOCK = ".manifest.lock"
 _NAME_BYTES, _FILE_BYTES = 200, 240
 """Most file systems allow 255 bytes per file name. An unfinished file adds a prefix and a suffix to its name."""
 
+_SUFFIX_BYTES = 32
+_UNSAFE = re.compile(r'[<>:"/\\|?*]')
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
 QUEUED, DONE, FAILED, CANCELED = "queued", "done", "failed", "cancelled"  # as stored in manifests
+
+
+class NotSaved(Exception):
+    """Some results of a job could not be written. ``saved`` are the others."""
+
+    def __init__(self, message: str, saved: list[Path]):
+        super().__init__(message)
+        self.saved = saved
 
 
 class Record:
@@ -71,19 +85,39 @@ class Record:
     def queued(self, job: Job, server: str, prompt_id: str) -> None:
         self._add(job, state=QUEUED, server=server, prompt_id=prompt_id)
 
-    def failed(self, job: Job, message: str) -> None:
-        self._add(job, state=FAILED, error=message)
+    def failed(self, job: Job, message: str, results: Sequence[Result] = ()) -> list[Path]:
+        """Record a failure and keep the files that the job made nevertheless. Returns them."""
+        names, problems = self._write(job, results)
+        self._add(job, state=FAILED, error=f"{message} {problems}".rstrip(), files=names)
+        return self.files(job)
 
     def canceled(self, job: Job) -> None:
         self._add(job, state=CANCELED)
 
     def done(self, job: Job, results: Sequence[Result]) -> list[Path]:
-        """Write the results, each one completely or not at all, then the line that records them."""
-        names = _file_names(self._entries[job.key]["name"], results)
-        for name, result in zip(names, results, strict=True):
-            _write(self.folder / name, result.content)
+        """Write the results, each one completely or not at all, then the line that records them.
+
+        Raises NotSaved, and records the job as failed, if this file system does not take the name of one.
+        """
+        names, problems = self._write(job, results)
+        if problems:
+            self._add(job, state=FAILED, error=problems, files=names)
+            raise NotSaved(problems, self.files(job))
         self._add(job, state=DONE, files=names)
         return self.files(job)
+
+    def _write(self, job: Job, results: Sequence[Result]) -> tuple[list[str], str]:
+        """Write files. Returns the names of those written and a message about the others, empty if there are none."""
+        written, problems = [], []
+        for name, result in _named(self._entries[job.key]["name"], results):
+            try:
+                _write_whole(self.folder / name, result.content)
+                written.append(name)
+            except (OSError, ValueError) as error:
+                if not isinstance(error, ValueError) and error.errno not in _NAME_ERRORS:
+                    raise
+                problems.append(f"The file '{name}' cannot be saved under this name ({error}).")
+        return written, " ".join(problems)
 
     def _has_name(self, job: Job) -> bool:
         """Whether the job has a name that is valid for files."""
@@ -146,14 +180,22 @@ def _free_name(label: str, taken: Collection[str]) -> str:
     return next(name for name in _numbered(label, "", _NAME_BYTES) if _folded(name) not in taken)
 
 
-def _file_names(name: str, results: Sequence[Result]) -> list[str]:
-    """The job's name and the kind of result, such as cat_edited.png; numbered if there are several of a kind."""
-    names: dict[str, str] = {}
+def _named(name: str, results: Sequence[Result]) -> Iterator[tuple[str, Result]]:
+    """Each result with its file name: the job's name and the kind of result, such as cat_edited.png.
+
+    Several of a kind are numbered.
+    """
+    taken: set[str] = set()
     for result in results:
-        candidates = _numbered(f"{name}_{result.kind}", result.suffix, _FILE_BYTES)
-        file = next(each for each in candidates if _folded(each) not in names)
-        names[_folded(file)] = file
-    return [*names.values()]
+        kind, suffix = _safe(result.kind), _cut(_safe(result.suffix), _SUFFIX_BYTES)
+        file = next(each for each in _numbered(f"{name}_{kind}", suffix, _FILE_BYTES) if _folded(each) not in taken)
+        taken.add(_folded(file))
+        yield file, result
+
+
+def _safe(text: str) -> str:
+    """A part of a file name that every file system takes, from one that a server chose."""
+    return _UNSAFE.sub("_", printable(text).replace("\ufffd", "_"))
 
 
 def _numbered(stem: str, suffix: str, max_bytes: int) -> Iterator[str]:
@@ -179,7 +221,7 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.part")
     with unfinished.open("wb") as file:
         file.write(content)

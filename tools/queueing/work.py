@@ -7,12 +7,22 @@ import json
 import re
 import time
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from comfy_client import ComfyClient, ComfyError, OutputFile, Progress, Prompt, PromptResult, ServerFailed
+from comfy_client import (
+    ComfyClient,
+    ComfyError,
+    ExecutionFailed,
+    OutputFile,
+    Progress,
+    Prompt,
+    PromptRefused,
+    PromptResult,
+    ServerFailed,
+)
 
 _PAUSES = (0, 1, 4)
 """Seconds to wait before each attempt, if the connection drops while the server is still up."""
@@ -46,12 +56,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Done:
+    """``warning`` is a sentence if the server left a part of the prompt out, else empty."""
+
     results: tuple[Result, ...]
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The prompt failed on a server that still works. The message is a sentence."""
+    """The prompt failed on a server that still works. The message is a sentence, ``results`` are the files it made."""
+
+    message: str
+    results: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The server did not do the job; another one may. The message is a sentence."""
 
     message: str
 
@@ -63,7 +84,7 @@ class ServerLost:
     message: str
 
 
-Outcome = Done | Failed | ServerLost
+Outcome = Done | Failed | Refused | ServerLost
 
 
 def run_task(address: str, task: Task, on_progress: Callable[[Progress], None] | None = None) -> Outcome:
@@ -76,31 +97,44 @@ def run_task(address: str, task: Task, on_progress: Callable[[Progress], None] |
     for pause in _PAUSES:
         time.sleep(pause)
         try:
-            return Done(tuple(_run(client, task, on_progress)))
+            return _run(client, task, on_progress)
         except urllib.error.HTTPError as error:
             answer = f"answered '{error.code} {error.reason}' to {error.url}."
             if error.code not in _GATEWAY_ERRORS:
-                return Failed(f"{client.url} {answer}")
+                return Refused(f"{client.url} {answer}")
             problem = f"it {answer}"
         except _CONNECTION_ERRORS as error:
             problem = str(error) or type(error).__name__
+        except PromptRefused as error:
+            return Refused(str(error))
+        except ExecutionFailed as error:
+            return Refused(str(error)) if error.concerns_the_machine else Failed(str(error))
         except ComfyError as error:
             return Failed(str(error))
         except Exception as error:  # an unexpected error in one job must not stop the others
-            return Failed(f"The job stopped with an unexpected error ({type(error).__name__}: {error}).")
+            return Refused(f"The job stopped with an unexpected error ({type(error).__name__}: {error}).")
         if not client.is_up():
             return ServerLost(f"{client.url} is unreachable: {problem}")
     return ServerLost(f"{client.url} keeps dropping the connection: {problem}")
 
 
-def _run(client: ComfyClient, task: Task, on_progress: Callable[[Progress], None] | None) -> Iterator[Result]:
+def _run(client: ComfyClient, task: Task, on_progress: Callable[[Progress], None] | None) -> Done | Failed:
     for name, content in task.uploads.items():
         client.upload(name, content)
     result = client.run(task.prompt, prompt_id=task.prompt_id, on_progress=on_progress, timeout=None)
+    results, problems = [], []
     for file in _result_files(result):
         path = Path(file.filename)
         kind = _COUNTER.sub("", path.stem) if file.kind == "output" else "preview"
-        yield Result(kind, path.suffix, client.fetch(file))
+        try:
+            results.append(Result(kind, path.suffix, client.fetch(file)))
+        except urllib.error.HTTPError as error:
+            if error.code in _GATEWAY_ERRORS:
+                raise
+            problems.append(f"'{file.filename}' ({error.code} {error.reason})")
+    if problems:
+        return Failed(f"{client.url} made files but could not send {', '.join(problems)}.", tuple(results))
+    return Done(tuple(results), result.warning)
 
 
 def _result_files(result: PromptResult) -> list[OutputFile]:
