@@ -185,6 +185,17 @@ def test_image_for_a_workflow_that_loads_none_or_two(server: ComfyServer, refusa
     assert message.startswith("--image: 2 nodes load an image: 2 (Image with the first hole), 3 (")
 
 
+def test_image_for_a_node_that_nothing_needs(server: ComfyServer, refusal: Refusal, tmp_path: Path):
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "any.png"}},
+        "2": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "made"}},
+    }
+    (tmp_path / "mine.json").write_text(json.dumps(prompt))
+    message = refusal("mine.json", "--image", SAMPLE, "--server", server.url)
+    assert message == "--image: no result needs node 1 (LoadImage). Connect it in the workflow."
+
+
 def test_image_that_was_not_given(server: ComfyServer, refusal: Refusal):
     message = refusal("edit", *CHECKPOINT, "--server", server.url)
     assert message.endswith("Node 2 (Source image): the server has no image 'example.png'. Pass one with --image.")

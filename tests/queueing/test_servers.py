@@ -91,13 +91,13 @@ def test_jobs_that_every_server_refuses_cost_no_server(
 ):
     """Each job is offered to both servers. They are at work at once, so each waits for the other's verdict."""
     incomplete = json.loads(json.dumps(INVERT))
-    del incomplete["2"]["inputs"]["image"]
+    del incomplete["3"]["inputs"]["filename_prefix"]
     (tmp_path / "mine.json").write_text(json.dumps(incomplete))
     two = images / "p00.png", images / "p01.png"
     code, paths, stderr = finish(start("mine.json", "--image", *two, "--server", server.url, "--server", second.url))
     assert (code, paths) == (1, [])
     errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    reason = "ComfyUI refused the prompt: node 2 (ImageInvert): Required input is missing (image)"
+    reason = "ComfyUI refused the prompt: node 3 (SaveImage): Required input is missing (filename_prefix)"
     assert sorted(errors) == [f"error: p00: {reason}", f"error: p01: {reason}"]
     assert "gets no more jobs" not in stderr and "No server is left" not in stderr
     assert shares(tmp_path / "results") == {server.url: 2, second.url: 2}
@@ -106,7 +106,9 @@ def test_jobs_that_every_server_refuses_cost_no_server(
 def test_server_without_the_nodes_gets_no_jobs(
     server: ComfyServer, bare_server: ComfyServer, start: Start, tmp_path: Path
 ):
-    (tmp_path / "a.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"/>')
+    (tmp_path / "a.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8"/></svg>'
+    )
     prompt = {
         "1": {"class_type": "DSLoadSVG", "inputs": {"file": "any.svg"}},
         "2": {

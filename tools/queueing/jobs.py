@@ -15,7 +15,7 @@ from comfy_client import Prompt
 from .definitions import ObjectInfo, needed
 from .errors import QueueingError
 from .images import ImageFile, gather, read
-from .overrides import image_inputs, only_image_input, split_image, title_of, with_input
+from .overrides import image_inputs, listed, only_image_input, split_image, title_of, with_input
 from .texts import PageTexts
 
 _LOADS_DRAWINGS = "DSLoadSVG"
@@ -55,8 +55,10 @@ def plan(prompt: Prompt, images: Sequence[str], info: ObjectInfo, name: str, tex
     if not paths:
         label = next((image.path.stem for image in shared.values()), name)
         return [Job(label, prompt, tuple(shared.values()), texts)]
-    in_use = needed(prompt, info)
-    node_id = only_image_input(prompt, {each: name for each, name in inputs.items() if each in in_use}, [*shared])
+    in_use = {each: name for each, name in inputs.items() if each in needed(prompt, info)}
+    if inputs and not in_use:
+        raise QueueingError(f"--image: no result needs node {listed(prompt, [*inputs])}. Connect it in the workflow.")
+    node_id = only_image_input(prompt, in_use, [*shared])
     return [
         Job(
             each.path.stem,

@@ -41,7 +41,7 @@ def select(prompt: Prompt, name: str) -> str:
     found = [node_id for node_id in prompt if name in (prompt[node_id]["class_type"], title_of(prompt, node_id))]
     if len(found) > 1:
         raise QueueingError(
-            f"'{name}' matches {len(found)} nodes: {_listed(prompt, found)}. Use the id or title of one."
+            f"'{name}' matches {len(found)} nodes: {listed(prompt, found)}. Use the id or title of one."
         )
     if not found:
         raise QueueingError(f"The workflow has no node '{name}'.{_offered(prompt, name)}")
@@ -56,10 +56,11 @@ def _offered(prompt: Prompt, name: str) -> str:
     if near:
         return did_you_mean(_named(prompt, near))
     more = f" and {len(prompt) - FEW} more" if len(prompt) > FEW else ""
-    return f" Its nodes are {_listed(prompt, [*prompt][:FEW])}{more}."
+    return f" Its nodes are {listed(prompt, [*prompt][:FEW])}{more}."
 
 
-def _listed(prompt: Prompt, node_ids: Sequence[str]) -> str:
+def listed(prompt: Prompt, node_ids: Sequence[str]) -> str:
+    """The nodes with their titles."""
     return ", ".join(_named(prompt, node_ids))
 
 
@@ -99,7 +100,7 @@ def _not_a_widget(prompt: Prompt, node_id: str, name: str) -> str:
     """Why an input cannot be set, and what to do instead."""
     link = prompt[node_id]["inputs"].get(name)
     if is_link(link):
-        return f"'{name}' is connected to node {_listed(prompt, [link[0]])}. Set an input of that node instead."
+        return f"'{name}' is connected to node {listed(prompt, [link[0]])}. Set an input of that node instead."
     return f"'{name}' takes a connection, not a value. Connect it in the workflow."
 
 
@@ -139,12 +140,12 @@ def only_image_input(prompt: Prompt, inputs: dict[str, str], taken: Sequence[str
     left = [node_id for node_id in inputs if node_id not in taken]
     if not left:
         raise QueueingError(
-            f"--image: every node that loads an image has one: {_listed(prompt, [*inputs])}. "
+            f"--image: every node that loads an image has one: {listed(prompt, [*inputs])}. "
             "Remove the image that is given without a node."
         )
     if len(left) > 1:
         raise QueueingError(
-            f"--image: {len(left)} nodes load an image: {_listed(prompt, left)}. Choose one with --image NODE=IMAGE."
+            f"--image: {len(left)} nodes load an image: {listed(prompt, left)}. Choose one with --image NODE=IMAGE."
         )
     return left[0]
 
@@ -175,7 +176,7 @@ def check(
             each.check(value)
         except QueueingError as error:
             problem = _missing(prompt[node_id]["class_type"], each, value, downloads) or str(error)
-            raise QueueingError(f"Node {_listed(prompt, [node_id])}: {problem}") from error
+            raise QueueingError(f"Node {listed(prompt, [node_id])}: {problem}") from error
 
 
 def _values(prompt: Prompt, info: ObjectInfo) -> Iterator[tuple[str, Input, object]]:
