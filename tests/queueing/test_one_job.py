@@ -18,7 +18,7 @@ GENERATE: Prompt = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "empty"}},
 }
-TASK = Task("1" * 32, GENERATE, {"any.png": b""})
+TASK = Task(str(uuid.UUID(int=1)), GENERATE, {"any.png": b""})
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 522])
