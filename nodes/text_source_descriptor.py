@@ -80,23 +80,25 @@ class TextSourceDescriptor(io.ComfyNode):
                 "Input 'clip' has no text encoder; the checkpoint may not contain one. Connect a Load CLIP node that "
                 "fits the model."
             )
-        texts = descriptors.describe(text, preset, target_descriptor, source_descriptor)
-        notes = _notes(clip, texts)
+        prompts = descriptors.describe(text, preset, target_descriptor, source_descriptor)
+        notes = _notes(clip, prompts)
         for note in notes:
             log.warning("Text-Source Descriptor: %s", note)
-        shown = "\n\n".join([f"Target: {texts.target}", f"Source: {texts.source}", *notes])
+        shown = "\n\n".join([f"Target: {prompts.target}", f"Source: {prompts.source}", *notes])
         host.show_on_node(shown)
-        conditionings = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (texts.target, texts.source))
-        return io.NodeOutput(*conditionings, texts.target, texts.source, ui=ui.PreviewText(shown))
+        pair = prompts.target, prompts.source
+        conditionings = (clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in pair)
+        return io.NodeOutput(*conditionings, *pair, ui=ui.PreviewText(shown))
 
 
-def _notes(clip: Any, texts: PromptPair) -> list[str]:
+def _notes(clip: Any, prompts: PromptPair) -> list[str]:
     """Warnings about the two prompts, in sentences."""
-    if texts.target == texts.source:
+    if prompts.target == prompts.source:
         same = "Target and source prompt are identical, so nothing changes: fill source_descriptor, or choose a preset."
-        return [same, *_length_notes(clip, "prompt", texts.target)]
-    return [*_length_notes(clip, "target prompt", texts.target), *_length_notes(clip, "source prompt", texts.source)]
+        return [same, *_length_notes(clip, "prompt", prompts.target)]
+    target, source = prompts.target, prompts.source
+    return [*_length_notes(clip, "target prompt", target), *_length_notes(clip, "source prompt", source)]
 
 
-def _length_notes(clip: Any, name: str, text: str) -> list[str]:
-    return [overflow.warning(name) for overflow in descriptors.find_overflows(text, partial(host.tokenize, clip))]
+def _length_notes(clip: Any, name: str, prompt: str) -> list[str]:
+    return [overflow.warning(name) for overflow in descriptors.find_overflows(prompt, partial(host.tokenize, clip))]

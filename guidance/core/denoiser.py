@@ -56,19 +56,20 @@ class TrainableDenoiser(Denoiser, Protocol):
 class GuidedDenoiser:
     """Classifier-free guidance as a denoiser with a single conditioning, called "guided".
 
-    `scale` 0 is the conditioning `null` alone, 1 is `text` alone, and negative values move away from `text`.
+    `scale` 0 is the unconditional prompt `NULL` alone, 1 is `TARGET` alone, and negative values move away from
+    `TARGET`.
     """
 
-    def __init__(self, denoise: Denoiser, scale: float, *, null: str = NULL, text: str = TARGET):
-        self._denoise, self._scale, self._names = denoise, scale, (null, text)
+    def __init__(self, denoise: Denoiser, scale: float):
+        self._denoise, self._scale = denoise, scale
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
-        if isinstance(self._denoise, GuidanceOverride) and self._names == (NULL, TARGET):
+        if isinstance(self._denoise, GuidanceOverride):
             return [self._denoise.guided(x, sigma, self._scale)[1]]
-        null, text = self._denoise(x, sigma, self._names)
-        return [guide(null, text, self._scale)]
+        null, target = self._denoise(x, sigma, (NULL, TARGET))
+        return [guide(null, target, self._scale)]
 
 
-def guide(null: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
+def guide(null: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
     """Classifier-free guidance (Ho and Salimans, eq. 6) of noise predictions or clean estimates (B, ...)."""
-    return null + scale * (text - null)
+    return null + scale * (target - null)

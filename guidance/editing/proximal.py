@@ -26,8 +26,8 @@ class ProximalSettings:
     `gamma` is the weight of the target prompt, at least 0: 0 keeps the source, 0.1 to 0.3 is the paper's range for
     edits. `gamma_schedule` "alpha_bar" (the paper's) multiplies it by alpha_bar, so that the prompt acts late in
     sampling; "constant" does not. `eta` in [0, 1] sets the fresh noise of each step; 0 is DDIM. `renoise` selects the
-    noise prediction: "unconditional" (the authors' code) is the one without the target prompt, "guided" (the paper's
-    text) the one that the guided clean estimate implies.
+    noise prediction: "unconditional" (the authors' code) is the one without the target prompt, "guided" (the paper)
+    the one that the guided clean estimate implies.
     """
 
     gamma: float = 0.2

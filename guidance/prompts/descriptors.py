@@ -48,11 +48,12 @@ class PromptPair:
     source: str
 
 
-def describe(text: str, preset: str, target_descriptor: str = "", source_descriptor: str = "") -> PromptPair:
+def describe(prompt: str, preset: str, target_descriptor: str = "", source_descriptor: str = "") -> PromptPair:
     """The target and source prompts of a user's prompt (Rethinking Score Distillation, y_tgt and y_src).
 
-    The target is `text`, the preset's target phrases and `target_descriptor`; the source is `text` without its quality
-    words, the preset's source phrases and `source_descriptor`. A prompt to which nothing is added stays as it is.
+    The target is `prompt`, the preset's target phrases and `target_descriptor`; the source is `prompt` without its
+    quality words, the preset's source phrases and `source_descriptor`. A prompt to which nothing is added stays as it
+    is.
 
     Raises:
         ValueError: `preset` is not in `PRESETS`.
@@ -61,8 +62,8 @@ def describe(text: str, preset: str, target_descriptor: str = "", source_descrip
         raise ValueError(f"The input 'preset' is '{preset}': choose one of {', '.join(PRESETS)}.")
     phrases = PRESETS[preset]
     return PromptPair(
-        target=_extend(text, phrases.target, target_descriptor),
-        source=_extend(without_quality_words(text), phrases.source, source_descriptor),
+        target=_extend(prompt, phrases.target, target_descriptor),
+        source=_extend(without_quality_words(prompt), phrases.source, source_descriptor),
     )
 
 
@@ -70,12 +71,12 @@ _COMMAS, _LINE_ENDS, _SENTENCE_ENDS = ",;，、；", "\n", ".!?。！？"
 _BLANKS = " \t\r\n"
 
 
-def _extend(text: str, *additions: str) -> str:
-    """The text without its final punctuation, followed by the additions that are not blank, separated by commas."""
+def _extend(prompt: str, *additions: str) -> str:
+    """The prompt without its final punctuation, followed by the additions that are not blank, separated by commas."""
     added = [phrases for addition in additions if (phrases := addition.strip(_BLANKS + _COMMAS))]
     if not added:
-        return text
-    start = text.rstrip(_BLANKS + _COMMAS + _SENTENCE_ENDS + ":…")
+        return prompt
+    start = prompt.rstrip(_BLANKS + _COMMAS + _SENTENCE_ENDS + ":…")
     return ", ".join([start, *added] if start else added)
 
 
@@ -98,7 +99,7 @@ INTENSIFIERS: tuple[str, ...] = ("very", "highly", "extremely", "ultra", "super"
 """Words that may precede any of the others."""
 
 
-def without_quality_words(text: str) -> str:
+def without_quality_words(prompt: str) -> str:
     """A prompt without its descriptors of high quality, which the paper drops from the source prompt.
 
     Only whole phrases are dropped. A phrase ends at a comma, semicolon, line or sentence; a group in parentheses,
@@ -106,7 +107,7 @@ def without_quality_words(text: str) -> str:
     only; if it has only the latter, it must also be at the end of the prompt or next to a dropped phrase. The rest of
     the prompt keeps every character.
     """
-    return _prune(text, ends=True)
+    return _prune(prompt, ends=True)
 
 
 class _Quality(IntEnum):
@@ -273,7 +274,7 @@ Chunks = list[list[tuple[Any, float, int]]]
 """The tokens of one text encoder as (token, weight, word); word 0 marks tokens that the tokenizer added."""
 
 Tokenize = Callable[[str], dict[str, Chunks]]
-"""Maps a text to its tokens, by name of the text encoder."""
+"""Maps a prompt to its tokens, by name of the text encoder."""
 
 _ENCODERS = {"l": "CLIP-L", "g": "CLIP-G", "h": "CLIP-H", "t5xxl": "T5"}
 
@@ -302,35 +303,35 @@ class Overflow:
         )
 
 
-def find_overflows(text: str, tokenize: Tokenize) -> list[Overflow]:
+def find_overflows(prompt: str, tokenize: Tokenize) -> list[Overflow]:
     """The parts of a prompt that text encoders do not read together with its beginning; empty if it fits one chunk.
 
-    An encoder that puts any text into one chunk is only checked if another encoder needs several.
+    An encoder that puts any prompt into one chunk is only checked if another encoder needs several.
     """
     tokenize = cache(tokenize)
-    tokens = tokenize(text)
+    tokens = tokenize(prompt)
     if all(len(chunks) == 1 for chunks in tokens.values()):
         return []
     encoders: dict[tuple[int, int, str], list[str]] = {}
     for name, chunks in tokens.items():
-        rest = _unread_end(text, name, chunks, tokenize)
+        rest = _unread_end(prompt, name, chunks, tokenize)
         if rest:
             encoders.setdefault((len(chunks), len(chunks[0]), rest), []).append(name)
     return [Overflow(tuple(names), *overflow) for overflow, names in encoders.items()]
 
 
-def _unread_end(text: str, name: str, chunks: Chunks, tokenize: Tokenize) -> str:
+def _unread_end(prompt: str, name: str, chunks: Chunks, tokenize: Tokenize) -> str:
     """What follows the last word that fits the first chunk. A group in parentheses counts as one word."""
-    ends, fits = _word_ends(text), _count(chunks[:1])
+    ends, fits = _word_ends(prompt), _count(chunks[:1])
 
     def tokens_until(end: int) -> int:
-        return _count(tokenize(text[:end]).get(name, []))
+        return _count(tokenize(prompt[:end]).get(name, []))
 
     if len(chunks) > 1:
         end = [0, *ends][bisect_right(ends, fits, key=tokens_until)]
     else:
         end = ends[bisect_left(ends, fits, key=tokens_until)]
-    return text[end:].strip(_BLANKS + _COMMAS)
+    return prompt[end:].strip(_BLANKS + _COMMAS)
 
 
 def _count(chunks: Chunks) -> int:

@@ -33,8 +33,8 @@ def blocked(message: str) -> ExecutionBlocker:
     return ExecutionBlocker(message)
 
 
-def tokenize(clip: Any, text: str) -> dict[str, list]:
-    """A text's tokens with word ids, by the name of each loaded text encoder of a CLIP.
+def tokenize(clip: Any, prompt: str) -> dict[str, list]:
+    """A prompt's tokens with word ids, by the name of each loaded text encoder of a CLIP.
 
     The tokenizers of SD3 and HiDream also cover encoders that are not loaded.
     """
@@ -43,4 +43,4 @@ def tokenize(clip: Any, text: str) -> dict[str, list]:
     def loaded(encoder: str) -> bool:
         return all(getattr(model, name, encoder) is not None for name in (encoder, f"clip_{encoder}"))
 
-    return {name: chunks for name, chunks in clip.tokenize(text, return_word_ids=True).items() if loaded(name)}
+    return {name: chunks for name, chunks in clip.tokenize(prompt, return_word_ids=True).items() if loaded(name)}

@@ -12,7 +12,7 @@ from dreamsampler.guidance.distillation.generators import Latent
 from dreamsampler.guidance.distillation.loop import optimize
 from dreamsampler.guidance.distillation.method import LoopSettings
 from dreamsampler.guidance.distillation.objective import Sample
-from dreamsampler.guidance.distillation.objectives.bridge import TextBridge
+from dreamsampler.guidance.distillation.objectives.bridge import PromptBridge
 from dreamsampler.guidance.distillation.objectives.ism import ISM
 from support.oracle import MixtureDenoiser, gaussian, prior
 from torch import Tensor
@@ -143,7 +143,7 @@ def test_without_an_interval_it_is_the_bridge_from_no_prompt_at_the_inverted_sta
     x_t = expected(sample, lambda z, t: carried(path, z, t))
     a, b = path.a(sample.sigma)[:, None], path.b(sample.sigma)[:, None]
     inverted = Sample(sample.z, (x_t - a * sample.z) / b, sample.t, sample.sigma, 0.0)
-    bridge = TextBridge(S)(here, inverted).gradient
+    bridge = PromptBridge(S)(here, inverted).gradient
     errors = [(ISM(S, 1e-9, steps)(here, sample).gradient - bridge).abs().max().item() for steps in (200, 400, 800)]
     assert_halving(errors, 0.01)
 

@@ -96,7 +96,7 @@ def test_the_guidance_scale_divides_the_correction_only():
 @BOTH_PATHS
 def test_diversity_fixes_only_the_noise_of_the_prompt_term(path: NoisePath):
     prior, stream = field_prior(BELIEFS, path), SeededNoise([5, 6, 7])
-    objective = LMC(halved, "as printed", OMEGA, text_noise=stream)
+    objective = LMC(halved, "as printed", OMEGA, prompt_noise=stream)
     kept = SeededNoise([5, 6, 7]).like(sample().z)
     for seed in (0, 1):
         at = sample(path, seed=seed)
@@ -339,9 +339,9 @@ def test_the_method_builds_its_objective(diversity: bool):
     assert isinstance(made, LMC)
     assert made.statistics == "full" and made.guidance_scale == 3.0
     assert made.patching is not None and made.patching.size == (SIDE, SIDE) and made.patching.whole_share == 0.25
-    assert (made.text_noise is not None) == diversity
+    assert (made.prompt_noise is not None) == diversity
     at, prior = sample(), field_prior(BELIEFS)
-    own = LMC(halved, "full", 3.0, text_noise=noise.substream(2) if diversity else None)
+    own = LMC(halved, "full", 3.0, prompt_noise=noise.substream(2) if diversity else None)
     same(made(prior, at).gradient, own(prior, at).gradient)
 
 

@@ -9,7 +9,7 @@ import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, apply_weight
-from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, Stages, TextBridge
+from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge, Stages
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.delta import Delta
@@ -83,15 +83,15 @@ def test_csd_anneals_the_source_prompt_over_the_first_half(path, progress, w2):
 def test_bridge_between_prompts(path):
     sample = drawn(path)
     target, source = (eps_hat(belief, path, sample) for belief in (TARGET, SOURCE))
-    same(TextBridge(W)(prior(BELIEFS, path), sample).gradient, W * (target - source))
+    same(PromptBridge(W)(prior(BELIEFS, path), sample).gradient, W * (target - source))
 
 
 def test_bridge_has_two_stages():
-    stages = Stages(SDS(S), TextBridge(W), share=0.5)
+    stages = Stages(SDS(S), PromptBridge(W), share=0.5)
     before, after = drawn(SCALED, progress=0.499), drawn(SCALED, progress=0.5)
     here = prior(BELIEFS)
     same(stages(here, before).gradient, SDS(S)(here, before).gradient)
-    same(stages(here, after).gradient, TextBridge(W)(here, after).gradient)
+    same(stages(here, after).gradient, PromptBridge(W)(here, after).gradient)
 
 
 @BOTH_PATHS
@@ -227,7 +227,7 @@ def test_csd_without_source_is_the_dominant_term_of_sds():
 
 def test_bridge_from_the_unconditional_prompt_is_the_classifier_term():
     sample, here = drawn(SCALED), prior({**BELIEFS, "source": NULL})
-    same(TextBridge(S)(here, sample).gradient, CSD(S, 0.0)(here, sample).gradient)
+    same(PromptBridge(S)(here, sample).gradient, CSD(S, 0.0)(here, sample).gradient)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_bridge_from_the_unconditional_prompt_is_the_classifier_term():
         (SDS(S), [2]),
         (NFSD(S), [3]),
         (CSD(S, S), [3]),
-        (TextBridge(W), [2]),
+        (PromptBridge(W), [2]),
         (DDS(Delta(reference(3), S, S)), [4]),
         (FlowDelta(Delta(reference(3), S, S), lambda _: 1.0), [4]),
         (FullBridge(S, 5), [1] * 5 + [2] * 5),

@@ -14,7 +14,7 @@ from dreamsampler.guidance.distillation.loop import NonFiniteGradientError, Plan
 from dreamsampler.guidance.distillation.method import LoopSettings, Resources
 from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction
 from dreamsampler.guidance.distillation.objectives import METHODS
-from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, TextBridge
+from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.delta import Delta
@@ -80,7 +80,7 @@ FIXED_POINTS = {
     "nfsd": (NFSD(3.0, switch=0.9), balance((-2, NULL), (3, TARGET))),
     "nfsd, noisy": (NFSD(3.0, switch=0.1), balance((-2, NULL), (3, TARGET), (-1, SOURCE))),
     "csd": (CSD(3.0, 2.0, anneal=1e9), balance((3, TARGET), (-1, NULL), (-2, SOURCE))),
-    "bridge": (TextBridge(1.0), balance((1, TARGET), (-1, SOURCE))),
+    "bridge": (PromptBridge(1.0), balance((1, TARGET), (-1, SOURCE))),
     "dds": (DDS(Delta(REFERENCE, 1.0, 1.0)), TARGET.means.item() + OFFSET / slope(TARGET)),
 }
 
@@ -472,5 +472,5 @@ def test_every_noise_policy_runs(name):
 
 def test_paths_agree_on_distillation():
     start = torch.randn(4, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    ends = [run(TextBridge(2.0), start, path=path, steps=50, learning_rate=0.05) for path in (SCALED, FLOW)]
+    ends = [run(PromptBridge(2.0), start, path=path, steps=50, learning_rate=0.05) for path in (SCALED, FLOW)]
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-9, atol=1e-9)

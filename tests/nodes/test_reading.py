@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from dreamsampler.guidance.distillation.objectives import LISTED
-from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, TextBridge
+from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
@@ -29,7 +29,7 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "nfsd": (NFSD.__call__, 12),
     "csd": (CSD.__call__, 12),
     "vsd": (VSD.__call__, 13),  # plus the LoRA it trains
-    "bridge": (TextBridge.__call__, 12),
+    "bridge": (PromptBridge.__call__, 12),
     "full bridge": (FullBridge.__call__, 12),
     "flowedit": (FlowDelta.__call__, 13),  # plus the noise path: flow time sets its learning rates
     "dvrf": (FlowDelta.__call__, 12),

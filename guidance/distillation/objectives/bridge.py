@@ -13,7 +13,7 @@ from .sds import SDS
 
 
 @dataclass(frozen=True)
-class TextBridge:
+class PromptBridge:
     """The bridge between two prompts in one step (SDS-Bridge, eq. 3.5): `w (eps_hat(y_tgt) - eps_hat(y_src))`.
 
     `scale` is w. One model call of 2.
@@ -78,7 +78,7 @@ class FullBridgeSettings:
 
 
 def build_bridge(s: BridgeSettings, _: Resources) -> Stages:
-    return Stages(SDS(s.sds_guidance_scale), TextBridge(s.guidance_scale), s.sds_stage)
+    return Stages(SDS(s.sds_guidance_scale), PromptBridge(s.guidance_scale), s.sds_stage)
 
 
 def build_full_bridge(s: FullBridgeSettings, _: Resources) -> Stages:

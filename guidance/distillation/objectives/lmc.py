@@ -20,8 +20,8 @@ from ..objective import Direction, Sample
 
 PATCHES = 2
 """Patches of a large image in each step."""
-PATCH_PLACES, TEXT_NOISE = 1, 2
-"""Keys of the random substreams for the places of patches, and for text noise that is the same at every step."""
+PATCH_PLACES, PROMPT_NOISE = 1, 2
+"""Keys of the random substreams for the places of patches, and for noise of L_cond that is the same at every step."""
 
 
 class Corrective(Protocol):
@@ -126,16 +126,16 @@ class LMC:
 
     This is L_lmc (eq. 9), with b_hat normalized as in its training (eq. 10), plus L_cond (eq. 6b), divided by the
     guidance scale w, so that w does not change the step size. `statistics` selects the form of eq. 10. With
-    `text_noise`, L_cond gets the same noise from that stream at every step while L_lmc keeps the sample's: results then
-    differ more between seeds (the paper's "increasing sample diversity"). One model call of 2 for each view, of 3 with
-    `text_noise`.
+    `prompt_noise`, L_cond gets the same noise from that stream at every step while L_lmc keeps the sample's: results
+    then differ more between seeds (the paper's "increasing sample diversity"). One model call of 2 for each view, of 3
+    with `prompt_noise`.
     """
 
     corrective: Corrective
     statistics: Statistics
     guidance_scale: float
     patching: Patching | None = None
-    text_noise: SeededNoise | None = None
+    prompt_noise: SeededNoise | None = None
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         views = [WHOLE] if self.patching is None else self.patching.views(sample)
@@ -152,13 +152,13 @@ class LMC:
     def _predictions(self, prior: Prior, sample: Sample, views: Sequence[View]) -> list[Predictions]:
         """The predictions for all views, from one batched model call."""
         states, count = self._states(prior, sample, views, sample.eps), len(views)
-        if self.text_noise is None:
+        if self.prompt_noise is None:
             pairs = prior.denoise.paired(states, sample.sigma, [(NULL, TARGET)] * count)
             return [Predictions(null, x, null, target) for x, (null, target) in zip(states, pairs, strict=True)]
-        texts = self._states(prior, sample, views, self.text_noise.substream(0).like(sample.z))
+        prompted = self._states(prior, sample, views, self.prompt_noise.substream(0).like(sample.z))
         names = [(NULL,)] * (2 * count) + [(TARGET,)] * count
-        z0_hats = [z0 for (z0,) in prior.denoise.paired([*states, *texts, *texts], sample.sigma, names)]
-        columns = z0_hats[:count], texts, z0_hats[count : 2 * count], z0_hats[2 * count :]
+        z0_hats = [z0 for (z0,) in prior.denoise.paired([*states, *prompted, *prompted], sample.sigma, names)]
+        columns = z0_hats[:count], prompted, z0_hats[count : 2 * count], z0_hats[2 * count :]
         return [Predictions(*each) for each in zip(*columns, strict=True)]
 
     @staticmethod
@@ -201,8 +201,8 @@ EDIT = {
 def build(s: LMCSettings, resources: Resources) -> LMC:
     corrective = resources.need("corrective")
     patching = Patching(corrective.about.size, s.whole_image_stage, resources.noise.substream(PATCH_PLACES))
-    text_noise = resources.noise.substream(TEXT_NOISE) if s.diversity else None
-    return LMC(corrective, corrective.about.statistics, s.guidance_scale, patching, text_noise)
+    prompt_noise = resources.noise.substream(PROMPT_NOISE) if s.diversity else None
+    return LMC(corrective, corrective.about.statistics, s.guidance_scale, patching, prompt_noise)
 
 
 register(
