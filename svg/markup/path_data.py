@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from ..document import Contour, Point
+from ..document import Point
 from ..numbers import NUMBER
 from .outlines import Outlines
 
@@ -20,30 +19,19 @@ _ARGUMENTS = {command: (_NUMBER,) * count for command, count in _COUNTS.items()}
 _ARGUMENTS["A"] = (_NUMBER, _NUMBER, _NUMBER, _FLAG, _FLAG, _NUMBER, _NUMBER)
 
 
-class Path(NamedTuple):
-    """The contours of path data, and a description of the first syntax error ("" if there is none)."""
-
-    contours: tuple[Contour, ...]
-    error: str = ""
-
-
 class _SyntaxError(Exception):
     """The data is invalid from here on."""
 
 
-def read_path(data: str, max_points: int = 340_000) -> Path:
-    """Parse path data up to the first syntax error, as the SVG specification asks.
+def draw_path(outlines: Outlines, data: str) -> str:
+    """Draw path data up to the first syntax error, as the SVG specification asks.
+
+    Returns:
+        A description of the error, such as "has '#' at character 8, where h needs a number", or "".
 
     Raises:
-        SVGError: A coordinate is beyond 1e9, or there are more than `max_points` control points.
+        SVGError: A coordinate is beyond 1e9, or there are more control points than `outlines` takes.
     """
-    outlines = Outlines(max_points)
-    error = draw_path(outlines, data)
-    return Path(tuple(outlines.contours), error)
-
-
-def draw_path(outlines: Outlines, data: str) -> str:
-    """Draw path data up to the first syntax error; returns a description of it, or ""."""
     pen, error = _Pen(outlines), ""
     try:
         for command, arguments in _commands(data):
@@ -79,8 +67,8 @@ def _arguments(data: str, position: int, command: str) -> tuple[list[float], int
     for pattern in _ARGUMENTS[command.upper()]:
         match = pattern.match(data, position)
         if match is None:
-            found = f"'{data[position : position + 10]}'" if position < len(data) else "its end"
-            raise _SyntaxError(f"has {found} at character {position + 1}, where {command} needs a number")
+            found = f"has '{data[position : position + 10]}'" if position < len(data) else "ends"
+            raise _SyntaxError(f"{found} at character {position + 1}, where {command} needs a number")
         numbers.append(float(match[1]))
         position = match.end()
     return numbers, position

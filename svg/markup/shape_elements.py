@@ -139,9 +139,11 @@ class ShapeReader:
 
     def _draw(self, outlines: Outlines, element: Element, style: dict[str, str], viewport: Viewport) -> None:
         if element.tag == "path":
-            if draw_path(outlines, element.attributes.get("d", "")):
+            if error := draw_path(outlines, element.attributes.get("d", "")):
                 self._report.add(
-                    "Path data is drawn only up to its first syntax error", element, "Correct the d attribute"
+                    "Path data is drawn only up to its first syntax error",
+                    element,
+                    f"Correct the d attribute: it {error}",
                 )
         elif element.tag in ("polyline", "polygon"):
             points = element.attributes.get("points", "")

@@ -383,7 +383,11 @@ def test_symbols_are_fitted_into_their_viewport():
             '<rect width="1furlong" height="1"/>',
             "An invalid width is ignored: <rect> on line 1. Use a number, optionally with a unit",
         ),
-        ('<path d="M0 0h1v1 oops"/>', "Path data is drawn only up to its first syntax error"),
+        (
+            '<path d="M0 0h1v1 oops"/>',
+            "Path data is drawn only up to its first syntax error: <path> on line 1. Correct the d attribute: it has "
+            "'oops' at character 10, which is not a command.",
+        ),
         ('<polygon points="0 0 5 5 9 0 7"/>', "A list of points is drawn only up to its first syntax error"),
         ('<use href="#nowhere"/>', "The href of a <use> refers to nothing in the document"),
         ('<use href="http://example.com/a.svg#b"/>', "points outside the document and is not loaded"),

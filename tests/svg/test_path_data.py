@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pytest
 from dreamsampler.svg.cubics import cubics, split
 from dreamsampler.svg.document import Contour, Point
-from dreamsampler.svg.markup.outlines import line
-from dreamsampler.svg.markup.path_data import Path, read_path
+from dreamsampler.svg.markup.outlines import Outlines, line
+from dreamsampler.svg.markup.path_data import draw_path
 from dreamsampler.svg.markup.xml import SVGError
 from support.svg_oracle import SAME, difference, svg
+
+
+class Path(NamedTuple):
+    """The contours of path data, and a description of the first syntax error ("" if there is none)."""
+
+    contours: tuple[Contour, ...]
+    error: str
+
+
+def read_path(data: str, max_points: int = 340_000) -> Path:
+    outlines = Outlines(max_points)
+    error = draw_path(outlines, data)
+    return Path(tuple(outlines.contours), error)
 
 
 def corners(path: Path) -> list[list[tuple[float, ...]]]:
@@ -94,7 +108,7 @@ def test_moves_alone_draw_nothing(data):
     "data, drawn, error",
     [
         ("L1 1", 0, "starts with 'L1 1' instead of M"),
-        ("M0 0L1 1 2", 1, "has its end at character 11, where L needs a number"),
+        ("M0 0L1 1 2", 1, "ends at character 11, where L needs a number"),
         ("M0 0L1 1 x L5 5", 1, "has 'x L5 5' at character 10"),
         ("M0 0h5 #", 1, "has '#' at character 8, where h needs a number"),
         ("M0 0a5 5 0 2 1 10 0", 0, "has '2 1 10 0' at character 12, where a needs a number"),
