@@ -15,19 +15,13 @@ from ..core.path import per_item
 class Solution:
     """The result of a solver of A x = rhs, for each item of a batch.
 
-    `x` (B, ...) is the solution, `iterations` (B,) the number of steps it took, `residual` (B,) the relative residual
-    |rhs - A x| / |rhs| recomputed from `x` (0 where `rhs` is 0), and `tolerance` the residual that was requested.
+    `x` (B, ...) is the solution, `iterations` (B,) the number of steps it took, and `residual` (B,) the relative
+    residual |rhs - A x| / |rhs| recomputed from `x` (0 where `rhs` is 0).
     """
 
     x: Tensor
     iterations: Tensor
     residual: Tensor
-    tolerance: float
-
-    @property
-    def converged(self) -> Tensor:
-        """Whether the residual is within the tolerance: (B,), bool."""
-        return self.residual <= self.tolerance
 
 
 def conjugate_gradient(
@@ -76,7 +70,7 @@ def conjugate_gradient(
         steps = steps + active
     # By rounding, the recursion's r drifts from the true residual and becomes too small.
     residual = torch.where(scale > 0, _norm(rhs - apply(x)) / scale, 0)
-    return Solution(x, steps, residual, tolerance)
+    return Solution(x, steps, residual)
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:
