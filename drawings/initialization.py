@@ -168,14 +168,14 @@ def polygons(corners: Tensor) -> Tensor:
     return (corners[:, :, None] + thirds * sides[:, :, None]).flatten(1, 2)
 
 
-def random_polygons(centers: Tensor, radius: float, generator: torch.Generator, corners: int = 3) -> Tensor:
-    """Random polygons (N, 3 corners, 2) around `centers` (N, 2), without crossing sides.
+def random_triangles(centers: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+    """Random triangles (N, 9, 2) around `centers` (N, 2).
 
-    The k-th corner has a random angle in the k-th of equal sectors, and a distance of half to all of the radius.
+    The k-th corner has a random angle in the k-th third of the circle, and a distance of half to all of the radius.
     """
-    turn = _uniform((len(centers), corners), generator)
-    distance = 0.5 + 0.5 * _uniform((len(centers), corners), generator)
-    angle = 2 * math.pi * (torch.arange(corners) + turn) / corners
+    turn = _uniform((len(centers), 3), generator)
+    distance = 0.5 + 0.5 * _uniform((len(centers), 3), generator)
+    angle = 2 * math.pi * (torch.arange(3) + turn) / 3
     directions = torch.stack([angle.cos(), angle.sin()], -1)
     return polygons(centers[:, None] + radius * distance[..., None] * directions)
 

@@ -164,9 +164,9 @@ class ComfyClient:
             return True
         return True
 
-    def upload_image(self, path: Path, name: str | None = None) -> str:
+    def upload_image(self, path: Path) -> str:
         """Upload an image to the server's input folder. Returns the name to use in LoadImage."""
-        return self.upload(name or path.name, path.read_bytes())
+        return self.upload(path.name, path.read_bytes())
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload a file to the server's input folder. Returns the name to use in nodes that load it."""

@@ -11,21 +11,21 @@ from ..initialization import (
     canvas_scale,
     opaque,
     random_points,
-    random_polygons,
+    random_triangles,
     with_random_fills,
 )
 from .registry import ArtStyle, register
 
 
 def random_paths(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
-    points = random_polygons(random_points(count, *canvas, generator), 60 * canvas_scale(canvas), generator)
+    points = random_triangles(random_points(count, *canvas, generator), 60 * canvas_scale(canvas), generator)
     return with_random_fills(points, generator)
 
 
 def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Paths:
     """Triangles inside circles of 30 pixels of 600, or of the smallest radius that a measurement resolves."""
     radius = max(30 * canvas_scale(canvas), centers.min_radius)
-    return Paths(random_polygons(centers.points, radius, generator), opaque(centers.colors))
+    return Paths(random_triangles(centers.points, radius, generator), opaque(centers.colors))
 
 
 register(

@@ -173,9 +173,9 @@ def cosine(progress: float, final: float = 0.0, share: float = 1.0) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress / share)))
 
 
-def warm_up(progress: float, share: float = 0.1) -> float:
-    """Linear from 0 to 1 over the first `share` of the steps, then constant."""
-    return min(1.0, progress / share)
+def warm_up(progress: float) -> float:
+    """Linear from 0 to 1 over the first tenth of the steps, then constant."""
+    return min(1.0, progress / 0.1)
 
 
 LEARNING_RATES: dict[str, Callable[[float], float]] = {

@@ -48,7 +48,7 @@ class Flattened(NamedTuple):
     curve: Tensor
 
 
-def flatten(cubics: Tensor, tolerance: float = TOLERANCE, max_turn: Tensor | None = None) -> Flattened:
+def flatten(cubics: Tensor, tolerance: float = TOLERANCE) -> Flattened:
     """Flatten curves into edges that join exactly; differentiable in the control points.
 
     Curves limited by `MAX_EDGES` may exceed the tolerance. Curves that are not finite produce edges that are not
@@ -57,10 +57,8 @@ def flatten(cubics: Tensor, tolerance: float = TOLERANCE, max_turn: Tensor | Non
     Args:
         cubics: Control points (S, 4, 2), in pixels.
         tolerance: Largest distance between an edge and its curve, in pixels (> 0).
-        max_turn: Angle in radians (S,). A curve that turns by more gets an edge for each multiple of it; offset curves
-            need this, since their error depends on how much the normal turns along an edge.
     """
-    count = _edge_count(cubics.detach(), tolerance, max_turn)
+    count = _edge_count(cubics.detach(), tolerance)
     curve, nth = ragged_arange(count)
     t = torch.stack((nth, nth + 1), 1).to(cubics) / count.index_select(0, curve)[:, None]
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
@@ -76,7 +74,8 @@ def flatten_within(cubics: Tensor, window: Tensor, max_turn: Tensor | None = Non
     Args:
         cubics: Control points (S, 4, 2), in pixels.
         window: Least and greatest coordinates (S or 1, 2, 2) that are visible.
-        max_turn: See `flatten`.
+        max_turn: Angle in radians (S,). A curve that turns by more gets an edge for each multiple of it; offset curves
+            need this, since their error depends on how much the normal turns along an edge.
 
     Raises:
         ValueError: More than `MAX_TOTAL_EDGES` edges are needed.
@@ -133,12 +132,10 @@ def outside(points: Tensor, window: Tensor) -> Tensor:
     return ((points.amax(1) < low) | (points.amin(1) > high)).any(1)
 
 
-def _edge_count(cubics: Tensor, tolerance: float, max_turn: Tensor | None) -> Tensor:
+def _edge_count(cubics: Tensor, tolerance: float) -> Tensor:
     """Edges (S,) that curves need; see the module's docstring."""
     bends = cubics[:, :-2] - 2 * cubics[:, 1:-1] + cubics[:, 2:]
     count = (0.75 / tolerance * bends.norm(dim=2).amax(1)).sqrt().ceil()
-    if max_turn is not None:
-        count = count.maximum((_turn(cubics) / max_turn).ceil())
     return count.nan_to_num(1).clamp(1, MAX_EDGES).long()
 
 
@@ -175,7 +172,7 @@ def _spans(cubics: Tensor, curve: Tensor, begin: Tensor, length: float, limits: 
     """Spans of one parameter length that start at `begin` (N,) on cubics (N, 4, 2), split recursively."""
     parts = _part(cubics, begin, length)
     hidden = limits.hide(parts, curve)
-    count = _edge_count(parts, TOLERANCE, None).masked_fill(hidden, 1)
+    count = _edge_count(parts, TOLERANCE).masked_fill(hidden, 1)
     split = (count > SPLIT_ABOVE) & (length > MIN_SPAN) & parts.isfinite().all(2).all(1)
     count = count.maximum(limits.edges_for_turn(parts, curve, length).masked_fill(hidden, 1))
     yield curve[~split], begin[~split], begin.new_full((int((~split).sum()),), length), count[~split]
