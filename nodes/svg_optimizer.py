@@ -117,7 +117,7 @@ def _main_inputs() -> list[io.Input]:
             "positive",
             optional=True,
             lazy=True,
-            tooltip="The target prompt: what the drawing should show, plus words for its style.",
+            tooltip=f"The target prompt: what the drawing should show, plus words for its style: {_style_words()}.",
         ),
         io.Conditioning.Input(
             "negative",
@@ -297,3 +297,9 @@ def _style_list() -> str:
     """What each style is made of: "closed shapes (iconography), ... or triangles (low-poly)"."""
     *others, last = (f"{style.elements} ({style.name})" for style in ART_STYLES.values())
     return f"{', '.join(others)} or {last}"
+
+
+def _style_words() -> str:
+    """The words to append to the prompt for each style."""
+    words = (f'"{style.prompt_suffix.removeprefix(", ")}" ({style.name})' for style in ART_STYLES.values())
+    return ", ".join(words)

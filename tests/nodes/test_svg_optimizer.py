@@ -413,9 +413,11 @@ def test_help_page_lists_every_style():
     assert listed == styles, "Add a row to the table 'Styles' of js/docs/DSSVGOptimizer.md: docs/add-an-svg-style.md"
 
 
-def test_tooltip_lists_every_style():
-    (tooltip,) = (each.tooltip for each in SVGOptimizer.GET_SCHEMA().inputs if each.id == "style")
-    assert [name for name, style in ART_STYLES.items() if f"{style.elements} ({name})" not in tooltip] == []
+def test_tooltips_list_every_style():
+    tooltips = {each.id: each.tooltip for each in SVGOptimizer.GET_SCHEMA().inputs}
+    for name, style in ART_STYLES.items():
+        assert f"{style.elements} ({name})" in tooltips["style"]
+        assert f'"{style.prompt_suffix[2:]}" ({name})' in tooltips["positive"]
 
 
 @every_style
