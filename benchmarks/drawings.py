@@ -11,7 +11,8 @@
 - edit: traced drawings of the reference world, each edited in one attribute, with SDS, DDS and PDS.
 
 Rows already in the JSON are kept: an interrupted run continues, and parts can run at the same time. Delete the file to
-start over. Images are saved in benchmarks/work/drawings/. The autoencoder computes in bfloat16.
+start over. Images are saved in benchmarks/work/drawings/, or in OUTPUT/drawings_images/. The autoencoder computes in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -277,7 +278,7 @@ def enlarged(observed: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(observed.movedim(-1, 1), size, mode="bicubic").clamp(0, 1)
 
 
-def measure(parts: list[str], studio: Studio, path: Path) -> None:
+def measure(parts: list[str], studio: Studio, path: Path, images_folder: Path) -> None:
     """Measure the rows that the file lacks. Each is saved at once, next to rows that other runs have added."""
     every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited}
     for part_name in parts:
@@ -289,8 +290,8 @@ def measure(parts: list[str], studio: Studio, path: Path) -> None:
                 continue
             row, images = work()
             log.info("%s, %s: %s", part_name, label, row)
-            WORK.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(image_file(part_name, label), (images * 255).round().byte().numpy())
+            images_folder.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(images_folder / image_file(part_name, label), (images * 255).round().byte().numpy())
             results = Results(path, resume=True)
             found = {**results.figures.get(part_name, {}), label: row}
             results.figures[part_name] = {known: found[known] for known in ways if known in found}
@@ -299,11 +300,12 @@ def measure(parts: list[str], studio: Studio, path: Path) -> None:
             results.write()
 
 
-def image_file(part_name: str, label: str) -> Path:
-    return WORK / f"{part_name}_{label.replace(' ', '_')}.npz"
+def image_file(part_name: str, label: str) -> str:
+    """The name of the file with the images of a row."""
+    return f"{part_name}_{label.replace(' ', '_')}.npz"
 
 
-def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
+def draw(rows: dict[str, dict[str, Row]], count: int, output: Path, images_folder: Path) -> None:
     """Draw sheets of restored and edited images below their sources."""
     sources = {
         "restore": in_process.render(scenes(count)),
@@ -312,10 +314,10 @@ def draw(rows: dict[str, dict[str, Row]], count: int) -> None:
     }
     for part_name, source_images in sources.items():
         shown = [label for label in rows.get(part_name, {}) if label.partition(": ")[2] not in OTHERWISE]
-        files = {label: image_file(part_name, label) for label in shown}
+        files = {label: images_folder / image_file(part_name, label) for label in shown}
         made = {label: torch.from_numpy(np.load(file)["arr_0"]) / 255 for label, file in files.items() if file.exists()}
         if made:
-            sheet({"sources": source_images, **made}, RESULTS / f"drawings_{part_name}.png")
+            sheet({"sources": source_images, **made}, output / f"drawings_{part_name}.png")
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -329,11 +331,15 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=["fit", "restore", "icons", "edit"])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    measure(arguments.parts, Studio(arguments.steps, arguments.count), RESULTS / "drawings.json")
-    results = Results(RESULTS / "drawings.json", resume=True)
-    draw(results.figures, arguments.count)
+    path = arguments.output / "drawings.json"
+    # Images of trials must not replace those of the results.
+    images_folder = WORK if arguments.output == RESULTS else arguments.output / "drawings_images"
+    measure(arguments.parts, Studio(arguments.steps, arguments.count), path, images_folder)
+    results = Results(path, resume=True)
+    draw(results.figures, arguments.count, arguments.output, images_folder)
     results.path.with_suffix(".md").write_text(report(results), "utf-8")
 
 

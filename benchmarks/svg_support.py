@@ -2,7 +2,7 @@
 
     .host/venv/bin/python -m benchmarks.svg_support       writes benchmarks/results/svg_support.{json,md}
 
-Many drawings of each set are read; a drawing is represented if the reader warns of nothing left out. Some of those are
+A sample of each set is read; a drawing is represented if the reader reports nothing left out. Some of those are
 rendered 128 pixels high: "rewritten" is the difference between the source and the file the pack writes, both rendered
 by resvg; "rasterized" is the difference between the pack's own rasterizer and resvg. Differences are means over RGBA,
 in 1/255.
@@ -33,7 +33,6 @@ from support.svg_oracle import render  # noqa: E402
 from .provenance import RESULTS, Results  # noqa: E402
 
 SIDE, NAMED = 128, 3
-UNEQUAL = "Sets with fewer drawings than asked for are read whole."
 Row = dict[str, Any]
 
 
@@ -101,8 +100,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     results = Results(arguments.output / "svg_support.json")
-    results.table("represented", "drawings", UNEQUAL)
-    results.table("rendered", "drawings", UNEQUAL)
+    results.table("represented", "drawings", f"A set of fewer than {arguments.read} drawings is read completely.")
+    results.table("rendered", "drawings", f"Fewer than {arguments.drawn} drawings of a set are represented.")
     for name in SETS:
         results.figures[name] = row = measured(name, arguments.read, arguments.drawn)
         results.measured("represented", name, row["drawings"])
