@@ -198,7 +198,7 @@ def restorations() -> list[Shot]:
     """A filled hole, and degraded images restored."""
     hole = with_holes(HEART, HOLE)
     small, blurred = degraded(STAR, "super-resolution"), degraded(CROSS, "gaussian blur")
-    shaken = degraded(CIRCLE, "motion blur", angle=30.0)
+    moved = degraded(CIRCLE, "motion blur", angle=30.0)
     shows, motion = "What the image shows.text", {"Measurement.operator": "motion blur", "Measurement.angle": 30.0}
     return [
         Shot("a hole", "inpaint", hole, {
@@ -206,7 +206,7 @@ def restorations() -> list[Shot]:
         }),
         Shot("4 times smaller", "super_resolve", small, {"Small image.image": small, shows: world.describe(STAR)}),
         Shot("blurred", "deblur", blurred, {"Blurred image.image": blurred, shows: world.describe(CROSS)}),
-        Shot("shaken", "deblur", shaken, {"Blurred image.image": shaken, shows: world.describe(CIRCLE)}, motion),
+        Shot("motion blur", "deblur", moved, {"Blurred image.image": moved, shows: world.describe(CIRCLE)}, motion),
     ]  # fmt: skip
 
 
