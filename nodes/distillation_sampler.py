@@ -124,16 +124,16 @@ def _main_inputs() -> list[io.Input]:
         io.Conditioning.Input("negative", tooltip="The unconditional (negative) prompt. The papers leave it empty."),
         io.Latent.Input(
             "latent_image",
-            tooltip="An encoded image to edit, or an empty latent to make an image from scratch. Its noise mask, if it "
-            "has one, limits the change. Batch items are optimized independently, except with vsd, which treats the "
+            tooltip="An encoded image to edit, or an empty latent to generate from scratch. Its noise mask, if it has "
+            "one, limits the change. Batch items are optimized independently, except with vsd, which treats the "
             "batch as particles of one distribution.",
         ),
         io.Combo.Input(
             "method",
             options=LISTED,
             default="bridge",
-            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc make or change images; dds, flowedit and "
-            "dvrf edit; full bridge is slow and exact. The help page lists what each needs.",
+            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit and dvrf "
+            "edit; full bridge is slow and exact. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
@@ -148,7 +148,7 @@ def _main_inputs() -> list[io.Input]:
             "time_schedule",
             list(TIME_SCHEDULES),
             "Which noise levels the steps visit: uniform draws them at random, annealed draws them lower and lower, "
-            "descending walks down as a sampler does.",
+            "descending goes straight down, as a sampler does.",
         ),
         widgets.choice(
             "noise_policy",

@@ -65,15 +65,15 @@ class ImageToSVG(io.ComfyNode):
                     default=6,
                     min=1,
                     max=8,
-                    tooltip="colour: bits per channel that tell colors apart. Fewer bits give fewer, larger shapes.",
+                    tooltip="colour: significant bits per color channel. Fewer bits give fewer, larger shapes.",
                 ),
                 io.Int.Input(
                     "layer_difference",
                     default=16,
                     min=0,
                     max=255,
-                    tooltip="colour: color distance between neighboring layers, of 255. Higher gives fewer layers, "
-                    "lower smoother gradients.",
+                    tooltip="colour: color distance between neighboring layers, out of 255. Higher gives fewer "
+                    "layers, lower smoother gradients.",
                 ),
                 io.Int.Input(
                     "corner_threshold",

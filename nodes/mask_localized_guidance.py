@@ -59,8 +59,8 @@ class MaskLocalizedGuidance(io.ComfyNode):
                 io.Conditioning.Output(display_name="conditioning", tooltip="All prompts with their masks."),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="All regions together, after feathering: 1 where the base has no share. Connect it to the "
-                    "mask of an editing or inpainting node.",
+                    tooltip="All regions together, after feathering: 1 where the base prompt has no effect. Connect it "
+                    "to the mask of an editing or inpainting node.",
                 ),
             ],
         )

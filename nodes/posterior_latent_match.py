@@ -1,4 +1,4 @@
-"""Posterior Latent Match: PDS as an objective for any runner."""
+"""Posterior Latent Match: PDS as an objective for other nodes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ class PosteriorLatentMatch(io.ComfyNode):
             display_name="Posterior Latent Match",
             category="DreamSampler",
             description=(
-                "Edits an image and holds it to its source: posterior distillation (PDS). Connect its output to the "
-                "objective input of Distillation Sampler or SVG Optimizer, which then use it instead of their own "
+                "Edits an image and keeps it close to its source: posterior distillation (PDS). Connect its output to "
+                "the objective input of Distillation Sampler or SVG Optimizer, which then use it instead of their own "
                 "method."
             ),
             inputs=[
                 io.Latent.Input(
                     "source_latent",
-                    tooltip="The encoded source image that the edit is held to: one, or one for each image of the "
-                    "runner's batch.",
+                    tooltip="The encoded source image: one, or one per image of the batch.",
                 ),
                 io.Conditioning.Input("source", tooltip="Source prompt: what the source image shows."),
                 io.Conditioning.Input("target", tooltip="Target prompt: what the edited image should show."),
@@ -67,13 +66,16 @@ class PosteriorLatentMatch(io.ComfyNode):
                     min=0.0,
                     max=1e3,
                     step=0.05,
-                    tooltip="How strongly the image is held to its source: the paper's weight is 1, 0 turns it off. "
+                    tooltip="How strongly the edit is pulled to its source: the paper's weight is 1, 0 turns it off. "
                     "The default 2 was tuned on the small reference model for guidance 100; lower it with the "
                     "guidance scale, to 0.5 at 7.5.",
                 ),
             ],
             outputs=[
-                OBJECTIVE.Output(display_name="objective", tooltip="For the objective input of a runner."),
+                OBJECTIVE.Output(
+                    display_name="objective",
+                    tooltip="For the objective input of Distillation Sampler or SVG Optimizer.",
+                ),
             ],
         )
 

@@ -138,8 +138,8 @@ def _main_inputs() -> list[io.Input]:
             default=50,
             min=1,
             max=10000,
-            tooltip="Number of noise levels for inversion and sampling; each costs one model call up and two down. "
-            "More steps preserve the image better. The paper uses 200.",
+            tooltip="Number of noise levels for inversion and sampling; each costs one model evaluation for the "
+            "inversion and two for sampling. More steps preserve the image better. The paper uses 200.",
         ),
     ]
 
@@ -274,7 +274,7 @@ def _measurement_settings() -> list[io.Input]:
             default=True,
             optional=True,
             tooltip="With a measurement: makes the output image agree with it as closely as its noise allows, and "
-            "returns known pixels of an inpainting unchanged. How closely was tuned for blurs on the small reference "
+            "returns known pixels of an inpainting unchanged. The tolerance was tuned for blurs on the small reference "
             "model.",
         ),
     ]

@@ -224,9 +224,9 @@ def _fine_settings() -> list[io.Input]:
             options=[*PLACEMENTS, ANYWHERE],
             default=TracingSettings.placement,
             optional=True,
-            tooltip="With an image or a measurement, where paths start: in the largest wrong regions (component-wise, "
-            "LIVE), at the worst pixels, spread out (sparse), or all at once at random positions (anywhere). With "
-            "anywhere a measurement is not traced first, as in the paper.",
+            tooltip="With an image or a measurement, where paths start: in the largest regions of error "
+            "(component-wise, LIVE), at the pixels of largest error, spread out (sparse), or all at once at random "
+            "positions (anywhere). With anywhere a measurement is not traced first, as in the paper.",
         ),
         io.Float.Input(
             "learning_rate",
@@ -242,7 +242,7 @@ def _fine_settings() -> list[io.Input]:
             "time_schedule",
             TIME_SCHEDULES,
             "Which noise levels the steps visit: uniform draws them at random (default for drawing and editing), "
-            "annealed draws them lower and lower, descending walks down (default for restoration).",
+            "annealed draws them lower and lower, descending goes straight down (default for restoration).",
             optional=True,
         ),
         widgets.choice(

@@ -146,8 +146,8 @@ def _settings() -> list[io.Input]:
             options=[*HEADS, SPECTRAL],
             default="residual network",
             tooltip="spectral: one gain per frequency, fitted without training steps. residual network: the paper's "
-            "U-Net on top of spectral, as good as it from the first step. network: the paper's U-Net alone; needs "
-            "very many steps.",
+            "U-Net on top of a spectral fit, as good as spectral from the first step. network: the paper's U-Net "
+            "alone; needs hundreds of thousands of steps.",
         ),
         io.Int.Input(
             "steps",
@@ -210,7 +210,7 @@ def _settings() -> list[io.Input]:
         CORRECTIVE.Input(
             "corrective",
             optional=True,
-            tooltip="A network to continue training for that many more steps. It keeps its width, levels and "
+            tooltip="A network to continue training for as many further steps. It keeps its own width, levels and "
             "normalisation.",
         ),
     ]

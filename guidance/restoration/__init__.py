@@ -1,4 +1,4 @@
-"""Linear inverse problems: degradation operators, solvers, and sampling held to a measurement."""
+"""Linear inverse problems: degradation operators, solvers, and sampling constrained by a measurement."""
 
 from .blending import membrane
 from .measurement import Autoencoder, DataConsistency, Measurement

@@ -1,4 +1,4 @@
-"""DreamSampler's inpainting and restoration: sampling held to a measurement (Algorithm 4)."""
+"""DreamSampler's inpainting and restoration: sampling constrained by a measurement (Algorithm 4)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def proximal_restore(
     fit: Fit | None = None,
     gradient: MeasurementGradient | None = None,
 ) -> Iterator[ProximalStep]:
-    """Sample down from `x`, held to a measurement and moved toward the target prompt (DreamSampler, Algorithm 4).
+    """Sample down from `x`, fitted to a measurement and moved toward the target prompt (DreamSampler, Algorithm 4).
 
     A data-consistency step moves the unconditional estimate by alpha_bar toward its `fit` to the measurement, and the
     result by gamma_t toward the target prompt in `region`. A gradient step is an unconditional DDIM step, minus
