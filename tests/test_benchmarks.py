@@ -16,6 +16,7 @@ import pytest
 import torch
 from devhost import CHECKOUT
 from PIL import Image
+from support.house_words import unwanted
 
 sys.path.append(str(CHECKOUT / "benchmarks"))  # not as a package, which would set up ComfyUI
 
@@ -24,7 +25,6 @@ import provenance  # noqa: E402
 
 FILES = sorted((CHECKOUT / "benchmarks" / "results").glob("*.json"))
 FIGURES = CHECKOUT / "docs" / "figures.md"
-AVOIDED = re.compile(r"\w*(?:picture|published|colour|optimis|vectoris|rasteris|normalis)\w*|damaged|\bgrey\b", re.I)
 results = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
@@ -98,7 +98,7 @@ def test_unequal_counts_are_explained(path: Path):
 def test_tables_state_counts_and_commits(path: Path):
     _, tables = read(path)
     document = path.with_suffix(".md").read_text("utf-8")
-    assert AVOIDED.findall(document) == []
+    assert unwanted(document) == []
     for title, table in tables.items():
         if title not in ("batches", "growth"):  # shown as a summary and as a plot
             assert table.line() in document, title
