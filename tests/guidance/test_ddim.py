@@ -1,4 +1,4 @@
-"""DDIM, its stochastic form and its inversion against closed-form Gaussians and mixtures."""
+"""DDIM sampling, stochastic sampling and inversion, against Gaussians and mixtures in closed form."""
 
 import math
 
@@ -6,68 +6,64 @@ import pytest
 import torch
 from dreamsampler.guidance.core.ddim import ddim_invert, ddim_step, fresh_share, mix_noise
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
-from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian, levels, matched
+from dreamsampler.guidance.core.path import SCALED, NoisePath
+from support.noise_paths import BOTH_PATHS, schedule
+from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian
+from support.tensors import generator, normal
 
-PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda p: p.name)
 
-
-def start(path: NoisePath, count: int, sigma: torch.Tensor) -> torch.Tensor:
-    """Pure noise at a level, the same signal-to-noise ratio and draw for both paths."""
-    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def initial_noise(path: NoisePath, count: int, sigma: torch.Tensor) -> torch.Tensor:
+    """Pure noise at a noise level. Both paths get the same draw."""
+    noise = torch.randn(count, 2, generator=generator(1), dtype=torch.float64)
     return path.noised(torch.zeros_like(noise), noise, sigma)
 
 
-def sampled(denoise, path: NoisePath, x: torch.Tensor, sigmas: torch.Tensor, eta: float = 0.0) -> torch.Tensor:
-    """Plain DDIM from `x` down to the clean latent."""
-    generator = torch.Generator().manual_seed(4)
+def sample_ddim(denoise, path: NoisePath, x: torch.Tensor, sigmas: torch.Tensor, eta: float = 0.0) -> torch.Tensor:
+    """DDIM from `x` to the clean latent."""
+    random = generator(4)
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         (z0,) = denoise(x, sigma, ("negative",))
-        fresh = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        fresh = torch.randn(x.shape, generator=random, dtype=x.dtype)
         eps = mix_noise(path.eps_hat(x, z0, sigma), fresh, fresh_share(path, sigma, sigma_next, eta))
         x = ddim_step(path, z0, eps, sigma_next)
     return x
 
 
-def schedule(path: NoisePath, steps: int) -> torch.Tensor:
-    return levels(steps) if path is SCALED else matched(levels(steps))
-
-
-@PATHS
-def test_converges_to_the_closed_form_flow_at_first_order(path: NoisePath):
+@BOTH_PATHS
+def test_first_order_convergence_to_the_probability_flow(path: NoisePath):
     # For one Gaussian the probability-flow ODE has a closed-form solution: the standardized state does not change.
     prior = gaussian([0.5, -1.0], [0.25, 2.0])
     denoise = MixtureDenoiser({"negative": prior}, path)
     mean, variance = prior.means[0], prior.variances[0]
-    ends, counts = [], (50, 100, 200, 400)
+    results, counts = [], (50, 100, 200, 400)
     for steps in counts:
         sigmas = schedule(path, steps)
-        ends.append(sampled(denoise, path, start(path, 64, sigmas[0]), sigmas))
-    x, a, b = start(path, 64, sigmas[0]), path.a(sigmas[0]), path.b(sigmas[0])
+        results.append(sample_ddim(denoise, path, initial_noise(path, 64, sigmas[0]), sigmas))
+    x, a, b = initial_noise(path, 64, sigmas[0]), path.a(sigmas[0]), path.b(sigmas[0])
     exact = mean + variance.sqrt() * (x - a * mean) / (a**2 * variance + b**2).sqrt()
-    errors = [(end - exact).abs().max().item() for end in ends]
+    errors = [(result - exact).abs().max().item() for result in results]
     orders = [math.log2(before / after) for before, after in zip(errors, errors[1:])]
     print(f"DDIM error at {counts} steps on the {path.name} path: {errors}, orders {orders}")
     assert all(0.9 < order < 1.1 for order in orders)
-    # The limit that the last two imply, by Richardson's extrapolation of a first-order method.
-    torch.testing.assert_close(2 * ends[-1] - ends[-2], exact, rtol=0, atol=2e-3)
+    # Richardson extrapolation of the last two results.
+    torch.testing.assert_close(2 * results[-1] - results[-2], exact, rtol=0, atol=2e-3)
 
 
-@PATHS
+@BOTH_PATHS
 @pytest.mark.parametrize("eta", [0.5, 1.0])
-def test_stochastic_sampling_keeps_the_marginal(path: NoisePath, eta: float):
+def test_stochastic_sampling_preserves_the_marginals(path: NoisePath, eta: float):
     prior = gaussian([0.5, -1.0], [0.25, 2.0])
     denoise = MixtureDenoiser({"negative": prior}, path)
     sigmas = schedule(path, 200)
-    z0 = prior.sample(20000, torch.Generator().manual_seed(0))
-    x = path.noised(z0, torch.randn(z0.shape, generator=torch.Generator().manual_seed(1), dtype=z0.dtype), sigmas[0])
-    z = sampled(denoise, path, x, sigmas, eta)
+    z0 = prior.sample(20000, generator(0))
+    x = path.noised(z0, normal(*z0.shape, seed=1), sigmas[0])
+    z = sample_ddim(denoise, path, x, sigmas, eta)
     torch.testing.assert_close(z.mean(0), prior.means[0], rtol=0, atol=0.04)
     torch.testing.assert_close(z.var(0), prior.variances[0], rtol=0.05, atol=0)
 
 
-@PATHS
-def test_full_fresh_noise_is_the_exact_posterior_between_two_levels(path: NoisePath):
+@BOTH_PATHS
+def test_eta_1_samples_the_exact_posterior_between_two_noise_levels(path: NoisePath):
     # r = a_t / a_s, V = b_t^2 - r^2 b_s^2: mean (r b_s^2 / b_t^2) x_t + (a_s V / b_t^2) z0, variance V b_s^2 / b_t^2.
     t, s = torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     x, z0 = (torch.tensor([[v]], dtype=torch.float64) for v in (1.3, -0.4))
@@ -81,25 +77,25 @@ def test_full_fresh_noise_is_the_exact_posterior_between_two_levels(path: NoiseP
         torch.testing.assert_close(ddim_step(path, z0, eps, s), mean + deviation * fresh, rtol=1e-12, atol=1e-12)
 
 
-@PATHS
+@BOTH_PATHS
 @pytest.mark.parametrize("name", ["negative", "positive"])
-def test_inversion_then_sampling_returns_the_start(path: NoisePath, name: str):
+def test_sampling_undoes_inversion(path: NoisePath, name: str):
     denoise = MixtureDenoiser({**TWO_TEXTS, "negative": TWO_TEXTS[name]}, path)
-    z0 = TWO_TEXTS[name].sample(64, torch.Generator().manual_seed(2))
+    z0 = TWO_TEXTS[name].sample(64, generator(2))
     errors = []
     for steps in (50, 100, 200, 400):
         sigmas = schedule(path, steps)
         *_, last = ddim_invert(denoise, path, z0, sigmas)
-        errors.append((sampled(denoise, path, last.x, sigmas) - z0).square().mean().sqrt().item())
+        errors.append((sample_ddim(denoise, path, last.x, sigmas) - z0).square().mean().sqrt().item())
     print(f"round-trip error at 50, 100, 200, 400 steps, {path.name} path, {name}: {errors}")
     assert all(after < 0.65 * before for before, after in zip(errors, errors[1:]))
     assert errors[-1] < 0.02
 
 
-@PATHS
-def test_inversion_reports_the_parts_of_each_state(path: NoisePath):
+@BOTH_PATHS
+def test_inversion_steps_report_clean_estimate_and_noise(path: NoisePath):
     denoise = MixtureDenoiser(TWO_TEXTS, path)
-    z0 = TWO_TEXTS["negative"].sample(4, torch.Generator().manual_seed(2))
+    z0 = TWO_TEXTS["negative"].sample(4, generator(2))
     sigmas = schedule(path, 10)
     steps = list(ddim_invert(denoise, path, z0, sigmas))
     torch.testing.assert_close(torch.stack([s.sigma for s in steps]), sigmas[:-1].flip(0))
@@ -108,12 +104,12 @@ def test_inversion_reports_the_parts_of_each_state(path: NoisePath):
     torch.testing.assert_close(steps[0].z0_hat, z0)
 
 
-def test_inversion_refuses_a_schedule_that_does_not_end_clean():
+def test_inversion_rejects_a_schedule_that_does_not_end_at_zero():
     with pytest.raises(ValueError, match="must fall to 0"):
         next(ddim_invert(MixtureDenoiser(TWO_TEXTS), SCALED, torch.zeros(1, 2), torch.tensor([1.0, 0.5])))
 
 
-def test_noise_of_an_item_does_not_depend_on_its_batch():
+def test_noise_of_an_item_is_independent_of_its_batch():
     x = torch.zeros(3, 4, 5)
     together, alone = SeededNoise([7, 8, 9]), SeededNoise([8])
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The prompts of Bridge: the paper's lists word for word, and prompts as people write them."""
+"""Source and target prompts for Bridge: the paper's descriptors, and prompts as users write them."""
 
 from __future__ import annotations
 
@@ -9,75 +9,75 @@ import pytest
 from dreamsampler.guidance.prompts.descriptors import PRESETS, PromptPair, describe, without_quality_words
 
 ARTIFACTS = ", oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
-WANTED = ", detailed high resolution, high quality, sharp"
+QUALITY = ", detailed high resolution, high quality, sharp"
 
 
-def source(text: str, descriptor: str = "painting") -> str:
-    return describe(text, "custom", "", descriptor).source
+def source(prompt: str, descriptor: str = "painting") -> str:
+    return describe(prompt, "custom", "", descriptor).source
 
 
 def test_the_papers_prompts_for_generation():
-    assert describe("A llama", "sds artifacts") == PromptPair("A llama" + WANTED, "A llama" + ARTIFACTS)
+    assert describe("A llama", "sds artifacts") == PromptPair("A llama" + QUALITY, "A llama" + ARTIFACTS)
 
 
 def test_the_papers_prompts_for_painting_to_real():
     assert describe("A church.", "painting") == PromptPair("A church.", "A church, painting")
 
 
-def test_the_source_drops_the_quality_words_of_the_papers_prompt():
-    # The paper's appendix: the source prompt drops the descriptors of high quality.
-    texts = describe("A llama, detailed, high resolution, high quality, sharp.", "sds artifacts")
-    assert texts.source == "A llama" + ARTIFACTS
-    assert texts.target == "A llama, detailed, high resolution, high quality, sharp" + WANTED
+def test_source_drops_the_quality_words_of_the_papers_prompt():
+    # From the paper's appendix: the source prompt has no high-quality descriptors.
+    prompts = describe("A llama, detailed, high resolution, high quality, sharp.", "sds artifacts")
+    assert prompts.source == "A llama" + ARTIFACTS
+    assert prompts.target == "A llama, detailed, high resolution, high quality, sharp" + QUALITY
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_differ_and_add_quality_words_to_the_target_only(preset: str):
-    texts = describe("a cat", preset)
-    assert (texts.target != texts.source) == (preset != "custom")
-    assert texts.target.startswith("a cat") and texts.source.startswith("a cat")
-    assert without_quality_words(texts.source) == texts.source
-    assert without_quality_words(texts.target) == "a cat"
+def test_presets_differ_and_add_quality_words_only_to_the_target(preset: str):
+    prompts = describe("a cat", preset)
+    assert (prompts.target != prompts.source) == (preset != "custom")
+    assert prompts.target.startswith("a cat") and prompts.source.startswith("a cat")
+    assert without_quality_words(prompts.source) == prompts.source
+    assert without_quality_words(prompts.target) == "a cat"
 
 
 def test_preset_names_are_part_of_saved_workflows():
     assert list(PRESETS) == ["sds artifacts", "painting", "sketch", "3d render", "low resolution", "custom"]
 
 
-def test_an_unknown_preset_is_refused_with_the_known_ones():
+def test_unknown_preset_error_lists_the_presets():
     with pytest.raises(
         ValueError, match=r"^The input 'preset' is 'etching': choose one of sds artifacts, painting, .*custom\.$"
     ):
         describe("a cat", "etching")
 
 
-def test_descriptors_come_after_the_presets_phrases():
-    texts = describe("a cat", "painting", "photo, 35mm", "watercolor, faded")
-    assert texts == PromptPair("a cat, photo, 35mm", "a cat, painting, watercolor, faded")
-    assert describe("a cat", "sds artifacts", "photo").target == f"a cat{WANTED}, photo"
+def test_descriptors_follow_the_presets_phrases():
+    prompts = describe("a cat", "painting", "photo, 35mm", "watercolor, faded")
+    assert prompts == PromptPair("a cat, photo, 35mm", "a cat, painting, watercolor, faded")
+    assert describe("a cat", "sds artifacts", "photo").target == f"a cat{QUALITY}, photo"
 
 
-def test_custom_adds_the_descriptors_alone():
+def test_custom_adds_only_the_descriptors():
     assert describe("a cat", "custom", "photo", "fog") == PromptPair("a cat, photo", "a cat, fog")
 
 
-def test_descriptors_may_have_quality_words():
+def test_descriptors_keep_their_quality_words():
     assert describe("a cat, sharp", "custom", "", "high quality, sharp").source == "a cat, high quality, sharp"
 
 
 @pytest.mark.parametrize("descriptor", ["fog, rain", ", fog, rain", "  fog, rain ,\n", ";fog, rain;"])
-def test_commas_around_a_descriptor_do_not_count(descriptor: str):
+def test_separators_around_a_descriptor_are_stripped(descriptor: str):
     assert describe("a cat", "custom", descriptor, descriptor) == PromptPair("a cat, fog, rain", "a cat, fog, rain")
 
 
 @pytest.mark.parametrize("descriptor", ["", "  ", ", ", "\n"])
-@pytest.mark.parametrize("text", ["A cat.", "  a cat,\n", "", "a\\(b\\) ((c:1.2)) embedding:d"])
-def test_a_prompt_without_additions_keeps_every_character(text: str, descriptor: str):
-    assert describe(text, "custom", descriptor, descriptor) == PromptPair(text, text)
+@pytest.mark.parametrize("prompt", ["A cat.", "  a cat,\n", "", "a\\(b\\) ((c:1.2)) embedding:d"])
+def test_prompt_without_descriptors_is_unchanged(prompt: str, descriptor: str):
+    assert describe(prompt, "custom", descriptor, descriptor) == PromptPair(prompt, prompt)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("prompt", "expected"),
     [
         ("A cat.", "A cat, painting"),
         ("A cat...", "A cat, painting"),
@@ -97,14 +97,14 @@ def test_a_prompt_without_additions_keeps_every_character(text: str, descriptor:
         ("a cat)", "a cat), painting"),
     ],
 )
-def test_phrases_are_added_with_one_comma(text: str, expected: str):
-    assert source(text) == expected
-    assert describe(text, "custom", "painting").target == expected
+def test_descriptors_are_joined_with_one_comma(prompt: str, expected: str):
+    assert source(prompt) == expected
+    assert describe(prompt, "custom", "painting").target == expected
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n", ".", " , ", "sharp", "(masterpiece:1.2), best quality."])
-def test_a_source_without_a_prompt_is_the_descriptor_alone(text: str):
-    assert source(text) == "painting"
+@pytest.mark.parametrize("prompt", ["", "   ", "\n", ".", " , ", "sharp", "(masterpiece:1.2), best quality."])
+def test_source_of_an_empty_prompt_is_the_descriptor(prompt: str):
+    assert source(prompt) == "painting"
 
 
 DROPPED = {
@@ -125,8 +125,8 @@ DROPPED = {
     "with underscores": ("best_quality, a cat", "a cat"),
     "intensified": ("a cat, extremely high quality, ultra hd, very sharp", "a cat"),
     "two in a phrase": ("a cat, detailed high resolution, sharp and crisp", "a cat"),
-    "a doubtful word at the end": ("a cat, realistic", "a cat"),
-    "a doubtful word beside a clear one": ("detailed, 8k, a cat, on a mat", "a cat, on a mat"),
+    "an ambiguous word at the end": ("a cat, realistic", "a cat"),
+    "an ambiguous word next to a clear one": ("detailed, 8k, a cat, on a mat", "a cat, on a mat"),
     "weighted": ("a cat, (sharp:1.2)", "a cat"),
     "weighted oddly": ("a cat, (8k: 1e0 ), ((hdr)), (4k)", "a cat"),
     "weighted together": ("a cat, (high quality, (sharp:1.1):1.3), on a mat", "a cat, on a mat"),
@@ -135,23 +135,23 @@ DROPPED = {
     "weighted with others at the end": ("on a mat, (a cat, sharp:1.3)", "on a mat, (a cat:1.3)"),
     "weighted without a comma": ("a cat (high quality:1.2) (sharp:0.9)", "a cat"),
     "weighted between words": ("a (high quality:1.2) photo, dim", "a photo, dim"),
-    "weighted and glued": ("photo(8k)of a cat", "photo of a cat"),
-    "beside an embedding": ("a cat,high quality, embedding:style", "a cat, embedding:style"),
+    "weighted without spaces": ("photo(8k)of a cat", "photo of a cat"),
+    "next to an embedding": ("a cat,high quality, embedding:style", "a cat, embedding:style"),
     "with escapes in a group": ("(a cat \\:\\), 8k:1.2), on a mat", "(a cat \\:\\):1.2), on a mat"),
     "with escapes": ("a \\(cat, 8k, on\\) a mat", "a \\(cat, on\\) a mat"),
-    "in open parentheses": ("(a cat, 8k, on a mat", "(a cat, on a mat"),
-    "behind an open one": ("a ( cat, (8k:1.2), on a mat", "a ( cat, on a mat"),
+    "after an unclosed parenthesis": ("(a cat, 8k, on a mat", "(a cat, on a mat"),
+    "weighted after an unclosed parenthesis": ("a ( cat, (8k:1.2), on a mat", "a ( cat, on a mat"),
 }
 
 
 @pytest.mark.parametrize("case", DROPPED)
 def test_quality_words_are_dropped(case: str):
-    text, expected = DROPPED[case]
-    assert without_quality_words(text) == expected
+    prompt, expected = DROPPED[case]
+    assert without_quality_words(prompt) == expected
 
 
 @pytest.mark.parametrize(
-    "text",
+    "prompt",
     [
         "a sharp knife",
         "a sharp, clean knife",
@@ -181,17 +181,17 @@ def test_quality_words_are_dropped(case: str):
         "",
     ],
 )
-def test_other_phrases_keep_every_character(text: str):
-    assert without_quality_words(text) == text
+def test_other_phrases_are_unchanged(prompt: str):
+    assert without_quality_words(prompt) == prompt
 
 
-@pytest.mark.parametrize("text", ["(" * 40 + "a, 8k" + ")" * 40, "(" * 300, ")" * 300 + "(" * 300, "a, " * 500])
-def test_unusual_prompts_lose_at_most_their_quality_words(text: str):
-    assert re.sub(", 8k", "", text) == without_quality_words(text)
+@pytest.mark.parametrize("prompt", ["(" * 40 + "a, 8k" + ")" * 40, "(" * 300, ")" * 300 + "(" * 300, "a, " * 500])
+def test_deeply_nested_prompts_lose_only_their_quality_words(prompt: str):
+    assert re.sub(", 8k", "", prompt) == without_quality_words(prompt)
 
 
-def test_prompts_without_quality_words_keep_every_character():
+def test_random_prompts_without_quality_words_are_unchanged():
     rng = Random(0)
     for _ in range(3000):
-        text = "".join(rng.choices("ab1 ,.;:!()\\\n，", k=rng.randrange(16)))
-        assert without_quality_words(text) == text
+        prompt = "".join(rng.choices("ab1 ,.;:!()\\\n，", k=rng.randrange(16)))
+        assert without_quality_words(prompt) == prompt

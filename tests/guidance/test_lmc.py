@@ -1,4 +1,4 @@
-"""LMC-SDS as an objective: its formula, its gradient on blurred images, and large images in patches."""
+"""The LMC-SDS objective: its formula, its gradient on blurred images, and patches of large images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
+from dreamsampler.guidance.core.path import SCALED, NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.generators import Latent, Pixels
 from dreamsampler.guidance.distillation.loop import optimize
@@ -32,78 +32,81 @@ from dreamsampler.guidance.networks.corrective.storage import About, ManifoldCor
 from dreamsampler.guidance.networks.corrective.training import fit_spectral
 from dreamsampler.guidance.networks.patches import LatentPatches
 from support.field_oracle import Fields, field_prior, frequency, image_of, natural, transform
+from support.noise_paths import BOTH_PATHS
+from support.tensors import assert_close, generator, normal, uniform
 from torch import Tensor
 from torch.nn import functional as F
 
-BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
 SIDE, OMEGA = 8, 7.5
 NULL = natural(2, SIDE)
 TARGET = Fields(NULL.means + 0.5, 0.3 * NULL.variance)
-BELIEFS = {"negative": NULL, "positive": TARGET}
+FIELDS = {"negative": NULL, "positive": TARGET}
 
 
-def halved(z: Tensor, t: Tensor) -> Tensor:
-    """A simple corrective to compute by hand."""
+def simple_corrective(z: Tensor, t: Tensor) -> Tensor:
+    """A corrective that is easy to compute by hand."""
     return (1 - t[:, None, None, None]) * z + 0.1
 
 
-def sample(path: NoisePath = SCALED, count: int = 3, seed: int = 0, progress: float = 0.0) -> Sample:
+def random_sample(path: NoisePath = SCALED, count: int = 3, seed: int = 0, progress: float = 0.0) -> Sample:
     noise = SeededNoise(range(100 * seed, 100 * seed + count))
     like = torch.zeros(count, 2, SIDE, SIDE, dtype=torch.float64)
     t = torch.linspace(0.2, 0.9, count, dtype=torch.float64)
-    return Sample(noise.like(like), noise.like(like), t, field_prior(BELIEFS, path).sigma_at(t), progress)
+    return Sample(noise.like(like), noise.like(like), t, field_prior(FIELDS, path).sigma_at(t), progress)
 
 
-def seen(fields: Fields, path: NoisePath, at: Sample, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """The clean estimate and the noise prediction for one distribution, by definition."""
-    sigma = at.sigma[:, None, None, None]
+def predictions(fields: Fields, path: NoisePath, sample: Sample, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean estimate and the noise prediction of one prompt's model, by definition."""
+    sigma = sample.sigma[:, None, None, None]
     a, b = (torch.ones_like(sigma), sigma) if path is SCALED else (1 - sigma, sigma)
-    z_t = a * at.z + b * eps
+    z_t = a * sample.z + b * eps
     z0_hat = fields.posterior_mean(z_t, a, b)
     return z0_hat, (z_t - a * z0_hat) / b
 
 
-def same(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
-
-
 @BOTH_PATHS
 @pytest.mark.parametrize("statistics", ["as printed", "full", "none"])
-def test_lmc_is_the_corrected_estimate_plus_the_prompt(path: NoisePath, statistics: Statistics):
-    at, prior = sample(path), field_prior(BELIEFS, path)
-    (z0_null, null), (_, target) = (seen(belief, path, at, at.eps) for belief in (NULL, TARGET))
-    answer = LMC(halved, statistics, OMEGA)(prior, at)
-    same(answer.gradient, (normalize(halved(at.z, at.t), z0_null, statistics) - z0_null) / OMEGA + target - null)
-    same(answer.eps_hat, null + OMEGA * (target - null))
+def test_gradient_is_the_correction_plus_the_prompt_term(path: NoisePath, statistics: Statistics):
+    sample, prior = random_sample(path), field_prior(FIELDS, path)
+    (z0_null, null), (_, target) = (predictions(field, path, sample, sample.eps) for field in (NULL, TARGET))
+    direction = LMC(simple_corrective, statistics, OMEGA)(prior, sample)
+    assert_close(
+        direction.gradient,
+        (normalize(simple_corrective(sample.z, sample.t), z0_null, statistics) - z0_null) / OMEGA + target - null,
+    )
+    assert_close(direction.eps_hat, null + OMEGA * (target - null))
     assert prior.denoise.calls == [2]  # type: ignore[attr-defined]
 
 
 @BOTH_PATHS
-def test_without_prompt_and_correction_it_is_sds_in_clean_estimates(path: NoisePath):
-    at = sample(path)
+def test_without_prompt_and_correction_it_is_sds_on_clean_estimates(path: NoisePath):
+    sample = random_sample(path)
     prior = field_prior({"negative": NULL, "positive": NULL}, path)
-    sds = SDS(1.0)(prior, at).gradient * (prior.path.b(at.sigma) / prior.path.a(at.sigma))[:, None, None, None]
-    same(LMC(lambda z, t: z, "none", 2.0)(prior, at).gradient, sds / 2)
+    sds = (
+        SDS(1.0)(prior, sample).gradient
+        * (prior.path.b(sample.sigma) / prior.path.a(sample.sigma))[:, None, None, None]
+    )
+    assert_close(LMC(lambda z, t: z, "none", 2.0)(prior, sample).gradient, sds / 2)
 
 
-def test_the_guidance_scale_divides_the_correction_only():
-    at, prior = sample(), field_prior(BELIEFS)
-    weak, strong = (LMC(halved, "as printed", w)(prior, at).gradient for w in (2.0, 200.0))
-    (_, null), (_, target) = (seen(belief, SCALED, at, at.eps) for belief in (NULL, TARGET))
-    same(weak - strong, (weak - (target - null)) * (1 - 2.0 / 200.0))
+def test_guidance_scale_divides_only_the_correction():
+    sample, prior = random_sample(), field_prior(FIELDS)
+    weak, strong = (LMC(simple_corrective, "as printed", w)(prior, sample).gradient for w in (2.0, 200.0))
+    (_, null), (_, target) = (predictions(field, SCALED, sample, sample.eps) for field in (NULL, TARGET))
+    assert_close(weak - strong, (weak - (target - null)) * (1 - 2.0 / 200.0))
 
 
 @BOTH_PATHS
 def test_diversity_fixes_only_the_noise_of_the_prompt_term(path: NoisePath):
-    prior, stream = field_prior(BELIEFS, path), SeededNoise([5, 6, 7])
-    objective = LMC(halved, "as printed", OMEGA, prompt_noise=stream)
-    kept = SeededNoise([5, 6, 7]).like(sample().z)
+    prior, noise = field_prior(FIELDS, path), SeededNoise([5, 6, 7])
+    objective = LMC(simple_corrective, "as printed", OMEGA, prompt_noise=noise)
+    fixed_noise = SeededNoise([5, 6, 7]).like(random_sample().z)
     for seed in (0, 1):
-        at = sample(path, seed=seed)
-        z0_null, _ = seen(NULL, path, at, at.eps)
-        (_, null), (_, target) = (seen(belief, path, at, kept) for belief in (NULL, TARGET))
-        lmc = normalize(halved(at.z, at.t), z0_null) - z0_null
-        same(objective(prior, at).gradient, lmc / OMEGA + target - null)
+        sample = random_sample(path, seed=seed)
+        z0_null, _ = predictions(NULL, path, sample, sample.eps)
+        (_, null), (_, target) = (predictions(field, path, sample, fixed_noise) for field in (NULL, TARGET))
+        correction = normalize(simple_corrective(sample.z, sample.t), z0_null) - z0_null
+        assert_close(objective(prior, sample).gradient, correction / OMEGA + target - null)
     assert prior.denoise.calls == [3, 3]  # type: ignore[attr-defined]
 
 
@@ -117,32 +120,32 @@ def test_substreams_differ_and_are_reproducible():
     assert torch.equal(SeededNoise([4]).substream(1).like(like[:1]), others[0][:1])
 
 
-def three_kinds() -> Fields:
-    """Three kinds of images that are easy to tell apart, each with random detail of similar strength."""
+def three_clusters() -> Fields:
+    """Three well-separated clusters of images with random detail of similar strength."""
     variance = 4 / (1 + (6 * frequency(16)) ** 2)
-    noise = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = normal(3, 1, 16, 16, seed=0)
     return Fields(image_of(variance.sqrt() * noise), 1.5 * variance[None])
 
 
-def added_to_blurred(t: float, *all_statistics: Statistics) -> list[list[float]]:
-    """The share of its true detail that a step adds to a blurred image, by band, for LMC and for SDS."""
-    fields, count, bands = three_kinds(), 400, 8
+def detail_added_to_blurred(t: float, *all_statistics: Statistics) -> list[list[float]]:
+    """The fraction of the true detail that a step adds to a blurred image, by frequency band, for LMC and SDS."""
+    fields, count, bands = three_clusters(), 400, 8
     prior = field_prior({"negative": fields, "positive": fields})
-    natural_ones = fields.sample(1024, torch.Generator().manual_seed(1))
+    sharp_images = fields.sample(1024, generator(1))
     *_, corrective = fit_spectral(
-        SpectralForm(1, bands, 5), prior, LatentPatches(list(natural_ones), (16, 16)), count=512, batch=256, seed=1
+        SpectralForm(1, bands, 5), prior, LatentPatches(list(sharp_images), (16, 16)), count=512, batch=256, seed=1
     )
-    truth, band = transform(natural_ones[:count]), band_of(16, 16, bands)
+    truth, band = transform(sharp_images[:count]), band_of(16, 16, bands)
     blurred = image_of((1 - 0.4 * frequency(16)) * truth)
     noise, times = SeededNoise(range(count)), torch.full((count,), t, dtype=torch.float64)
-    at = Sample(blurred, noise.like(blurred), times, prior.sigma_at(times), 0.0)
+    sample = Sample(blurred, noise.like(blurred), times, prior.sigma_at(times), 0.0)
 
     def share(step: Tensor) -> list[float]:
         added, there = (transform(step) * truth).mean(0)[0], truth.square().mean(0)[0]
         return [(added[band == k].sum() / there[band == k].sum()).item() for k in range(1, bands + 1)]
 
     objectives = [*(LMC(corrective, each, 1.0) for each in all_statistics), SDS(0.0)]
-    shares = [share(-objective(prior, at).gradient) for objective in objectives]
+    shares = [share(-objective(prior, sample).gradient) for objective in objectives]
     for name, found in zip((*all_statistics, "SDS"), shares):
         print(f"t = {t}, {name}:", [f"{each:.3f}" for each in found])
     return shares
@@ -154,15 +157,15 @@ TIMES = pytest.mark.parametrize("t", [0.3, 0.5, 0.7])
 @TIMES
 def test_without_normalization_lmc_sharpens_a_blurred_image_and_sds_blurs_it(t: float):
     """In every frequency band LMC adds to the image's own detail, and SDS removes from it."""
-    ours, theirs = added_to_blurred(t, "none")
+    ours, theirs = detail_added_to_blurred(t, "none")
     assert min(ours) > 0 > max(theirs)
 
 
 @TIMES
-def test_with_normalization_lmc_removes_contrast_and_least_of_it_from_detail(t: float):
-    """Coarse bands lose contrast; the finest gains, so detail becomes a larger part of the image."""
-    printed, full, _ = added_to_blurred(t, "as printed", "full")
-    assert printed == pytest.approx(full, abs=1e-10)  # they differ in brightness alone
+def test_with_normalization_lmc_removes_contrast_but_keeps_detail(t: float):
+    """Coarse bands lose contrast and the finest gains, so the image gets relatively more detail."""
+    printed, full, _ = detail_added_to_blurred(t, "as printed", "full")
+    assert printed == pytest.approx(full, abs=1e-10)  # they differ only in brightness
     assert max(printed[:3]) < -0.01
     assert printed[-1] > max(0, *printed[:3])
 
@@ -177,42 +180,45 @@ def views() -> list[View]:
     return [WHOLE, downscaled_view(like, (8, 5)), patch_view(like, (8, 8), SeededNoise([1, 2, 3]))]
 
 
-@pytest.mark.parametrize("number", range(3), ids=["whole", "downscaled", "patches"])
+@pytest.mark.parametrize("number", range(3), ids=["whole image", "downscaled", "patches"])
 @pytest.mark.parametrize("frames", [False, True], ids=["images", "one frame"])
 def test_views_have_exact_adjoints(number: int, frames: bool):
-    view, generator = views()[number], torch.Generator().manual_seed(3)
+    view, random = views()[number], generator(3)
     shape = (3, 2, *((1,) if frames else ()), *LARGE)
-    z = torch.randn(shape, generator=generator, dtype=torch.float64)
-    seen_of_it = view.apply(z)
-    g = torch.randn(seen_of_it.shape, generator=generator, dtype=torch.float64)
+    z = torch.randn(shape, generator=random, dtype=torch.float64)
+    viewed = view.apply(z)
+    g = torch.randn(viewed.shape, generator=random, dtype=torch.float64)
     assert view.adjoint(g).shape == shape
-    assert (seen_of_it * g).sum().item() == pytest.approx((z * view.adjoint(g)).sum().item(), rel=1e-12)
-    assert view.noise(z).shape == seen_of_it.shape
+    assert (viewed * g).sum().item() == pytest.approx((z * view.adjoint(g)).sum().item(), rel=1e-12)
+    assert view.noise(z).shape == viewed.shape
 
 
 def test_downscaled_views_average_the_image_but_not_its_noise():
-    z = torch.randn(3, 2, *LARGE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = normal(3, 2, *LARGE, seed=0)
     view = views()[1]
-    same(view.apply(z), F.adaptive_avg_pool2d(z, (8, 5)))
-    eps = torch.randn(50, 2, *LARGE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert_close(view.apply(z), F.adaptive_avg_pool2d(z, (8, 5)))
+    eps = normal(50, 2, *LARGE, seed=1)
     assert view.noise(eps).std().item() == pytest.approx(1, abs=0.03)
 
 
-def test_patches_depend_on_the_seed_of_their_item():
-    numbered = torch.arange(20 * 13, dtype=torch.float64).reshape(1, 1, *LARGE).expand(3, -1, -1, -1)
-    corners = [patch_view(numbered, (8, 8), SeededNoise([s, s + 1, s + 2])).apply(numbered)[:, 0, 0, 0] for s in (1, 2)]
+def test_patch_positions_depend_on_the_seed_of_the_item():
+    pixel_numbers = torch.arange(20 * 13, dtype=torch.float64).reshape(1, 1, *LARGE).expand(3, -1, -1, -1)
+    corners = [
+        patch_view(pixel_numbers, (8, 8), SeededNoise([s, s + 1, s + 2])).apply(pixel_numbers)[:, 0, 0, 0]
+        for s in (1, 2)
+    ]
     assert torch.equal(corners[0][1:], corners[1][:2]) and len(set(corners[0].tolist())) == 3
 
 
-def large(progress: float) -> Sample:
+def large_sample(progress: float) -> Sample:
     noise = SeededNoise([1, 2])
     z, eps = (noise.like(torch.zeros(2, 2, *LARGE, dtype=torch.float64)) for _ in range(2))
     t = torch.tensor([0.3, 0.6], dtype=torch.float64)
-    return Sample(z, eps, t, field_prior(BELIEFS).sigma_at(t), progress)
+    return Sample(z, eps, t, field_prior(FIELDS).sigma_at(t), progress)
 
 
-class Convolved:
-    """A translation-invariant denoiser that averages neighbors, for images of any size. Records its calls."""
+class AveragingDenoiser:
+    """A translation-invariant denoiser that averages neighbors, for images of any size. Records all sizes."""
 
     def __init__(self) -> None:
         self.sizes: list[list[tuple[int, ...]]] = []
@@ -223,43 +229,46 @@ class Convolved:
     def paired(self, xs, sigma: Tensor, names) -> list[list[Tensor]]:
         self.sizes.append([tuple(x.shape[-2:]) for x in xs])
         share = (1 / (1 + sigma.square()))[:, None, None, None]
-        text = {"negative": 0.0, "positive": 0.4}
-        return [[share * F.avg_pool2d(x, 3, 1, 1) + text[name] for name in each] for x, each in zip(xs, names)]
+        offset = {"negative": 0.0, "positive": 0.4}
+        return [[share * F.avg_pool2d(x, 3, 1, 1) + offset[name] for name in each] for x, each in zip(xs, names)]
 
 
-def test_a_large_image_is_downscaled_first_and_then_cut_into_two_patches_per_call():
-    patching, denoise = Patching((8, 8), 0.4, SeededNoise([9, 10])), Convolved()
-    prior = Prior(denoise, SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
-    objective = LMC(halved, "as printed", OMEGA, patching)
+def test_large_images_are_downscaled_first_then_two_patches_share_a_model_call():
+    patches, denoise = Patching((8, 8), 0.4, SeededNoise([9, 10])), AveragingDenoiser()
+    prior = Prior(denoise, SCALED, field_prior(FIELDS).sigma_at)  # type: ignore[arg-type]
+    objective = LMC(simple_corrective, "as printed", OMEGA, patches)
     for progress, size in ((0.0, [(8, 5)]), (0.39, [(8, 5)]), (0.4, [(8, 8)] * PATCHES)):
-        answer = objective(prior, large(progress))
+        direction = objective(prior, large_sample(progress))
         assert denoise.sizes.pop() == size and not denoise.sizes
-        assert answer.gradient.shape == (2, 2, *LARGE)
+        assert direction.gradient.shape == (2, 2, *LARGE)
     assert PATCHES == 2
 
 
-def test_the_gradient_is_the_sum_of_those_of_the_patches():
-    at, prior = large(0.9), Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
-    answer = LMC(halved, "as printed", OMEGA, Patching((8, 8), 0.4, SeededNoise([9, 10])))(prior, at)
-    again = SeededNoise([9, 10])
-    expected = torch.zeros_like(at.z)
+def test_gradients_of_patches_add_up():
+    sample = large_sample(0.9)
+    prior = Prior(AveragingDenoiser(), SCALED, field_prior(FIELDS).sigma_at)  # type: ignore[arg-type]
+    direction = LMC(simple_corrective, "as printed", OMEGA, Patching((8, 8), 0.4, SeededNoise([9, 10])))(prior, sample)
+    positions = SeededNoise([9, 10])
+    expected = torch.zeros_like(sample.z)
     for _ in range(2):
-        corners = zip(again.uniform().tolist(), again.uniform().tolist())
+        corners = zip(positions.uniform().tolist(), positions.uniform().tolist())
         for item, (down, right) in enumerate(corners):
             y, x = int(down * 13), int(right * 6)
-            cut = tuple([item, slice(None), slice(y, y + 8), slice(x, x + 8)])
-            one = Sample(at.z[cut][None], at.eps[cut][None], at.t[[item]], at.sigma[[item]], 0.9)
-            expected[cut] += LMC(halved, "as printed", OMEGA)(prior, one).gradient[0]
-    same(answer.gradient, expected)
-    same(answer.eps_hat, at.eps)
+            patch = tuple([item, slice(None), slice(y, y + 8), slice(x, x + 8)])
+            patch_sample = Sample(
+                sample.z[patch][None], sample.eps[patch][None], sample.t[[item]], sample.sigma[[item]], 0.9
+            )
+            expected[patch] += LMC(simple_corrective, "as printed", OMEGA)(prior, patch_sample).gradient[0]
+    assert_close(direction.gradient, expected)
+    assert_close(direction.eps_hat, sample.eps)
 
 
-def test_an_image_that_fits_is_never_cut():
-    at, prior = sample(), field_prior(BELIEFS)
-    plain = LMC(halved, "as printed", OMEGA)(prior, at)
+def test_images_that_fit_are_not_cut():
+    sample, prior = random_sample(), field_prior(FIELDS)
+    plain = LMC(simple_corrective, "as printed", OMEGA)(prior, sample)
     for progress in (0.0, 0.9):
-        cut = LMC(halved, "as printed", OMEGA, Patching((SIDE, SIDE), 0.4, SeededNoise([1, 2, 3])))
-        same(cut(prior, replace(at, progress=progress)).gradient, plain.gradient)
+        patched = LMC(simple_corrective, "as printed", OMEGA, Patching((SIDE, SIDE), 0.4, SeededNoise([1, 2, 3])))
+        assert_close(patched(prior, replace(sample, progress=progress)).gradient, plain.gradient)
 
 
 def generators() -> dict[str, Callable[[Tensor], Latent | Pixels]]:
@@ -275,32 +284,32 @@ def _encode(pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["latent", "pixels"])
-def test_all_of_a_large_image_moves_and_items_are_independent(kind: str):
-    prior = Prior(Convolved(), SCALED, field_prior(BELIEFS).sigma_at)  # type: ignore[arg-type]
-    start = torch.rand(2, 3, *LARGE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+def test_every_pixel_of_a_large_image_changes_and_items_are_independent(kind: str):
+    prior = Prior(AveragingDenoiser(), SCALED, field_prior(FIELDS).sigma_at)  # type: ignore[arg-type]
+    start = uniform(2, 3, *LARGE, seed=4)
     config = METHODS["lmc"].config().updated({"steps": 12, "learning_rate": 0.01, "optimizer": "sgd"})
 
     def run(start: Tensor, seeds: list[int]) -> Tensor:
-        generator, noise = generators()[kind](start), SeededNoise(seeds)
-        corrective = ManifoldCorrective(Halved(), replace(ABOUT, size=(8, 8)))  # type: ignore[arg-type]
+        latent, noise = generators()[kind](start), SeededNoise(seeds)
+        corrective = ManifoldCorrective(SimpleCorrective(), replace(ABOUT, size=(8, 8)))  # type: ignore[arg-type]
         objective = METHODS["lmc"].build(config.own, Resources(noise, corrective=corrective))
-        before = generator().detach().clone()
-        for _ in optimize(prior, generator, objective, plan=config.loop.plan(prior, start), noise=noise):
+        before = latent().detach().clone()
+        for _ in optimize(prior, latent, objective, plan=config.loop.plan(prior, start), noise=noise):
             pass
-        moved = (generator().detach() - before).abs()
-        assert (moved > 0).all()
-        return generator().detach()
+        change = (latent().detach() - before).abs()
+        assert (change > 0).all()
+        return latent().detach()
 
     together = run(start, [3, 4])
     for i in range(2):
-        same(together[i : i + 1], run(start[i : i + 1], [3 + i]))
+        assert_close(together[i : i + 1], run(start[i : i + 1], [3 + i]))
 
 
-class Halved(torch.nn.Module):
-    """`halved` as a corrective's network."""
+class SimpleCorrective(torch.nn.Module):
+    """`simple_corrective` as a network."""
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
-        return halved(z, t)
+        return simple_corrective(z, t)
 
 
 ABOUT = About("SD15", "abc", 2, "scaled", (0.1,), (SIDE, SIDE), "full", 1, 0.1)
@@ -309,7 +318,7 @@ ABOUT = About("SD15", "abc", 2, "scaled", (0.1,), (SIDE, SIDE), "full", 1, 0.1)
 # The method
 
 
-def test_settings_are_those_of_the_paper():
+def test_default_settings_are_the_papers():
     method = METHODS["lmc"]
     new, edit = method.config(), method.config(from_image=True)
     for loop in (new.loop, edit.loop):
@@ -322,7 +331,7 @@ def test_settings_are_those_of_the_paper():
 
 
 def test_learning_rates_fall_as_in_the_paper():
-    like, prior = torch.zeros(1), field_prior(BELIEFS)
+    like, prior = torch.zeros(1), field_prior(FIELDS)
     method = METHODS["lmc"]
     new, edit = (method.config(from_image=from_image).loop.learning_rates(prior, like) for from_image in (False, True))
     assert new[0] == 0.1 and new[150] == pytest.approx(0.1 * (1 + 0.03) / 2)
@@ -332,17 +341,17 @@ def test_learning_rates_fall_as_in_the_paper():
 
 @pytest.mark.parametrize("diversity", [False, True])
 def test_the_method_builds_its_objective(diversity: bool):
-    corrective = ManifoldCorrective(Halved(), ABOUT)  # type: ignore[arg-type]
+    corrective = ManifoldCorrective(SimpleCorrective(), ABOUT)  # type: ignore[arg-type]
     noise = SeededNoise([1, 2, 3])
     settings = LMCSettings(3.0, whole_image_stage=0.25, diversity=diversity)
-    made = METHODS["lmc"].build(settings, Resources(noise, corrective=corrective))
-    assert isinstance(made, LMC)
-    assert made.statistics == "full" and made.guidance_scale == 3.0
-    assert made.patching is not None and made.patching.size == (SIDE, SIDE) and made.patching.whole_share == 0.25
-    assert (made.prompt_noise is not None) == diversity
-    at, prior = sample(), field_prior(BELIEFS)
-    own = LMC(halved, "full", 3.0, prompt_noise=noise.substream(2) if diversity else None)
-    same(made(prior, at).gradient, own(prior, at).gradient)
+    built = METHODS["lmc"].build(settings, Resources(noise, corrective=corrective))
+    assert isinstance(built, LMC)
+    assert built.statistics == "full" and built.guidance_scale == 3.0
+    assert built.patching is not None and built.patching.size == (SIDE, SIDE) and built.patching.whole_share == 0.25
+    assert (built.prompt_noise is not None) == diversity
+    sample, prior = random_sample(), field_prior(FIELDS)
+    expected = LMC(simple_corrective, "full", 3.0, prompt_noise=noise.substream(2) if diversity else None)
+    assert_close(built(prior, sample).gradient, expected(prior, sample).gradient)
 
 
 def test_the_method_needs_a_corrective():

@@ -1,4 +1,4 @@
-"""Masks for prompts that act on regions."""
+"""Masks of regional prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def random_masks(count: int, *shape: int, seed: int = 0) -> list[Tensor]:
-    """Soft masks that overlap and leave some places uncovered."""
+    """Soft masks that overlap and leave some pixels uncovered."""
     generator = torch.Generator().manual_seed(seed)
     return [(1.5 * torch.rand(shape, generator=generator) - 0.5).clamp(0, 1) for _ in range(count)]
 
@@ -37,14 +37,14 @@ def test_masks_sum_to_one(count: int):
     assert_sums_to_one(shares)
 
 
-def test_masks_that_leave_a_remainder_are_the_shares():
+def test_masks_that_sum_to_less_than_one_are_unchanged():
     masks = [0.25 * columns(0, 8), 0.5 * columns(4, 32)]
     base, *shares = partition(masks)
     assert all(torch.equal(share, mask) for share, mask in zip(shares, masks))
     assert torch.equal(base[0, 0], torch.tensor([0.75] * 4 + [0.25] * 4 + [0.5] * 24))
 
 
-def test_overlaps_are_divided_in_proportion():
+def test_overlapping_masks_are_normalized():
     base, one, other = partition([columns(0, 20), 0.5 * columns(10, 32)])
     torch.testing.assert_close(one[0, 0, 10:20], torch.full((10,), 2 / 3))
     torch.testing.assert_close(other[0, 0, 10:20], torch.full((10,), 1 / 3))
@@ -52,19 +52,19 @@ def test_overlaps_are_divided_in_proportion():
 
 
 @pytest.mark.parametrize("count", range(1, 10))
-def test_covered_places_have_no_base(count: int):
+def test_fully_covered_pixels_have_no_base(count: int):
     base, *shares = partition([torch.ones(1, 4, 4)] * count)
     assert not base.any()
     torch.testing.assert_close(shares[0], torch.full((1, 4, 4), 1 / count))
 
 
-def test_soft_masks_that_make_up_the_whole_leave_no_base():
+def test_soft_masks_that_sum_to_one_leave_no_base():
     masks = [mask + 0.01 for mask in random_masks(3, 2, 32, 32)]
     base, *_ = partition([mask / coverage(masks) for mask in masks])
     assert not base.any()
 
 
-def test_one_mask_serves_a_batch():
+def test_one_mask_broadcasts_over_a_batch():
     one, several = random_masks(1, 1, 8, 8)[0], random_masks(1, 3, 8, 8, seed=1)[0]
     shares = partition([one, several])
     assert_sums_to_one([share.expand(3, 8, 8) for share in shares])
@@ -73,7 +73,7 @@ def test_one_mask_serves_a_batch():
             assert torch.equal(share[i], alone[0])
 
 
-def test_the_base_can_have_a_minimum():
+def test_base_can_have_a_minimum():
     base, *shares = partition([columns(0, 16), columns(8, 16)], base_at_least=1e-6)
     assert torch.equal(base[0, 0], torch.tensor([1e-6] * 16 + [1.0] * 16))
     assert all(torch.equal(*pair) for pair in zip(shares, partition([columns(0, 16), columns(8, 16)])[1:]))
@@ -109,13 +109,13 @@ def test_feathering_is_a_gaussian_cut_off_at_the_radius(radius: int):
 
 @pytest.mark.parametrize("radius", [1, 3.7, 8, 100])
 @pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
-def test_the_border_of_the_image_is_not_feathered(radius: float, value: float):
+def test_constant_masks_are_not_feathered_at_the_image_border(radius: float, value: float):
     mask = torch.full((1, 32, 24), value)
     assert torch.equal(feather_mask(mask, radius), mask)
 
 
 @pytest.mark.parametrize("radius", [1.0, 3.7, 8.0])
-def test_edges_are_soft_within_the_radius_only(radius: float):
+def test_edges_are_soft_only_within_the_radius(radius: float):
     mask, reach = columns(16, 32), int(radius)
     row = feather_mask(mask, radius)[0, 0]
     assert torch.equal(feather_mask(mask, radius)[0], row.expand(32, 32))
@@ -126,7 +126,7 @@ def test_edges_are_soft_within_the_radius_only(radius: float):
 
 
 @pytest.mark.parametrize("radius", [0, 0.9])
-def test_less_than_a_pixel_changes_nothing(radius: float):
+def test_radii_below_one_pixel_change_nothing(radius: float):
     mask = columns(3, 9)
     assert torch.equal(feather_mask(mask, radius), mask)
 

@@ -1,6 +1,6 @@
-"""What every degradation operator must do, checked over all that are registered, and what each one is.
+"""Degradation operators: properties of all registered operators, and the formula of each one.
 
-A new operator is in `OPERATORS` as soon as its file is in `guidance/restoration/operators`, so these tests check it.
+New operators register themselves in `OPERATORS`, so these tests check them too.
 """
 
 from __future__ import annotations
@@ -28,56 +28,57 @@ from dreamsampler.guidance.restoration.operators import (
 )
 from dreamsampler.guidance.restoration.operators.registry import register
 from PIL import Image
+from support.operators import matrix
+from support.tensors import uniform
 from torch import Tensor
 from torch.nn import functional
 
 
-def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Uniform in [-1, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(*shape, generator=generator, dtype=torch.float64).to(dtype) - 1
+def random_values(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Uniform values in [-1, 1)."""
+    return uniform(*shape, seed=seed, low=-1, high=1, dtype=dtype)
 
 
-def hole(height: int, width: int, batch: int = 1) -> Tensor:
-    """Masks with a rectangle to fill, another one for each item."""
+def rectangular_hole(height: int, width: int, batch: int = 1) -> Tensor:
+    """Masks with a rectangular hole, different for each item."""
     mask = torch.zeros(batch, 1, height, width)
     for i in range(batch):
         mask[i, :, 2 : 5 + i, 3 + i : 8] = 1
     return mask
 
 
-def soft(height: int, width: int, batch: int = 1) -> Tensor:
-    """Masks of every value from 0 to 0.95."""
-    return 0.475 * (1 + random(batch, 1, height, width, seed=7))
+def soft_hole(height: int, width: int, batch: int = 1) -> Tensor:
+    """Soft masks with values from 0 to 0.95."""
+    return 0.475 * (1 + random_values(batch, 1, height, width, seed=7))
 
 
 def settings(height: int, width: int, **others: Any) -> OperatorSettings:
-    """Settings that suit every operator on images of 16 pixels per side or more."""
-    given = {"scale": 2, "kernel_size": 7, "sigma": 1.5, "angle": 30.0, "mask": hole(height, width)}
-    return OperatorSettings(**{**given, **others})
+    """Settings that are valid for every operator on images of at least 16 x 16 pixels."""
+    values = {"scale": 2, "kernel_size": 7, "sigma": 1.5, "angle": 30.0, "mask": rectangular_hole(height, width)}
+    return OperatorSettings(**{**values, **others})
 
 
-def built(name: str, height: int, width: int) -> Callable[[], LinearOperator]:
-    """What makes a registered operator."""
+def builder(name: str, height: int, width: int) -> Callable[[], LinearOperator]:
+    """Builds a registered operator."""
     return lambda: OPERATORS[name].build(height, width, settings(height, width))
 
 
 SIZES = {"even sides": (16, 18), "odd sides": (17, 19)}
-REGISTERED = {f"{name}, {sides}": built(name, *size) for name in OPERATORS for sides, size in SIZES.items()}
+REGISTERED = {f"{name}, {sides}": builder(name, *size) for name in OPERATORS for sides, size in SIZES.items()}
 SPECIAL = {
-    "hole": lambda: Inpainting(hole(9, 12)),
-    "soft hole": lambda: Inpainting(soft(8, 11)),
+    "hole": lambda: Inpainting(rectangular_hole(9, 12)),
+    "soft hole": lambda: Inpainting(soft_hole(8, 11)),
     "gray": lambda: Colorization(7, 10),
-    "half of even sides": lambda: SuperResolution(16, 18, 2),
-    "half of odd sides": lambda: SuperResolution(17, 15, 2),
-    "third of sides that do not divide": lambda: SuperResolution(23, 25, 3),
+    "half, even sides": lambda: SuperResolution(16, 18, 2),
+    "half, odd sides": lambda: SuperResolution(17, 15, 2),
+    "third, indivisible sides": lambda: SuperResolution(23, 25, 3),
     "gaussian": lambda: GaussianBlur(9, 12, 5, 1.3),
-    "gaussian as wide as the picture": lambda: GaussianBlur(9, 10, 9, 4.0),
+    "gaussian as wide as the image": lambda: GaussianBlur(9, 10, 9, 4.0),
     "gaussian of one pixel": lambda: GaussianBlur(6, 7, 1, 2.0),
     "motion to the right": lambda: MotionBlur(9, 12, 5, 0.0),
     "motion upwards": lambda: MotionBlur(11, 8, 3, 90.0),
-    "motion aslant": lambda: MotionBlur(10, 13, 7, 37.0),
-    "motion as long as the picture": lambda: MotionBlur(9, 11, 9, 120.0),
+    "diagonal motion": lambda: MotionBlur(10, 13, 7, 37.0),
+    "motion as long as the image": lambda: MotionBlur(9, 11, 9, 120.0),
     "motion of one pixel": lambda: MotionBlur(6, 7, 1, 20.0),
 }
 LARGE = {
@@ -86,8 +87,8 @@ LARGE = {
     "long motion": lambda: MotionBlur(128, 97, 61, -33.0),
 }
 PER_ITEM = {
-    "holes": lambda: Inpainting(hole(9, 12, batch=3)),
-    "soft holes": lambda: Inpainting(soft(8, 11, batch=3)),
+    "holes": lambda: Inpainting(rectangular_hole(9, 12, batch=3)),
+    "soft holes": lambda: Inpainting(soft_hole(8, 11, batch=3)),
 }
 EVERY = pytest.mark.parametrize("make", [*REGISTERED.values(), *SPECIAL.values()], ids=[*REGISTERED, *SPECIAL])
 EVERY_AND_LARGE = pytest.mark.parametrize(
@@ -99,24 +100,18 @@ EVERY_KIND = pytest.mark.parametrize("kind", OPERATORS.values(), ids=OPERATORS.k
 
 
 def pair(operator: LinearOperator, batch: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """An image and a measurement that have nothing to do with each other."""
-    x = random(batch, *operator.image_shape, seed=1, dtype=dtype)
-    return x, random(batch, *operator.measurement_shape, seed=2, dtype=dtype)
+    """A random image and an unrelated random measurement."""
+    x = random_values(batch, *operator.image_shape, seed=1, dtype=dtype)
+    return x, random_values(batch, *operator.measurement_shape, seed=2, dtype=dtype)
 
 
-def matrix(operator: LinearOperator) -> Tensor:
-    """A as a matrix, column by column of the identity."""
-    n = math.prod(operator.image_shape)
-    return operator.forward(torch.eye(n, dtype=torch.float64).reshape(n, *operator.image_shape)).flatten(1).mT
-
-
-def same(actual: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
+def assert_close(actual: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
 
 
 @EVERY_AND_LARGE
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-6)])
-def test_adjoint_is_the_adjoint(make, dtype, tolerance):
+def test_adjoint_is_exact(make, dtype, tolerance):
     operator = make()
     x, y = pair(operator, dtype=dtype)
     a_x, at_y = operator.forward(x), operator.adjoint(y)
@@ -128,57 +123,59 @@ def test_adjoint_is_the_adjoint(make, dtype, tolerance):
 
 
 @EVERY_AND_LARGE
-def test_adjoint_and_forward_are_each_others_gradients(make):
+def test_adjoint_matches_autograd(make):
     operator = make()
     x, y = (part.requires_grad_() for part in pair(operator))
-    same(torch.autograd.grad(operator.forward(x), x, y)[0], operator.adjoint(y))
-    same(torch.autograd.grad(operator.adjoint(y), y, x)[0], operator.forward(x))
+    assert_close(torch.autograd.grad(operator.forward(x), x, y)[0], operator.adjoint(y))
+    assert_close(torch.autograd.grad(operator.adjoint(y), y, x)[0], operator.forward(x))
 
 
 @EVERY
-def test_normal_is_forward_and_back(make):
+def test_normal_is_the_adjoint_of_forward(make):
     operator = make()
     x, _ = pair(operator, batch=2)
     a = matrix(operator)
-    same(operator.normal(x).flatten(1), x.flatten(1) @ a.mT @ a)
+    assert_close(operator.normal(x).flatten(1), x.flatten(1) @ a.mT @ a)
 
 
 @EVERY
 @pytest.mark.parametrize("weight", [1e-4, 0.03, 2.0])
-def test_prox_is_the_dense_minimizer(make, weight):
+def test_prox_matches_a_dense_solution(make, weight):
     operator = make()
     x0, y = pair(operator, batch=2)
     a = matrix(operator)
     curvature = a.mT @ a + weight * torch.eye(a.shape[1], dtype=torch.float64)
     expected = torch.linalg.solve(curvature, (y.flatten(1) @ a + weight * x0.flatten(1)).mT).mT
-    same(operator.prox(y, x0, weight).flatten(1), expected, atol=1e-8)
+    assert_close(operator.prox(y, x0, weight).flatten(1), expected, atol=1e-8)
 
 
 @EVERY
-def test_prox_of_a_batch_is_that_of_its_items_and_one_measurement_serves_many(make):
+def test_prox_is_independent_per_item_and_broadcasts_the_measurement(make):
     operator = make()
     x0, y = pair(operator)
     together = operator.prox(y[:1], x0, 0.1)
     assert together.shape == x0.shape
     for i in range(len(x0)):
-        same(together[i : i + 1], operator.prox(y[:1], x0[i : i + 1], 0.1), atol=1e-9)
+        assert_close(together[i : i + 1], operator.prox(y[:1], x0[i : i + 1], 0.1), atol=1e-9)
 
 
-@pytest.mark.parametrize("masks", [hole(9, 12, batch=3), soft(8, 11, batch=3)], ids=["holes", "soft holes"])
-def test_each_item_has_its_own_mask(masks):
-    together, singles = Inpainting(masks), [Inpainting(masks[i : i + 1]) for i in range(len(masks))]
+@pytest.mark.parametrize(
+    "masks", [rectangular_hole(9, 12, batch=3), soft_hole(8, 11, batch=3)], ids=["holes", "soft holes"]
+)
+def test_items_have_their_own_masks(masks):
+    together, separate = Inpainting(masks), [Inpainting(masks[i : i + 1]) for i in range(len(masks))]
     x, y = pair(together)
-    for i, single in enumerate(singles):
-        one, seen = x[i : i + 1], y[i : i + 1]
-        assert torch.equal(together.forward(x)[i : i + 1], single.forward(one))
-        assert torch.equal(together.adjoint(y)[i : i + 1], single.adjoint(seen))
-        assert torch.equal(together.prox(y, x, 0.1)[i : i + 1], single.prox(seen, one, 0.1))
-        assert torch.equal(together.back_projected(y)[i : i + 1], single.back_projected(seen))
+    for i, single in enumerate(separate):
+        image, measurement = x[i : i + 1], y[i : i + 1]
+        assert torch.equal(together.forward(x)[i : i + 1], single.forward(image))
+        assert torch.equal(together.adjoint(y)[i : i + 1], single.adjoint(measurement))
+        assert torch.equal(together.prox(y, x, 0.1)[i : i + 1], single.prox(measurement, image, 0.1))
+        assert torch.equal(together.back_projected(y)[i : i + 1], single.back_projected(measurement))
     assert not torch.equal(together.forward(x[:1])[0], together.forward(x[:1])[1])
 
 
 @EVERY_AND_LARGE
-def test_single_precision_is_near_double(make):
+def test_float32_is_close_to_float64(make):
     operator = make()
     x, y = pair(operator)
     for double, single, tolerance in (
@@ -192,7 +189,7 @@ def test_single_precision_is_near_double(make):
 
 
 @EVERY
-def test_factors_follow_the_device(make):
+def test_operators_follow_the_device(make):
     operator = make()
     x, y = pair(operator, dtype=torch.float32)
     operator.forward(x)
@@ -202,27 +199,27 @@ def test_factors_follow_the_device(make):
 
 @EVERY
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_gradients_flow_after_use_in_inference_mode(make, dtype, tolerance):
+def test_autograd_works_after_use_in_inference_mode(make, dtype, tolerance):
     with torch.inference_mode():
         operator = make()
         x, y = pair(operator, batch=1, dtype=dtype)
-        expected = operator.adjoint(y)
-        fitted = operator.prox(y, x, 0.1)
+        expected_adjoint = operator.adjoint(y)
+        expected_prox = operator.prox(y, x, 0.1)
     x, y = (part.clone().requires_grad_() for part in (x, y))
-    same(torch.autograd.grad(operator.forward(x), x, y.detach())[0], expected, tolerance)
-    same(operator.prox(y, x, 0.1), fitted, tolerance)
+    assert_close(torch.autograd.grad(operator.forward(x), x, y.detach())[0], expected_adjoint, tolerance)
+    assert_close(operator.prox(y, x, 0.1), expected_prox, tolerance)
 
 
 @EVERY_AND_LARGE
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.37])
-def test_a_constant_image_is_found_again_where_it_was_measured(make, value):
+def test_back_projection_recovers_a_constant_image_where_measured(make, value):
     operator = make()
     x = torch.full((3, *operator.image_shape), value, dtype=torch.float64)
     measured = torch.ones_like(x) if operator.hole is None else (operator.hole < 1).double().expand_as(x)
-    same(operator.back_projected(operator.forward(x)), value * measured, atol=1e-10)
+    assert_close(operator.back_projected(operator.forward(x)), value * measured, atol=1e-10)
 
 
-def test_hardly_seen_pixels_count_as_not_measured():
+def test_nearly_masked_pixels_count_as_not_measured():
     mask = torch.tensor([0.0, 0.9, 0.995, 1.0]).reshape(1, 1, 1, 4)
     image = Inpainting(mask).back_projected(torch.full((1, 3, 1, 4), 0.05))
     torch.testing.assert_close(image[0, 0, 0], torch.tensor([0.05, 0.5, 0.0, 0.0]))
@@ -235,45 +232,45 @@ WITHOUT_HOLE = {name: make for name, make in {**REGISTERED, **SPECIAL, **LARGE}.
 def test_operators_without_a_hole_keep_a_constant(make):
     operator = make()
     y = operator.forward(torch.full((1, *operator.image_shape), 0.37, dtype=torch.float64))
-    same(y, torch.full_like(y, 0.37))
+    assert_close(y, torch.full_like(y, 0.37))
 
 
-def test_inpainting_sees_all_but_the_hole():
-    mask, x = hole(9, 12), random(2, 3, 9, 12)
+def test_inpainting_zeroes_the_hole_and_keeps_the_rest():
+    mask, x = rectangular_hole(9, 12), random_values(2, 3, 9, 12)
     y = Inpainting(mask).forward(x)
     inside = (mask == 1).expand_as(x)
     assert not y[inside].any()
     assert torch.equal(y[~inside], x[~inside])
 
 
-def test_inpainting_prox_leaves_the_hole_to_the_estimate_and_the_rest_to_the_measurement():
-    mask, x0 = hole(9, 12), random(1, 3, 9, 12)
-    y = Inpainting(mask).forward(random(1, 3, 9, 12, seed=5))
+def test_inpainting_prox_takes_the_hole_from_the_estimate_and_the_rest_from_the_measurement():
+    mask, x0 = rectangular_hole(9, 12), random_values(1, 3, 9, 12)
+    y = Inpainting(mask).forward(random_values(1, 3, 9, 12, seed=5))
     x = Inpainting(mask).prox(y, x0, 1e-9)
-    same(x, torch.where(mask == 1, x0, y), atol=1e-8)
+    assert_close(x, torch.where(mask == 1, x0, y), atol=1e-8)
 
 
-def test_gray_is_what_pillow_makes():
+def test_colorization_matches_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64) / 127.5 - 1
     x = torch.from_numpy(pixels / 127.5 - 1).movedim(-1, 0)[None]
-    same(Colorization(7, 10).forward(x)[0, 0], torch.from_numpy(expected), atol=0.51 / 127.5)
+    assert_close(Colorization(7, 10).forward(x)[0, 0], torch.from_numpy(expected), atol=0.51 / 127.5)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 7, 8, 16])
 @pytest.mark.parametrize("height, width", [(128, 144), (129, 127), (150, 131)])
-def test_downsampling_is_pytorchs_and_pillows(height, width, factor):
-    operator, x = SuperResolution(height, width, factor), random(1, 3, height, width)
+def test_super_resolution_matches_pytorch_and_pillow(height, width, factor):
+    operator, x = SuperResolution(height, width, factor), random_values(1, 3, height, width)
     size = (-(-height // factor), -(-width // factor))
     assert operator.measurement_shape == (3, *size)
     y = operator.forward(x)
-    same(y, functional.interpolate(x, size, mode="bicubic", antialias=True), atol=1e-10)
+    assert_close(y, functional.interpolate(x, size, mode="bicubic", antialias=True), atol=1e-10)
     channel = Image.fromarray(x[0, 0].float().numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    same(y[0, 0], torch.from_numpy(np.array(channel)).double(), atol=1e-5)
+    assert_close(y[0, 0], torch.from_numpy(np.array(channel)).double(), atol=1e-5)
 
 
-def test_how_many_pixels_a_measured_value_averages():
-    """A Gaussian 4 pi sigma^2; Keys' cubic s / int k^2 = 1.68 s along each side; a box as many as it is long."""
+def test_averaged_is_the_number_of_pixels_per_measured_value():
+    """Gaussian: 4 pi sigma^2. Keys' cubic: s / int k^2 = 1.68 s along each side. Box: its length."""
     cubic = np.linspace(-2, 2, 100_001)
     near, far = np.abs(cubic) <= 1, np.abs(cubic) > 1
     a = np.abs(cubic)
@@ -282,18 +279,18 @@ def test_how_many_pixels_a_measured_value_averages():
     assert SuperResolution(96, 96, 8).averaged == pytest.approx(width**2, rel=0.01)
     assert GaussianBlur(96, 96, 31, 3.0).averaged == pytest.approx(4 * math.pi * 9, rel=1e-3)
     assert MotionBlur(96, 96, 15, 0.0).averaged == pytest.approx(15, rel=1e-4)
-    assert Colorization(7, 10).averaged == Inpainting(hole(9, 12)).averaged == 1
+    assert Colorization(7, 10).averaged == Inpainting(rectangular_hole(9, 12)).averaged == 1
     assert Inpainting(torch.ones(1, 1, 9, 12)).averaged == 1
     assert Inpainting(torch.zeros(1, 1, 9, 12)).averaged == Inpainting(torch.zeros(3, 1, 9, 12)).averaged == 1
 
 
 @pytest.mark.parametrize("kernel_size, sigma", [(1, 1.0), (5, 0.8), (11, 2.5), (15, 30.0)])
 def test_gaussian_blur_is_a_convolution_with_a_gaussian(kernel_size, sigma):
-    x = random(2, 3, 15, 18)
+    x = random_values(2, 3, 15, 18)
     offsets = torch.arange(kernel_size) - kernel_size // 2
     squared = offsets[:, None] ** 2 + offsets**2
     kernel = torch.exp(-squared.double() / (2 * sigma**2))
-    same(GaussianBlur(15, 18, kernel_size, sigma).forward(x), convolved(x, kernel / kernel.sum()))
+    assert_close(GaussianBlur(15, 18, kernel_size, sigma).forward(x), convolved(x, kernel / kernel.sum()))
 
 
 def convolved(x: Tensor, kernel: Tensor) -> Tensor:
@@ -303,7 +300,7 @@ def convolved(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def motion_kernel(kernel_size: int, angle: float) -> Tensor:
-    """What a blur makes of a single bright pixel (k, k)."""
+    """The blur's response (k, k) to a single bright pixel."""
     side = 2 * kernel_size + 1
     x = torch.zeros(1, 3, side, side + 2, dtype=torch.float64)
     x[:, :, kernel_size, kernel_size] = 1
@@ -316,21 +313,21 @@ def motion_kernel(kernel_size: int, angle: float) -> Tensor:
 @pytest.mark.parametrize("angle", [0.0, 20.0, 45.0, 90.0, 133.0])
 @pytest.mark.parametrize("kernel_size", [3, 9, 15])
 def test_motion_blur_is_a_convolution_up_to_the_border(kernel_size, angle):
-    x = random(2, 3, 15, 22)
-    same(MotionBlur(15, 22, kernel_size, angle).forward(x), convolved(x, motion_kernel(kernel_size, angle)))
+    x = random_values(2, 3, 15, 22)
+    assert_close(MotionBlur(15, 22, kernel_size, angle).forward(x), convolved(x, motion_kernel(kernel_size, angle)))
 
 
 def test_motion_blur_along_the_axes_is_a_moving_average():
     row = torch.zeros(7, 7, dtype=torch.float64)
     row[3] = 1 / 7
-    same(motion_kernel(7, 0.0), row)
-    same(motion_kernel(7, 180.0), row)
-    same(motion_kernel(7, 90.0), row.mT)
-    same(motion_kernel(7, -90.0), row.mT)
+    assert_close(motion_kernel(7, 0.0), row)
+    assert_close(motion_kernel(7, 180.0), row)
+    assert_close(motion_kernel(7, 90.0), row.mT)
+    assert_close(motion_kernel(7, -90.0), row.mT)
 
 
 @pytest.mark.parametrize("angle", [0.0, 10.0, 30.0, 45.0, 75.0, 90.0, 110.0, 135.0, 170.0])
-def test_motion_blur_is_a_line_of_its_length_at_its_angle(angle):
+def test_motion_kernel_is_a_line_of_the_given_length_and_angle(angle):
     kernel = motion_kernel(21, angle)
     assert kernel.min() > -1e-12
     assert kernel.sum().item() == pytest.approx(1)
@@ -343,12 +340,12 @@ def test_motion_blur_is_a_line_of_its_length_at_its_angle(angle):
     assert along.item() == pytest.approx(21**2 / 12, rel=0.05)  # a uniform segment's variance
 
 
-def test_motion_blur_turns_smoothly():
+def test_motion_blur_changes_smoothly_with_the_angle():
     steps = [motion_kernel(15, 30.0 + 0.5 * i) for i in range(5)]
     assert max((after - before).abs().max() for before, after in zip(steps, steps[1:])) < 0.1 / 15
 
 
-def test_prox_warns_when_it_did_not_converge(caplog):
+def test_prox_warns_if_it_does_not_converge(caplog):
     operator = MotionBlur(33, 35, 15, 20.0)
     x0, y = pair(operator, batch=1)
     with caplog.at_level(logging.WARNING, logger="dreamsampler"):
@@ -394,12 +391,12 @@ MASK_ERROR = r"mask has the shape \(.*\); give it as \(batch, 1, height, width\)
         (lambda: MotionBlur(32, 9, 11, 0.0), "is 11, more than a side of the 9 x 32 image: choose a smaller"),
     ],
 )
-def test_refusals_say_what_to_change(make, message):
+def test_invalid_settings_raise_an_error_that_says_what_to_change(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_smallest_sides_that_are_allowed():
+def test_smallest_allowed_sizes():
     assert SuperResolution(57, 64, 8).measurement_shape == (3, 8, 8)
     assert GaussianBlur(11, 12, 11, 1.0).image_shape == (3, 11, 12)
 
@@ -407,24 +404,30 @@ def test_smallest_sides_that_are_allowed():
 # The registry
 
 
-def test_saved_workflows_know_the_operators_in_this_order():
+def test_operator_names_and_order_are_frozen():
     assert list(OPERATORS)[:5] == ["inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation"]
     assert [kind.order for kind in OPERATORS.values()] == sorted({kind.order for kind in OPERATORS.values()})
 
 
-def test_an_operator_may_read_all_settings_and_nothing_else():
+def test_widgets_are_the_fields_of_the_settings():
     assert set(get_args(Widget)) == {each.name for each in fields(OperatorSettings)}
 
 
-OTHERS: dict[Widget, Any] = {"scale": 3, "kernel_size": 9, "sigma": 3.0, "angle": 75.0, "mask": 1 - hole(24, 24)}
+OTHER_VALUES: dict[Widget, Any] = {
+    "scale": 3,
+    "kernel_size": 9,
+    "sigma": 3.0,
+    "angle": 75.0,
+    "mask": 1 - rectangular_hole(24, 24),
+}
 
 
 @pytest.mark.parametrize("widget", get_args(Widget))
 @EVERY_KIND
 def test_an_operator_reads_the_widgets_it_declares(kind: OperatorKind, widget: Widget):
-    given = settings(24, 24)
-    operator, other = (kind.build(24, 24, each) for each in (given, replace(given, **{widget: OTHERS[widget]})))
-    x = random(1, *operator.image_shape)
+    values = settings(24, 24)
+    operator, other = (kind.build(24, 24, each) for each in (values, replace(values, **{widget: OTHER_VALUES[widget]})))
+    x = random_values(1, *operator.image_shape)
     used = not torch.equal(operator.forward(x), other.forward(x))
     assert used == (widget in kind.reads), (
         f"'{kind.name}' {'uses' if used else 'does not use'} '{widget}': see `reads`."
@@ -433,8 +436,8 @@ def test_an_operator_reads_the_widgets_it_declares(kind: OperatorKind, widget: W
 
 @pytest.mark.parametrize("simulate", [False, True], ids=["given", "simulated"])
 @EVERY_KIND
-def test_what_is_measured_has_the_shape_that_the_operator_expects(kind: OperatorKind, simulate: bool):
-    images = random(2, 3, 16, 18)
+def test_measured_has_the_declared_shape(kind: OperatorKind, simulate: bool):
+    images = random_values(2, 3, 16, 18)
     operator, y = kind.measured(images, settings(16, 18), simulate=simulate)
     assert y.shape == (2, *operator.measurement_shape)
     assert operator.back_projected(y).shape == (2, *operator.image_shape)
@@ -443,18 +446,18 @@ def test_what_is_measured_has_the_shape_that_the_operator_expects(kind: Operator
 
 
 @EVERY_KIND
-def test_a_degraded_image_that_is_measured_again_is_the_same(kind: OperatorKind):
-    """Whether it goes through A once more, or is the measurement itself: it was made by A either way."""
-    operator, y = kind.measured(random(2, 3, 16, 18), settings(16, 18), simulate=True)
+def test_measuring_a_degraded_image_gives_its_measurement(kind: OperatorKind):
+    """Whether the operator applies A again or takes the image as the measurement."""
+    operator, y = kind.measured(random_values(2, 3, 16, 18), settings(16, 18), simulate=True)
     degraded = y.expand(-1, 3, -1, -1)
     again, measured = kind.measured(degraded, settings(16, 18), simulate=False)
     assert again.image_shape == operator.image_shape
-    same(measured, y)
+    assert_close(measured, y)
 
 
-@pytest.mark.parametrize("taken", [{"name": "inpaint", "order": 99}, {"name": "new", "order": 1}])
-def test_a_name_or_an_order_that_is_taken_is_refused(taken: dict[str, Any]):
+@pytest.mark.parametrize("changes", [{"name": "inpaint", "order": 99}, {"name": "new", "order": 1}])
+def test_duplicate_names_and_orders_are_rejected(changes: dict[str, Any]):
     before = list(OPERATORS)
     with pytest.raises(ValueError, match="clashes with 'inpaint' of order 1: choose another name, and an order above"):
-        register(OperatorKind(**taken, tooltip="a toy", build=OPERATORS["inpaint"].build))
+        register(OperatorKind(**changes, tooltip="a toy", build=OPERATORS["inpaint"].build))
     assert list(OPERATORS) == before

@@ -1,4 +1,4 @@
-"""The exports of each wing, used as the documentation shows them."""
+"""The public API of the subpackages, used as in the documentation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from dreamsampler.guidance.core import (
-    FLOW,
     NULL,
-    SCALED,
     TARGET,
     NoisePath,
     Prior,
@@ -20,7 +18,7 @@ from dreamsampler.guidance.core import (
 )
 from dreamsampler.guidance.distillation import METHODS, Latent, Resources, optimize
 from dreamsampler.guidance.editing import ProximalSettings, proximal_edit
-from support.oracle import levels, matched, sigma_at
+from support.noise_paths import BOTH_PATHS, clock, schedule
 from torch import Tensor
 
 MEANS = {"negative": 0.0, "positive": 2.0, "source": -1.0}
@@ -28,7 +26,7 @@ VARIANCE = 0.25
 
 
 class Gaussians:
-    """A model whose latents under each prompt are N(mean, VARIANCE): E[z0 | x] = m + a S (x - a m) / (a^2 S + b^2)."""
+    """A model with latents N(mean, VARIANCE) for each prompt: E[z0 | x] = m + a S (x - a m) / (a^2 S + b^2)."""
 
     def __init__(self, path: NoisePath):
         self.path = path
@@ -42,44 +40,42 @@ class Gaussians:
         return [self(x, sigma, prompts) for x, prompts in zip(xs, names, strict=True)]
 
 
-BOTH_PATHS = pytest.mark.parametrize("path", [SCALED, FLOW], ids=lambda path: path.name)
 SOURCE = torch.tensor([[0.4, -0.3, 0.1]], dtype=torch.float64)
 
 
 @BOTH_PATHS
 def test_invert_and_edit(path: NoisePath):
-    """With gamma 1 and guided noise the edit is DDIM under the target prompt.
+    """With gamma 1 and guided re-noising, the edit is DDIM with the target prompt.
 
-    The probability flow keeps a Gaussian's standard score, so the latent moves by the difference of the means.
+    The probability flow preserves a Gaussian's standard score, so the latent moves by the difference of the means.
     """
     denoise = Gaussians(path)
-    sigmas = levels(800) if path is SCALED else matched(levels(800))
+    sigmas = schedule(path, 800)
     *_, top = ddim_invert(denoise, path, SOURCE, sigmas)
-    back = ddim_sample(denoise, path, top.x, sigmas, NULL)
-    torch.testing.assert_close(back, SOURCE, rtol=0, atol=0.02)
+    sampled = ddim_sample(denoise, path, top.x, sigmas, NULL)
+    torch.testing.assert_close(sampled, SOURCE, rtol=0, atol=0.02)
 
     settings = ProximalSettings(gamma=1.0, gamma_schedule="constant", renoise="guided")
     *_, last = proximal_edit(denoise, path, top.x, sigmas, settings=settings, noise=SeededNoise([0]))
-    # At the highest level the prior of x, N(a m, a^2 S + b^2), still depends a little on the prompt.
+    # At the highest level the distribution of x, N(a m, a^2 S + b^2), still depends slightly on the prompt.
     a, b = path.a(sigmas[0]), path.b(sigmas[0])
-    moved = 2.0 * (1 - (a**2 * VARIANCE / (a**2 * VARIANCE + b**2)).sqrt())
-    torch.testing.assert_close(last.x, SOURCE + moved, rtol=0, atol=0.02)
+    shift = 2.0 * (1 - (a**2 * VARIANCE / (a**2 * VARIANCE + b**2)).sqrt())
+    torch.testing.assert_close(last.x, SOURCE + shift, rtol=0, atol=0.02)
 
 
 @BOTH_PATHS
 def test_distill_with_a_registered_method(path: NoisePath):
-    """DDS between Gaussians of equal variance is at rest where the image has moved by the difference of the means."""
-    clock = sigma_at if path is SCALED else lambda t: matched(sigma_at(t))
+    """DDS between Gaussians of equal variance converges when the latent has moved by the difference of the means."""
     method, noise = METHODS["dds"], SeededNoise([0])
     config = method.config(from_image=True).updated({"steps": 300, "learning_rate": 0.5, "guidance_scale": 1.0})
     objective = method.build(config.own, Resources(noise, reference=SOURCE))
-    latent, prior = Latent(SOURCE), Prior(Gaussians(path), path, clock)
+    latent, prior = Latent(SOURCE), Prior(Gaussians(path), path, clock(path))
     for _ in optimize(prior, latent, objective, plan=config.loop.plan(prior, SOURCE), noise=noise):
         pass
     torch.testing.assert_close(latent().detach(), SOURCE + MEANS[TARGET] - MEANS["source"], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("wing", ["core", "prompts", "networks", "editing", "restoration", "distillation"])
-def test_every_wing_exports_what_it_lists(wing: str):
-    module = importlib.import_module(f"dreamsampler.guidance.{wing}")
+@pytest.mark.parametrize("subpackage", ["core", "prompts", "networks", "editing", "restoration", "distillation"])
+def test_subpackages_export_the_names_in_all(subpackage: str):
+    module = importlib.import_module(f"dreamsampler.guidance.{subpackage}")
     assert module.__doc__ and all(hasattr(module, name) for name in module.__all__)

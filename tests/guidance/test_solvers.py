@@ -1,4 +1,4 @@
-"""Conjugate gradients against dense solutions, item by item."""
+"""Conjugate gradients, compared with dense solutions of each item."""
 
 from __future__ import annotations
 
@@ -25,74 +25,74 @@ def product(matrices: Tensor):
     return lambda v: (matrices @ v.flatten(1)[:, :, None]).reshape(v.shape)
 
 
-def solved(matrices: Tensor, rhs: Tensor, start: Tensor | None = None, **settings) -> Solution:
+def solve(matrices: Tensor, rhs: Tensor, start: Tensor | None = None, **settings) -> Solution:
     return conjugate_gradient(product(matrices), rhs, start, **settings)
 
 
-def dense(matrices: Tensor, rhs: Tensor) -> Tensor:
+def dense_solution(matrices: Tensor, rhs: Tensor) -> Tensor:
     return torch.linalg.solve(matrices, rhs.flatten(1)).reshape(rhs.shape)
 
 
 @pytest.mark.parametrize("condition", [1.0, 10.0, 1e3])
-@pytest.mark.parametrize("started", [False, True])
-def test_reaches_the_dense_solution(condition, started):
+@pytest.mark.parametrize("with_start", [False, True])
+def test_reaches_the_dense_solution(condition, with_start):
     matrices, rhs = system(condition, condition)
-    start = torch.full_like(rhs, 3.0) if started else None
-    solution = solved(matrices, rhs, start, tolerance=1e-13, iterations=60)
-    torch.testing.assert_close(solution.x, dense(matrices, rhs), rtol=0, atol=1e-9)
+    start = torch.full_like(rhs, 3.0) if with_start else None
+    solution = solve(matrices, rhs, start, tolerance=1e-13, iterations=60)
+    torch.testing.assert_close(solution.x, dense_solution(matrices, rhs), rtol=0, atol=1e-9)
     assert solution.residual.max() < 1e-12
 
 
 def test_is_exact_after_one_step_per_eigenvalue():
     matrices, rhs = system(1.0, 20.0)
     matrices[1] = torch.diag(torch.tensor([1.0, 5.0, 20.0], dtype=torch.float64).repeat(4))
-    solution = solved(matrices, rhs, tolerance=1e-12, iterations=20)
+    solution = solve(matrices, rhs, tolerance=1e-12, iterations=20)
     assert solution.iterations.tolist() == [1, 3]
     assert (solution.residual <= 1e-12).all()
 
 
-def test_each_item_is_solved_as_if_it_were_alone():
+def test_batch_items_are_independent():
     matrices, rhs = system(1.0, 1.5, 1e4, 10.0)
     rhs = rhs * torch.tensor([1e3, 1.0, 1e-5, 10.0], dtype=torch.float64)[:, None, None]
-    together = solved(matrices, rhs, tolerance=1e-3, iterations=11)
-    alone = [solved(matrices[i : i + 1], rhs[i : i + 1], tolerance=1e-3, iterations=11) for i in range(4)]
+    together = solve(matrices, rhs, tolerance=1e-3, iterations=11)
+    alone = [solve(matrices[i : i + 1], rhs[i : i + 1], tolerance=1e-3, iterations=11) for i in range(4)]
     assert together.iterations.tolist() == [one.iterations.item() for one in alone]
     assert len(set(together.iterations.tolist())) > 2
     for i, one in enumerate(alone):
         torch.testing.assert_close(together.x[i : i + 1], one.x, rtol=1e-9, atol=0)
 
 
-def test_converged_items_do_not_move_while_others_go_on():
+def test_converged_items_do_not_change_while_others_continue():
     matrices, rhs = system(1.3, 1e5)
-    first = solved(matrices[:1], rhs[:1], tolerance=1e-3, iterations=50)
-    both = solved(matrices, rhs, tolerance=1e-3, iterations=50)
+    first = solve(matrices[:1], rhs[:1], tolerance=1e-3, iterations=50)
+    both = solve(matrices, rhs, tolerance=1e-3, iterations=50)
     assert both.iterations[1] > first.iterations[0] + 3
     assert torch.equal(both.x[:1], first.x)
-    # Within the tolerance, but further steps would have come closer.
+    # Within the tolerance, but more steps would reduce it further.
     assert 1e-5 < both.residual[0] < 1e-3
 
 
 def test_tolerance_is_relative_to_the_right_hand_side():
     matrices, rhs = system(20.0)
-    small, large = (solved(matrices, scale * rhs, tolerance=1e-3, iterations=50) for scale in (2.0**-30, 2.0**30))
+    small, large = (solve(matrices, scale * rhs, tolerance=1e-3, iterations=50) for scale in (2.0**-30, 2.0**30))
     assert small.iterations == large.iterations
     assert torch.equal(small.residual, large.residual)
-    assert solved(matrices, rhs, tolerance=0.1, iterations=50).iterations < small.iterations
+    assert solve(matrices, rhs, tolerance=0.1, iterations=50).iterations < small.iterations
 
 
-def test_reports_missing_convergence():
+def test_reports_items_that_did_not_converge():
     matrices, rhs = system(1.0, 1e6)
-    solution = solved(matrices, rhs, tolerance=1e-6, iterations=3)
+    solution = solve(matrices, rhs, tolerance=1e-6, iterations=3)
     assert solution.iterations.tolist() == [1, 3]
     assert (solution.residual <= 1e-6).tolist() == [True, False]
     residual = (rhs - product(matrices)(solution.x)).flatten(1).norm(dim=1) / rhs.flatten(1).norm(dim=1)
     torch.testing.assert_close(solution.residual, residual, rtol=1e-6, atol=1e-15)
 
 
-def test_reports_the_true_residual_and_not_that_of_the_recursion():
-    # In float32 the recursion falls far below the tolerance, and the estimate cannot follow.
+def test_reports_the_true_residual_instead_of_the_recursive_one():
+    # In float32 the recursive residual falls far below the tolerance, but the true one does not.
     matrices, rhs = (part.float() for part in system(1e4))
-    solution = solved(matrices, rhs, tolerance=1e-9, iterations=500)
+    solution = solve(matrices, rhs, tolerance=1e-9, iterations=500)
     assert solution.iterations < 500
     residual = (rhs.double() - product(matrices.double())(solution.x.double())).norm() / rhs.double().norm()
     assert residual > 1e-8
@@ -100,47 +100,47 @@ def test_reports_the_true_residual_and_not_that_of_the_recursion():
     assert solution.residual > 1e-9
 
 
-def test_start_is_used_and_not_changed():
+def test_start_is_used_and_not_modified():
     matrices, rhs = system(1e3)
-    exact = dense(matrices, rhs)
+    exact = dense_solution(matrices, rhs)
     kept = exact.clone()
-    at_rest = solved(matrices, rhs, exact, tolerance=1e-9)
-    assert at_rest.iterations.item() == 0
-    assert torch.equal(at_rest.x, kept) and torch.equal(exact, kept)
-    near = solved(matrices, rhs, exact + 1e-7, tolerance=1e-6, iterations=50)
-    assert near.iterations < solved(matrices, rhs, tolerance=1e-6, iterations=50).iterations
+    from_exact = solve(matrices, rhs, exact, tolerance=1e-9)
+    assert from_exact.iterations.item() == 0
+    assert torch.equal(from_exact.x, kept) and torch.equal(exact, kept)
+    from_nearby = solve(matrices, rhs, exact + 1e-7, tolerance=1e-6, iterations=50)
+    assert from_nearby.iterations < solve(matrices, rhs, tolerance=1e-6, iterations=50).iterations
 
 
-def test_no_iterations_leave_the_start():
+def test_zero_iterations_return_the_start():
     matrices, rhs = system(10.0)
-    solution = solved(matrices, rhs, torch.ones_like(rhs), iterations=0)
+    solution = solve(matrices, rhs, torch.ones_like(rhs), iterations=0)
     assert torch.equal(solution.x, torch.ones_like(rhs))
     assert solution.residual > 0.1
 
 
-@pytest.mark.parametrize("started", [False, True])
-def test_zero_right_hand_side_gives_zero(started):
+@pytest.mark.parametrize("with_start", [False, True])
+def test_zero_right_hand_side_gives_zero(with_start):
     matrices, rhs = system(10.0, 10.0)
     rhs[0] = 0
-    solution = solved(matrices, rhs, torch.ones_like(rhs) if started else None, tolerance=1e-10, iterations=50)
+    solution = solve(matrices, rhs, torch.ones_like(rhs) if with_start else None, tolerance=1e-10, iterations=50)
     assert torch.equal(solution.x[0], torch.zeros_like(rhs[0]))
     assert solution.iterations[0] == 0 and solution.residual[0] == 0
     assert (solution.residual <= 1e-10).all()
-    torch.testing.assert_close(solution.x[1:], dense(matrices, rhs)[1:], rtol=0, atol=1e-8)
+    torch.testing.assert_close(solution.x[1:], dense_solution(matrices, rhs)[1:], rtol=0, atol=1e-8)
 
 
-def test_semi_definite_system_gives_the_smallest_solution():
+def test_semidefinite_system_gives_the_minimum_norm_solution():
     matrices, rhs = system(10.0)
     values, vectors = torch.linalg.eigh(matrices)
     values[:, :4] = 0
     singular = vectors * values[:, None, :] @ vectors.mT
     consistent = product(singular)(rhs)
-    solution = solved(singular, consistent, tolerance=1e-12, iterations=50)
-    smallest = (torch.linalg.pinv(singular) @ consistent.flatten(1)[:, :, None]).reshape(rhs.shape)
-    torch.testing.assert_close(solution.x, smallest, rtol=0, atol=1e-10)
+    solution = solve(singular, consistent, tolerance=1e-12, iterations=50)
+    minimum_norm = (torch.linalg.pinv(singular) @ consistent.flatten(1)[:, :, None]).reshape(rhs.shape)
+    torch.testing.assert_close(solution.x, minimum_norm, rtol=0, atol=1e-10)
 
 
-def test_unsolvable_item_stops_and_is_reported_beside_a_solvable_one():
+def test_inconsistent_item_stops_and_is_reported():
     diagonal = torch.tensor([[1.0, 0.0], [1.0, 2.0]], dtype=torch.float64)
     rhs = torch.ones(2, 2, dtype=torch.float64)
     solution = conjugate_gradient(lambda v: diagonal * v, rhs, tolerance=1e-12, iterations=20)
@@ -154,7 +154,7 @@ def test_unsolvable_item_stops_and_is_reported_beside_a_solvable_one():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_keeps_the_dtype(dtype):
     matrices, rhs = (part.to(dtype) for part in system(10.0, 20.0))
-    solution = solved(matrices, rhs)
+    solution = solve(matrices, rhs)
     assert solution.x.dtype == solution.residual.dtype == dtype
     assert solution.iterations.dtype == torch.int64
     assert solution.x.shape == rhs.shape and solution.iterations.shape == solution.residual.shape == (2,)
