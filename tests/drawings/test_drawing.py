@@ -1,4 +1,4 @@
-"""Drawings as parameters: what is optimized, what follows it, the resulting document; and batches of drawings."""
+"""Drawings as parameters: optimized groups, constraints, the resulting document, and batches."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from dreamsampler.svg.markup.writer import write
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
 from support.drawings import drawing, gradient_of
+from support.tensors import generator, uniform
 from torch import Tensor
 from torch.optim import Adam
 
@@ -42,7 +43,7 @@ SQUARE = """<svg viewBox="0 0 24 24">
 STOPS = (Stop(0.0, Color(1.0, 0.0, 0.0)), Stop(1.0, Color(0.0, 0.0, 1.0), 0.5))
 
 
-def loaded(document: Document, **options) -> Drawing:
+def load(document: Document, **options) -> Drawing:
     return Drawing(document, SIZE, SIZE, LIKE, **options)
 
 
@@ -55,134 +56,136 @@ def square() -> Document:
     return parse(SQUARE).document
 
 
-def painted() -> Document:
-    """A shape with a linear and a radial gradient."""
+def with_gradients() -> Document:
+    """A shape with a linear gradient fill and a radial gradient stroke."""
     loop = (Contour(tuple(Point(*p) for p in ((2, 2), (10, 1), (20, 3), (22, 12), (19, 22), (6, 20))), closed=True),)
     linear = LinearGradient(Point(2.0, 2.0), Point(20.0, 15.0), STOPS)
     radial = RadialGradient(Point(12.0, 12.0), 9.0, Point(10.0, 11.0), STOPS)
     return Document(ViewBox(0, 0, 24, 24), (Shape(loop, Fill(linear), Stroke(radial, width=3.0)),))
 
 
-def translucent() -> Document:
+def with_groups() -> Document:
     """A group within a group."""
     first, second = square().children
     inner = Group((first, replace(second, stroke=Stroke(Color(0.0, 1.0, 0.0), width=4.0))), 0.5, "inner")
     return Document(ViewBox(0, 0, 24, 24), (first, Group((second, inner), 0.75, "outer")))
 
 
-def shaken(made: Drawing, by: float = 0.3, seed: int = 0) -> None:
-    generator = torch.Generator().manual_seed(seed)
+def perturb(loaded: Drawing, amount: float = 0.3, seed: int = 0) -> None:
+    random = generator(seed)
     with torch.no_grad():
-        for leaves in made.parameters.values():
+        for leaves in loaded.parameters.values():
             for leaf in leaves:
-                leaf += by * (2 * torch.rand(leaf.shape, generator=generator, dtype=leaf.dtype) - 1)
+                leaf += amount * (2 * torch.rand(leaf.shape, generator=random, dtype=leaf.dtype) - 1)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_new_drawing_is_its_document(seed: int):
+def test_new_drawing_equals_its_document(seed: int):
     document = drawing(seed)
-    made = loaded(document)
-    assert torch.equal(render([made])[0], image_of(document))
-    assert write(made.document()) == write(document)
+    loaded = load(document)
+    assert torch.equal(render([loaded])[0], image_of(document))
+    assert write(loaded.document()) == write(document)
 
 
 @pytest.mark.parametrize(
-    "document", [drawing(0), square(), painted(), translucent()], ids=["blobs", "square", "gradients", "groups"]
+    "document", [drawing(0), square(), with_gradients(), with_groups()], ids=["blobs", "square", "gradients", "groups"]
 )
-def test_changes_are_in_the_document(document: Document):
-    made = loaded(document)
-    shaken(made)
-    made.constrain()
-    assert (image_of(made.document()) - render([made])[0]).abs().max() < 1e-12
-    assert (image_of(made.document()) - image_of(document)).abs().max() > 0.05
+def test_document_contains_the_changes(document: Document):
+    loaded = load(document)
+    perturb(loaded)
+    loaded.constrain()
+    assert (image_of(loaded.document()) - render([loaded])[0]).abs().max() < 1e-12
+    assert (image_of(loaded.document()) - image_of(document)).abs().max() > 0.05
 
 
 def test_only_optimized_groups_are_parameters():
-    everything = loaded(painted(), optimized=("points", "width", "color", "background"))
-    assert {name: len(leaves) for name, leaves in everything.parameters.items()} == {
+    all_groups = load(with_gradients(), optimized=("points", "width", "color", "background"))
+    assert {name: len(leaves) for name, leaves in all_groups.parameters.items()} == {
         "points": 3,
         "width": 1,
         "color": 3,
         "background": 1,
     }
-    still = loaded(painted(), optimized=("color",))
-    render([still]).sum().backward()
-    assert list(still.parameters) == ["color"]
-    assert still.points.grad is None and still.widths.grad is None and still.background.grad is None
-    assert all(leaf.grad is not None for leaf in still.parameters["color"])
+    colors_only = load(with_gradients(), optimized=("color",))
+    render([colors_only]).sum().backward()
+    assert list(colors_only.parameters) == ["color"]
+    assert colors_only.points.grad is None and colors_only.widths.grad is None and colors_only.background.grad is None
+    assert all(leaf.grad is not None for leaf in colors_only.parameters["color"])
 
 
 def test_group_opacities_are_optimized_with_colors():
-    wanted = translucent()
-    outer = wanted.children[1]
-    made = loaded(replace(wanted, children=(wanted.children[0], replace(outer, opacity=0.25))), optimized=("color",))
-    target, optimizer = image_of(wanted), Adam([made.opacities], 0.05)
+    document = with_groups()
+    outer = document.children[1]
+    loaded = load(
+        replace(document, children=(document.children[0], replace(outer, opacity=0.25))), optimized=("color",)
+    )
+    target, optimizer = image_of(document), Adam([loaded.opacities], 0.05)
     for _ in range(300):
-        loss = (render([made])[0] - target).square().mean()
+        loss = (render([loaded])[0] - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        made.constrain()
-    group = made.document().children[1]
+        loaded.constrain()
+    group = loaded.document().children[1]
     assert isinstance(group, Group) and isinstance(inner := group.children[1], Group)
     assert (group.name, group.opacity) == ("outer", pytest.approx(0.75, abs=0.01))
     assert (inner.name, inner.opacity) == ("inner", pytest.approx(0.5, abs=0.02))
 
 
 def test_gradient_points_are_in_pixels():
-    """A step of 1 is one pixel on the canvas, whatever the units of the file."""
-    far = replace(painted(), view_box=ViewBox(0, 0, 48, 48))
-    made = loaded(far)
+    """A change of 1 is one pixel on the canvas, whatever the units of the file."""
+    far = replace(with_gradients(), view_box=ViewBox(0, 0, 48, 48))
+    loaded = load(far)
     with torch.no_grad():
-        made.parameters["points"][1][0] += 1.0
-    shape = made.document().children[0]
+        loaded.parameters["points"][1][0] += 1.0
+    shape = loaded.document().children[0]
     assert isinstance(shape, Shape) and shape.fill and isinstance(shape.fill.paint, LinearGradient)
     assert shape.fill.paint.start.x == pytest.approx(2.0 + 2.0)
 
 
 def test_straight_sides_stay_straight():
-    made = loaded(square())
-    shaken(made, by=2.0)
-    curves = made.cubics().detach()
+    loaded = load(square())
+    perturb(loaded, amount=2.0)
+    curves = loaded.cubics().detach()
     sides, curve = curves[:4], curves[4]
     for third in (1, 2):
         assert torch.allclose(sides[:, third], torch.lerp(sides[:, 0], sides[:, 3], third / 3))
     assert not torch.allclose(curve[1], torch.lerp(curve[0], curve[3], 1 / 3))
-    assert "C" not in write(made.document()).split("<path")[1]
+    assert "C" not in write(loaded.document()).split("<path")[1]
 
 
-def test_corners_receive_the_gradient_of_their_sides():
-    """Against finite differences of the loss when a corner moves and its sides follow."""
-    made = loaded(square())
-    weight = torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def test_corners_get_the_gradient_of_their_sides():
+    """Compared with finite differences for a corner that moves together with its sides."""
+    loaded = load(square())
+    weight = uniform(3, SIZE, SIZE, seed=1)
 
     def loss() -> Tensor:
-        return (weight * render([made])[0]).sum()
+        return (weight * render([loaded])[0]).sum()
 
     loss().backward()
-    assert made.points.grad is not None
-    slope = made.points.grad[3].clone()
-    assert made.points.grad[1:3].abs().max() == 0
+    assert loaded.points.grad is not None
+    slope = loaded.points.grad[3].clone()
+    assert loaded.points.grad[1:3].abs().max() == 0
     for axis in range(2):
         ends = []
         for step in (1e-5, -2e-5):
             with torch.no_grad():
-                made.points[3, axis] += step
+                loaded.points[3, axis] += step
             ends.append(loss().item())
         with torch.no_grad():
-            made.points[3, axis] += 1e-5
+            loaded.points[3, axis] += 1e-5
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope[axis].item(), rel=1e-4)
 
 
 def test_constrain_clamps_colors_and_widths():
-    made = loaded(painted(), optimized=("points", "width", "color", "background"))
+    loaded = load(with_gradients(), optimized=("points", "width", "color", "background"))
     with torch.no_grad():
         for name in ("width", "color", "background"):
-            for leaf in made.parameters[name]:
+            for leaf in loaded.parameters[name]:
                 leaf.sub_(5)
-    made.constrain()
-    assert made.widths.min() > 0
-    assert all(leaf.min() == 0 for name in ("color", "background") for leaf in made.parameters[name])
+    loaded.constrain()
+    assert loaded.widths.min() > 0
+    assert all(leaf.min() == 0 for name in ("color", "background") for leaf in loaded.parameters[name])
 
 
 def test_colors_are_clamped_in_place_and_stay_leaves():
@@ -193,75 +196,76 @@ def test_colors_are_clamped_in_place_and_stay_leaves():
     assert color.is_leaf and color.requires_grad
 
 
-def test_an_optimized_background_is_the_documents_lowest_path():
-    made = loaded(drawing(1), optimized=("points", "color", "background"))
+def test_optimized_background_is_the_bottom_path_of_the_document():
+    loaded = load(drawing(1), optimized=("points", "color", "background"))
     with torch.no_grad():
-        made.background.copy_(torch.tensor([0.2, 0.4, 0.6]))
-    lowest, *rest = made.document().children
-    assert lowest.name == "background" and len(rest) == len(drawing(1).children)
-    on_black = rasterize([scene(made.document(), SIZE, SIZE, LIKE)], LIKE.new_zeros(1, 3))[0, :3]
-    assert (on_black - render([made])[0]).abs().max() < 1e-12
-    assert loaded(drawing(1)).document().children[0].name != "background"
+        loaded.background.copy_(torch.tensor([0.2, 0.4, 0.6]))
+    bottom, *rest = loaded.document().children
+    assert bottom.name == "background" and len(rest) == len(drawing(1).children)
+    on_black = rasterize([scene(loaded.document(), SIZE, SIZE, LIKE)], LIKE.new_zeros(1, 3))[0, :3]
+    assert (on_black - render([loaded])[0]).abs().max() < 1e-12
+    assert load(drawing(1)).document().children[0].name != "background"
 
 
 def paths(count: int, seed: int = 0) -> Paths:
-    return ART_STYLES["painting"].random_paths(count, (SIZE, SIZE), torch.Generator().manual_seed(seed))
+    return ART_STYLES["painting"].random_paths(count, (SIZE, SIZE), generator(seed))
 
 
-def brushed(count: int) -> Drawing:
+def painting(count: int) -> Drawing:
     return ART_STYLES["painting"].drawing(paths(count), (SIZE, SIZE), LIKE)
 
 
-def test_appended_paths_are_above_the_others_and_optimized_with_them():
-    made, more = brushed(2), paths(3, seed=1)
-    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([made]).items()], lr=0.1)
-    render([made]).sum().backward()
+def test_appended_paths_are_on_top_and_optimized_with_the_others():
+    painted, more = painting(2), paths(3, seed=1)
+    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([painted]).items()], lr=0.1)
+    render([painted]).sum().backward()
     optimizer.step()
-    made.constrain()
-    both = made.document()
-    made.append(more, optimizer)
-    expected = replace(both, children=(*both.children, *more.shapes(IDENTITY)))
-    assert (render([made])[0] - image_of(expected)).abs().max() < 1e-6
-    before = [leaf.detach().clone() for leaf in (made.points, made.colors, made.widths)]
+    painted.constrain()
+    before_append = painted.document()
+    painted.append(more, optimizer)
+    expected = replace(before_append, children=(*before_append.children, *more.shapes(IDENTITY)))
+    assert (render([painted])[0] - image_of(expected)).abs().max() < 1e-6
+    before = [leaf.detach().clone() for leaf in (painted.points, painted.colors, painted.widths)]
     optimizer.zero_grad()
-    render([made]).square().sum().backward()
+    render([painted]).square().sum().backward()
     optimizer.step()
-    assert len(made.control_points) == 5
-    for leaf, old in zip((made.points, made.colors, made.widths), before):
+    assert len(painted.control_points) == 5
+    for leaf, old in zip((painted.points, painted.colors, painted.widths), before):
         assert (leaf - old).detach().abs().flatten(1).amax(1).min() > 0 if leaf.ndim > 1 else True
         assert not torch.equal(leaf[-len(leaf) // 5 :], old[-len(leaf) // 5 :])
 
 
-def test_replaced_paths_are_new_and_the_others_unchanged():
-    made, fresh = brushed(4), paths(2, seed=1)
-    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([made]).items()], lr=0.1)
-    render([made]).sum().backward()
+def test_replacing_paths_leaves_the_others_unchanged():
+    painted, fresh = painting(4), paths(2, seed=1)
+    optimizer = Adam([{"params": leaves, "name": name} for name, leaves in parameter_groups([painted]).items()], lr=0.1)
+    render([painted]).sum().backward()
     optimizer.step()
-    old = made.control_points.clone(), made.colors.detach().clone()
-    made.replace(torch.tensor([1, 3]), fresh, optimizer)
-    assert torch.equal(made.control_points[[1, 3]], fresh.points.to(LIKE)) and torch.equal(
-        made.control_points[[0, 2]], old[0][[0, 2]]
+    old = painted.control_points.clone(), painted.colors.detach().clone()
+    painted.replace(torch.tensor([1, 3]), fresh, optimizer)
+    assert torch.equal(painted.control_points[[1, 3]], fresh.points.to(LIKE)) and torch.equal(
+        painted.control_points[[0, 2]], old[0][[0, 2]]
     )
-    assert torch.equal(made.colors[[1, 3]], fresh.colors.to(LIKE)) and torch.equal(made.colors[[0, 2]], old[1][[0, 2]])
-    moment = optimizer.state[made.points]["exp_avg"].reshape(4, -1)
+    assert torch.equal(painted.colors[[1, 3]], fresh.colors.to(LIKE)) and torch.equal(
+        painted.colors[[0, 2]], old[1][[0, 2]]
+    )
+    moment = optimizer.state[painted.points]["exp_avg"].reshape(4, -1)
     assert (moment[[1, 3]] == 0).all() and (moment[[0, 2]] != 0).any(1).all()
-    assert (optimizer.state[made.widths]["exp_avg"] == 0).tolist() == [False, True, False, True]
+    assert (optimizer.state[painted.widths]["exp_avg"] == 0).tolist() == [False, True, False, True]
 
 
 def encode(images: Tensor) -> Tensor:
-    """An encoder that depends on every pixel."""
+    """A nonlinear encoder that depends on every pixel."""
     return torch.nn.functional.avg_pool2d(images, 4) ** 2
 
 
 @pytest.mark.parametrize("with_views", [False, True])
-def test_a_batch_equals_its_items_alone(with_views: bool):
+def test_batch_items_are_independent(with_views: bool):
     def batch(*items: int) -> tuple[Tensor, list[Tensor]]:
-        views = RandomViews((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(n) for n in items])
-        made = [loaded(drawing(n), optimized=("points", "color", "background")) for n in items]
-        generator = DrawingBatch(made, encode, views if with_views else None)
-        latent = generator()
+        views = RandomViews((SIZE, SIZE), (16, 16), [generator(n) for n in items])
+        drawings = [load(drawing(n), optimized=("points", "color", "background")) for n in items]
+        latent = DrawingBatch(drawings, encode, views if with_views else None)()
         latent.square().sum().backward()
-        return latent.detach(), [gradient_of(one.points) for one in made]
+        return latent.detach(), [gradient_of(one.points) for one in drawings]
 
     together, gradients = batch(0, 1, 2)
     for n in range(3):
@@ -270,11 +274,11 @@ def test_a_batch_equals_its_items_alone(with_views: bool):
         assert torch.allclose(gradients[n], gradient, atol=1e-12)
 
 
-def test_views_differ_and_show_the_background_around():
-    made = loaded(drawing(0), optimized=("background",), background=Color(0.0, 1.0, 0.0))
-    views = RandomViews((SIZE, SIZE), (16, 16), [torch.Generator().manual_seed(0)])
-    generator = DrawingBatch([made], lambda images: images, views)
-    seen = [generator().detach() for _ in range(6)]
-    assert all(view.shape == (1, 3, 16, 16) for view in seen)
-    assert len({view.sum().item() for view in seen}) == 6
-    assert all(view.min() >= -1 - 1e-6 and view.max() <= 1 + 1e-6 for view in seen)
+def test_views_differ_and_show_the_background_outside_the_image():
+    loaded = load(drawing(0), optimized=("background",), background=Color(0.0, 1.0, 0.0))
+    views = RandomViews((SIZE, SIZE), (16, 16), [generator(0)])
+    drawings = DrawingBatch([loaded], lambda images: images, views)
+    samples = [drawings().detach() for _ in range(6)]
+    assert all(view.shape == (1, 3, 16, 16) for view in samples)
+    assert len({view.sum().item() for view in samples}) == 6
+    assert all(view.min() >= -1 - 1e-6 and view.max() <= 1 + 1e-6 for view in samples)

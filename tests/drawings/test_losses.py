@@ -1,4 +1,4 @@
-"""Losses of a drawing, against finite differences, closed forms and brute-force distances."""
+"""Losses of a drawing, compared with finite differences, closed forms and brute-force distances."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import pytest
 import torch
 from dreamsampler.drawings.losses import data_loss, saturation_penalty, udf_weight, xing
 from support.clock import within
+from support.tensors import uniform
 from torch import Tensor
-
-
-def random(*shape: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return low + (high - low) * torch.rand(*shape, generator=generator, dtype=torch.float64)
 
 
 def cubic(*points: tuple[float, float]) -> Tensor:
@@ -24,7 +20,7 @@ LOOP = cubic((0, 0), (30, 30), (-20, 30), (10, 0))
 
 
 def xing_by_angles(points: Tensor) -> float:
-    """The paper's formula for one cubic (4, 2), by angles in place of cross products."""
+    """The paper's formula for one cubic (4, 2), from angles instead of cross products."""
     (x1, y1), (x2, y2), (x3, y3) = (points[1:] - points[:-1]).tolist()
     theta = [torch.atan2(torch.tensor(y), torch.tensor(x)).item() for x, y in [(x1, y1), (x2, y2), (x3, y3)]]
     sin12, sin13 = (torch.sin(torch.tensor(angle - theta[0])).item() for angle in theta[1:])
@@ -33,7 +29,7 @@ def xing_by_angles(points: Tensor) -> float:
 
 
 def test_xing_matches_the_papers_formula():
-    cubics = random(50, 4, 2, low=-40, high=40)
+    cubics = uniform(50, 4, 2, low=-40, high=40)
     expected = sum(xing_by_angles(points) for points in cubics) / 50
     assert expected > 0.1
     assert xing(cubics).item() == pytest.approx(expected, abs=1e-6)
@@ -50,13 +46,13 @@ def test_xing_is_zero_for_an_arch_and_one_for_a_loop(mirrored):
 
 
 def test_xing_depends_only_on_angles():
-    cubics = random(20, 4, 2, low=-40, high=40)
-    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)
-    torch.testing.assert_close(xing(7 * cubics @ turn + 100), xing(cubics))
+    cubics = uniform(20, 4, 2, low=-40, high=40)
+    rotation = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)
+    torch.testing.assert_close(xing(7 * cubics @ rotation + 100), xing(cubics))
 
 
 def test_gradient_of_xing():
-    cubics = random(12, 4, 2, seed=1, low=-40, high=40).requires_grad_()
+    cubics = uniform(12, 4, 2, seed=1, low=-40, high=40).requires_grad_()
     assert torch.autograd.gradcheck(xing, cubics)
 
 
@@ -73,7 +69,7 @@ def test_gradient_of_xing():
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_degenerate_cubics_cost_nothing_and_have_finite_gradients(points, dtype):
+def test_degenerate_cubics_have_zero_loss_and_finite_gradients(points, dtype):
     cubics = torch.tensor([points], dtype=dtype, requires_grad=True)
     loss = xing(cubics)
     loss.backward()
@@ -81,18 +77,18 @@ def test_degenerate_cubics_cost_nothing_and_have_finite_gradients(points, dtype)
     assert cubics.grad is not None and cubics.grad.isfinite().all()
 
 
-def test_the_gradient_of_short_legs_is_bounded():
-    cubics = (1e-7 * random(50, 4, 2, seed=2)).requires_grad_()
+def test_gradient_of_short_legs_is_bounded():
+    cubics = (1e-7 * uniform(50, 4, 2, seed=2)).requires_grad_()
     xing(cubics).backward()
     assert cubics.grad is not None and cubics.grad.abs().max() <= 1 / 1e-2
 
 
-def test_xing_of_nothing():
+def test_xing_without_cubics():
     assert xing(torch.zeros(0, 4, 2)) == 0
 
 
-def test_descending_xing_removes_a_loop():
-    cubics = (LOOP + 0.5 * random(1, 4, 2)).requires_grad_()
+def test_optimizing_xing_removes_a_loop():
+    cubics = (LOOP + 0.5 * uniform(1, 4, 2)).requires_grad_()
     optimizer = torch.optim.Adam([cubics], lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
@@ -101,7 +97,7 @@ def test_descending_xing_removes_a_loop():
     assert xing(cubics) == 0
 
 
-def test_data_loss_is_the_mean_of_each_image():
+def test_data_loss_is_the_mean_per_image():
     rendered = torch.zeros(2, 3, 4, 5)
     target = torch.stack([torch.full((3, 4, 5), 0.5), torch.zeros(3, 4, 5)])
     target[1, 0, 2, 3] = 1
@@ -109,8 +105,8 @@ def test_data_loss_is_the_mean_of_each_image():
     torch.testing.assert_close(data_loss(rendered, target, torch.ones(4, 5)), torch.tensor([0.75, 1 / 20]))
 
 
-def test_weighted_data_loss_weights_pixels():
-    rendered, target = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+def test_weighted_data_loss():
+    rendered, target = uniform(2, 3, 4, 5), uniform(2, 3, 4, 5, seed=1)
     weight = torch.zeros(2, 4, 5, dtype=torch.float64)
     weight[0, 1, 2], weight[1, 3, 4] = 0.5, 2.0
     expected = [
@@ -131,7 +127,7 @@ def test_saturation_penalty_is_the_distance_from_gray(color, penalty):
 
 
 def distances(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Distances of points (N, 2) to one edge: the triangle's height, or a side if its foot is off the edge."""
+    """Distances of points (N, 2) to an edge: the triangle's height, or a side if the foot is outside the edge."""
     to_start, to_end, length = (points - start).norm(dim=1), (points - end).norm(dim=1), (end - start).norm()
     obtuse = (to_start**2 - to_end**2).abs() >= length**2
     perimeter = (to_start + to_end + length) / 2
@@ -140,7 +136,7 @@ def distances(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 def brute_force_udf(edges: Tensor, height: int, width: int, reach: float) -> Tensor:
-    """From the distance of every pixel to every edge."""
+    """Uses the distance of every pixel to every edge."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack([x, y], -1).reshape(-1, 2).double()
     nearest = torch.stack([distances(pixels, a, b) for a, b in edges]).amin(0)
@@ -148,13 +144,15 @@ def brute_force_udf(edges: Tensor, height: int, width: int, reach: float) -> Ten
 
 
 EDGES = {
-    "long": random(6, 2, 2, seed=3, low=-5, high=45),
-    "short": random(9, 1, 2, seed=4, low=0, high=40) + random(9, 2, 2, seed=5),
-    "both": torch.cat([random(2, 2, 2, seed=6, low=0, high=40), random(20, 1, 2, seed=7, high=40) + random(20, 2, 2)]),
-    "points": random(5, 1, 2, seed=8, low=0, high=40).repeat(1, 2, 1),
-    "axes": torch.tensor([[[0.0, 3], [40, 3]], [[7, 40], [7, -10]]], dtype=torch.float64),
-    "from far away": torch.tensor([[[-800.0, -900], [600, 700]]], dtype=torch.float64),
-    "outside": random(6, 2, 2, seed=9, low=41, high=60),
+    "long": uniform(6, 2, 2, seed=3, low=-5, high=45),
+    "short": uniform(9, 1, 2, seed=4, low=0, high=40) + uniform(9, 2, 2, seed=5),
+    "both": torch.cat(
+        [uniform(2, 2, 2, seed=6, low=0, high=40), uniform(20, 1, 2, seed=7, high=40) + uniform(20, 2, 2)]
+    ),
+    "points": uniform(5, 1, 2, seed=8, low=0, high=40).repeat(1, 2, 1),
+    "axis-aligned": torch.tensor([[[0.0, 3], [40, 3]], [[7, 40], [7, -10]]], dtype=torch.float64),
+    "far end points": torch.tensor([[[-800.0, -900], [600, 700]]], dtype=torch.float64),
+    "outside": uniform(6, 2, 2, seed=9, low=41, high=60),
 }
 
 
@@ -162,19 +160,19 @@ EDGES = {
 @pytest.mark.parametrize("reach", [10.0, 3.7, 0.8])
 def test_udf_weight_is_the_truncated_distance(edges, reach):
     weight = udf_weight(edges, 35, 40, reach)
-    # Heron's formula loses half of its digits for distances near 0.
+    # Heron's formula loses half of its digits near 0.
     torch.testing.assert_close(weight, brute_force_udf(edges, 35, 40, reach), rtol=0, atol=1e-5 / reach)
     single = udf_weight(edges.float(), 35, 40, reach)
     torch.testing.assert_close(single.double(), weight, rtol=0, atol=1e-3)
 
 
-def test_udf_weight_of_a_straight_line_is_a_ramp():
+def test_udf_weight_of_a_line_is_a_ramp():
     weight = udf_weight(torch.tensor([[[-50.0, 20], [90, 20]]]), 40, 30)
     expected = (1 - (torch.arange(40) + 0.5 - 20).abs() / 10).clamp_min(0)[:, None].expand(-1, 30)
     torch.testing.assert_close(weight, expected)
 
 
-def test_parts_of_edges_far_outside_cost_nothing():
+def test_edges_far_outside_the_canvas_are_fast():
     edges = torch.tensor([[[-1e8, -1e8], [1e8, 1e8]], [[1e8, 0], [1e8, 1e8]]], dtype=torch.float64)
     expected = udf_weight(torch.tensor([[[-30.0, -30], [90, 90]]], dtype=torch.float64), 40, 30)
     with within(1):
@@ -187,24 +185,24 @@ def test_udf_weight_without_edges_and_with_nan():
     assert torch.equal(udf_weight(edges, 6, 8), udf_weight(edges[1:], 6, 8))
 
 
-def test_udf_weight_does_not_depend_on_how_an_edge_is_cut():
+def test_udf_weight_is_independent_of_edge_subdivision():
     whole = torch.tensor([[[4.0, 6], [51, 33]]], dtype=torch.float64)
     t = torch.linspace(0, 1, 48, dtype=torch.float64)[:, None]
     points = whole[0, 0] + t * (whole[0, 1] - whole[0, 0])
-    cut = torch.stack([points[:-1], points[1:]], 1)
-    torch.testing.assert_close(udf_weight(cut, 40, 60), udf_weight(whole, 40, 60), rtol=0, atol=1e-12)
+    subdivided = torch.stack([points[:-1], points[1:]], 1)
+    torch.testing.assert_close(udf_weight(subdivided, 40, 60), udf_weight(whole, 40, 60), rtol=0, atol=1e-12)
 
 
-def test_udf_weight_has_no_gradient_and_does_not_change_edges():
-    edges = random(4, 2, 2, high=20).requires_grad_()
+def test_udf_weight_has_no_gradient_and_does_not_modify_edges():
+    edges = uniform(4, 2, 2, high=20).requires_grad_()
     before = edges.detach().clone()
     assert not udf_weight(edges, 20, 20).requires_grad
     assert torch.equal(edges, before)
 
 
-def test_udf_weight_of_many_edges_is_quick():
-    """2,000 edges of 8 px on 512 x 512 pixels: all distances would be 524 million numbers."""
-    starts = random(2000, 1, 2, low=0, high=512).float()
-    edges = torch.cat([starts, starts + random(2000, 1, 2, seed=1, low=-8, high=8).float()], 1)
+def test_udf_weight_of_many_edges_is_fast():
+    """2,000 edges of 8 px on 512 x 512 pixels: 524 million distances by brute force."""
+    starts = uniform(2000, 1, 2, low=0, high=512).float()
+    edges = torch.cat([starts, starts + uniform(2000, 1, 2, seed=1, low=-8, high=8).float()], 1)
     with within(3):
         udf_weight(edges, 512, 512)

@@ -1,4 +1,4 @@
-"""Reinitialization of dead paths: when, which, and what becomes of them."""
+"""Reinitialization of dead paths: its schedule, which paths are dead, and their replacement."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from dreamsampler.drawings.reinitialization import dead, polygon_area, reinitialization_due, reinitialize_dead
 from dreamsampler.drawings.styles import ART_STYLES
+from support.tensors import generator, normal
 
 CANVAS = (600, 600)
 
@@ -30,7 +31,7 @@ def test_polygon_area_is_exact_far_from_the_origin():
 
 
 def test_gradient_of_polygon_area():
-    points = torch.randn(3, 12, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    points = normal(3, 12, 2).requires_grad_()
     assert torch.autograd.gradcheck(polygon_area, points)
 
 
@@ -42,21 +43,23 @@ def test_faint_and_small_paths_are_dead():
 
 
 @pytest.mark.parametrize("steps, every", [(1000, 100), (100, 10), (5, 1)])
-def test_it_is_due_after_every_tenth_of_the_first_80_percent(steps: int, every: int):
-    found = [step + 1 for step in range(steps) if reinitialization_due(step, steps)]
-    assert found == [n for n in range(every, steps + 1, every) if n <= 0.8 * steps]
+def test_reinitialization_is_due_every_tenth_of_the_first_80_percent(steps: int, every: int):
+    steps_due = [step + 1 for step in range(steps) if reinitialization_due(step, steps)]
+    assert steps_due == [n for n in range(every, steps + 1, every) if n <= 0.8 * steps]
 
 
 def test_faint_and_small_paths_are_replaced_by_visible_ones():
-    style, generator = ART_STYLES["iconography"], torch.Generator().manual_seed(0)
-    made = style.random_drawing(4, CANVAS, generator, torch.empty(0, dtype=torch.float64))
-    optimizer = torch.optim.Adam(made.parameters["points"] + made.parameters["color"])
+    style, random = ART_STYLES["iconography"], generator()
+    drawing = style.random_drawing(4, CANVAS, random, torch.empty(0, dtype=torch.float64))
+    optimizer = torch.optim.Adam(drawing.parameters["points"] + drawing.parameters["color"])
     with torch.no_grad():
-        made.colors[1, 3] = 0.01
-        made.points[24:36] = made.points[24:36].mean(0) + 0.1 * (made.points[24:36] - made.points[24:36].mean(0))
-    before = made.control_points.clone()
-    assert reinitialize_dead(made, style, CANVAS, generator, optimizer) == 2
-    changed = (made.control_points != before).flatten(1).any(1)
+        drawing.colors[1, 3] = 0.01
+        drawing.points[24:36] = drawing.points[24:36].mean(0) + 0.1 * (
+            drawing.points[24:36] - drawing.points[24:36].mean(0)
+        )
+    before = drawing.control_points.clone()
+    assert reinitialize_dead(drawing, style, CANVAS, random, optimizer) == 2
+    changed = (drawing.control_points != before).flatten(1).any(1)
     assert changed.tolist() == [False, True, True, False]
-    assert made.colors[1, 3] >= 0.7
-    assert reinitialize_dead(made, style, CANVAS, generator, optimizer) == 0
+    assert drawing.colors[1, 3] >= 0.7
+    assert reinitialize_dead(drawing, style, CANVAS, random, optimizer) == 0

@@ -1,4 +1,4 @@
-"""Styles: what every registered style keeps to, what each one is made of, and the list of them."""
+"""SVG styles: properties of all registered styles, the paths of each one, and the registry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from dreamsampler.drawings.drawing import MIN_WIDTH, PARAMETER_GROUPS
 from dreamsampler.drawings.initialization import Centers, Paths
 from dreamsampler.drawings.styles import ART_STYLES, ArtStyle, register
+from support.tensors import generator
 
 CANVAS = (300, 400)
 every_style = pytest.mark.parametrize("style", ART_STYLES.values(), ids=ART_STYLES)
@@ -17,16 +18,12 @@ placed_styles = pytest.mark.parametrize(
 )
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def centers(min_radius: float = 0.0) -> Centers:
     points = torch.tensor([[50.0, 60.0], [200.5, 150.5], [390.0, 20.0]])
     return Centers(points, torch.tensor([[0.1, 0.2, 0.9], [1.0, 0.5, 0.0], [0.3, 0.3, 0.3]]), min_radius)
 
 
-def placed(style: ArtStyle, at: Centers) -> Paths:
+def paths_at(style: ArtStyle, at: Centers) -> Paths:
     assert style.paths_at is not None
     return style.paths_at(at, CANVAS, generator())
 
@@ -40,7 +37,7 @@ def side(points: torch.Tensor) -> torch.Tensor:
 
 
 @every_style
-def test_it_says_what_it_is(style: ArtStyle):
+def test_style_is_described(style: ArtStyle):
     assert style.name == style.name.lower().strip() and style.elements and style.source
     assert not style.elements.endswith(".")
     assert style.prompt_suffix.startswith(", ") and style.path_count > 0
@@ -63,7 +60,7 @@ def test_paths_have_colors_and_visible_widths(style: ArtStyle):
 
 
 @every_style
-def test_the_seed_decides_its_paths(style: ArtStyle):
+def test_paths_depend_only_on_the_seed(style: ArtStyle):
     first, again, other = (style.random_paths(30, CANVAS, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.points, again.points) and torch.equal(first.colors, again.colors)
     if first.widths is not None and again.widths is not None:
@@ -81,7 +78,7 @@ def test_lengths_scale_with_the_canvas(style: ArtStyle):
 
 
 @every_style
-def test_its_drawing_optimizes_what_it_says(style: ArtStyle):
+def test_drawing_optimizes_the_declared_groups(style: ArtStyle):
     drawing = style.random_drawing(6, CANVAS, generator(), torch.empty(0))
     stroked = style.random_paths(6, CANVAS, generator()).widths is not None
     assert set(drawing.parameters) == style.optimized - (set() if stroked else {"width"})
@@ -90,7 +87,7 @@ def test_its_drawing_optimizes_what_it_says(style: ArtStyle):
 
 @placed_styles
 def test_paths_are_placed_at_centers(style: ArtStyle):
-    paths = placed(style, centers())
+    paths = paths_at(style, centers())
     assert [each is None for each in paths] == [each is None for each in style.random_paths(3, CANVAS, generator())]
     assert paths.points.shape[1:] == style.random_paths(3, CANVAS, generator()).points.shape[1:]
     inside = (paths.points.amin(1) < centers().points) & (centers().points < paths.points.amax(1))
@@ -100,15 +97,15 @@ def test_paths_are_placed_at_centers(style: ArtStyle):
 
 @placed_styles
 def test_placed_paths_have_the_targets_colors_if_colors_are_optimized(style: ArtStyle):
-    same = torch.equal(placed(style, centers()).colors[:, :3], centers().colors)
+    same = torch.equal(paths_at(style, centers()).colors[:, :3], centers().colors)
     assert same == ("color" in style.optimized)
 
 
 @placed_styles
-def test_filled_paths_are_no_smaller_than_a_measurement_resolves(style: ArtStyle):
-    paths = placed(style, centers(min_radius=80.0))
+def test_filled_paths_are_not_smaller_than_the_minimum_radius(style: ArtStyle):
+    paths = paths_at(style, centers(min_radius=80.0))
     if paths.widths is None:
-        assert (side(paths.points) > 80).all() and (side(placed(style, centers()).points) < 80).all()
+        assert (side(paths.points) > 80).all() and (side(paths_at(style, centers()).points) < 80).all()
 
 
 # Each style
@@ -117,7 +114,7 @@ def test_filled_paths_are_no_smaller_than_a_measurement_resolves(style: ArtStyle
 def test_iconography_is_made_of_blobs():
     paths = ART_STYLES["iconography"].random_paths(50, (600, 600), generator())
     assert paths.widths is None and paths.points.shape == (50, 12, 2)
-    assert (side(paths.points) > 30).all() and (side(paths.points) < 50).all()  # a radius of 20 and its jitter
+    assert (side(paths.points) > 30).all() and (side(paths.points) < 50).all()  # radius 20 plus jitter
 
 
 @pytest.mark.parametrize("count, canvas, rows, columns", [(1024, (512, 512), 32, 32), (6, (200, 300), 2, 3)])
@@ -128,13 +125,13 @@ def test_pixel_art_is_a_grid(count: int, canvas: tuple[int, int], rows: int, col
     assert paths.points.amax((0, 1)).tolist() == pytest.approx([canvas[1], canvas[0]])
 
 
-def test_sketches_are_black_lines_of_one_width():
+def test_sketches_are_made_of_black_lines_of_one_width():
     paths = ART_STYLES["sketch"].random_paths(16, (600, 600), generator())
     assert paths.widths is not None and (paths.widths == 6).all() and paths.points.shape == (16, 16, 2)
     assert torch.equal(paths.colors, torch.tensor([0.0, 0, 0, 1]).expand(16, 4))
 
 
-def test_paintings_are_brush_strokes_of_many_widths():
+def test_paintings_are_made_of_brush_strokes_of_many_widths():
     style = ART_STYLES["painting"]
     paths = style.random_paths(500, (600, 600), generator())
     assert paths.widths is not None and paths.points.shape == (500, 10, 2) and "width" in style.optimized
@@ -149,24 +146,24 @@ def test_low_poly_is_made_of_triangles():
     assert (side(paths.points) <= 120).all()
 
 
-# The list
+# The registry
 
 
-def test_the_list_keeps_its_order():
+def test_style_names_and_order_are_frozen():
     assert list(ART_STYLES)[:5] == ["iconography", "pixel art", "sketch", "painting", "low-poly"]
     assert [style.order for style in ART_STYLES.values()] == list(range(len(ART_STYLES)))
 
 
 @pytest.mark.parametrize(
-    "changes, words",
+    "changes, message",
     [
         ({"order": 99}, "clashes with 'sketch' of order 2: choose another name"),
         ({"name": "new"}, "The style 'new' of order 2 clashes with 'sketch'"),
         ({"name": "new", "order": 99, "optimized": frozenset({"size"})}, "optimizes size, which no drawing has"),
     ],
 )
-def test_a_style_that_does_not_fit_is_refused(changes: dict, words: str):
+def test_invalid_styles_are_rejected(changes: dict, message: str):
     before = dict(ART_STYLES)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         register(dataclasses.replace(ART_STYLES["sketch"], **changes))
     assert before == ART_STYLES

@@ -1,4 +1,4 @@
-"""The four SVG tasks: the papers' settings."""
+"""The settings of the four SVG tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_restorations_have_the_papers_weights():
 
 
 def test_tasks_have_the_papers_settings():
-    """Except for the guidance scale of a restoration, see `tasks.DEFAULTS`."""
+    """Except for the guidance scale of restorations, see `tasks.DEFAULTS`."""
     assert all(task.loop.steps == 1000 for task in DEFAULTS.values())
     guidance = {name: task.guidance_scale for name, task in DEFAULTS.items()}
     assert guidance == {"draw": 100, "refine": 100, "edit": 100, "restore": 7.5}
@@ -26,10 +26,10 @@ def test_tasks_have_the_papers_settings():
     assert (restore.time_schedule, restore.noise_policy) == ("descending", "estimated")
 
 
-def test_rates_of_points_scale_with_the_canvas_and_those_of_colors_do_not():
+def test_only_point_rates_scale_with_the_canvas():
     style = ART_STYLES["iconography"]
-    own, half = (learning_rates("restore", style, (side, side)).at(0.5) for side in (600, 300))
-    assert own["points"] == pytest.approx(0.2) and own["color"] == pytest.approx(0.01)
-    assert half["points"] == pytest.approx(0.1) and half["color"] == pytest.approx(0.01)
+    full_size, half_size = (learning_rates("restore", style, (side, side)).at(0.5) for side in (600, 300))
+    assert full_size["points"] == pytest.approx(0.2) and full_size["color"] == pytest.approx(0.01)
+    assert half_size["points"] == pytest.approx(0.1) and half_size["color"] == pytest.approx(0.01)
     assert learning_rates("edit", style, (600, 600)).at(0.0)["points"] == pytest.approx(0.8)
     assert learning_rates("draw", style, (600, 600)).times(2).at(0.5)["color"] == pytest.approx(0.02)

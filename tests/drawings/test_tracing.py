@@ -1,4 +1,4 @@
-"""Tracing: known drawings are recovered, new paths start at errors, items of a batch are independent."""
+"""Tracing: recovers known drawings, starts new paths at errors, and treats batch items independently."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
 from dreamsampler.svg.document import Color, Document, Fill, Shape, ViewBox
 from support.drawings import drawing
+from support.tensors import generator
 from torch import Tensor
 
 SIZE = 32
@@ -22,31 +23,31 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def generators(*seeds: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [generator(seed) for seed in seeds]
 
 
 def target(*seeds: int) -> Tensor:
-    """Images of random drawings, (B, 3, SIZE, SIZE)."""
-    made = [Drawing(drawing(seed, float(SIZE)), SIZE, SIZE) for seed in seeds]
-    return render(made).detach()
+    """Images (B, 3, SIZE, SIZE) of random drawings."""
+    drawings = [Drawing(drawing(seed, float(SIZE)), SIZE, SIZE) for seed in seeds]
+    return render(drawings).detach()
 
 
-def last(steps) -> TracingStep:
+def last_step(steps) -> TracingStep:
     return list(steps)[-1]
 
 
-def test_a_perturbed_drawing_is_recovered():
-    """Points may slide along an outline, so only outlines and colors are compared."""
+def test_perturbed_drawing_is_recovered():
+    """Compares only outlines and colors, because points may slide along an outline."""
     centers = torch.tensor([[9.0, 10.0], [21.0, 18.0], [12.0, 23.0]])
     discs = circle(centers, 5.0, 4)
     colors = torch.tensor([[0.9, 0.1, 0.1, 1.0], [0.1, 0.6, 0.2, 1.0], [0.2, 0.3, 0.8, 1.0]])
     style = ART_STYLES["iconography"]
-    wanted = render([style.drawing(Paths(discs, colors), (SIZE, SIZE), colors)]).detach()
-    shaken = discs + 2 * torch.rand(discs.shape, generator=generators(0)[0]) - 1
-    start = style.drawing(Paths(shaken, 0.7 * colors + 0.2), (SIZE, SIZE), colors)
-    before = psnr(render([start])[0], wanted[0])
-    fit = last(Tracer(wanted, TracingSettings(steps=200, udf_weighting=False)).fit([start]))
-    assert before < 21 and psnr(fit.images[0], wanted[0]) > 50
+    target_image = render([style.drawing(Paths(discs, colors), (SIZE, SIZE), colors)]).detach()
+    perturbed = discs + 2 * torch.rand(discs.shape, generator=generators(0)[0]) - 1
+    start = style.drawing(Paths(perturbed, 0.7 * colors + 0.2), (SIZE, SIZE), colors)
+    before = psnr(render([start])[0], target_image[0])
+    fit = last_step(Tracer(target_image, TracingSettings(steps=200, udf_weighting=False)).fit([start]))
+    assert before < 21 and psnr(fit.images[0], target_image[0]) > 50
     assert (fit.drawings[0].colors - colors).abs().max() < 0.05
     radii = (fit.drawings[0].control_points[:, ::3] - centers[:, None]).norm(dim=-1)
     assert (radii - 5).abs().max() < 0.1
@@ -65,10 +66,10 @@ def test_every_style_reduces_the_error(style: str, udf_weighting: bool):
 def test_paths_start_at_the_error_with_its_color():
     loop = circle(torch.tensor([20.0, 12.0]), 6.0, 4)
     disc = Paths(loop[None], torch.tensor([[0.1, 0.2, 0.9, 1.0]]))
-    wanted = render([ART_STYLES["iconography"].drawing(disc, (SIZE, SIZE), loop)]).detach()
+    target_image = render([ART_STYLES["iconography"].drawing(disc, (SIZE, SIZE), loop)]).detach()
     for placement in PLACEMENTS:
         first = next(
-            Tracer(wanted, TracingSettings(groups=1, steps=1, placement=placement)).trace(
+            Tracer(target_image, TracingSettings(groups=1, steps=1, placement=placement)).trace(
                 ART_STYLES["iconography"], 1, generators(0)
             )
         )
@@ -77,79 +78,79 @@ def test_paths_start_at_the_error_with_its_color():
         assert torch.allclose(first.drawings[0].colors[0, :3], disc.colors[0, :3], atol=0.05)
 
 
-def test_a_batch_equals_its_items_alone():
+def test_batch_items_are_independent():
     settings = TracingSettings(groups=2, steps=4)
     style = ART_STYLES["iconography"]
-    together = last(Tracer(target(0, 1), settings).trace(style, 6, generators(3, 4)))
+    together = last_step(Tracer(target(0, 1), settings).trace(style, 6, generators(3, 4)))
     for n in range(2):
-        alone = last(Tracer(target(n), settings).trace(style, 6, generators(3 + n)))
+        alone = last_step(Tracer(target(n), settings).trace(style, 6, generators(3 + n)))
         assert torch.allclose(together.drawings[n].points, alone.drawings[0].points, atol=1e-4)
         assert torch.allclose(together.losses[n], alone.losses[0])
 
 
 @pytest.mark.parametrize("count, groups", [(64, 8), (10, 3), (2, 8), (1, 1), (128, 8)])
-def test_groups_have_similar_sizes_and_hold_all_paths(count: int, groups: int):
+def test_groups_have_similar_sizes_and_contain_all_paths(count: int, groups: int):
     sizes = group_sizes(count, groups)
     assert sum(sizes) == count and max(sizes) - min(sizes) <= 1 and len(sizes) == min(groups, count)
 
 
 def test_pixel_art_changes_only_the_colors_of_its_squares():
-    wanted = target(0)
-    fit = last(
-        Tracer(wanted, TracingSettings(steps=150, udf_weighting=False)).trace(
+    target_image = target(0)
+    fit = last_step(
+        Tracer(target_image, TracingSettings(steps=150, udf_weighting=False)).trace(
             ART_STYLES["pixel art"], 64, generators(0)
         )
     )
     corners = fit.drawings[0].control_points[:, ::3]
     assert torch.equal(corners, corners.round())
-    best = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(wanted, 4), scale_factor=4)
-    assert fit.losses.item() < 1.02 * (best - wanted).square().mean().item()
+    best = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(target_image, 4), scale_factor=4)
+    assert fit.losses.item() < 1.02 * (best - target_image).square().mean().item()
 
 
-def test_a_drawing_that_fits_is_unchanged():
+def test_drawing_that_matches_is_unchanged():
     """A white image on a white background."""
     blank = torch.ones(1, 3, SIZE, SIZE)
-    blob = drawing(0, SIZE).children[0]
-    assert isinstance(blob, Shape)
-    document = Document(ViewBox(0, 0, SIZE, SIZE), (Shape(blob.contours, Fill(Color(1, 1, 1))),))
-    fit = last(Tracer(blank, TracingSettings(steps=5, xing_weight=0.0)).fit([Drawing(document, SIZE, SIZE)]))
+    shape = drawing(0, SIZE).children[0]
+    assert isinstance(shape, Shape)
+    document = Document(ViewBox(0, 0, SIZE, SIZE), (Shape(shape.contours, Fill(Color(1, 1, 1))),))
+    fit = last_step(Tracer(blank, TracingSettings(steps=5, xing_weight=0.0)).fit([Drawing(document, SIZE, SIZE)]))
     assert fit.losses.item() < 1e-10
 
 
 @pytest.mark.parametrize(
     "operator", [GaussianBlur(SIZE, SIZE, 15, 3.0), SuperResolution(SIZE, SIZE, 4)], ids=["blurred", "small"]
 )
-def test_a_measurement_is_traced_sharper_than_its_back_projection(operator):
-    """The drawing matches the measurement and is nearer to the sharp image than the back-projection."""
+def test_traced_measurement_is_sharper_than_its_back_projection(operator):
+    """The drawing matches the measurement and is closer to the sharp image than the back projection."""
     disc = Paths(circle(torch.tensor([[17.0, 15.0]]), 8.0, 4), torch.tensor([[0.9, 0.1, 0.1, 1.0]]))
     style = ART_STYLES["iconography"]
     sharp = render([style.drawing(disc, (SIZE, SIZE), disc.points)]).detach()
     measurement = Measurement(operator, operator.forward(2 * sharp - 1))
-    seen = (operator.back_projected(measurement.y) + 1) / 2
-    tracer = Tracer(seen, TracingSettings(groups=2, steps=60), measurement=measurement)
-    fit = last(tracer.trace(style, 4, generators(0)))
+    back_projection = (operator.back_projected(measurement.y) + 1) / 2
+    tracer = Tracer(back_projection, TracingSettings(groups=2, steps=60), measurement=measurement)
+    fit = last_step(tracer.trace(style, 4, generators(0)))
     assert fit.losses.item() < 1e-3
-    assert psnr(fit.images, sharp) > psnr(seen, sharp) + 3
+    assert psnr(fit.images, sharp) > psnr(back_projection, sharp) + 3
 
 
-@pytest.mark.parametrize("style, least", [("iconography", 5.7), ("low-poly", 4.5)])
-def test_paths_are_no_smaller_than_the_measurement_resolves(style: str, least: float):
-    """A blur of sigma 3 averages 4 pi 9 pixels: a disc of radius 6. Corners of low-poly lie inside their circle."""
+@pytest.mark.parametrize("style, minimum_radius", [("iconography", 5.7), ("low-poly", 4.5)])
+def test_paths_are_not_smaller_than_the_resolution_of_the_measurement(style: str, minimum_radius: float):
+    """A blur of sigma 3 averages 36 pi pixels, a disc of radius 6. The corners of low-poly are inside the circle."""
     operator = GaussianBlur(SIZE, SIZE, 25, 3.0)
     y = operator.forward(2 * target(0) - 1)
     settings = TracingSettings(groups=1, steps=1)
-    seen = (operator.back_projected(y) + 1) / 2
+    back_projection = (operator.back_projected(y) + 1) / 2
     sharp, blurred = (
-        last(Tracer(seen, settings, measurement=measurement).trace(ART_STYLES[style], 4, generators(0)))
+        last_step(Tracer(back_projection, settings, measurement=measurement).trace(ART_STYLES[style], 4, generators(0)))
         .drawings[0]
         .control_points
         for measurement in (None, Measurement(operator, y))
     )
-    reach = [(paths - paths.mean(1, keepdim=True))[:, ::3].norm(dim=-1).max().item() for paths in (sharp, blurred)]
-    assert reach[0] < 3 and least < reach[1] < 7
+    radii = [(paths - paths.mean(1, keepdim=True))[:, ::3].norm(dim=-1).max().item() for paths in (sharp, blurred)]
+    assert radii[0] < 3 and minimum_radius < radii[1] < 7
 
 
-def test_paths_at_random_positions_start_all_at_once():
+def test_randomly_placed_paths_start_all_at_once():
     settings = TracingSettings(groups=4, steps=10, placement=ANYWHERE)
     steps = list(Tracer(target(0), settings).trace(ART_STYLES["iconography"], 8, generators(0)))
     assert [len(step.drawings[0].control_points) for step in steps] == [8] * 10
