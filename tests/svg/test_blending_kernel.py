@@ -1,4 +1,4 @@
-"""The Triton kernels against the PyTorch blend: in Triton's interpreter, or on a GPU if there is one."""
+"""The Triton kernels, compared with the PyTorch blend: on a GPU if there is one, else in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch import Tensor
 GPU = torch.cuda.is_available()
 gpu = pytest.mark.skipif(not GPU, reason="needs a CUDA device")
 FADING = LinearGradient(Point(3, 3), Point(30, 30), (Stop(0, RED, 0.9), Stop(1, BLUE, 0.2)), Matrix(1, 0.2, 0, 1, 0, 0))
-"""Has opacities of its own, and is not constant along any border."""
+"""A gradient with opacities that varies along every edge."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def device() -> str:
 
 
 def documents() -> dict[str, Document]:
-    """Drawings on 40 x 40 pixels: several blocks of the kernel, the last ones only partly on the canvas."""
+    """Drawings on 40 x 40 pixels: several kernel blocks, the last ones only partly on the canvas."""
     shapes = drawing(3, 40.0, 4).children
     faded = Shape((square(4.2, 6.3, 37.1, 30.4),), Fill(FADING, 0.8))
     beside = drawing(5, 80.0, 6).children
@@ -49,28 +49,31 @@ def documents() -> dict[str, Document]:
         "gradients": Document(box, (shapes[0], faded, shapes[1], faded)),
         "a group": Document(box, (shapes[0], Group((faded, shapes[1]), 0.6), shapes[2])),
         "partly outside": Document(box, beside),
-        "nothing on the canvas": Document(ViewBox(500, 500, 40, 40), shapes),
+        "outside": Document(ViewBox(500, 500, 40, 40), shapes),
     }
 
 
-def with_gradients(made: Scene, blend: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, ...]:
+def image_and_gradients(canvas_scene: Scene, blend: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, ...]:
     monkeypatch.setattr(compositing, "Blend", blend)
     monkeypatch.setattr(compositing, "_triton_blend", lambda *_: blend)
-    background = made.colors.new_tensor([[0.2, 0.9, 0.6]]).requires_grad_()
-    parameters = background, *leaves(made)
-    image = rasterize([with_leaves(made, *parameters[1:])], background)
+    background = canvas_scene.colors.new_tensor([[0.2, 0.9, 0.6]]).requires_grad_()
+    parameters = background, *leaves(canvas_scene)
+    image = rasterize([with_leaves(canvas_scene, *parameters[1:])], background)
     target = torch.linspace(0, 20, image.numel()).sin().view(image.shape).to(image)
     return image.detach(), *torch.autograd.grad((image - target).square().sum(), parameters, allow_unused=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", documents())
-def test_images_and_gradients_equal_those_of_the_pytorch_blend(
+def test_images_and_gradients_match_the_pytorch_blend(
     name: str, dtype: torch.dtype, kernel: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
-    made = scene(documents()[name], 40, 40, torch.empty(0, dtype=dtype, device=device()))
-    plain = compositing.Blend
-    expected, found = with_gradients(made, plain, monkeypatch), with_gradients(made, kernel.Blend, monkeypatch)
+    canvas_scene = scene(documents()[name], 40, 40, torch.empty(0, dtype=dtype, device=device()))
+    pytorch_blend = compositing.Blend
+    expected, found = (
+        image_and_gradients(canvas_scene, pytorch_blend, monkeypatch),
+        image_and_gradients(canvas_scene, kernel.Blend, monkeypatch),
+    )
     tolerance = 1e3 * torch.finfo(dtype).eps
     for a, b in zip(expected, found, strict=True):
         assert (a is None) == (b is None)
@@ -78,15 +81,15 @@ def test_images_and_gradients_equal_those_of_the_pytorch_blend(
             assert (a - b).abs().max() <= tolerance * a.abs().max().clamp(min=1) if a.numel() else True
 
 
-def test_no_changes_are_stored_without_gradients(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch):
-    made = scene(documents()["a group"], 40, 40, torch.empty(0, device=device()))
-    expected = rasterize([made])
+def test_kernel_works_in_inference_mode(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    canvas_scene = scene(documents()["a group"], 40, 40, torch.empty(0, device=device()))
+    expected = rasterize([canvas_scene])
     monkeypatch.setattr(compositing, "Blend", kernel.Blend)
     with torch.inference_mode():
-        assert (rasterize([made]) - expected).abs().max() < 1e-6
+        assert (rasterize([canvas_scene]) - expected).abs().max() < 1e-6
 
 
-def test_the_kernels_are_checked_before_they_are_used(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog):
+def test_wrong_kernels_are_detected_before_use(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog):
     like = torch.zeros((), dtype=torch.float64, device=device())
     assert kernel.deviation(compositing.Blend, like) < 1e-12
 
@@ -106,7 +109,7 @@ def test_the_kernels_are_checked_before_they_are_used(kernel: ModuleType, monkey
     assert "deviates by 0.0" in caplog.text
 
 
-def test_rendering_works_if_triton_cannot_compile(kernel: ModuleType, monkeypatch, caplog):
+def test_falls_back_to_pytorch_if_triton_cannot_compile(kernel: ModuleType, monkeypatch, caplog):
     def fails(*_: Any) -> float:
         raise RuntimeError("Failed to find C compiler.")
 
@@ -117,19 +120,19 @@ def test_rendering_works_if_triton_cannot_compile(kernel: ModuleType, monkeypatc
     assert "blended without Triton on cpu" in caplog.text and "C compiler" in caplog.text
 
 
-def test_the_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path):
+def test_kernels_compile_for_cuda_without_a_gpu(tmp_path: Path):
     pytest.importorskip("triton")
     settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, str(Path(__file__).parents[1] / "support" / "kernel_compiler.py")]
-    made = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
-    assert made.stdout.split("\n")[:-1] == [
+    result = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+    assert result.stdout.split("\n")[:-1] == [
         f"{name} {real} True" for name in ("_forward", "_backward") for real in ("fp32", "fp64")
-    ], made.stderr
+    ], result.stderr
 
 
 @gpu
 @pytest.mark.gpu
-def test_the_gpu_draws_what_the_cpu_draws(kernel: ModuleType):
+def test_gpu_matches_cpu(kernel: ModuleType):
     assert compositing._triton_blend(torch.device("cuda"), torch.float32) is kernel.Blend
     for document in documents().values():
         here, there = (rasterize([scene(document, 40, 40, torch.empty(0, device=d))]) for d in ("cpu", "cuda"))

@@ -1,4 +1,4 @@
-"""Exact area coverage against the areas of clipped polygons; its derivative against finite differences."""
+"""Exact area coverage, compared with clipped polygons; its gradient, compared with finite differences."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_polygons_do_not_affect_each_other():
     assert not together[-2:].any()
 
 
-def test_single_precision_stays_tight_on_a_wide_canvas():
+def test_float32_is_accurate_on_a_wide_canvas():
     points = torch.tensor([[0.3, 0.2], [4000.7, 30.1], [4010.2, 35.4], [2.5, 38.9]])
     edges = polygon(points)
     layers = torch.zeros(4, dtype=torch.long)
@@ -79,29 +79,29 @@ def test_single_precision_stays_tight_on_a_wide_canvas():
     assert (single - double).abs().max() < 1e-3
 
 
-ACROSS = {
+CROSSING = {
     "left": [(-6.3, 2.2), (5.1, 3.7), (-4.8, 8.6)],
     "right": [(9.2, 2.4), (19.7, 4.9), (8.3, 7.6)],
     "top": [(3.4, -7.2), (9.3, -4.6), (6.2, 5.7)],
     "bottom": [(3.1, 15.3), (6.4, 4.2), (9.8, 19.4)],
     "corners": [(-3.2, 5.1), (6.9, -4.3), (17.4, 5.6), (7.3, 14.9)],
-    "over a corner": [(-2.4, -3.1), (4.7, -1.2), (-1.3, 3.9)],
+    "across a corner": [(-2.4, -3.1), (4.7, -1.2), (-1.3, 3.9)],
     "around": [(-30.2, -22.4), (41.3, -27.9), (37.8, 35.2), (-28.6, 31.7)],
     "through": [(-903.7, -411.2), (1204.9, 877.3), (1193.4, 890.8)],
-    "upright and level": [(-8.0, 3.3), (6.4, 3.3), (6.4, -9.0), (21.0, -9.0), (21.0, 17.0), (-8.0, 17.0)],
+    "vertical and horizontal": [(-8.0, 3.3), (6.4, 3.3), (6.4, -9.0), (21.0, -9.0), (21.0, 17.0), (-8.0, 17.0)],
     "on the borders": [(0.0, 4.3), (7.6, 0.0), (14.0, 6.1), (5.7, 11.0)],
-    "left of it": [(-9.3, 2.1), (-2.2, 4.8), (-5.6, 9.4)],
-    "right of it": [(16.3, 2.1), (25.2, 4.8), (17.6, 9.4)],
-    "above it": [(3.3, -8.1), (9.2, -2.8), (5.6, -3.4)],
-    "below it": [(3.3, 18.1), (9.2, 12.8), (5.6, 13.4)],
+    "outside left": [(-9.3, 2.1), (-2.2, 4.8), (-5.6, 9.4)],
+    "outside right": [(16.3, 2.1), (25.2, 4.8), (17.6, 9.4)],
+    "above": [(3.3, -8.1), (9.2, -2.8), (5.6, -3.4)],
+    "below": [(3.3, 18.1), (9.2, 12.8), (5.6, 13.4)],
 }
 """Polygons that extend beyond the canvas."""
 
 
-@pytest.mark.parametrize("name", ACROSS)
+@pytest.mark.parametrize("name", CROSSING)
 def test_polygons_beyond_the_canvas_match_a_larger_canvas(name: str):
-    points = torch.tensor(ACROSS[name], dtype=torch.float64, requires_grad=True)
-    expected = [[clipped_area(ACROSS[name], y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
+    points = torch.tensor(CROSSING[name], dtype=torch.float64, requires_grad=True)
+    expected = [[clipped_area(CROSSING[name], y, x) for x in range(WIDTH)] for y in range(HEIGHT)]
     assert canvas(points)[0].detach() == pytest.approx(torch.tensor(expected, dtype=torch.float64), abs=1e-12)
     if name != "on the borders":
         assert torch.autograd.gradcheck(lambda p: canvas(p), (points,), eps=1e-7, atol=1e-6)
@@ -109,8 +109,8 @@ def test_polygons_beyond_the_canvas_match_a_larger_canvas(name: str):
 
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
 @pytest.mark.parametrize("seed", range(3))
-def test_edges_from_far_away_are_clipped_exactly(seed: int, size: float):
-    """In float64 up to its rounding at `size`; in float32 up to its rounding on the canvas, because no corner moves."""
+def test_edges_with_distant_ends_are_clipped_exactly(seed: int, size: float):
+    """In float64 up to rounding at `size`; in float32 up to rounding on the canvas, because corners stay in place."""
     generator = torch.Generator().manual_seed(seed)
     points = ((torch.rand(5, 2, generator=generator) - 0.5) * size).round()
     points[0] = torch.tensor([6.3, 4.8])
@@ -121,7 +121,7 @@ def test_edges_from_far_away_are_clipped_exactly(seed: int, size: float):
 
 
 @pytest.mark.parametrize("kind, far", [(torch.float32, 1e20), (torch.float32, 1e38), (torch.float64, 1e300)])
-def test_a_strip_of_any_length_covers_its_columns(kind: torch.dtype, far: float):
+def test_strip_of_any_length_covers_its_columns(kind: torch.dtype, far: float):
     strip = canvas(torch.tensor([[3.5, -far], [9.25, -far], [9.25, far], [3.5, far]], dtype=kind))[0].abs()
     expected = torch.tensor([0, 0, 0, 0.5, 1, 1, 1, 1, 1, 0.25, 0, 0, 0, 0], dtype=kind)
     assert torch.allclose(strip, expected.expand(HEIGHT, WIDTH))
@@ -129,7 +129,7 @@ def test_a_strip_of_any_length_covers_its_columns(kind: torch.dtype, far: float)
 
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
 def test_gradients_of_distant_points_are_exact(size: float):
-    """In float32, although the canvas covers only a small part of an edge's parameter."""
+    """In float32, although the canvas covers only a small part of each edge."""
     corners = torch.tensor([[-0.31, -0.22], [0.71, 0.513], [0.72, 0.498]], dtype=torch.float64) * size
     single, double = (corners.to(kind).requires_grad_() for kind in (torch.float32, torch.float64))
     weight = torch.rand(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -139,10 +139,10 @@ def test_gradients_of_distant_points_are_exact(size: float):
     assert torch.allclose(single.grad.double(), double.grad, rtol=1e-4, atol=1e-4 * double.grad.abs().max().item())
 
 
-def test_edges_outside_the_canvas_cost_nothing():
-    """The tensors saved for the backward pass grow with the number of pieces: as many as with nearby corners."""
+def test_edges_outside_the_canvas_need_no_memory():
+    """The number of pieces, and so the tensors saved for the backward pass, is that of nearby corners."""
 
-    def kept(points: Tensor) -> int:
+    def saved_values(points: Tensor) -> int:
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
             canvas(points.requires_grad_())
@@ -151,30 +151,30 @@ def test_edges_outside_the_canvas_cost_nothing():
     near, far = (torch.tensor([[3.2, 4.1], [1, 0.53], [0.49, 1], [-1, 0.2], [0.3, -1]]) for _ in range(2))
     near[1:] *= 40
     far[1:] *= 1e6
-    assert kept(far) < 2 * kept(near)
+    assert saved_values(far) < 2 * saved_values(near)
 
 
-@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
-def test_a_layer_that_is_not_finite_covers_nothing(broken: float):
-    fine = torch.tensor([[2.3, 1.2], [9.8, 3.4], [5.1, 8.7]], requires_grad=True)
-    wrong = torch.tensor([[2.3, 1.2], [9.8, broken], [5.1, 8.7]], requires_grad=True)
-    drawn = canvas(wrong, fine)
-    assert not drawn[0].any()
-    assert torch.equal(drawn[1:], canvas(fine))
-    drawn.sum().backward()
-    assert fine.grad is not None and fine.grad.isfinite().all()
-    assert wrong.grad is not None and not wrong.grad.isfinite().all()
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_non_finite_layer_covers_nothing(value: float):
+    finite = torch.tensor([[2.3, 1.2], [9.8, 3.4], [5.1, 8.7]], requires_grad=True)
+    non_finite = torch.tensor([[2.3, 1.2], [9.8, value], [5.1, 8.7]], requires_grad=True)
+    coverage = canvas(non_finite, finite)
+    assert not coverage[0].any()
+    assert torch.equal(coverage[1:], canvas(finite))
+    coverage.sum().backward()
+    assert finite.grad is not None and finite.grad.isfinite().all()
+    assert non_finite.grad is not None and not non_finite.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_gradients_equal_finite_differences(seed: int):
+def test_gradients_match_finite_differences(seed: int):
     generator = torch.Generator().manual_seed(seed)
     points = (torch.rand(6, 2, generator=generator, dtype=torch.float64) * 20 - 4).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: canvas(p), (points,), eps=1e-7, atol=1e-6)
 
 
-def test_an_edge_on_a_pixel_border_moves_inward():
-    """Moving the edge either way changes one pixel or the other; the derivative is that of the covered one."""
+def test_gradient_of_an_edge_on_a_pixel_border_is_that_of_the_covered_pixel():
+    """The two sides of the edge have different derivatives."""
     square = torch.tensor([[3.0, 2.0], [9.0, 2.0], [9.0, 7.0], [3.0, 7.0]], dtype=torch.float64, requires_grad=True)
     canvas(square)[0].abs().sum().backward()
     assert square.grad is not None
@@ -182,8 +182,8 @@ def test_an_edge_on_a_pixel_border_moves_inward():
     assert torch.allclose(square.grad, expected)
 
 
-def test_an_edge_on_the_canvas_border_moves_inward():
-    """Also if its ends are outside: at the border of the canvas, a rectangle can only shrink."""
+def test_gradient_of_an_edge_on_the_canvas_border_points_inward():
+    """Even if its ends are outside: at the canvas border a rectangle can only shrink."""
     wide = torch.tensor([[-5, 0], [19, 0], [19, 11], [-5, 11]], dtype=torch.float64, requires_grad=True)
     high = torch.tensor([[0, -5], [14, -5], [14, 16], [0, 16]], dtype=torch.float64, requires_grad=True)
     canvas(wide, high).abs().sum().backward()

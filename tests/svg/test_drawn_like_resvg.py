@@ -1,4 +1,4 @@
-"""The rasterizer against resvg, which samples where ours integrates: hand-written files and popular icon sets."""
+"""The rasterizer, compared with resvg on hand-written files and popular icon sets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from support.svg_oracle import DOCUMENTS, render
 
 SIZE = 128
 LIMIT = 2 / 255
-"""Mean absolute difference: resvg rounds coverage and colors to 8 bits and samples a pixel's rows four times."""
-OF_EACH_SET = 40
+"""Mean absolute difference. resvg rounds coverage and colors to 8 bits and samples four rows per pixel."""
+ICONS_PER_SET = 40
 
 
 def difference(source: str) -> float:
-    """The mean absolute difference over premultiplied RGBA."""
-    theirs = render(source, SIZE)
-    height, width = theirs.shape[:2]
-    ours = rasterize([scene(parse(source).document, height, width)])[0].movedim(0, -1).numpy()
-    return float(np.abs(ours - theirs).mean())
+    """The mean absolute difference of premultiplied RGBA."""
+    expected = render(source, SIZE)
+    height, width = expected.shape[:2]
+    actual = rasterize([scene(parse(source).document, height, width)])[0].movedim(0, -1).numpy()
+    return float(np.abs(actual - expected).mean())
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -31,6 +31,6 @@ def test_documents(name: str):
 
 @pytest.mark.parametrize("name", SETS)
 def test_icons(name: str):
-    for icon, source in sample(name, OF_EACH_SET).items():
+    for icon, source in sample(name, ICONS_PER_SET).items():
         if not parse(source).warnings:
             assert difference(squared(source)) <= LIMIT, icon

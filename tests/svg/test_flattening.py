@@ -1,4 +1,4 @@
-"""Flattened curves: within the tolerance, and with no more edges than the canvas needs."""
+"""Flattened curves: accuracy and number of edges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOW = torch.tensor([[[0, 0], [SIZE, SIZE]]], dtype=torch.float64)
 
 
 def outlines(count: int, size: float, seed: int) -> Tensor:
-    """Cubics (3 count, 4, 2) of closed outlines: one point of each on the canvas, the others up to `size` away."""
+    """Cubics (3 count, 4, 2) of closed outlines, with one point on the canvas and the others up to `size` away."""
     generator = torch.Generator().manual_seed(seed)
     points = (torch.rand(count, 9, 2, generator=generator, dtype=torch.float64) - 0.5) * size + SIZE / 2
     points[:, 0] = torch.rand(count, 2, generator=generator, dtype=torch.float64) * SIZE
@@ -45,8 +45,8 @@ def images(flat: Flattened, count: int) -> Tensor:
 def test_coarse_outlines_look_the_same_on_the_canvas(seed: int, size: float):
     cubics = outlines(6, size, seed)
     fine, coarse = flatten(cubics), flatten_within(cubics, WINDOW)
-    off = (images(fine, 6) - images(coarse, 6)).abs()
-    assert off.max() < 4 * TOLERANCE
+    difference = (images(fine, 6) - images(coarse, 6)).abs()
+    assert difference.max() < 4 * TOLERANCE
     assert len(coarse.edges) <= len(fine.edges)
 
 
@@ -56,12 +56,12 @@ def test_curves_of_any_size_need_few_edges():
         assert len(flatten_within(outlines(6, size, 0).float(), WINDOW).edges) < 18 * SPLIT_ABOVE
 
 
-def test_too_many_edges_are_refused():
+def test_too_many_edges_raise_an_error():
     with pytest.raises(ValueError, match=r"need [\d,]+ edges on this canvas; the limit is 8,000,000. Simplify"):
         flatten_within(outlines(6, 1e6, 0).repeat(400, 1, 1), WINDOW * 1e5)
 
 
-def test_each_curve_may_have_a_window_of_its_own():
+def test_curves_can_have_their_own_windows():
     cubics = outlines(1, 3000, 0)[:2]
     low, high = cubics.amin(1), cubics.amax(1)
     seen = torch.stack((torch.stack((high[0] + 1, high[0] + 2)), torch.stack((low[1], high[1]))))
@@ -70,7 +70,7 @@ def test_each_curve_may_have_a_window_of_its_own():
     assert (flat.curve == 1).sum() >= SPLIT_ABOVE
 
 
-def test_splitting_ends_at_the_limits_of_precision():
+def test_splitting_stops_at_the_limit_of_precision():
     assert len(flatten_within(outlines(6, 1e25, 0).float(), WINDOW).edges) < 18 * 2 * MAX_EDGES
 
 
@@ -86,18 +86,18 @@ def test_edges_join_exactly():
 
 
 @pytest.mark.parametrize("size", [3, 60, 3000])
-def test_edges_keep_within_the_tolerance_of_their_curve(size: float):
+def test_edges_stay_within_the_tolerance_of_their_curve(size: float):
     cubics = outlines(4, size, 1)
     flat = flatten(cubics)
     middle = (bernstein(flat.t.mean(1, keepdim=True)) @ cubics[flat.curve])[:, 0]
     assert (flat.edges.mean(1) - middle).norm(dim=1).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf, 3e38])
-def test_curves_that_are_not_finite_have_few_edges_and_do_not_affect_others(broken: float):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 3e38])
+def test_non_finite_curves_have_few_edges_and_do_not_affect_others(value: float):
     cubics = outlines(2, 60, 0).float()
     alone = flatten(cubics[3:])
-    cubics[0, 2, 1] = broken
+    cubics[0, 2, 1] = value
     for flat in (flatten(cubics), flatten_within(cubics, WINDOW)):
         assert len(flat.edges[flat.curve == 0]) <= MAX_EDGES
         assert torch.equal(flat.edges[flat.curve >= 3], alone.edges)

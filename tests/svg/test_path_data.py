@@ -1,4 +1,4 @@
-"""Path data: the grammar against the specification, curves against closed forms and an independent renderer."""
+"""Path data: the grammar of the specification, and curves compared with closed forms and resvg."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def corners(path: Path) -> list[list[tuple[float, ...]]]:
     return [[tuple(p) for p in contour.points[::3]] for contour in path.contours]
 
 
-def along(contour: Contour, pieces: int = 16) -> list[Point]:
+def points_along(contour: Contour, pieces: int = 16) -> list[Point]:
     """Points along all curves of a contour."""
     return [split(cubic, i / pieces)[0][3] for cubic in cubics(contour) for i in range(pieces + 1)]
 
@@ -83,13 +83,13 @@ def test_no_closing_line_is_added_at_the_start_point():
         assert len(closed.points) == 3 * (4 if "H" in data else 3)
 
 
-def test_lines_are_cubics_at_the_thirds():
+def test_lines_are_cubics_with_handles_at_the_thirds():
     contour = read_path("M0 0L3 6").contours[0]
     assert contour.points == ((0, 0), (1, 2), (2, 4), (3, 6))
 
 
 @pytest.mark.parametrize("data", ["M5 5h0", "M5 5z", "M5 5L5 5 5 5", "M5 5c0 0 0 0 0 0", "M5 5h0z"])
-def test_contours_without_length_are_dots(data):
+def test_zero_length_contours_are_dots(data):
     assert read_path(data).contours == (Contour((Point(5, 5),) * 4, closed=False),)
 
 
@@ -98,7 +98,7 @@ def test_degenerate_cubics_are_dropped():
 
 
 @pytest.mark.parametrize("data", ["", "  ", "M5 5", "M1 1M2 2m3 3", "M1 1L2 2zM9 9"])
-def test_moves_alone_draw_nothing(data):
+def test_moves_without_lines_draw_nothing(data):
     path = read_path(data)
     assert path.error == ""
     assert len(path.contours) == data.count("L")
@@ -124,12 +124,12 @@ def test_paths_are_drawn_up_to_the_first_error(data, drawn, error):
 
 
 @pytest.mark.parametrize("data", ["M0 0L1e10 5", "M0 0L1e999 5", "M0 0h9e8h9e8", "M1e9 0t1 1 5 5 -2e9 0 9 9"])
-def test_far_points_are_refused(data):
+def test_distant_points_raise_an_error(data):
     with pytest.raises(SVGError, match="A point lies at .* beyond the limit of 1e.09. Correct or remove it"):
         read_path(data)
 
 
-def test_too_many_points_are_refused():
+def test_too_many_points_raise_an_error():
     assert len(read_path("M0 0" + "h1" * 100, max_points=400).contours[0].points) == 301
     with pytest.raises(SVGError, match="too many control points"):
         read_path("M0 0" + "h1" * 1000, max_points=400)
@@ -139,11 +139,11 @@ def test_too_many_points_are_refused():
 @pytest.mark.parametrize("large", [0, 1])
 @pytest.mark.parametrize("rx, ry, turn", [(5, 5, 0), (8, 3, 0), (9, 4, 30), (3, 7, -100), (6, 5.5, 400)])
 def test_arcs_are_on_their_ellipse(rx, ry, turn, large, sweep):
-    """Checks the end points, the points in between, and which of the four possible arcs is drawn."""
+    """Checks the end points, points in between, and which of the four arcs is chosen."""
     end = Point(4.0, 1.5)
     contour = read_path(f"M0 0A{rx} {ry} {turn} {large} {sweep} {end.x} {end.y}").contours[0]
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    unit = [((cos * p.x + sin * p.y) / rx, (cos * p.y - sin * p.x) / ry) for p in along(contour)]
+    unit = [((cos * p.x + sin * p.y) / rx, (cos * p.y - sin * p.x) / ry) for p in points_along(contour)]
     assert contour.points[0] == (0, 0) and contour.points[-1] == end
     x, y = circle_center(unit[0], unit[-1], unit[len(unit) // 2])
     assert all(abs(math.hypot(u - x, v - y) - 1) < 1e-4 for u, v in unit)
@@ -165,7 +165,7 @@ def circle_center(a, b, c) -> tuple[float, float]:
 
 def test_arcs_with_radii_too_small_are_scaled_up():
     contour = read_path("M0 0A1 1 0 0 1 10 0").contours[0]
-    assert all(abs(math.hypot(p.x - 5, p.y) - 5) < 5e-4 for p in along(contour))
+    assert all(abs(math.hypot(p.x - 5, p.y) - 5) < 5e-4 for p in points_along(contour))
 
 
 def test_degenerate_arcs_are_lines_or_nothing():
@@ -174,9 +174,9 @@ def test_degenerate_arcs_are_lines_or_nothing():
     assert read_path("M0 0A-5 -5 0 0 1 3 4") == read_path("M0 0A5 5 0 0 1 3 4")
 
 
-def test_quadratics_are_the_same_curve():
+def test_quadratics_keep_their_curve():
     contour = read_path("M1 2Q5 9 8 3").contours[0]
-    for i, p in enumerate(along(contour)):
+    for i, p in enumerate(points_along(contour)):
         t = i / 16
         x = (1 - t) ** 2 * 1 + 2 * t * (1 - t) * 5 + t * t * 8
         y = (1 - t) ** 2 * 2 + 2 * t * (1 - t) * 9 + t * t * 3
@@ -192,7 +192,7 @@ def test_quadratics_are_the_same_curve():
         "M9 9L50 9T91 50L9 91",
     ],
 )
-def test_smooth_curves_are_what_resvg_draws(data):
+def test_smooth_curves_match_resvg(data):
     drawn = "".join(
         "M{} {}C".format(*c.points[0]) + " ".join(f"{x} {y}" for x, y in c.points[1:]) for c in read_path(data).contours
     )

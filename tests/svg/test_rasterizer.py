@@ -1,4 +1,4 @@
-"""The rasterizer's gradients against finite differences, its painting rules against drawings computed by hand."""
+"""The rasterizer: gradients compared with finite differences, painting rules with drawings computed by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def line(*corners: tuple[float, float]) -> Contour:
     return Contour(tuple(points), closed=False)
 
 
-def drawn(*children: Shape | Group, size: int = 12, background: Tensor | None = None) -> Tensor:
+def rasterized(*children: Shape | Group, size: int = 12, background: Tensor | None = None) -> Tensor:
     document = Document(ViewBox(0, 0, size, size), children)
     return rasterize([scene(document, size, size, DOUBLE)], background)[0]
 
@@ -95,7 +95,7 @@ SMOOTH = {
     "ellipse": '<ellipse cx="20.31" cy="18.73" rx="14.3" ry="9.17"/>',
     "rounded rect": '<rect x="6.31" y="7.73" width="27.3" height="24.6" rx="9.2"/>',
     "collinear lines": '<path d="M5.2 9.3L20.1 18.7L35 28.1"/>',
-    "hardly a corner": '<path d="M5.2 9.3L20.1 18.7L35 28.115"/>',
+    "nearly collinear lines": '<path d="M5.2 9.3L20.1 18.7L35 28.115"/>',
     "smooth S": '<path d="M5.2 9.3C10 2 15 30 20.1 20.7S30 5 35 20.1"/>',
 }
 """Outlines with smooth or nearly smooth joins."""
@@ -115,7 +115,7 @@ def test_gradients_of_smooth_strokes(name: str, width: float, join: str):
 
 @pytest.mark.parametrize("join", ["miter", "round", "bevel"])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_gradients_of_smooth_strokes_hold_in_single_precision(name: str, join: str):
+def test_gradients_of_smooth_strokes_in_float32(name: str, join: str):
     weight = torch.rand(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = []
     for like in (torch.empty(0), DOUBLE):
@@ -127,7 +127,7 @@ def test_gradients_of_smooth_strokes_hold_in_single_precision(name: str, join: s
     assert torch.dist(*found) < 1e-3 * found[1].norm()
 
 
-def test_a_round_join_of_180_degrees_is_half_a_disc():
+def test_round_join_of_180_degrees_is_half_a_disc():
     for back in ("M5 20H30H8", "M30 20H5H28", "M20 5V30V8", "M20 30V5V28"):
         pen = 'fill="none" stroke="#fff" stroke-width="8" stroke-linejoin="round"'
         made = parse(svg(f'<path d="{back}" {pen}/>', 'viewBox="0 0 40 40"')).document
@@ -141,62 +141,62 @@ def test_gradients_of_drawings_larger_than_the_canvas(seed: int):
     assert gradients_are_exact(dataclasses.replace(large, view_box=ViewBox(150, 150, 20, 20)), 10)
 
 
-def test_shapes_may_be_much_larger_than_the_canvas():
+def test_shapes_can_be_much_larger_than_the_canvas():
     """A rectangle of any size with one corner on the canvas."""
     for size in (30, 1e4, 1e9):
-        image = drawn(Shape((square(3.5, 4.5, size, size),), Fill(RED)))
+        image = rasterized(Shape((square(3.5, 4.5, size, size),), Fill(RED)))
         assert image[3].sum().item() == pytest.approx(8.5 * 7.5, abs=1e-3)
 
 
-class Held(TorchDispatchMode):
-    """Counts the tensors created in its scope that are alive at the same time, at most."""
+class LiveTensors(TorchDispatchMode):
+    """Records the maximum number of tensors, created in its scope, that are alive at the same time."""
 
     def __init__(self):
         super().__init__()
         self.made: list[ReferenceType[Tensor]] = []
-        self.most = 0
+        self.maximum = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.made = [made for made in self.made if made() is not None]
         self.made += [ref(t) for t in tree_leaves(result) if isinstance(t, Tensor)]
-        self.most = max(self.most, len(self.made))
+        self.maximum = max(self.maximum, len(self.made))
         return result
 
 
-def held(layers: int, wanted: bool, grad: bool) -> int:
-    """The tensors held while compositing layers, if the coverage requires gradients (`wanted`) and they are enabled."""
+def live_tensors(layers: int, requires_grad: bool, grad: bool) -> int:
+    """The maximum number of live tensors while compositing layers, depending on `requires_grad` of the coverage."""
     edges = torch.tensor([[[2.0, 3.0], [9.0, 8.0]]]).expand(layers, 2, 2)
     tiles = tile_layout(edges, torch.arange(layers), layers, 12, 12)
-    coverage = torch.ones(tiles.cells, requires_grad=wanted)
-    with torch.set_grad_enabled(grad), Held() as mode:
+    coverage = torch.ones(tiles.cells, requires_grad=requires_grad)
+    with torch.set_grad_enabled(grad), LiveTensors() as mode:
         over(torch.zeros(4, 12, 12), range(layers), coverage, tiles, torch.ones(layers, 4), [None] * layers)
-    return mode.most
+    return mode.maximum
 
 
-def test_changes_are_stored_only_for_a_backward_pass():
-    assert held(40, wanted=True, grad=True) == held(10, wanted=True, grad=True) + 30
-    assert held(40, wanted=True, grad=False) == held(10, wanted=True, grad=False)
-    assert held(40, wanted=False, grad=True) == held(10, wanted=False, grad=True)
+def test_intermediate_results_are_kept_only_for_a_backward_pass():
+    assert live_tensors(40, requires_grad=True, grad=True) == live_tensors(10, requires_grad=True, grad=True) + 30
+    assert live_tensors(40, requires_grad=True, grad=False) == live_tensors(10, requires_grad=True, grad=False)
+    assert live_tensors(40, requires_grad=False, grad=True) == live_tensors(10, requires_grad=False, grad=True)
 
 
-def test_a_color_is_composited_over_the_background():
+def test_color_is_composited_over_the_background():
     background = torch.tensor([[0.5, 0.5, 0.5]], dtype=torch.float64)
-    image = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)), background=background)
+    image = rasterized(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)), background=background)
     assert torch.allclose(image[:, 5, 4], torch.tensor([0.8, 0.2, 0.2, 1.0], dtype=torch.float64))
     assert torch.allclose(image[:, 5, 7], torch.tensor([0.65, 0.35, 0.35, 1.0], dtype=torch.float64))
     assert torch.allclose(image[:, 0, 0], torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
 
 
-def test_without_a_background_the_image_is_premultiplied():
-    image = drawn(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)))
+def test_image_without_background_is_premultiplied():
+    image = rasterized(Shape((square(2, 3, 7.5, 9),), Fill(RED, 0.6)))
     assert torch.allclose(image[:, 5, 7], torch.tensor([0.3, 0, 0, 0.3], dtype=torch.float64))
     assert not image[:, 0].any()
 
 
 def test_group_opacity_applies_to_the_group_as_a_whole():
     shapes = Shape((square(1, 1, 8, 8),), Fill(RED)), Shape((square(4, 4, 11, 11),), Fill(BLUE))
-    image = drawn(Group(shapes, 0.5))
+    image = rasterized(Group(shapes, 0.5))
     assert torch.allclose(image[:, 6, 6], torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64))
     assert torch.allclose(image[:, 2, 2], torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
 
@@ -205,28 +205,28 @@ def test_fill_rules_differ_where_an_outline_winds_twice():
     twice = square(2, 2, 10, 10), square(4, 4, 8, 8)
     rules: dict[FillRule, float] = {"nonzero": 1, "evenodd": 0}
     for rule, inside in rules.items():
-        image = drawn(Shape(twice, Fill(RED, rule=rule)))
+        image = rasterized(Shape(twice, Fill(RED, rule=rule)))
         assert image[3, 6, 6].item() == pytest.approx(inside)
         assert image[3, 3, 3].item() == pytest.approx(1)
 
 
-def test_an_open_contour_is_filled_as_if_closed():
-    image = drawn(Shape((line((2, 2), (10, 2), (10, 10)),), Fill(RED)))
+def test_open_contours_are_filled_as_if_closed():
+    image = rasterized(Shape((line((2, 2), (10, 2), (10, 10)),), Fill(RED)))
     assert image[3].sum().item() == pytest.approx(32)
 
 
 @pytest.mark.parametrize("join, corner", [("miter", 1), ("bevel", 0.5), ("round", torch.pi / 4)])
 def test_joins_cover_their_part_of_the_corner(join: Join, corner: float):
-    image = drawn(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
+    image = rasterized(Shape((line((2, 6), (6, 6), (6, 10)),), None, Stroke(RED, width=2, join=join)))
     assert image[3, 5, 6].item() == pytest.approx(corner, abs=0.01)
     assert image[3].sum().item() == pytest.approx(4 * 2 + 4 * 2 - 1 + corner, abs=0.02)
 
 
-def test_a_corner_beyond_the_miter_limit_is_beveled():
+def test_corners_beyond_the_miter_limit_are_beveled():
     sharp = line((2, 5), (9, 6), (2, 7))
     joins: list[tuple[Join, float]] = [("miter", 4), ("bevel", 4), ("miter", 20)]
     areas = [
-        drawn(Shape((sharp,), None, Stroke(RED, width=1, join=join, miter_limit=limit)), size=20)[3].sum().item()
+        rasterized(Shape((sharp,), None, Stroke(RED, width=1, join=join, miter_limit=limit)), size=20)[3].sum().item()
         for join, limit in joins
     ]
     assert areas[0] == pytest.approx(areas[1])
@@ -235,19 +235,20 @@ def test_a_corner_beyond_the_miter_limit_is_beveled():
 
 @pytest.mark.parametrize("cap, beyond", [("butt", 0), ("square", 4), ("round", torch.pi)])
 def test_caps_extend_beyond_the_ends(cap: Cap, beyond: float):
-    image = drawn(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
+    image = rasterized(Shape((line((3, 6), (9, 6)),), None, Stroke(RED, width=2, cap=cap)))
     assert image[3].sum().item() == pytest.approx(12 + beyond, abs=0.03)
 
 
-def test_a_dot_is_its_caps():
+def test_dots_consist_of_caps():
     dot = Contour((Point(6, 6),) * 4, closed=False)
     areas = [
-        drawn(Shape((dot,), None, Stroke(RED, width=4, cap=cap)))[3].sum().item() for cap in ("round", "square", "butt")
+        rasterized(Shape((dot,), None, Stroke(RED, width=4, cap=cap)))[3].sum().item()
+        for cap in ("round", "square", "butt")
     ]
     assert areas == pytest.approx([4 * torch.pi, 16, 0], abs=0.05)
 
 
-def test_scenes_of_a_batch_do_not_affect_each_other():
+def test_batch_items_are_independent():
     scenes = [scene(drawing(seed, 24), 24, 24) for seed in range(3)]
     backgrounds = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
     together = rasterize(scenes, backgrounds)
@@ -256,14 +257,14 @@ def test_scenes_of_a_batch_do_not_affect_each_other():
 
 
 @pytest.mark.parametrize("height, width", [(24, 24), (50, 31), (17, 64)])
-def test_a_document_fits_any_canvas(height: int, width: int):
-    """An image of twice the size, averaged over 2 x 2 pixels, is the image itself: coverage is exact."""
+def test_document_scales_to_any_canvas(height: int, width: int):
+    """Coverage is exact: an image of twice the size, averaged over 2 x 2 pixels, is the same image."""
     small, large = (rasterize([scene(drawing(1), n * height, n * width, DOUBLE)])[0] for n in (1, 2))
     mean = torch.nn.functional.avg_pool2d(large[None], 2)[0]
     assert (mean - small).abs().mean() < 2e-3
 
 
-def test_a_scene_converts_back_to_its_document():
+def test_scene_converts_back_to_its_document():
     document = drawing(4)
     back = scene(document, 100, 60, DOUBLE).to_document()
     for shape, original in zip(back.shapes(), document.shapes()):
@@ -275,8 +276,8 @@ def test_a_scene_converts_back_to_its_document():
 
 
 def test_layers_outside_the_canvas_and_empty_drawings():
-    assert not drawn(Shape((square(20, 20, 30, 30),), Fill(RED))).any()
-    assert not drawn(Shape((), Fill(RED))).any()
+    assert not rasterized(Shape((square(20, 20, 30, 30),), Fill(RED))).any()
+    assert not rasterized(Shape((), Fill(RED))).any()
 
 
 def edges_of(body: str) -> int:
@@ -290,7 +291,7 @@ def test_strokes_need_few_edges_outside_the_canvas():
         assert edges_of(far) < 40 * 1000
 
 
-def test_hidden_or_numerous_round_joins_and_caps_need_few_edges():
+def test_hidden_or_many_round_joins_and_caps_need_few_edges():
     pen = 'fill="none" stroke="red" stroke-linejoin="round" stroke-linecap="round"'
     assert edges_of(f'<path d="M500 500{"h9v9" * 50}" {pen} stroke-width="400"/>') < 1000
     assert edges_of(f'<path d="M0 0{"h9v9" * 5000}" {pen} stroke-width="1e8"/>') < 2_000_000

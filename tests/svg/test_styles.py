@@ -1,4 +1,4 @@
-"""CSS: colors against Pillow's, lengths, the cascade and inheritance."""
+"""CSS: colors compared with Pillow, lengths, the cascade and inheritance."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_named_colors_match_pillow():
     + ["hsl(312, 37%, 81%)", "hsl(300, 0%, 37%)"],
 )
 def test_colors_match_pillow(text):
-    found = read_color(text)
-    assert found is not None
-    assert found[0] == pytest.approx([v / 255 for v in ImageColor.getrgb(text)[:3]], abs=0.51 / 255)
-    assert found[1] == 1
+    color_and_opacity = read_color(text)
+    assert color_and_opacity is not None
+    assert color_and_opacity[0] == pytest.approx([v / 255 for v in ImageColor.getrgb(text)[:3]], abs=0.51 / 255)
+    assert color_and_opacity[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_colors_match_pillow(text):
         ("currentColor", (0.1, 0.2, 0.3), 1),
     ],
 )
-def test_opacities_and_keywords(text, color, opacity):
-    found = read_color(text, Color(0.1, 0.2, 0.3))
-    assert found is not None
-    assert found[0] == pytest.approx(color, abs=1e-9) and found[1] == pytest.approx(opacity)
+def test_color_opacities_and_keywords(text, color, opacity):
+    color_and_opacity = read_color(text, Color(0.1, 0.2, 0.3))
+    assert color_and_opacity is not None
+    assert color_and_opacity[0] == pytest.approx(color, abs=1e-9) and color_and_opacity[1] == pytest.approx(opacity)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,19 @@ def test_fractions(text, expected):
     assert read_fraction(text) == expected
 
 
-def fill(style: str, attributes: str, around: str = "") -> Color:
+def fill(style: str, attributes: str, group_attributes: str = "") -> Color:
     """The fill color of a rectangle under the given styles."""
     shape = next(
-        parse(svg(f"<style>{style}</style><g {around}><rect width='9' height='9' {attributes}/></g>")).document.shapes()
+        parse(
+            svg(f"<style>{style}</style><g {group_attributes}><rect width='9' height='9' {attributes}/></g>")
+        ).document.shapes()
     )
     assert shape.fill is not None and isinstance(shape.fill.paint, Color)
     return shape.fill.paint
 
 
 @pytest.mark.parametrize(
-    "style, attributes, around, expected",
+    "style, attributes, group_attributes, expected",
     [
         ("", "", "", "black"),
         ("", "", "fill='red'", "red"),
@@ -116,8 +118,8 @@ def fill(style: str, attributes: str, around: str = "") -> Color:
         ("", "style='fill: RED;;nonsense; : ; fill'", "", "red"),
     ],
 )
-def test_cascade(style, attributes, around, expected):
-    assert fill(style, attributes, around) == NAMED[expected]
+def test_cascade(style, attributes, group_attributes, expected):
+    assert fill(style, attributes, group_attributes) == NAMED[expected]
 
 
 @pytest.mark.parametrize(

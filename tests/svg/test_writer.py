@@ -1,4 +1,4 @@
-"""Written documents look the same, parse back to the same values, and are written as the same text again."""
+"""Written documents look the same, parse to the same values, and are written identically again."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from dreamsampler.svg.markup.writer import write
 from dreamsampler.svg.numbers import joined, places_within, short, significant_places
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.drawings import BLUE, RED
 from support.svg_oracle import DOCUMENTS, SAME, difference
 
 BOX = ViewBox(0.0, 0.0, 1000.0, 1000.0)
-RED, BLUE = Color(1.0, 0.0, 0.0), Color(0.0, 0.0, 1.0)
 STOPS = (Stop(0.0, RED), Stop(1.0, BLUE, 0.5))
 
 
@@ -53,7 +53,7 @@ def body(*children: Shape | Group, **options: int) -> str:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_files_look_the_same_when_read_and_written(name):
+def test_files_look_the_same_after_parsing_and_writing(name):
     source = DOCUMENTS[name]
     parsed = parse(source)
     text = write(parsed.document)
@@ -63,7 +63,7 @@ def test_files_look_the_same_when_read_and_written(name):
     assert write(again.document) == text
 
 
-def test_a_whole_file():
+def test_complete_file():
     document = replace(
         drawing(Shape((LOOP,), Fill(RED, 0.5, "evenodd"), name="a b"), box=ViewBox(-1, 0.5, 100, 50)),
         width="5cm",
@@ -104,7 +104,7 @@ def test_path_data_is_written_compactly(data):
     assert f'd="{data}"' in write(parse(source).document)
 
 
-def test_nearly_straight_cubics_are_lines_and_curved_ones_are_not():
+def test_only_nearly_straight_cubics_become_lines():
     straight, curved = (contour((0, 0), (1, y), (2, 0), (3, 0)) for y in (0.0004, 0.1))
     assert 'd="M0 0H3"' in body(Shape((straight,), stroke=Stroke(RED)))
     assert 'd="M0 0C1 .1 2 0 3 0"' in body(Shape((curved,), stroke=Stroke(RED)))
@@ -138,7 +138,7 @@ def test_gradients_are_written_once_and_parse_back():
     assert parse(text).document == document
 
 
-def test_a_pen_is_written_as_a_transform():
+def test_pens_are_written_as_transforms():
     stroke = Stroke(RED, width=2.0, pen=Matrix(2, 0, 0, 1, 0, 0))
     gradient = LinearGradient(Point(10.0, 0.0), Point(20.0, 0.0), STOPS)
     document = drawing(Shape((LOOP,), Fill(gradient), stroke))
@@ -147,7 +147,7 @@ def test_a_pen_is_written_as_a_transform():
     assert parse(text).document == document
 
 
-def test_a_pen_that_is_a_similarity_becomes_a_wider_stroke():
+def test_uniformly_scaling_pens_become_wider_strokes():
     (shape,) = parse(
         write(drawing(Shape((CURVE,), stroke=Stroke(RED, width=2.0, pen=Matrix(0, 3, -3, 0)))))
     ).document.shapes()
@@ -155,7 +155,7 @@ def test_a_pen_that_is_a_similarity_becomes_a_wider_stroke():
     assert shape.contours == (CURVE,)
 
 
-def test_names_are_unique_and_escaped_and_gradients_avoid_them():
+def test_names_are_unique_and_escaped():
     gradient = LinearGradient(Point(1.0, 2.0), Point(3.0, 4.0), STOPS)
     names = ["a", "a", 'quote"<&\x00', "gradient1", "a-2", ""]
     text = write(drawing(*(Shape((LOOP,), Fill(gradient), name=name) for name in names)))
@@ -165,7 +165,7 @@ def test_names_are_unique_and_escaped_and_gradients_avoid_them():
     assert write(read) == text
 
 
-def test_only_groups_with_an_effect_are_kept():
+def test_groups_without_effect_are_removed():
     two = (Shape((LOOP,), Fill(RED)), Shape((LOOP,), Fill(BLUE)))
     document = drawing(Group(two, 0.5, "g"))
     assert parse(write(document)).document == document
@@ -190,7 +190,7 @@ def test_nodes_that_paint_nothing_are_dropped(shape):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_are_not_finite_are_refused(value):
+def test_non_finite_numbers_raise_an_error(value):
     with pytest.raises(ValueError, match="The drawing contains -?(nan|inf), which SVG cannot represent"):
         write(drawing(Shape((contour((0, 0), (1, value), (2, 0), (3, 5)),), Fill(RED))))
     with pytest.raises(ValueError, match="view box is .* Set its width and height to finite numbers above 0"):
@@ -215,7 +215,7 @@ def test_numbers_are_short(value, text):
     assert float(text) == value
 
 
-def test_numbers_are_separated():
+def test_numbers_are_separated_compactly():
     assert joined([1.0, -2.0, 0.5, 0.25, -0.5]) == "1-2 .5 .25-.5"
 
 
@@ -270,10 +270,10 @@ DRAWINGS = st.recursive(
     lambda inner: st.builds(Group, st.lists(inner, max_size=3).map(tuple), SHARES, st.text(max_size=3)),
     max_leaves=5,
 )
-ANYTHING = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
+VISIBLE_SHAPE = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
 
 
-@given(st.lists(DRAWINGS, max_size=4), ANYTHING, st.floats(0.01, 5000), st.text(max_size=9), st.integers(0, 5))
+@given(st.lists(DRAWINGS, max_size=4), VISIBLE_SHAPE, st.floats(0.01, 5000), st.text(max_size=9), st.integers(0, 5))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_document_round_trips(children, last, size, title, precision):
     document = Document(ViewBox(0.0, 0.0, size, size), (*children, last), title=title)
