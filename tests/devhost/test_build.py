@@ -1,4 +1,4 @@
-"""Setup of the development host: free when complete, safe when interrupted, clear when impossible."""
+"""Setup of the development host: skipped if complete, safe to interrupt, clear errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 class Installer:
-    """Replaces the downloads: creates the files that identify a host, or stops halfway."""
+    """Replaces the downloads: creates the files that identify a host, or fails halfway."""
 
     def __init__(self) -> None:
         self.installed: list[str] = []
@@ -70,7 +70,7 @@ def test_complete_host_starts_no_process(host: Host, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("step", ["host", "Installing the tools for tests"])
-def test_interrupted_setup_is_redone_from_scratch(empty: Host, installer: Installer, step: str):
+def test_interrupted_setup_starts_over(empty: Host, installer: Installer, step: str):
     installer.interrupt_at = step
     with pytest.raises(KeyboardInterrupt):
         ensure(["tests"], report=_silent)
@@ -107,22 +107,22 @@ def test_host_keeps_its_torch_until_another_is_chosen(
     assert installer.installed == ["host", "host"]
 
 
-def test_folder_with_other_files_is_refused_and_unchanged(empty: Host, installer: Installer):
-    theirs = empty.comfyui / "models" / "theirs.safetensors"
-    theirs.parent.mkdir(parents=True)
-    theirs.touch()
+def test_folder_with_other_files_is_an_error_and_unchanged(empty: Host, installer: Installer):
+    other_file = empty.comfyui / "models" / "theirs.safetensors"
+    other_file.parent.mkdir(parents=True)
+    other_file.touch()
     with pytest.raises(HostError, match="not a development host. Set DREAMSAMPLER_HOST to an empty folder"):
         ensure(report=_silent)
-    assert theirs.exists()
+    assert other_file.exists()
     assert installer.installed == []
 
 
-def test_old_python_is_refused():
+def test_old_python_is_an_error():
     with pytest.raises(HostError, match=r"needs Python 3\.10 or newer; this is 3\.9\."):
         build.check_python((3, 9))
 
 
-def test_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_full_disk_is_an_error_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(build, "MINIMUM_FREE_GIB", 2**40)
     with pytest.raises(HostError, match="Free some space"):
         build.check_disk(tmp_path / "not" / "there" / "yet")
@@ -130,11 +130,11 @@ def test_full_disk_is_refused_before_anything_is_written(tmp_path: Path, monkeyp
 
 def test_unreachable_registry_is_reported(tmp_path: Path):
     """Uses the output of a real pip whose only index is a closed port."""
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    closed_index = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     command = [sys.executable, "-m", "pip", "download", "--retries", "0", "--dest", str(tmp_path), "six"]
     log = tmp_path / "setup.log"
     with log.open("wb") as output:
-        pip = subprocess.run(command, check=False, stdout=output, stderr=output, env={**os.environ, **nowhere})
+        pip = subprocess.run(command, check=False, stdout=output, stderr=output, env={**os.environ, **closed_index})
     assert pip.returncode != 0
     assert build.explain_failure("Fetching six", log).endswith("Check the network and run the command again.")
 

@@ -1,4 +1,4 @@
-"""The client with a real server: results and error messages."""
+"""The client on a real server: results and errors."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ def test_image_round_trip(client: ComfyClient, tmp_path: Path):
     assert result.outputs == client.history(result.prompt_id)["outputs"]
 
 
-def test_refused_prompt_names_the_node_and_the_reason(client: ComfyClient):
+def test_rejected_prompt_error_names_the_node_and_the_reason(client: ComfyClient):
     with pytest.raises(PromptRefused, match=r"node 1 \(Source image\).*Invalid image file: nowhere\.png"):
         client.run(_copy_image("nowhere.png"))
 
 
-def test_unknown_node_type_is_refused_by_name(client: ComfyClient):
+def test_unknown_node_type_error_names_it(client: ComfyClient):
     prompt = _copy_image("any.png") | {"1": {"class_type": "NoSuchNode", "inputs": {}}}
     with pytest.raises(PromptRefused, match="NoSuchNode"):
         client.run(prompt)
 
 
-def test_prompt_without_outputs_is_refused_with_the_hosts_message(client: ComfyClient):
+def test_prompt_without_outputs_raises_comfyuis_message(client: ComfyClient):
     del (prompt := _copy_image("any.png"))["2"]
     with pytest.raises(PromptRefused, match="^ComfyUI refused the prompt: Prompt has no outputs$"):
         client.run(prompt)
 
 
-def test_failing_node_is_reported_with_its_message(client: ComfyClient, tmp_path: Path):
+def test_failed_node_is_reported_with_its_message(client: ComfyClient, tmp_path: Path):
     (tmp_path / "broken.png").write_text("not an image")
     prompt = _copy_image(client.upload_image(tmp_path / "broken.png"))
     with pytest.raises(ExecutionFailed, match="cannot identify image file") as failure:
@@ -85,7 +85,7 @@ def test_progress_is_reported_to_the_end(client: ComfyClient):
     assert [step.value for step in steps] == sorted(step.value for step in steps)
 
 
-def test_run_is_interrupted_from_a_progress_callback(client: ComfyClient):
+def test_run_can_be_interrupted_from_a_progress_callback(client: ComfyClient):
     steps: list[Progress] = []
 
     def stop(progress: Progress) -> None:
@@ -103,7 +103,7 @@ def test_run_is_canceled_after_the_timeout(client: ComfyClient):
     client.run(_generate(steps=1), timeout=30)  # the server is free again
 
 
-def test_node_is_found_by_its_title():
+def test_find_node_by_title():
     prompt = _copy_image("any.png")
     assert find_node(prompt, "Source image") == "1"
     with pytest.raises(LookupError, match="0 nodes titled 'Target prompt'"):
@@ -114,7 +114,7 @@ def test_server_has_the_pack(client: ComfyClient):
     assert "DSProximalDreamSampler" in client.object_info("DSProximalDreamSampler")
 
 
-def test_server_that_cannot_start_shows_its_log(host: Host, tmp_path: Path):
+def test_error_of_a_server_that_cannot_start_shows_its_log(host: Host, tmp_path: Path):
     server = ComfyServer(host.comfyui, tmp_path, arguments=["--no-such-option"])
     with pytest.raises(ServerFailed, match="unrecognized arguments: --no-such-option"), server:
         pass

@@ -1,4 +1,4 @@
-"""The demo as a user runs it."""
+"""The demo, run as a command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without a signal")
 @pytest.mark.usefixtures("host")
-def test_demo_edits_the_sample_serves_and_stops_its_server(tmp_path: Path):
+def test_demo_edits_the_sample_then_serves_until_terminated(tmp_path: Path):
     command = [sys.executable, str(CHECKOUT / "tools" / "demo.py"), "--serve", "--output", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout
@@ -35,6 +35,6 @@ def test_demo_edits_the_sample_serves_and_stops_its_server(tmp_path: Path):
 
     paths = [tmp_path / f"{name}.png" for name in ("input", "edited", "side_by_side")]
     assert lines[-4:-1] == [str(path) for path in paths]
-    source, edited, both = (Image.open(path) for path in paths)
+    source, edited, side_by_side = (Image.open(path) for path in paths)
     assert ImageChops.difference(source, edited).getbbox() is not None
-    assert both.width > 2 * source.width
+    assert side_by_side.width > 2 * source.width

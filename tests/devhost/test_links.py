@@ -10,7 +10,7 @@ from devhost.links import CHECKPOINT, COMPANION, CORRECTIVE, PACK, TRANSLATOR, c
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Host:
+def empty_host(tmp_path: Path) -> Host:
     """A host with empty ComfyUI folders."""
     host = Host(tmp_path / "host")
     (host.comfyui / "custom_nodes").mkdir(parents=True)
@@ -20,7 +20,7 @@ def other(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with everything that is linked."""
+    """A checkout with all linked files."""
     reference = tmp_path / "checkout" / "tools" / "reference"
     (reference / "host_node").mkdir(parents=True)
     (reference / CHECKPOINT).write_bytes(b"first")
@@ -38,28 +38,28 @@ def test_current_host_is_linked_to_this_checkout(host: Host):
     assert (host.comfyui / "models" / "dreamsampler_translators" / TRANSLATOR).is_file()
 
 
-def test_links_follow_the_checkout(other: Host, checkout: Path):
-    """The next connection switches to another checkout or a retrained checkpoint."""
+def test_links_follow_the_checkout(empty_host: Host, checkout: Path):
+    """Connecting again switches to another checkout or a retrained checkpoint."""
     reports: list[str] = []
-    connect(other, report=reports.append)
+    connect(empty_host, report=reports.append)
     reports.clear()
-    connect(other, report=reports.append, checkout=checkout)
-    connect(other, report=reports.append, checkout=checkout)
+    connect(empty_host, report=reports.append, checkout=checkout)
+    connect(empty_host, report=reports.append, checkout=checkout)
     assert reports == []
-    assert (other.comfyui / "custom_nodes" / PACK).samefile(checkout)
+    assert (empty_host.comfyui / "custom_nodes" / PACK).samefile(checkout)
 
     (checkout / "tools" / "reference" / CHECKPOINT).write_bytes(b"second and longer")
-    connect(other, report=reports.append, checkout=checkout)
-    seen = other.comfyui / "models" / "checkpoints" / CHECKPOINT
-    assert seen.read_bytes() == b"second and longer"
+    connect(empty_host, report=reports.append, checkout=checkout)
+    linked = empty_host.comfyui / "models" / "checkpoints" / CHECKPOINT
+    assert linked.read_bytes() == b"second and longer"
 
 
-def test_missing_files_are_reported_and_their_links_removed(other: Host, checkout: Path):
-    connect(other, report=lambda _line: None, checkout=checkout)
+def test_missing_files_are_reported_and_their_links_removed(empty_host: Host, checkout: Path):
+    connect(empty_host, report=lambda _line: None, checkout=checkout)
     (checkout / "tools" / "reference" / CHECKPOINT).unlink()
     (checkout / "tools" / "reference" / "host_node").rmdir()
     reports: list[str] = []
-    connect(other, report=reports.append, checkout=checkout)
+    connect(empty_host, report=reports.append, checkout=checkout)
     assert [line.split(":")[0] for line in reports] == [f"Skipped {COMPANION}", f"Skipped {CHECKPOINT}"]
-    assert not (other.comfyui / "models" / "checkpoints" / CHECKPOINT).is_symlink()
-    assert not (other.comfyui / "custom_nodes" / COMPANION).is_symlink()
+    assert not (empty_host.comfyui / "models" / "checkpoints" / CHECKPOINT).is_symlink()
+    assert not (empty_host.comfyui / "custom_nodes" / COMPANION).is_symlink()

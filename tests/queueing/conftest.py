@@ -1,4 +1,4 @@
-"""Two real servers, many small images, and the command as a user types it."""
+"""Two real servers, a folder of small images, and `tools/queue.py` as a command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def info(server: ComfyServer) -> dict[str, Any]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts the command, which is killed when the test ends. Results go to `results` in the test's folder."""
+    """Starts the command, which is killed when the test ends. Results go to `tmp_path / "results"`."""
     with ExitStack() as stack:
 
         def start(*arguments: object, **environment: str) -> Popen:
@@ -52,7 +52,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def invert(tmp_path: Path) -> Path:
-    """The fastest possible workflow, in API format."""
+    """A fast workflow, in API format."""
     path = tmp_path / "invert.json"
     path.write_text(json.dumps(INVERT))
     return path
@@ -60,7 +60,7 @@ def invert(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small images and one other file."""
+    """A folder with small images and one text file."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(IMAGES):
         values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)

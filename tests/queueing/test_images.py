@@ -1,4 +1,4 @@
-"""Which files of a folder are taken as images, and how duplicates are handled."""
+"""Image files in folders, and duplicates."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_identical_files_are_reported(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.endswith(f"{folder}/d1.png is the same as {folder}/a.png and 7 more.\n")
 
 
-def test_same_path_twice_gives_no_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_repeated_path_gives_no_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert names(folder, folder / "a.png") == ["a.png", "b.JPG"]
     assert capsys.readouterr().err == ""

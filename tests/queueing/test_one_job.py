@@ -1,4 +1,4 @@
-"""The outcome of a job on one server when the job, the server or a proxy fails."""
+"""The outcome of a job if the job, its server or a gateway fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASK = Task(str(uuid.UUID(int=1)), GENERATE, {"any.png": b""})
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 522])
-def test_server_is_lost_when_its_gateway_says_so(status: int):
+def test_gateway_error_means_the_server_is_lost(status: int):
     with gateway(status=status) as port:
         outcome = run_task(f"http://127.0.0.1:{port}", TASK)
     url = f"http://127.0.0.1:{port}"
@@ -37,7 +37,7 @@ def test_server_with_an_error_does_not_do_the_job():
     assert outcome == Refused(f"{url} answered '500 Internal Server Error' to {url}/upload/image.")
 
 
-def test_server_with_an_unexpected_answer_does_not_do_the_job():
+def test_unexpected_response_does_not_do_the_job():
     with gateway(answer=b"{}") as port:
         outcome = run_task(f"http://127.0.0.1:{port}", TASK)
     assert outcome == Refused("The job stopped with an unexpected error (KeyError: 'subfolder').")
@@ -99,15 +99,15 @@ def test_upload_with_a_quote_in_its_name(server: ComfyServer):
 def test_password_is_sent_but_never_written(
     server: ComfyServer, start: Start, invert: Path, images: Path, tmp_path: Path
 ):
-    one = images / "p00.png"
+    image = images / "p00.png"
     with gateway(behind=server.port, user="me:p@ss") as port:
         url = f"http://127.0.0.1:{port}"
-        code, _, stderr = finish(start(invert, "--image", one, "--server", f"127.0.0.1:{port}"))
+        code, _, stderr = finish(start(invert, "--image", image, "--server", f"127.0.0.1:{port}"))
         assert code == 2
         assert stderr.startswith(
             f"error: {url} answered '401 Unauthorized'. Write its address as USER:PASSWORD@HOST:PORT. "
         )
-        code, paths, stderr = finish(start(invert, "--image", one, "--server", f"me:p%40ss@127.0.0.1:{port}"))
+        code, paths, stderr = finish(start(invert, "--image", image, "--server", f"me:p%40ss@127.0.0.1:{port}"))
     assert code == 0, stderr
     assert paths == [str(tmp_path / "results" / "p00_inverted.png")]
     assert "p%40ss" not in stderr + (tmp_path / "results" / "manifest.jsonl").read_text()

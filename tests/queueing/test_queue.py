@@ -1,4 +1,4 @@
-"""`tools/queue.py` on real servers: work is shared, survives killed processes, and is never done twice."""
+"""`tools/queue.py` on real servers: jobs are shared, survive killed processes, and never run twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def read_lines(process: Popen, number: int) -> list[str]:
-    """Wait for ``number`` results."""
+    """Wait for this many results."""
     assert process.stdout
     return list(islice(process.stdout, number))
 
@@ -60,7 +60,7 @@ def test_killed_client_resumes(server: ComfyServer, start: Start, invert: Path, 
     process.wait()
     assert 10 <= len(times(results, "done")) < 40
     with (results / "manifest.jsonl").open("ab") as file:
-        file.write(b'{"job": "unfini')  # as left by a kill during a write
+        file.write(b'{"job": "unfini')  # as after a kill during a write
 
     code, _, stderr = finish(start(*arguments))
     assert code == 0, stderr
@@ -70,7 +70,7 @@ def test_killed_client_resumes(server: ComfyServer, start: Start, invert: Path, 
     assert get(server, "/history").keys() >= queued
 
 
-def test_prompt_that_outlived_its_client_is_not_run_again(
+def test_prompt_of_a_killed_client_does_not_run_again(
     server: ComfyServer, second: ComfyServer, start: Start, results: Path
 ):
     before = {each.url: get(each, "/history").keys() for each in (server, second)}
@@ -85,7 +85,7 @@ def test_prompt_that_outlived_its_client_is_not_run_again(
     assert get(second, "/history").keys() - before[second.url] == {prompt_id}
 
 
-def test_ctrl_c_cancels_on_the_server_and_says_how_to_continue(server: ComfyServer, start: Start, results: Path):
+def test_ctrl_c_cancels_the_prompt_and_says_how_to_continue(server: ComfyServer, start: Start, results: Path):
     process = start(*EDIT, "--set", "6.steps=1000", "--server", server.url)
     prompt_id = wait_until_running(server)
     process.send_signal(signal.SIGINT)
@@ -108,7 +108,7 @@ def ray_logs() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ray_workers_make_the_same_files(
+def test_ray_workers_write_the_same_files(
     server: ComfyServer,
     second: ComfyServer,
     start: Start,
@@ -137,7 +137,7 @@ def test_ray_workers_make_the_same_files(
     assert len([*ray_logs.glob("ray/session_2*/logs/worker-*.out")]) >= 2
 
 
-def test_unreachable_ray_cluster_is_refused(server: ComfyServer, start: Start, invert: Path, images: Path):
+def test_unreachable_ray_cluster_is_an_error(server: ComfyServer, start: Start, invert: Path, images: Path):
     pytest.importorskip("ray", reason="Ray is not available for this Python")
     arguments = (invert, "--image", images / "p00.png", "--server", server.url, "--ray")
     code, _, stderr = finish(start(*arguments, RAY_ADDRESS="127.0.0.1:9"))
@@ -146,9 +146,7 @@ def test_unreachable_ray_cluster_is_refused(server: ComfyServer, start: Start, i
     assert stderr.endswith("Start it, or unset RAY_ADDRESS.\n")
 
 
-def test_failing_job_is_reported_and_the_others_are_done(
-    server: ComfyServer, start: Start, tmp_path: Path, results: Path
-):
+def test_failed_job_is_reported_and_the_others_finish(server: ComfyServer, start: Start, tmp_path: Path, results: Path):
     drawings = tmp_path / "drawings"
     drawings.mkdir()
     square = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" fill="{}"/></svg>'
@@ -190,7 +188,9 @@ def test_failing_job_is_reported_and_the_others_are_done(
     assert (code, paths) == (0, [str(results / "half_2_drawn.png")]), stderr
 
 
-def test_two_runs_do_not_share_a_folder(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
+def test_two_runs_cannot_share_an_output_folder(
+    server: ComfyServer, start: Start, invert: Path, images: Path, results: Path
+):
     first = start(*EDIT, "--set", "6.steps=1000", "--server", server.url)
     wait_until_running(server)
     code, _, stderr = finish(start(invert, "--image", images, "--server", server.url))
@@ -201,7 +201,7 @@ def test_two_runs_do_not_share_a_folder(server: ComfyServer, start: Start, inver
     assert stderr == f"error: Another run is writing to {results}. {wait}\n"
 
 
-def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
+def test_deleted_result_is_recreated(server: ComfyServer, start: Start, invert: Path, images: Path, results: Path):
     arguments = (invert, "--image", images / "p00.png", images / "p01.png", "--server", server.url)
     finish(start(*arguments))
     (results / "p01_inverted.png").unlink()
@@ -210,19 +210,19 @@ def test_deleted_result_is_made_again(server: ComfyServer, start: Start, invert:
     assert stderr == "1 of 2 jobs are already done.\n2/2 p01: done\n"
 
 
-def test_names_that_the_terminal_cannot_show(
+def test_file_names_are_escaped_for_the_terminal(
     server: ComfyServer, start: Start, invert: Path, images: Path, results: Path, tmp_path: Path
 ):
-    cat = tmp_path / "猫.png"
-    shutil.copy(images / "p00.png", cat)
-    arguments = (invert, "--image", cat, "--server", server.url)
+    image = tmp_path / "猫.png"
+    shutil.copy(images / "p00.png", image)
+    arguments = (invert, "--image", image, "--server", server.url)
     code, paths, stderr = finish(start(*arguments, PYTHONIOENCODING="ascii"))
     assert code == 0, stderr
     assert paths == [f"{results}/\\u732b_inverted.png"]
     assert (results / "猫_inverted.png").is_file()
 
 
-def test_jobs_of_a_killed_server_go_to_the_other(
+def test_jobs_of_a_killed_server_move_to_the_other(
     server: ComfyServer, second: ComfyServer, start: Start, invert: Path, images: Path, results: Path
 ):
     process = start(invert, "--image", images, "--server", server.url, "--server", second.url)
@@ -234,12 +234,11 @@ def test_jobs_of_a_killed_server_go_to_the_other(
     assert f"warning: {second.url} is unreachable" in stderr
     shares = {line["server"] for line in manifest(results)[:60] if line.get("state") == "queued"}
     assert shares == {server.url, second.url}
-    assert (
-        sum(times(results, "queued").values()) == 41
-    )  # one job was queued on the killed server and again on the other
+    # One job was queued on the killed server and again on the other.
+    assert sum(times(results, "queued").values()) == 41
 
 
-def test_results_are_kept_when_the_last_server_is_killed(
+def test_results_survive_the_loss_of_the_last_server(
     server: ComfyServer, second: ComfyServer, start: Start, invert: Path, images: Path, results: Path
 ):
     process = start(invert, "--image", images, "--server", second.url)
@@ -261,11 +260,11 @@ def test_results_are_kept_when_the_last_server_is_killed(
     "command", [["tools/queue.py", "--help"], ["-m", "tools.queue", "--help"]], ids=["script", "module"]
 )
 def test_help_shows_an_example(command: list[str]):
-    ended = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert "python tools/queue.py edit --image cat.png" in ended.stdout
+    completed = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "python tools/queue.py edit --image cat.png" in completed.stdout
 
 
-def test_neighboring_scripts_import_the_standard_queue():
-    """Python puts a script's folder, which holds `queue.py`, first on its path."""
+def test_other_scripts_import_the_standard_queue_module():
+    """Python puts the script's folder, which contains `queue.py`, first on `sys.path`."""
     code = "import sys; sys.path.insert(0, 'tools'); import queue, asyncio, multiprocessing.pool; queue.SimpleQueue()"
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)

@@ -1,4 +1,4 @@
-"""Result names are unique on every file system, and a job with missing results is not done."""
+"""The record of jobs: unique file names on every file system, and missing results."""
 
 from __future__ import annotations
 
@@ -41,17 +41,22 @@ def test_long_name_and_kind_together_are_shortened(tmp_path: Path):
 
 
 def test_recorded_name_that_is_too_long_is_replaced(tmp_path: Path):
-    """An older version of the command recorded such names and then stopped."""
+    """An older version recorded such names and then failed."""
     line = f'{{"job": "{job("any").key}", "name": "{"b" * 243}", "state": "queued", "server": "", "prompt_id": ""}}\n'
     (tmp_path / "manifest.jsonl").write_text(line)
     assert results(tmp_path, [job("b" * 243)])[0] == f"{'b' * 200}_edited.png"
 
 
-@pytest.mark.parametrize(("one", "other"), [("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("STRASSE", "straße")])
-def test_names_that_some_file_systems_treat_as_one_stay_distinct(one: str, other: str, tmp_path: Path):
-    names = results(tmp_path, [job(one, 1), job(other, 2)])
+@pytest.mark.parametrize(("first", "second"), [("Cat", "cat"), ("caf\u00e9", "cafe\u0301"), ("STRASSE", "straße")])
+def test_names_are_distinct_on_every_file_system(first: str, second: str, tmp_path: Path):
+    names = results(tmp_path, [job(first, 1), job(second, 2)])
     endings = ("_edited.png", "_Edited_2.png")
-    assert names == [f"{one}{endings[0]}", f"{one}{endings[1]}", f"{other}_2{endings[0]}", f"{other}_2{endings[1]}"]
+    assert names == [
+        f"{first}{endings[0]}",
+        f"{first}{endings[1]}",
+        f"{second}_2{endings[0]}",
+        f"{second}_2{endings[1]}",
+    ]
 
 
 def test_names_from_a_server_are_made_safe(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""What the terminal shows during a run."""
+"""Terminal output during a run."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ class Terminal(StringIO):
         ("9.0.0.2", "9.0.0.2"),
     ],
 )
-def test_running_node_is_named_even_if_another_expanded_into_it(
-    node_id: str, title: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_running_node_is_named_even_after_node_expansion(node_id: str, title: str, monkeypatch: pytest.MonkeyPatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     with Show([URL], done=0, total=1) as show:

@@ -1,4 +1,4 @@
-"""Subgraphs are flattened as the front end does; the browser tests compare both on the same graphs."""
+"""Subgraphs are flattened as by the front end. The browser tests compare both on the same graphs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from support.saved_graphs import (
 )
 
 Info = dict[str, Any]
-IN_ORDER = {
+EXPECTED = {
     "promoted": {"2:7": {"image": ["1", 0], "blur_radius": 5, "sigma": 0.5}, "3": {"images": ["2:7", 0]}},
     "two_instances": {"2:7": {"blur_radius": 5}, "4:7": {"image": ["2:7", 0], "blur_radius": 9}},
     "nested": {
@@ -47,7 +47,7 @@ IN_ORDER = {
     "bypassed": {"2:7": {"blur_radius": 5}, "3": {"images": ["2:7", 0]}},
     "mixed": {"2:6": {"destination": ["1", 0], "source": ["1", 0], "x": 3, "y": 4}, "3": {"images": ["2:6", 0]}},
 }
-"""The expected prompts of the shared graphs: inputs by node."""
+"""The expected inputs of each node in the shared graphs."""
 
 
 def inputs(prompt: Prompt, node_id: str) -> dict[str, Any]:
@@ -57,12 +57,12 @@ def inputs(prompt: Prompt, node_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_inner_nodes_are_queued(name: str, info: Info):
     prompt = to_api(CASES[name](), info)
-    assert prompt.keys() == {"1", "3", *IN_ORDER[name]}
-    for node_id, expected in IN_ORDER[name].items():
+    assert prompt.keys() == {"1", "3", *EXPECTED[name]}
+    for node_id, expected in EXPECTED[name].items():
         assert inputs(prompt, node_id).items() >= expected.items()
 
 
-def test_unconnected_input_is_left_out(info: Info):
+def test_unconnected_input_is_omitted(info: Info):
     assert "mask" not in inputs(to_api(CASES["mixed"](), info), "2:6")
 
 
@@ -71,7 +71,7 @@ def test_titles_come_from_the_inner_nodes(info: Info):
 
 
 def test_instance_value_for_an_inner_widget(info: Info):
-    """Older front ends save no such value; newer ones save one per instance."""
+    """Only newer front ends save these values, one per instance."""
     saved = promoted()
     saved["nodes"][1]["widgets_values"] = [2.5, 5]
     assert inputs(to_api(saved, info), "2:7").items() >= {"blur_radius": 5, "sigma": 2.5}.items()
@@ -107,8 +107,8 @@ def test_nodes_of_a_muted_or_bypassed_instance_do_not_run(mode: int, info: Info)
     assert inputs(prompt, "3").get("images") == (["2:7", 0] if mode == BYPASSED else None)
 
 
-def test_bypassed_instance_passes_on_the_input_in_the_same_place(info: Info):
-    """Even if the file leaves out an earlier input, one that shows a widget."""
+def test_bypassed_instance_passes_through_the_input_at_the_same_position(info: Info):
+    """Even if the file omits an earlier input that is a widget."""
     inner = node(7, "ImageBlur", "image:IMAGE blur_radius:INT:widget", "IMAGE:IMAGE", [1, 0.5])
     ins, outs = "radius:INT:widget image:IMAGE other:IMAGE", "IMAGE:IMAGE second:IMAGE"
     definition = subgraph("Turned", ins, outs, [inner], [(INSIDE, 0, 7, 1), (INSIDE, 1, 7, 0), (7, 0, OUTSIDE, 1)])
@@ -118,7 +118,7 @@ def test_bypassed_instance_passes_on_the_input_in_the_same_place(info: Info):
     assert inputs(to_api(saved, info), "3")["images"] == ["1", 0]
 
 
-def test_bypassed_node_passes_on_a_type_its_target_accepts(info: Info):
+def test_bypassed_node_passes_through_a_type_its_target_accepts(info: Info):
     """A comma-separated type matches each of its parts."""
     saved = workflow(*between(node(2, "Either", "mask:MASK image:IMAGE,MASK", "any:IMAGE,MASK", mode=BYPASSED)))
     saved["nodes"][1]["inputs"][1]["link"] = saved["nodes"][1]["inputs"][0].pop("link")
@@ -132,14 +132,14 @@ def test_primitive_nodes_inside_and_outside(info: Info):
     sigma = {"name": "sigma", "type": "FLOAT", "link": 50, "widget": {"name": "sigma"}}
     definition["nodes"][0]["inputs"].append(sigma)
     nodes, wires = between(instance(2, definition, [5], ins="image:IMAGE radius:INT:widget"))
-    around = node(9, "PrimitiveNode", outs="INT:INT", values=[6, "fixed"])
-    saved = workflow([*nodes, around], [*wires, (9, 0, 2, 1)], definition)
+    outer_primitive = node(9, "PrimitiveNode", outs="INT:INT", values=[6, "fixed"])
+    saved = workflow([*nodes, outer_primitive], [*wires, (9, 0, 2, 1)], definition)
     assert inputs(to_api(saved, info), "2:7") == {"image": ["1", 0], "blur_radius": 6, "sigma": 4.5}
     saved["nodes"][1] |= {"properties": {"proxyWidgets": [["8", "value"]]}, "widgets_values": [7.5]}
     assert inputs(to_api(saved, info), "2:7")["sigma"] == 7.5
 
 
-def test_subgraph_that_only_passes_on(info: Info):
+def test_subgraph_without_nodes_passes_its_input_through(info: Info):
     definition = subgraph("Through", "image:IMAGE", "IMAGE:IMAGE", [], [(INSIDE, 0, OUTSIDE, 0)])
     assert inputs(to_api(workflow(*between(instance(2, definition)), definition), info), "3")["images"] == ["1", 0]
 
@@ -240,28 +240,28 @@ def lacks_a_link() -> Saved:
     return saved
 
 
-def links_to_a_subgraph_input_outside_any() -> Saved:
+def has_a_subgraph_link_outside_a_subgraph() -> Saved:
     saved = promoted()
     saved["links"][0][1] = INSIDE
     return saved
 
 
 @pytest.mark.parametrize(
-    ("broken", "sentence"),
+    ("broken", "message"),
     [
         (contains_itself, "The subgraph 'Twice' contains itself. Remove node 2:4:8 in ComfyUI."),
         (lacks_its_definition, "Node 2 is an instance of a subgraph that is missing from the workflow."),
         (contains_a_loop, "The workflow connects reroutes or bypassed nodes in a loop."),
         (has_invalid_widget_names, "The workflow is damaged or its version is unknown"),
         (lacks_a_link, "The workflow is damaged or its version is unknown"),
-        (links_to_a_subgraph_input_outside_any, "The workflow is damaged or its version is unknown"),
+        (has_a_subgraph_link_outside_a_subgraph, "The workflow is damaged or its version is unknown"),
         (lambda: {**promoted(), "definitions": [1]}, "The workflow is damaged or its version is unknown"),
     ],
 )
-def test_broken_workflow_is_refused(broken: Callable[[], Saved], sentence: str, info: Info):
-    with pytest.raises(QueueingError) as refused:
+def test_broken_workflow_raises_an_error(broken: Callable[[], Saved], message: str, info: Info):
+    with pytest.raises(QueueingError) as error:
         Workflow("mine", broken()).prompt(info)
-    assert str(refused.value).startswith(sentence)
+    assert str(error.value).startswith(message)
 
 
 def test_downloads_of_a_broken_workflow():

@@ -1,4 +1,4 @@
-"""Workflow files are converted to the prompts that the front end would queue."""
+"""Workflow files are converted to the prompt that the front end would queue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def saved() -> Saved:
     return json.loads(TEMPLATE.read_text("utf-8"))
 
 
-def put_between(saved: Saved, node: dict[str, Any]) -> Saved:
+def insert_node(saved: Saved, node: dict[str, Any]) -> Saved:
     """The workflow with one more node between the image and the optimizer."""
     changed = copy.deepcopy(saved)
     [link] = [each for each in changed["links"] if each[1] == IMAGE and each[3] == OPTIMIZER]
@@ -40,7 +40,7 @@ def put_between(saved: Saved, node: dict[str, Any]) -> Saved:
 
 
 def test_intermediate_node_is_queued(saved: Saved, info: dict[str, Any]):
-    prompt = to_api(put_between(saved, {"type": "ImageInvert"}), info)
+    prompt = to_api(insert_node(saved, {"type": "ImageInvert"}), info)
     assert prompt["50"]["inputs"] == {"image": [str(IMAGE), 0]}
     assert prompt[str(OPTIMIZER)]["inputs"]["image"] == ["50", 0]
 
@@ -49,16 +49,16 @@ def test_intermediate_node_is_queued(saved: Saved, info: dict[str, Any]):
     "node", [{"type": "Reroute"}, {"type": "ImageInvert", "mode": 4}], ids=["reroute", "bypassed node"]
 )
 def test_reroutes_and_bypassed_nodes_are_removed(node: dict[str, Any], saved: Saved, info: dict[str, Any]):
-    assert to_api(put_between(saved, node), info) == to_api(saved, info)
+    assert to_api(insert_node(saved, node), info) == to_api(saved, info)
 
 
 def test_muted_node_leaves_its_input_unconnected(saved: Saved, info: dict[str, Any]):
-    prompt = to_api(put_between(saved, {"type": "ImageInvert", "mode": 2}), info)
+    prompt = to_api(insert_node(saved, {"type": "ImageInvert", "mode": 2}), info)
     assert "50" not in prompt
     assert "image" not in prompt[str(OPTIMIZER)]["inputs"]
 
 
-def test_primitive_node_gives_its_value(saved: Saved, info: dict[str, Any]):
+def test_primitive_node_passes_its_value(saved: Saved, info: dict[str, Any]):
     plain = to_api(saved, info)
     saved["links"].append([91, 51, 0, OPTIMIZER, 9, "INT"])
     primitive = {"id": 51, "type": "PrimitiveNode", "inputs": [], "widgets_values": [77, "fixed"]}
@@ -69,13 +69,13 @@ def test_primitive_node_gives_its_value(saved: Saved, info: dict[str, Any]):
     assert prompt[str(OPTIMIZER)]["inputs"] == {**plain[str(OPTIMIZER)]["inputs"], "paths": 77}
 
 
-def test_inputs_newer_than_the_file_get_their_defaults(saved: Saved, info: dict[str, Any]):
-    whole = to_api(saved, info)
+def test_inputs_added_after_the_file_was_saved_get_their_defaults(saved: Saved, info: dict[str, Any]):
+    full = to_api(saved, info)
     optimizer = next(node for node in saved["nodes"] if node["id"] == OPTIMIZER)
     optimizer["widgets_values"] = optimizer["widgets_values"][:2]
-    cut = to_api(saved, info)[str(OPTIMIZER)]["inputs"]
-    assert cut.keys() == whole[str(OPTIMIZER)]["inputs"].keys()
-    assert (cut["paths"], cut["steps"]) == (128, 1000)
+    shortened = to_api(saved, info)[str(OPTIMIZER)]["inputs"]
+    assert shortened.keys() == full[str(OPTIMIZER)]["inputs"].keys()
+    assert (shortened["paths"], shortened["steps"]) == (128, 1000)
 
 
 def test_titles_are_kept(saved: Saved, info: dict[str, Any]):
@@ -83,13 +83,13 @@ def test_titles_are_kept(saved: Saved, info: dict[str, Any]):
     assert titles == {"1": "Image", "2": "SVG Optimizer", "3": "The drawing"}
 
 
-def test_node_of_another_version_is_refused(saved: Saved, info: dict[str, Any]):
+def test_node_of_another_version_raises_an_error(saved: Saved, info: dict[str, Any]):
     saved["nodes"][0]["widgets_values"] += [1, 2]
     with pytest.raises(QueueingError, match=r"Node 1 \(LoadImage\) has 4 values, more than the server's node takes"):
         to_api(saved, info)
 
 
-def test_damaged_file_is_refused(saved: Saved, info: dict[str, Any]):
+def test_broken_file_raises_an_error(saved: Saved, info: dict[str, Any]):
     saved["links"] = []
     with pytest.raises(QueueingError, match="is damaged or its version is unknown"):
         Workflow("mine", saved).prompt(info)

@@ -1,4 +1,4 @@
-"""The shipped corrective matches the reference model and imitates its blur."""
+"""The shipped corrective belongs to the reference model and approximates its blur."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from tools.reference import corrective, in_process, world
 
 
-def test_is_small_enough_for_the_repository():
+def test_corrective_is_small_enough_for_the_repository():
     assert corrective.CORRECTIVE.stat().st_size < corrective.LARGEST
 
 
-def test_matches_the_checkpoint_and_is_closer_to_its_predictions_than_the_image():
-    reference, learned = in_process.load(), host.CORRECTIVES.read_file(corrective.CORRECTIVE)
-    about = learned.about
+def test_corrective_matches_the_checkpoint_and_approximates_its_predictions(reference: in_process.Reference):
+    shipped = host.CORRECTIVES.read_file(corrective.CORRECTIVE)
+    about = shipped.about
     assert (about.family, about.base) == (host.family(reference.model), host.weights_digest(reference.model))
     assert about.size == (world.SIZE // 8,) * 2
     rng, times = Random(99), torch.tensor([0.05, 0.5, 0.7, 0.9])
@@ -31,7 +31,7 @@ def test_matches_the_checkpoint_and_is_closer_to_its_predictions_than_the_image(
             for t in times.tolist():
                 time = torch.full((len(run.latent),), t)
                 z0_hat = denoise_at(run.prior, run.latent, time, SeededNoise(range(len(run.latent))))
-                blurred = normalize(learned(run.latent, time), z0_hat, about.statistics)
+                blurred = normalize(shipped(run.latent, time), z0_hat, about.statistics)
                 distance, image_distance = ((x - z0_hat).square().mean().item() for x in (blurred, run.latent))
                 ratios[t] = distance / image_distance
         return (run.latent,)

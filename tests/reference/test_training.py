@@ -1,4 +1,6 @@
-"""The training loop: optimizer, shared work and resuming."""
+"""The training loop: optimizer, multiple workers and resuming."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,14 +36,11 @@ def error_of(weights: dict[str, torch.Tensor]) -> float:
     return (weights["weight"] - truth.T).abs().max().item()
 
 
-@pytest.mark.parametrize(
-    ("workers", "minutes"), [(1, 0.06), (2, 0.2)]
-)  # two workers wait for each other and are slower
-def test_learns_and_resumes(tmp_path, workers: int, minutes: float):
-    folder = tmp_path
-    path = train(regression(), Budget(0.02, folder, workers))
+@pytest.mark.parametrize(("workers", "minutes"), [(1, 0.06), (2, 0.2)])  # two workers wait for each other
+def test_training_learns_and_resumes(tmp_path: Path, workers: int, minutes: float):
+    path = train(regression(), Budget(0.02, tmp_path, workers))
     first = torch.load(path, weights_only=True)
-    train(regression(), Budget(minutes, folder, workers))
+    train(regression(), Budget(minutes, tmp_path, workers))
     second = torch.load(path, weights_only=True)
     assert second["step"] > first["step"] and second["seconds"] > first["seconds"]
     assert error_of(averaged_weights(path)) < min(0.3, error_of(first["average"]) + 0.05)

@@ -1,4 +1,4 @@
-"""The reference world: images match their captions."""
+"""The scenes of the reference model: images match their captions."""
 
 from random import Random
 
@@ -30,9 +30,9 @@ def test_objects_and_backgrounds_have_their_color(color: str):
 
 
 @pytest.mark.parametrize("shape", world.SHAPES)
-def test_object_mask_covers_the_object_and_nothing_else(shape: str):
-    drawn = scene(things=(world.Thing(shape, "yellow", 50, 46, 28, 0.1),))
-    mask, image = world.object_mask(drawn), world.render(drawn)
+def test_object_mask_covers_exactly_the_object(shape: str):
+    sampled = scene(things=(world.Thing(shape, "yellow", 50, 46, 28, 0.1),))
+    mask, image = world.object_mask(sampled), world.render(sampled)
     yellow = np.abs(image - world.PALETTE["yellow"]).max(-1) < 0.2
     assert yellow[mask > 0.99].all() and not yellow[mask < 0.01].any()
     assert 0.15 * np.pi * 28**2 < mask.sum() < np.pi * 28**2
@@ -46,14 +46,14 @@ def test_shapes_differ_clearly():
 
 
 def test_equal_scenes_give_equal_images():
-    drawn = world.sample_scene(Random(4))
-    np.testing.assert_array_equal(world.render(drawn), world.render(drawn))
+    sampled = world.sample_scene(Random(4))
+    np.testing.assert_array_equal(world.render(sampled), world.render(sampled))
 
 
 @pytest.mark.parametrize(
     "attribute, value", [("colour", "green"), ("shape", "star"), ("background", "black"), ("pattern", "dotted")]
 )
-def test_with_attribute_changes_nothing_else(attribute: str, value: str):
+def test_with_attribute_changes_only_that_attribute(attribute: str, value: str):
     before = scene()
     after = world.with_attribute(before, attribute, value)
     labels = [
@@ -64,17 +64,17 @@ def test_with_attribute_changes_nothing_else(attribute: str, value: str):
     assert labels == [attribute]
 
 
-def test_captions_name_only_what_the_image_shows():
+def test_captions_name_only_attributes_of_the_image():
     rng = Random(5)
     for _ in range(300):
-        drawn = world.sample_scene(rng)
-        true = named_attributes(world.describe(drawn))
-        named = named_attributes(world.sample_caption(rng, drawn))
-        extra = [label for label, a, b in zip(LABELS, named, true, strict=True) if a and a != b and label != "quality"]
-        assert not extra, (drawn, extra)
+        sampled = world.sample_scene(rng)
+        shown = named_attributes(world.describe(sampled))
+        named = named_attributes(world.sample_caption(rng, sampled))
+        extra = [label for label, a, b in zip(LABELS, named, shown, strict=True) if a and a != b and label != "quality"]
+        assert not extra, (sampled, extra)
 
 
 def test_full_caption_names_every_attribute():
-    drawn = scene(pattern="striped", corruption="blurry")
-    assert world.describe(drawn) == "a red heart on a striped blue background, blurry"
-    assert world.describe_object(drawn) == "a red heart, blurry"
+    full_scene = scene(pattern="striped", corruption="blurry")
+    assert world.describe(full_scene) == "a red heart on a striped blue background, blurry"
+    assert world.describe_object(full_scene) == "a red heart, blurry"
