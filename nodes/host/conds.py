@@ -6,7 +6,6 @@ import copy
 import math
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
@@ -17,30 +16,6 @@ Cond = list[dict[str, Any]]
 """A CONDITIONING as the host has prepared it for sampling."""
 Controls = dict[tuple[Any, int], Any]
 """Cached ControlNets with the hint of a single item, by the original ControlNet and the item."""
-POSITIVE, NEGATIVE = 0, 1
-"""The host's numbers for the two branches of classifier-free guidance. Adapters tell them apart by these."""
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A conditioning to evaluate, and which branch of guidance each state (one or several of equal batch) belongs to.
-
-    What an image-prompt adapter adds to the positive branch attracts only if everything the method moves away from is
-    a negative branch.
-    """
-
-    cond: Cond
-    roles: tuple[int, ...]
-
-    @property
-    def role(self) -> int | None:
-        """The role that all states share, or None."""
-        return self.roles[0] if len(set(self.roles)) == 1 else None
-
-    def of_item(self, index: int, batch: int, controls: Controls) -> Branch:
-        """The branch of one of `batch` items, in all states together. `controls` caches its ControlNets."""
-        return Branch(cond_of_item(self.cond, index, controls), (self.roles[index * len(self.roles) // batch],))
-
 
 SCOPE_KEYS = (
     "timestep_start", "timestep_end", "area", "strength", "mask", "mask_strength", "hooks", "control", "gligen",

@@ -13,23 +13,38 @@ import torch
 from torch import Tensor
 
 from ...guidance.core.denoiser import NULL, TARGET
-from .conds import (
-    NEGATIVE,
-    POSITIVE,
-    Branch,
-    Cond,
-    Controls,
-    cond_of_item,
-    has_control,
-    join_conds,
-    same_for_all_items,
-)
+from .conds import Cond, Controls, cond_of_item, has_control, join_conds, same_for_all_items
 from .gradients import ordinary_conditioning
 from .keyframes import has_keyframes, set_keyframes
 from .oom_fallback import is_oom
 from .patches import reads_noise_level, with_roles
 
 log = logging.getLogger("dreamsampler")
+
+POSITIVE, NEGATIVE = 0, 1
+"""The host's numbers for the two branches of classifier-free guidance. Adapters tell them apart by these."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A conditioning to evaluate, and which branch of guidance each state (one or several of equal batch) belongs to.
+
+    What an image-prompt adapter adds to the positive branch attracts only if everything the method moves away from is
+    a negative branch.
+    """
+
+    cond: Cond
+    roles: tuple[int, ...]
+
+    @property
+    def role(self) -> int | None:
+        """The role that all states share, or None."""
+        return self.roles[0] if len(set(self.roles)) == 1 else None
+
+    def of_item(self, index: int, batch: int, controls: Controls) -> Branch:
+        """The branch of one of `batch` items, in all states together. `controls` caches its ControlNets."""
+        return Branch(cond_of_item(self.cond, index, controls), (self.roles[index * len(self.roles) // batch],))
+
 
 Predict = Callable[[Tensor, Tensor, Sequence[Branch]], list[Tensor]]
 """Maps states (B, ...), noise levels (B,) and branches to one clean estimate (B, ...) per branch."""
@@ -159,7 +174,7 @@ class HostDenoiser:
     ) -> list[Tensor]:
         asked: Any = list(conds)  # the host skips None
         given = [cond for cond in conds if cond is not None]
-        if has_keyframes(given):
+        if any("hooks" in entry for cond in given for entry in cond):
             set_keyframes(self.model.current_patcher, given, float(levels[0]), model_options)
         replacement = model_options.get("sampler_calc_cond_batch_function")
         if replacement is None:

@@ -125,7 +125,7 @@ def _ordinary_weights(module: Any, dtype: torch.dtype | None) -> Iterator[None]:
 
 
 def _supplies_weights(module: Any) -> bool:
-    """Whether the host's layer makes its weights anew in each call: it streams them ("_v") or dequantizes them."""
+    """Whether the host's layer makes its weights again in each call: it streams them ("_v") or dequantizes them."""
     if not hasattr(module, "weight_function"):
         return False
     weights = (module._parameters.get(name) for name in ("weight", "bias"))

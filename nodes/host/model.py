@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...guidance.core.path import FLOW, SCALED, NoisePath
 from ...guidance.networks.corrective.storage import LEVELS_AT
+from .patches import title
 
 SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
 """The host's noise schedules, for a combo."""
@@ -118,3 +119,34 @@ def noise_schedule(model: Any) -> tuple[str, tuple[float, ...]]:
     sampling = model.get_model_object("model_sampling")
     levels = clock_of(sampling)(torch.tensor(LEVELS_AT, dtype=torch.float64))
     return path_of(sampling).name, tuple(levels.tolist())
+
+
+def without_caches(model: Any) -> tuple[Any, list[str]]:
+    """A MODEL without step caches (EasyCache and its like), and a sentence for the user if there were any.
+
+    They replace model calls by earlier ones, as long as a sampler walks straight down.
+    """
+    found = [
+        (kind, key)
+        for kind, wrappers in model.wrappers.items()
+        for key, functions in wrappers.items()
+        if "cache" in key.lower() or any(_is_cache(function) for function in functions)
+    ]
+    call = model.model_options.get("model_function_wrapper")
+    cached_calls = call is not None and _is_cache(call)
+    if not found and not cached_calls:
+        return model, []
+    model = model.clone()
+    for kind, key in found:
+        model.remove_wrappers_with_key(kind, key)
+    if cached_calls:
+        del model.model_options["model_function_wrapper"]
+    names = sorted({key for _, key in found} | ({title(call)} if cached_calls else set()))
+    return model, [
+        f"Ran without the step cache on the model ({', '.join(names)}): it reuses earlier model calls, which only "
+        "works while a sampler walks straight down."
+    ]
+
+
+def _is_cache(function: Any) -> bool:
+    return "cache" in f"{getattr(function, '__module__', '')}.{title(function)}".lower()

@@ -41,81 +41,36 @@ def reads_noise_level(conds: Sequence[Cond], model_options: Options) -> bool:
     if "model_function_wrapper" in model_options or "sampler_calc_cond_batch_function" in model_options:
         return True
     options = model_options.get("transformer_options", {})
-    if any(_functions(options.get(kind)) for kind in ("patches", "patches_replace", "wrappers")):
+    if any(True for kind in ("patches", "patches_replace", "wrappers") for _ in _leaves(options.get(kind))):
         return True
     controls = (control for cond in conds for entry in cond for control in chain(entry.get("control")))
     return any(not type(control).__module__.startswith("comfy.") for control in controls)
-
-
-def without_caches(model: Any) -> tuple[Any, list[str]]:
-    """A MODEL without step caches (EasyCache and its like), and a sentence for the user if there were any.
-
-    They replace model calls by earlier ones, as long as a sampler walks straight down.
-    """
-    found = {
-        (kind, key)
-        for kind, by_key in model.wrappers.items()
-        for key, functions in by_key.items()
-        if _is_cache(key, functions)
-    }
-    wrapper = model.model_options.get("model_function_wrapper")
-    cached_calls = wrapper is not None and _is_cache("", [wrapper])
-    if not found and not cached_calls:
-        return model, []
-    model = model.clone()
-    for kind, key in found:
-        model.remove_wrappers_with_key(kind, key)
-    if cached_calls:
-        del model.model_options["model_function_wrapper"]
-    names = sorted({key for _, key in found} | ({_title(wrapper)} if cached_calls else set()))
-    return model, [
-        f"Ran without the step cache on the model ({', '.join(names)}): it reuses earlier model calls, which only "
-        "works while a sampler walks straight down."
-    ]
-
-
-def has_guidance_patches(model_options: Options) -> bool:
-    """Whether classifier-free guidance is patched."""
-    return any(model_options.get(kind) for kind in GUIDANCE_PATCHES)
 
 
 def note_on_guidance(model_options: Options) -> str:
     """A sentence for methods that patches of the guidance have no effect on."""
     functions = [each for kind in GUIDANCE_PATCHES for each in _leaves(model_options.get(kind))]
     return (
-        f"No effect here: {', '.join(sorted({_title(each) for each in functions}))}. It changes how samplers apply "
+        f"No effect here: {', '.join(sorted({title(each) for each in functions}))}. It changes how samplers apply "
         "classifier-free guidance, and this method combines the prompts by an equation of its own."
     )
 
 
-def note_on_masks(model_options: Options) -> list[str]:
-    """A sentence if a patch changes masks during sampling."""
-    patch = model_options.get("denoise_mask_function")
-    if patch is None:
-        return []
-    return [
-        f"No effect here: {_title(patch)}. It changes masks during sampling; these masks stay the same in all steps."
-    ]
+def note_on_masks(model_options: Options) -> str:
+    """A sentence on a patch that changes masks during sampling."""
+    patch = title(model_options["denoise_mask_function"])
+    return f"No effect here: {patch}. It changes masks during sampling; here they are the same in all steps."
 
 
-def _title(function: Any) -> str:
+def title(function: Any) -> str:
     """What a user knows a patch by: the node that made it, as far as its function tells."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
     node = name.split(".")[0]
     return "a patch of the model" if node == "ModelPatcher" else node
 
 
-def _is_cache(key: str, functions: Any) -> bool:
-    names = [key, *(f"{getattr(each, '__module__', '')}.{_title(each)}" for each in _leaves(functions))]
-    return any("cache" in name.lower() for name in names)
-
-
-def _functions(attached: Any) -> list[Any]:
-    """All functions in the nested dictionaries and lists that the host keeps patches in."""
-    return list(_leaves(attached))
-
-
 def _leaves(attached: Any) -> Iterator[Any]:
+    """All functions in the nested dictionaries and lists that the host keeps patches in."""
     if isinstance(attached, dict):
         for each in attached.values():
             yield from _leaves(each)

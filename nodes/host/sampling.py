@@ -17,8 +17,8 @@ from torch import Tensor
 from ...guidance.core.prior import Prior
 from .denoiser import HostDenoiser, PatchedDenoiser
 from .gradients import gradients, ordinary, ordinary_attributes
-from .model import clock_of, path_of
-from .patches import has_guidance_patches, note_on_guidance, note_on_masks, without_caches
+from .model import clock_of, path_of, without_caches
+from .patches import GUIDANCE_PATCHES, note_on_guidance, note_on_masks
 from .text import show_on_node
 
 
@@ -156,7 +156,7 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
     ):
         model = model_wrap.inner_model
         options = extra_args["model_options"]
-        patched = has_guidance_patches(options)
+        patched = any(options.get(kind) for kind in GUIDANCE_PATCHES)
         denoiser = (PatchedDenoiser if patched else HostDenoiser)(model, model_wrap.conds, options)
         run = Run(
             prior=Prior(denoiser, path_of(model.model_sampling), clock_of(model.model_sampling)),
@@ -168,7 +168,8 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
             latent_format=model.latent_format,
         )
         results = self.algorithm(run)
-        self.notes = note_on_masks(options)
+        if "denoise_mask_function" in options:
+            self.notes.append(note_on_masks(options))
         if isinstance(denoiser, PatchedDenoiser) and not denoiser.guided_calls:
             self.notes.append(note_on_guidance(options))
         to_host = comfy.model_management.intermediate_device()
