@@ -10,6 +10,7 @@ from typing import Any
 
 import comfy.conds
 import comfy.samplers
+import torch
 from torch import Tensor
 
 Cond = list[dict[str, Any]]
@@ -53,6 +54,34 @@ def chain(control: Any) -> Iterator[Any]:
 
 def _hint_count(control: Any) -> int:
     return 1 if control.cond_hint_original is None else len(control.cond_hint_original)
+
+
+# Coverage
+
+
+def uncovered(cond: Cond, x: Tensor, levels: Tensor) -> Tensor:
+    """Where no entry acts on states `x` (B, ...) at noise levels (B,): a mask of the shape of `x`.
+
+    The host predicts zero there.
+    """
+    if not bool((levels == levels[0]).all()):
+        items = [(cond_of_item(cond, i, {}), x[i : i + 1], levels[i : i + 1]) for i in range(len(x))]
+        return torch.cat([uncovered(*item) for item in items])
+    total = torch.zeros_like(x)
+    for entry in cond:
+        part = comfy.samplers.get_area_and_mult(entry, x, levels)
+        if part is not None:
+            _narrowed(total, part.area).add_(part.mult)
+    return total <= 0
+
+
+def _narrowed(x: Tensor, area: Sequence[int] | None) -> Tensor:
+    """The part of `x` in an area of the host: sizes, then offsets, of the last dimensions."""
+    dims = 0 if area is None else len(area) // 2
+    for i in range(dims):
+        assert area is not None
+        x = x.narrow(i + 2, area[dims + i], area[i])
+    return x
 
 
 # Joining

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from ...guidance.core.denoiser import NULL, TARGET
-from .conds import Cond, Controls, cond_of_item, has_control, join_conds, same_for_all_items
+from .conds import (
+    Cond,
+    Controls,
+    cond_of_item,
+    has_control,
+    join_conds,
+    same_for_all_items,
+    uncovered,
+)
 from .gradients import ordinary_conditioning
 from .keyframes import has_keyframes, set_keyframes
 from .oom_fallback import is_oom
@@ -68,7 +76,7 @@ class HostDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         with torch.inference_mode():
-            return self._predict(x, sigma.expand(len(x)), [self._branch(name) for name in names])
+            return self._complete(self._predict, x, sigma.expand(len(x)), names)
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         batch = len(xs[0])
@@ -76,7 +84,7 @@ class HostDenoiser:
         with torch.inference_mode():
             columns = [self._joined(column, batch) for column in zip(*names, strict=True)]
             branches = [column for column in columns if column is not None]
-            if len(branches) < len(columns):
+            if len(branches) < len(columns) or any(self._stand_in(name) for prompts in names for name in prompts):
                 return [self(x, levels, prompts) for x, prompts in zip(xs, names, strict=True)]
             estimates = self._predict(torch.cat(list(xs)), levels.repeat(len(xs)), branches)
             return [list(row) for row in zip(*(each.chunk(len(xs)) for each in estimates), strict=True)]
@@ -88,15 +96,34 @@ class HostDenoiser:
             ordinary = [Branch(ordinary_conditioning(branch.cond), branch.roles) for branch in branches]
             return self._call_model(x, levels, ordinary)
 
-        levels, branches = sigma.expand(len(x)), [self._branch(name)]
-        if len(x) == 1 or self._same_for_all_items(levels, branches):
-            return predict(x, levels, branches)[0]
-        return self._predict_items_apart(predict, x, levels, branches)[0]
+        def predict_all(x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
+            if len(x) == 1 or self._same_for_all_items(levels, branches):
+                return predict(x, levels, branches)
+            return self._predict_items_apart(predict, x, levels, branches)
+
+        return self._complete(predict_all, x, sigma.expand(len(x)), [name])[0]
 
     def of_item(self, index: int) -> HostDenoiser:
         """The denoiser of one batch item."""
         conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
         return HostDenoiser(self.model, conds, self.model_options)
+
+    def _complete(self, predict: Predict, x: Tensor, levels: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Estimates in which another prompt stands in where one does not act."""
+        stand_ins = {name: self._stand_in(name) for name in names}
+        asked = [*dict.fromkeys([*names, *(other for other in stand_ins.values() if other is not None)])]
+        estimates = dict(zip(asked, predict(x, levels, [self._branch(name) for name in asked]), strict=True))
+        return [self._filled(estimates, name, stand_ins[name], x, levels) for name in names]
+
+    def _stand_in(self, name: str) -> str | None:
+        """The prompt for where a conditioning does not act: the negative, and for the negative the positive."""
+        other = TARGET if name == NULL else NULL
+        return other if other in self.conds and _is_partial(self.conds[name]) else None
+
+    def _filled(self, estimates: dict[str, Tensor], name: str, other: str | None, x: Tensor, levels: Tensor) -> Tensor:
+        if other is None:
+            return estimates[name]
+        return torch.where(uncovered(self.conds[name], x, levels), estimates[other], estimates[name])
 
     def _branch(self, name: str) -> Branch:
         return Branch(self.conds[name], (_role(name),))
@@ -215,7 +242,7 @@ class PatchedDenoiser(HostDenoiser):
         """As the host's samplers do it, with both branches at any scale."""
         conds = [self.conds[TARGET], self.conds[NULL]]
         asked = {"conds": conds, "cond_scale": scale, "timestep": levels, "input": x, "sigma": levels}
-        estimates = self._predict(x, levels, [self._branch(TARGET), self._branch(NULL)])
+        estimates = self._complete(self._predict, x, levels, [TARGET, NULL])
         for patch in self.model_options.get("sampler_pre_cfg_function", ()):
             estimates = patch({
                 **asked, "conds_out": estimates, "model": self.model, "model_options": self.model_options
@@ -230,3 +257,9 @@ class PatchedDenoiser(HostDenoiser):
 def _role(name: str) -> int:
     """The branch of guidance that a conditioning belongs to. Source prompts are what methods move away from."""
     return POSITIVE if name == TARGET else NEGATIVE
+
+
+def _is_partial(cond: Cond) -> bool:
+    """Whether every entry is confined to a part of the image or of the noise levels."""
+    limits = ("mask", "area", "timestep_start", "timestep_end")
+    return not any("default" in entry or all(name not in entry for name in limits) for entry in cond)

@@ -14,7 +14,16 @@ from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.distillation.objectives import LISTED
 from support.corrective_nodes import spectral
-from support.host_oracle import assert_differs, assert_same, controlled, set_range, tiny_lora
+from support.host_oracle import (
+    assert_differs,
+    assert_same,
+    controlled,
+    left_half,
+    set_area,
+    set_mask,
+    set_range,
+    tiny_lora,
+)
 from support.tiny_models import (
     EPS,
     NEGATIVE,
@@ -146,7 +155,7 @@ def test_a_controlnet_is_told_the_same(name: str):
 # Strengths over time
 
 
-SPLIT = 0.5
+SPLIT = 0.4
 
 
 def keyframed(conditioning: Conditioning, *strengths: float) -> Conditioning:
@@ -323,3 +332,55 @@ def test_differential_diffusion_is_named():
     notes: list[str] = []
     run("inversion", model, notes=notes, mask=square())
     assert len(notes) == 1 and notes[0].startswith("No effect here: DifferentialDiffusion. It changes masks")
+
+
+# Prompts for a part
+
+
+def left(prompt: Conditioning) -> Conditioning:
+    return set_mask(prompt, left_half())
+
+
+def right(prompt: Conditioning) -> Conditioning:
+    return set_mask(prompt, 1 - left_half())
+
+
+def early(prompt: Conditioning) -> Conditioning:
+    return set_range(prompt, 0.0, SPLIT)
+
+
+def late(prompt: Conditioning) -> Conditioning:
+    return set_range(prompt, SPLIT, 1.0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("part, rest", [(left, right), (early, late)], ids=["mask", "range"])
+@pytest.mark.parametrize("name", ["inversion", "noise", "sds", "dds", "csd", "vsd", "full bridge"])
+def test_the_negative_stands_in_where_a_prompt_does_not_act(name: str, part: Any, rest: Any, count: int):
+    more: Any = {} if name in EDITS else {"time_schedule": "uniform", "optimizer": "sgd"}
+    found = run(name, tiny(EPS), count=count, positive=part(POSITIVE), **more)
+    assert_same(found, run(name, tiny(EPS), count=count, positive=part(POSITIVE) + rest(NEGATIVE), **more))
+    assert_differs(found, run(name, tiny(EPS), count=count, **more), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["inversion", "sds", "dds"])
+def test_the_positive_stands_in_where_the_negative_does_not_act(name: str):
+    expected = run(name, tiny(EPS), negative=left(NEGATIVE) + right(POSITIVE))
+    assert_same(run(name, tiny(EPS), negative=left(NEGATIVE)), expected)
+
+
+def test_outside_the_area_of_a_prompt_only_the_negative_acts():
+    inputs: Any = {"steps": 1, "optimizer": "sgd"}
+    found = run("sds", tiny(EPS), positive=set_area(POSITIVE), **inputs)  # the upper half
+    assert_same(found[..., 4:, :], run("sds", tiny(EPS), positive=NEGATIVE, **inputs)[..., 4:, :])
+    assert_differs(found[..., :4, :], run("sds", tiny(EPS), positive=NEGATIVE, **inputs)[..., :4, :], 1e-4)
+
+
+def test_a_restoration_has_gradients_where_its_prompt_does_not_act():
+    blurred, vae = measure(photo(), "gaussian blur")[0], tiny_vae("kl")
+    options: Any = {"consistency": "dps only", "dps_weight": 3.0}
+    made = [
+        restore(tiny(EPS), vae, encoded(EPS), blurred, negative=negative, **options).samples
+        for negative in (left(NEGATIVE), left(NEGATIVE) + right(POSITIVE))
+    ]
+    assert_same(made[0], made[1])
