@@ -99,7 +99,9 @@ class DistillationSampler(io.ComfyNode):
             mask=checks.checked_mask(latent_image.get("noise_mask"), samples),
             notes=notes,
         )
-        return io.NodeOutput({**latent_image, "samples": latent}, ui={"distillation": [curve.data], "text": notes})
+        return io.NodeOutput(
+            host.sampled_latent(latent_image, latent), ui={"distillation": [curve.data], "text": notes}
+        )
 
 
 def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:

@@ -98,7 +98,7 @@ class ProximalDreamSampler(io.ComfyNode):
             mask=region,
             notes=algorithm.notes,
         )
-        outputs = [{**latent_image, "samples": latent} for latent in latents]
+        outputs = [host.sampled_latent(latent_image, latent) for latent in latents]
         image = _decode(vae, latents[0], measurement if projection else None)
         host.show_on_node("\n".join(algorithm.notes))
         return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})

@@ -20,7 +20,7 @@ from .denoiser import (
     guide,
 )
 from .noise import SeededNoise
-from .path import FLOW, SCALED, NoisePath
+from .path import FLOW, SCALED, NoisePath, flow_path
 from .prior import Prior
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "ddim_sample",
     "ddim_step",
     "ddpm_invert",
+    "flow_path",
     "fresh_share",
     "guide",
     "noised_states",

@@ -55,3 +55,13 @@ SCALED = NoisePath("scaled", torch.ones_like, lambda sigma: sigma)
 
 FLOW = NoisePath("flow", lambda sigma: 1 - sigma, lambda sigma: sigma)
 """Rectified flow (SD3, Flux): `x = (1 - sigma) z0 + sigma eps`, with `sigma` in [0, 1]."""
+
+
+def flow_path(noise_scale: float = 1.0) -> NoisePath:
+    """Rectified flow from noise of the standard deviation `noise_scale`: `x = (1 - sigma) z0 + sigma noise_scale eps`.
+
+    HiDream-O1, for example, was trained with 8. `flow_path(1.0)` is `FLOW`.
+    """
+    if noise_scale == 1.0:
+        return FLOW
+    return NoisePath(f"flow, noise scale {noise_scale:g}", FLOW.a, lambda sigma: noise_scale * sigma)

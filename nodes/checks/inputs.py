@@ -95,7 +95,7 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
 
 def checked_latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
     """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds an image where it must."""
-    samples = host.fitted_latent(model, _single_tensor(name, value))
+    samples = host.fitted_latent(model, {**value, "samples": _single_tensor(name, value)})
     _check_single_frame(name, samples)
     if samples.ndim == 5 and not host.latent_has_frames(model):
         raise ValueError(
@@ -122,7 +122,9 @@ def checked_translatable(translator: Translator, value: dict) -> Tensor:
 def _single_tensor(name: str, value: dict) -> Tensor:
     samples = value["samples"]
     if samples.is_nested:
-        raise ValueError(f"{name} holds several latents (video with audio): connect the latent of one image instead.")
+        raise ValueError(
+            f"{name} holds several latents in one, such as video with audio: connect the latent of one image instead."
+        )
     return samples
 
 
@@ -131,8 +133,8 @@ def _check_single_frame(name: str, samples: Tensor) -> None:
         raise ValueError(f"{name} has {samples.ndim} dimensions; an image latent has 4, or 5 with one frame.")
     if samples.ndim == 5 and samples.shape[2] != 1:
         raise ValueError(
-            f"{name} is a video of {samples.shape[2]} frames, but this node works on single images: use one frame, or "
-            "pass the frames as a batch of images."
+            f"{name} has {samples.shape[2]} frames or layers, but this node works on single images: use one of them, "
+            "or pass them as a batch of images."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...guidance.core.path import FLOW, SCALED, NoisePath
+from ...guidance.core.path import SCALED, NoisePath, flow_path
 from ...guidance.networks.corrective.storage import LEVELS_AT
 from .patches import title
 
@@ -20,23 +21,40 @@ SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
 """The host's noise schedules, for a combo."""
 
 
-def path_of(model_sampling: Any) -> NoisePath:
-    """The noise path of a model. Raises ValueError for an unsupported parametrization."""
+_WITHOUT_NOISE = tuple(
+    getattr(comfy.model_sampling, name)
+    for name in ("IMG_TO_IMG", "IMG_TO_IMG_FLOW")
+    if hasattr(comfy.model_sampling, name)
+)
+"""Parametrizations that start from an image instead of noise."""
+
+
+def path_of(model_sampling: Any) -> NoisePath | None:
+    """The noise path of a model's sampling, or None for an unsupported parametrization."""
+    if isinstance(model_sampling, _WITHOUT_NOISE):
+        return None
     if isinstance(model_sampling, comfy.model_sampling.CONST):
-        return FLOW
-    known = isinstance(model_sampling, comfy.model_sampling.EPS)
-    if known and not isinstance(model_sampling, comfy.model_sampling.IMG_TO_IMG):
+        return flow_path(getattr(model_sampling, "noise_scale", 1.0))
+    if isinstance(model_sampling, (comfy.model_sampling.EPS, comfy.model_sampling.COSMOS_RFLOW)):
         return SCALED
-    kind = " / ".join(c.__name__ for c in type(model_sampling).__mro__[1:3])
-    raise ValueError(
-        f"The model's noise parametrization ({kind}) is not supported. Use an image model with eps- or v-prediction or "
-        "flow matching, such as SD1.5, SDXL, SD3 or Flux."
-    )
+    return None
 
 
 def model_path(model: Any) -> NoisePath:
     """The noise path of a MODEL, including patches such as ModelSamplingSD3. Raises ValueError if unsupported."""
-    return path_of(model.get_model_object("model_sampling"))
+    path = path_of(model.get_model_object("model_sampling"))
+    if path is None and path_of(model.model.model_sampling) is not None:
+        raise ValueError(
+            "A node between the checkpoint and this node sets a kind of sampling that is not supported: remove it, or, "
+            "if it is ModelSamplingDiscrete, set its 'sampling' to eps or v_prediction, as the model needs."
+        )
+    if path is None:
+        raise ValueError(
+            f"The model family '{family(model)}' is not supported, because it does not turn noise into an image the "
+            "way other models do. Use an image model with eps- or v-prediction or flow matching, such as SD1.5, SDXL, "
+            "SD3 or Flux."
+        )
+    return path
 
 
 def schedule(model: Any, scheduler: str, steps: int) -> Tensor:
@@ -70,14 +88,28 @@ def full_range(model: Any) -> Tensor:
     return torch.tensor([float(model.get_model_object("model_sampling").sigma_max), 0.0])
 
 
-def fitted_latent(model: Any, samples: Tensor) -> Tensor:
-    """A LATENT's tensor, with the MODEL's channels if it is empty, and with a frame dimension if the MODEL has one."""
-    return comfy.sample.fix_empty_latent_channels(model, samples)
+_RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+"""Keys that newer hosts give an empty LATENT: the pixels and frames per latent cell that its size was computed for."""
+
+
+def fitted_latent(model: Any, value: dict[str, Any]) -> Tensor:
+    """A LATENT's tensor as KSampler samples it.
+
+    If it is empty, it has the MODEL's channels and size; in any case a frame dimension if the MODEL has one.
+    """
+    fit = comfy.sample.fix_empty_latent_channels
+    known = inspect.signature(fit).parameters
+    return fit(model, value["samples"], **{name: value[name] for name in _RATIOS if name in value and name in known})
+
+
+def sampled_latent(value: dict[str, Any], samples: Tensor) -> dict[str, Any]:
+    """The LATENT `value` with new `samples`, whose size no longer depends on the model."""
+    return {name: each for name, each in value.items() if name not in _RATIOS} | {"samples": samples}
 
 
 def empty_latent(model: Any, count: int, height: int, width: int) -> Tensor:
     """A LATENT's tensor for `count` empty images of `height` x `width` latent cells."""
-    return fitted_latent(model, torch.zeros(count, 4, height, width))
+    return fitted_latent(model, {"samples": torch.zeros(count, 4, height, width)})
 
 
 def latent_channels(model: Any) -> int:
@@ -118,7 +150,7 @@ def noise_schedule(model: Any) -> tuple[str, tuple[float, ...]]:
     """The name of a MODEL's noise path, and its noise levels at the times `LEVELS_AT`."""
     sampling = model.get_model_object("model_sampling")
     levels = clock_of(sampling)(torch.tensor(LEVELS_AT, dtype=torch.float64))
-    return path_of(sampling).name, tuple(levels.tolist())
+    return model_path(model).name, tuple(levels.tolist())
 
 
 def without_caches(model: Any) -> tuple[Any, list[str]]:

@@ -14,10 +14,11 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ...guidance.core.path import NoisePath
 from ...guidance.core.prior import Prior
 from .denoiser import HostDenoiser, PatchedDenoiser
 from .gradients import gradients, ordinary, ordinary_attributes
-from .model import clock_of, path_of, without_caches
+from .model import clock_of, model_path, without_caches
 from .patches import GUIDANCE_PATCHES, note_on_guidance, note_on_masks
 from .text import show_on_node
 
@@ -107,7 +108,7 @@ def run_in_sampler(
     model, found = without_caches(model)
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds(conditionings)
-    sampler = _AlgorithmSampler(algorithm, evaluations or 0)
+    sampler = _AlgorithmSampler(algorithm, model_path(model), evaluations or 0)
     guider.sample(
         torch.zeros(samples.shape),
         samples,
@@ -129,17 +130,17 @@ def _check_single_mask(name: str, conditioning: Any) -> None:
     """On latents with frames, the host applies the masks of a conditioning to frames instead of batch items."""
     if any(len(values["mask"]) > 1 for _, values in conditioning if getattr(values.get("mask"), "ndim", 0) == 3):
         raise ValueError(
-            f"The conditioning on input '{name}' has one mask per image, which models whose latents have frames "
-            "(Qwen-Image, Wan) take for the frames of a video. Give it one mask for the whole batch, or queue the "
-            "images one by one."
+            f"The conditioning on input '{name}' has one mask per image, but ComfyUI gives them to the "
+            "frames or layers of each latent, not to the images, with models whose latents have these (Qwen-Image, "
+            "Wan). Connect one mask for the whole batch, or queue the images one by one."
         )
 
 
 class _AlgorithmSampler(comfy.samplers.Sampler):
     """A host sampler that runs an algorithm and keeps all of its latents; the host's guider returns only the first."""
 
-    def __init__(self, algorithm: Algorithm, evaluations: int):
-        self.algorithm, self.evaluations = algorithm, evaluations
+    def __init__(self, algorithm: Algorithm, path: NoisePath, evaluations: int):
+        self.algorithm, self.path, self.evaluations = algorithm, path, evaluations
         self.outputs: tuple[Tensor, ...] = ()
         self.notes: list[str] = []
 
@@ -159,7 +160,7 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
         patched = any(options.get(kind) for kind in GUIDANCE_PATCHES)
         denoiser = (PatchedDenoiser if patched else HostDenoiser)(model, model_wrap.conds, options)
         run = Run(
-            prior=Prior(denoiser, path_of(model.model_sampling), clock_of(model.model_sampling)),
+            prior=Prior(denoiser, self.path, clock_of(model.model_sampling)),
             denoiser=denoiser,
             sigmas=sigmas,
             latent=latent_image,

@@ -125,11 +125,11 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "latent_image contains NaN"),
     "infinite": (EPS, {"latent": latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
     "channels": (EPS, {"latent": latent(1, 16, 8, 8)}, "16 channels but the model works on 4: encode"),
-    "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image is a video of 3 frames.*use one frame"),
+    "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image has 3 frames or layers.*use one of them"),
     "video reference": (
         QWEN,
         {"method": "dds", "reference": latent(1, 16, 3, 8, 8)},
-        "reference_latent is a video of 3 frames",
+        "reference_latent has 3 frames or layers",
     ),
     "one frame for an image model": (SD3, {"latent": latent(1, 16, 1, 8, 8)}, "latent_image has a frame dimension"),
     "video with audio": (EPS, {"latent": video_with_audio()}, "latent_image holds several latents"),
@@ -164,9 +164,8 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "image-to-image model": (
         EPS,
         {"patch": with_model_type(ModelType.IMG_TO_IMG)},
-        "parametrization.*is not supported. Use a",
+        "A node between .* sets a kind of sampling that is not supported: remove it",
     ),
-    "Cosmos model": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
     "objective without a source": (
         EPS,
         objective("csd", positive=POSITIVE, negative=NEGATIVE),

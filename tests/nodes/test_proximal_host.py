@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import comfy.model_base
 import comfy.model_management
 import comfy.model_sampling
 import comfy.sample
@@ -14,8 +15,11 @@ import latent_preview
 import numpy as np
 import pytest
 import torch
+from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
+from comfy_extras import nodes_model_advanced
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
+from dreamsampler.nodes.host.model import path_of
 from support.host_oracle import (
     HOST_NODES,
     LORA_LAYER,
@@ -26,6 +30,7 @@ from support.host_oracle import (
     progress_hook,
     set_mask,
     tiny_lora,
+    with_model_type,
 )
 from support.tiny_models import (
     EPS,
@@ -39,6 +44,7 @@ from support.tiny_models import (
     Family,
     V,
     cond,
+    distill,
     edit,
     encoded,
     tiny,
@@ -65,8 +71,9 @@ def host_sampled(
     path = model.get_model_object("model_sampling")
     if sigmas is None:
         sigmas = comfy.samplers.calculate_sigmas(path, "normal", STEPS)
-    if isinstance(path, comfy.model_sampling.CONST):  # the start is pure noise
-        noise, latent = model.model.process_latent_in(state), torch.zeros_like(state)
+    if isinstance(path, comfy.model_sampling.CONST):  # the state at the top is the noise alone
+        state = model.model.process_latent_in(state)
+        noise, latent = state / getattr(path, "noise_scale", 1.0), torch.zeros_like(state)
     else:
         noise, latent = torch.zeros_like(state), state
     with torch.inference_mode():
@@ -129,8 +136,17 @@ def test_matches_comfyui_samplers(family: Family, renoise: str, eta: float, samp
         (EPS, lambda model: ModelSamplingDiscrete().patch(model, "lcm", False)[0], 1e-4),
         (EPS, lambda model: ModelSamplingDiscrete().patch(model, "x0", False)[0], 1e-4),
         (SD3, lambda model: ModelSamplingSD3().patch(model, 9.0)[0], 1e-4),
+        (EPS, with_model_type(ModelType.FLOW_COSMOS), 1e-4),
+        pytest.param(
+            SD3,
+            lambda model: nodes_model_advanced.ModelNoiseScale().patch(model, 8.0)[0],
+            1e-4,
+            marks=pytest.mark.skipif(
+                not hasattr(nodes_model_advanced, "ModelNoiseScale"), reason="This host has no noise scale."
+            ),
+        ),
     ],
-    ids=["zero terminal SNR", "lcm", "x0", "shift"],
+    ids=["zero terminal SNR", "lcm", "x0", "shift", "cosmos", "noise scale"],
 )
 def test_respects_model_sampling_nodes(family: Family, patch: Callable[[ModelPatcher], ModelPatcher], tolerance: float):
     model, latent = patch(tiny(family)), encoded(family)
@@ -138,6 +154,41 @@ def test_respects_model_sampling_nodes(family: Family, patch: Callable[[ModelPat
     assert_same(edited["samples"], host_sampled(model, start["samples"], "euler", cfg=2.5), tolerance)
     plain, _ = edit(tiny(family), latent, steps=STEPS, gamma=2.5, renoise="guided", start_from="noise")
     assert_differs(edited["samples"], plain["samples"], 10 * tolerance)
+
+
+UNSUPPORTED = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW", "V_PREDICTION_DDPM"}
+"""The host's parametrizations that start from an image, and CogVideoX's."""
+
+
+@pytest.mark.parametrize("model_type", list(ModelType), ids=lambda each: each.name)
+@pytest.mark.parametrize("noise_scale", [1.0, 8.0])
+def test_noise_paths_are_the_hosts(model_type: ModelType, noise_scale: float):
+    sampling = comfy.model_base.model_sampling(tiny(SD3).model.model_config, model_type)
+    if hasattr(sampling, "set_noise_scale"):
+        sampling.set_noise_scale(noise_scale)
+    path = path_of(sampling)
+    if model_type.name in UNSUPPORTED:
+        assert path is None
+        return
+    assert path is not None
+    z0, eps = (encoded(SD3, seed=seed)["samples"].double() for seed in (0, 1))
+    for level in (0.9, 0.2):
+        sigma = torch.tensor([level], dtype=torch.float64)
+        torch.testing.assert_close(path.noised(z0, eps, sigma), sampling.noise_scaling(sigma, eps.clone(), z0))
+
+
+@pytest.mark.parametrize("value", [{}, {"spacial": 16}, {"spacial": 4}, {"temporal": 1}], ids=str)
+@pytest.mark.parametrize("family", [EPS, QWEN], ids=str)
+def test_an_empty_latent_gets_the_size_that_the_hosts_sampler_gives_it(family: Family, value: dict[str, int]):
+    ratios = {f"downscale_ratio_{name}": each for name, each in value.items()}
+    model, latent = tiny(family), {"samples": torch.zeros(2, 4, 8, 6), **ratios}
+    with torch.inference_mode():
+        (sampled,) = HOST_NODES["KSampler"]().sample(model, 0, 1, 1.0, "euler", "normal", POSITIVE, NEGATIVE, latent)
+    edited, start = edit(model, latent, steps=1, start_from="noise")
+    distilled, _ = distill(model, latent, steps=1)
+    for each in (edited, start, distilled):
+        assert each["samples"].shape == sampled["samples"].shape
+        assert each.keys() == {"samples"}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)

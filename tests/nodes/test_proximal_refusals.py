@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.model_base
+import comfy.supported_models
 import pytest
 import torch
 from comfy.model_base import ModelType
@@ -51,8 +53,8 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "channels": (EPS, latent(1, 16, 8, 8), "16 channels but the model works on 4: encode"),
     "flow channels": (SD3, latent(1, 4, 8, 8), "4 channels but the model works on 16: encode"),
     "audio": (EPS, latent(1, 4, 64), "3 dimensions; an image latent has 4"),
-    "frames": (QWEN, latent(1, 16, 3, 8, 8), "video of 3 frames.*use one frame"),
-    "frames for an image model": (EPS, latent(1, 4, 3, 8, 8), "video of 3 frames.*use one frame"),
+    "frames": (QWEN, latent(1, 16, 3, 8, 8), "3 frames or layers.*use one of them"),
+    "frames for an image model": (EPS, latent(1, 4, 3, 8, 8), "3 frames or layers.*use one of them"),
     "one frame for an image model": (SD3, latent(1, 16, 1, 8, 8), "frame"),
     "mask shape": (EPS, masked(1, 64, 128), "mask is 128x64 pixels, but latent_image is 8x8 cells.*crop or resize"),
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*crop or resize"),
@@ -79,9 +81,8 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "image-to-image model": (
         EPS,
         {"patch": with_model_type(ModelType.IMG_TO_IMG)},
-        "parametrization.*is not supported. Use a",
+        "A node between .* sets a kind of sampling that is not supported: remove it",
     ),
-    "Cosmos model": (EPS, {"patch": with_model_type(ModelType.FLOW_COSMOS)}, r"\(.*Cosmos.*\) is not supported. Use a"),
 }
 
 
@@ -92,6 +93,19 @@ def test_invalid_input_raises_before_sampling(case: str):
     message = refused(edit, family, options, words, good)
     assert message[0].isupper() or message.startswith(("steps", "latent_image"))
     assert message.endswith(".") or message.endswith(")")
+
+
+def test_a_refused_model_is_named_by_its_family():
+    lotus = Family(
+        "lotus",
+        comfy.supported_models.LotusD,
+        {**EPS.unet, "num_heads": 4},
+        EPS.shape,
+        False,
+        lambda config: comfy.model_base.BaseModel(config, ModelType.IMG_TO_IMG),
+    )
+    with pytest.raises(ValueError, match=r"^The model family 'LotusD' is not supported.*Use an image model.*\.$"):
+        edit(tiny(lotus), encoded(lotus))
 
 
 def disabled() -> dict[str, Any]:
