@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
+from . import checks, host
 from .apply_translator import TranslatorApply
 from .distillation_sampler import DistillationSampler
 from .image_to_svg import ImageToSVG
@@ -19,6 +19,26 @@ from .svg_to_image import SVGToImage
 from .text_source_descriptor import TextSourceDescriptor
 from .train_manifold_corrective import ManifoldCorrectiveTrain
 
+NODES: tuple[type[io.ComfyNode], ...] = (
+    DistillationSampler,
+    ImageToSVG,
+    LoadSVG,
+    ManifoldCorrectiveLoad,
+    ManifoldCorrectiveSave,
+    ManifoldCorrectiveTrain,
+    MaskLocalizedGuidance,
+    MeasurementNode,
+    PosteriorLatentMatch,
+    ProximalDreamSampler,
+    SVGOptimizer,
+    SVGToImage,
+    TextSourceDescriptor,
+    TranslatorApply,
+)
+
+for node in NODES:
+    checks.check_inputs_of(node)
+
 
 class DreamSamplerExtension(ComfyExtension):
     """The list of nodes the host registers."""
@@ -27,19 +47,4 @@ class DreamSamplerExtension(ComfyExtension):
         await host.register_replacements(RENAMED)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
-            DistillationSampler,
-            ImageToSVG,
-            LoadSVG,
-            ManifoldCorrectiveLoad,
-            ManifoldCorrectiveSave,
-            ManifoldCorrectiveTrain,
-            MaskLocalizedGuidance,
-            MeasurementNode,
-            PosteriorLatentMatch,
-            ProximalDreamSampler,
-            SVGOptimizer,
-            SVGToImage,
-            TextSourceDescriptor,
-            TranslatorApply,
-        ]
+        return list(NODES)

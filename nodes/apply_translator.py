@@ -85,7 +85,7 @@ class TranslatorApply(io.ComfyNode):
     def execute(cls, latent_image: dict, translation: str, strength: float) -> io.NodeOutput:
         translator, target = _load_choice(translation)
         samples = checks.checked_translatable(translator, latent_image)
-        mask = checks.checked_mask(latent_image.get("noise_mask"), samples)
+        mask = checks.checked_noise_mask(latent_image, samples)
         translated = _translate(translator, samples, target)
         weight = torch.tensor(strength) if mask is None else strength * _resized_mask(mask, samples)
         return io.NodeOutput({**latent_image, "samples": samples + weight * (translated - samples)})

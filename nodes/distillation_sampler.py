@@ -96,7 +96,7 @@ class DistillationSampler(io.ComfyNode):
             sigmas=host.full_range(model),
             evaluations=config.loop.steps,
             seed=seed,
-            mask=checks.checked_mask(latent_image.get("noise_mask"), samples),
+            mask=checks.checked_noise_mask(latent_image, samples),
             notes=notes,
         )
         return io.NodeOutput(

@@ -126,7 +126,7 @@ class ImageToSVG(io.ComfyNode):
             hierarchical=stacking,
             **settings,
         )
-        images = enumerate(host.with_progress(_checked_images(image)), start=1)
+        images = enumerate(host.with_progress(_images_of(image)), start=1)
         return io.NodeOutput(host.svg_value([_checked_svg(n, trace(_encode_png(each, mode))) for n, each in images]))
 
 
@@ -142,11 +142,9 @@ def _import_vtracer() -> Callable[..., str]:
     return convert_raw_image_to_svg
 
 
-def _checked_images(image: Tensor) -> list[Tensor]:
-    """The images (H, W, 3 or 4) of a non-empty IMAGE, finite, in [0, 1]."""
-    checks.check_not_empty(image)
-    images = image if image.shape[-1] == 4 else checks.checked_image(image)
-    checks.check_finite("The image", images)
+def _images_of(image: Tensor) -> list[Tensor]:
+    """The images (H, W, 3 or 4) of an IMAGE, in [0, 1]."""
+    images = image if image.shape[-1] == 4 else checks.color_channels(image)
     return [*images.float().cpu().clamp(0, 1)]
 
 

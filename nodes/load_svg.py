@@ -44,16 +44,23 @@ class LoadSVG(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        """Replaces the host's check that the name is listed: files in subfolders are not."""
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        """Replaces the host's check that the name is listed: files in subfolders are not.
+
+        `file` is None if it comes from another node.
+        """
         try:
-            host.input_svg(file)
+            if file is not None:
+                host.input_svg(file)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> str:
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        """Digest of the file, or the state of all files if the name comes from another node (None)."""
+        if file is None:
+            return host.input_svg_versions()
         return hashlib.sha256(host.input_svg(file).read_bytes()).hexdigest()
 
     @classmethod

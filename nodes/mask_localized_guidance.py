@@ -128,7 +128,7 @@ def _checked_regions(masks: Sequence[Tensor | None], prompts: Sequence[Any]) -> 
 
 def _checked_mask(name: str, value: Tensor) -> Tensor:
     """A MASK as (B, H, W) in [0, 1]."""
-    checks.check_finite(name, value)
+    checks.check_masks(name, value)
     return _on_cpu(value)
 
 

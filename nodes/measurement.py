@@ -128,7 +128,7 @@ class MeasurementNode(io.ComfyNode):
         mask: Tensor | None = None,
         angle: float = 0.0,
     ) -> io.NodeOutput:
-        images = 2 * checks.checked_image(image).movedim(-1, 1) - 1
+        images = 2 * checks.color_channels(image).movedim(-1, 1) - 1
         kind = OPERATORS[operator]
         settings = OperatorSettings(
             scale=scale,

@@ -107,7 +107,7 @@ class ProximalDreamSampler(io.ComfyNode):
 def _checked_region(mask: Tensor | None, latent_image: dict, samples: Tensor) -> Tensor | None:
     """The mask, or else the latent's own noise mask. A connected mask has pixels to change in at least one image."""
     if mask is None:
-        return checks.checked_mask(latent_image.get("noise_mask"), samples)
+        return checks.checked_noise_mask(latent_image, samples)
     checks.check_mask_not_empty(mask.reshape(1, -1, mask.shape[-1]))
     return checks.checked_mask(mask, samples)
 
@@ -188,7 +188,7 @@ def _edit_settings() -> list[io.Input]:
         ),
         io.Combo.Input(
             "scheduler",
-            options=host.SCHEDULERS,
+            options=host.schedulers(),
             default="normal",
             tooltip="ComfyUI's noise schedule, used for both inversion and sampling.",
         ),

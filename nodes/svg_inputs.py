@@ -52,10 +52,9 @@ def check_supported(renderer: str, documents: Iterable[Document], canvas: Canvas
             ) from error
 
 
-def checked_images(image: Tensor) -> Tensor:
-    """A non-empty IMAGE as (B, 3, H, W) in [0, 1]."""
-    checks.check_not_empty(image)
-    return checks.checked_image(image).movedim(-1, 1).clamp(0, 1)
+def images_of(image: Tensor) -> Tensor:
+    """An IMAGE as (B, 3, H, W) in [0, 1]."""
+    return checks.color_channels(image).movedim(-1, 1).clamp(0, 1)
 
 
 def checked_count(documents: Sequence[Any] | None, images: Tensor | None, measurement: Measurement | None) -> int:

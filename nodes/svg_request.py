@@ -106,7 +106,7 @@ class Request:
     @cached_property
     def images(self) -> Tensor | None:
         """The input images (B, 3, H, W) in [0, 1]."""
-        return None if self.image is None else svg_inputs.checked_images(self.image)
+        return None if self.image is None else svg_inputs.images_of(self.image)
 
     @cached_property
     def seeds(self) -> list[int]:

@@ -112,7 +112,7 @@ def _checked_training(
         form = checks.check_trained_further(model, corrective, fit=kind == SPECTRAL)
         normalisation = corrective.about.statistics  # its weights were trained with these
     # Image by image, because a video VAE takes a batch for one video.
-    latents = [vae.encode(image[None])[0] for batch in images for image in checks.checked_image(batch)]
+    latents = [vae.encode(image[None])[0] for batch in images for image in checks.color_channels(batch)]
     recipe = Recipe(steps, batch_size, learning_rate, seed, normalisation)
     return CorrectiveTraining(model, negative, latents, (side, side), form, recipe, corrective)
 

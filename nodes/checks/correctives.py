@@ -12,7 +12,7 @@ from ...guidance.networks.corrective.network import Architecture
 from ...guidance.networks.corrective.storage import ManifoldCorrective
 from .. import host
 from ..sockets import ObjectiveSocket
-from .inputs import check_autoencoder, check_finite, check_not_empty, check_prompts
+from .inputs import check_autoencoder, check_prompts
 
 log = logging.getLogger("dreamsampler")
 
@@ -72,8 +72,6 @@ def check_corrective_training(model: Any, negative: Any, vae: Any, images: list[
             f"{max(1, patch_size // factor) * factor}."
         )
     for image in images:
-        check_not_empty(image)
-        check_finite("The image", image)
         height, width = image.shape[1:3]
         if min(height, width) < patch_size:
             possible = min(height, width) // factor * factor

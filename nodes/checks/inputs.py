@@ -1,4 +1,4 @@
-"""Checks of images, masks, latents, prompts and VAEs, made before any work starts.
+"""Checks of what schemas declare, and of images, masks, latents, prompts and VAEs, made before any work starts.
 
 `check_...` only checks, `checked_...` also returns the value in the form that the work needs. Each raises ValueError
 with a sentence that says what to do.
@@ -6,10 +6,14 @@ with a sentence that says what to do.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
+from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +25,107 @@ from ..widgets import OWN, UNSET
 DEFAULT_DISTILLED_GUIDANCE = 3.5
 """The guidance that the host gives a guidance-distilled model if the conditioning sets none."""
 
-# Images
+NOTHING_FOUND = "Nodes that detect or filter give an empty batch when they find nothing."
+
+# What a schema declares
+
+
+def check_inputs_of(node: type[io.ComfyNode]) -> None:
+    """Make a node's `execute` check its inputs against the schema before it does anything, and raise ValueError.
+
+    Choices may also be linked to text. Those that the node's own `validate_inputs` names, such as files, are left to
+    the node.
+    """
+    define, execute = (vars(node)[name].__func__ for name in ("define_schema", "execute"))
+    latest = [define(node)]  # the host defines it anew for every prompt, with the files and schedulers of that time
+    own = [name for name in inspect.getfullargspec(node.validate_inputs).args if name != "cls"]
+    names = list(inspect.signature(execute).parameters)[1:]
+
+    @wraps(define)
+    def define_schema(cls: type[io.ComfyNode]) -> io.Schema:
+        latest[0] = define(cls)
+        return latest[0]
+
+    @wraps(execute)
+    def checked_execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> Any:
+        _check_all(latest[0], own, {**dict(zip(names, args, strict=False)), **kwargs})
+        return execute(cls, *args, **kwargs)
+
+    node.define_schema = classmethod(define_schema)
+    node.execute = classmethod(checked_execute)
+    node.validate_inputs = classmethod(_with_links(node.validate_inputs.__func__, own))
+
+
+def _with_links(validate: Callable[..., bool | str], own: Sequence[str]) -> Callable[..., bool | str]:
+    """`validate_inputs` that also checks the types of links, in place of the host."""
+
+    def validate_all(
+        cls: type[io.ComfyNode], *args: Any, input_types: dict[str, Any] | None = None, **values: Any
+    ) -> bool | str:
+        return _misfit(cls.define_schema(), input_types or {}) or (validate(cls, *args, **values) if own else True)
+
+    # The host takes from the names of the parameters what to pass, and which of its own checks to leave out.
+    names = ("cls", *own, "input_types")
+    validate_all.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
+    return validate_all
+
+
+def _misfit(schema: io.Schema, types: dict[str, Any]) -> str | None:
+    """A sentence on the first link of a wrong type, if there is one."""
+    declared = {each.id: str(each.get_io_type()) for each in schema.inputs}
+    for name, received in types.items():
+        if not host.link_fits(received, declared[name]):
+            return f"Input '{name}' takes {declared[name]}, but the output linked to it is {received}: link another."
+    return None
+
+
+def _check_all(schema: io.Schema, own: Sequence[str], values: dict[str, Any]) -> None:
+    for each in schema.inputs:
+        given = [] if each.id not in values else values[each.id] if schema.is_input_list else [values[each.id]]
+        for value in given or []:
+            if isinstance(each, io.Combo.Input):
+                if each.id not in own:
+                    check_choice(each.id, value, each.options)
+            elif value is not None:
+                _check_one(each, value)
+
+
+def _check_one(declared: io.Input, value: Any) -> None:
+    name = declared.id
+    if isinstance(declared, (io.Float.Input, io.Int.Input)):
+        _check_number(name, value, declared)
+    elif isinstance(declared, io.Image.Input):
+        check_images(name, value)
+    elif isinstance(declared, io.Mask.Input):
+        check_masks(f"Input '{name}'", value)
+    elif isinstance(declared, io.Latent.Input):
+        _check_latents(name, value["samples"])
+    elif isinstance(declared, io.Conditioning.Input):
+        for embedding in (entry[0] for entry in value if isinstance(entry[0], Tensor)):
+            check_finite(f"Input '{name}'", embedding)
+
+
+def check_choice(name: str, value: Any, options: Sequence[str]) -> None:
+    """Check that a value is one of the options of input `name`."""
+    if value in options:
+        return
+    *others, last = (f"'{each}'" for each in options)
+    choices = f"{', '.join(others)} or {last}" if others else last
+    found = host.nearest(value, options)
+    if found is None:
+        raise ValueError(f"'{value}' is not a choice of '{name}': choose {choices}.")
+    raise ValueError(f"'{value}' is not a choice of '{name}': did you mean '{found}'? Choose one of {choices}.")
+
+
+def _check_number(name: str, value: Any, declared: io.Float.Input | io.Int.Input) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        limits = "" if declared.max is None else f" from {declared.min:g} to {declared.max:g}"
+        raise ValueError(
+            f"Input '{name}' is {'NaN, which is not a number' if math.isnan(value) else 'infinite'}: set it to a "
+            f"number{limits}, or check the node connected to it."
+        )
 
 
 def check_finite(name: str, value: Tensor) -> None:
@@ -30,19 +134,58 @@ def check_finite(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} contains NaN or infinite values: check the node connected to it.")
 
 
-def check_not_empty(image: Tensor) -> None:
-    """Check that an IMAGE has pixels."""
-    if not image.numel():
-        count, height, width = image.shape[:3]
+def check_images(name: str, value: Tensor) -> None:
+    """Check that the IMAGE on input `name` has images with pixels, and finite values."""
+    if value.ndim != 4:
         raise ValueError(
-            f"The image is empty ({count} images of {width}x{height} pixels): connect an image, for example from Load "
-            "Image."
+            f"Input '{name}' has {value.ndim} dimensions; images have 4 (batch, height, width, channels): check the "
+            "node connected to it."
+        )
+    if not value.numel():
+        count, height, width = value.shape[:3]
+        raise ValueError(
+            f"Input '{name}' is empty ({count} images of {width}x{height} pixels): connect an image, for example from "
+            f"Load Image. {NOTHING_FOUND}"
+        )
+    check_finite(f"Input '{name}'", value)
+
+
+def check_masks(name: str, value: Tensor) -> None:
+    """Check that a MASK, called `name` in messages, is (H, W), (B, H, W) or (B, 1, H, W), not empty, and finite."""
+    if value.ndim < 2 or any(side != 1 for side in value.shape[1:-2]):
+        shape = "x".join(map(str, value.shape))
+        raise ValueError(
+            f"{name} has the shape {shape}, which is that of an image, not of masks (batch x height x width): put "
+            "Convert Image to Mask before it, or check the node connected to it."
+        )
+    if not value.numel():
+        height, width = value.shape[-2:]
+        raise ValueError(
+            f"{name} is empty ({len(value)} masks of {width}x{height} pixels): connect a mask, or disconnect the "
+            f"input. {NOTHING_FOUND}"
+        )
+    check_finite(name, value)
+
+
+def _check_latents(name: str, samples: Any) -> None:
+    if samples.is_nested:  # refused by the nodes
+        return
+    if not samples.numel():
+        raise ValueError(
+            f"Input '{name}' is an empty batch ({len(samples)} latents): connect the latent of at least one image. "
+            f"{NOTHING_FOUND}"
+        )
+    if not torch.isfinite(samples).all():
+        raise ValueError(
+            f"Input '{name}' contains NaN or infinite values, often from a VAE in fp16: check the node connected to it."
         )
 
 
-def checked_image(value: Tensor) -> Tensor:
-    """An IMAGE's three color channels (B, H, W, 3), finite, in float32."""
-    check_finite("The image", value)
+# Images
+
+
+def color_channels(value: Tensor) -> Tensor:
+    """An IMAGE's three color channels (B, H, W, 3) in float32."""
     colors = value[..., : 3 if value.shape[-1] >= 3 else 1].float()  # one or two channels: gray, with alpha
     return colors.expand(*colors.shape[:-1], 3)
 
@@ -57,6 +200,20 @@ def checked_mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     return _fitted_mask(value, samples, "latent_image", "cells")
 
 
+def checked_noise_mask(value: dict, samples: Tensor) -> Tensor | None:
+    """The noise mask of the LATENT on input latent_image, like `checked_mask`, with something to change in it."""
+    mask = value.get("noise_mask")
+    if mask is None:
+        return None
+    check_masks("The noise mask of 'latent_image'", mask)
+    if not (mask > 0).any():
+        raise ValueError(
+            "The noise mask of 'latent_image' is empty, so nothing may change: paint what to change, or remove the "
+            "node that sets the mask."
+        )
+    return checked_mask(mask, samples)
+
+
 def checked_hole(value: Tensor | None, images: Tensor) -> Tensor | None:
     """A MASK as a hole (B or 1, 1, H, W) in [0, 1] in `images` (B, 3, H, W), with something to fill in it."""
     if value is None:
@@ -67,7 +224,7 @@ def checked_hole(value: Tensor | None, images: Tensor) -> Tensor | None:
 
 
 def check_mask_not_empty(value: Tensor) -> None:
-    """Check that a MASK has pixels above 0 for each image. NaN is reported elsewhere."""
+    """Check that a MASK has pixels above 0 for each image."""
     if (value.reshape(-1, value.shape[-2] * value.shape[-1]) <= 0).all(dim=1).any():
         raise ValueError("The mask is empty: paint what to change, or invert the mask if you painted what to keep.")
 
@@ -86,7 +243,6 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
             f"The mask is {width}x{height} pixels, but {name} is {columns}x{rows} {unit}, which has another aspect "
             "ratio: crop or resize the mask like the image."
         )
-    check_finite("The mask", masks)
     return masks.clamp(0, 1).float()
 
 
@@ -139,14 +295,12 @@ def _check_single_frame(name: str, samples: Tensor) -> None:
 
 
 def _check_channels(name: str, samples: Tensor, channels: int, works: str) -> None:
-    """As many channels as something `works` on, with finite values."""
+    """As many channels as something `works` on."""
     if samples.shape[1] != channels:
         raise ValueError(
             f"{name} has {samples.shape[1]} channels but the {works} on {channels}: encode the image with the VAE that "
             "belongs to the model."
         )
-    if not torch.isfinite(samples).all():
-        raise ValueError(f"{name} contains NaN or infinite values, often from a VAE in fp16: check the node before it.")
 
 
 def item_seeds(seed: int, value: dict, samples: Tensor) -> list[int]:

@@ -7,9 +7,9 @@ canceling work as with the host's samplers.
 
 from .fingerprint import fingerprint, model_fingerprint
 from .gradients import gradients, ordinary
+from .links import link_fits
 from .lora import LoraParticles
 from .model import (
-    SCHEDULERS,
     distilled_guidance,
     empty_latent,
     family,
@@ -21,21 +21,22 @@ from .model import (
     noise_schedule,
     sampled_latent,
     schedule,
+    schedulers,
     weights_digest,
 )
 from .model_files import CORRECTIVES, TRANSLATORS, translator_targets
+from .names import did_you_mean, nearest
 from .posterior_gradient import PosteriorGradient, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
-from .svg import input_svg, input_svg_names, svg_files, svg_previews, svg_value
+from .svg import input_svg, input_svg_names, input_svg_versions, svg_files, svg_previews, svg_value
 from .text import blocked, send_event, show_on_node, tokenize
 from .training_state import read_state, training_state_path, write_state
 from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
     "CORRECTIVES",
-    "SCHEDULERS",
     "TRANSLATORS",
     "Algorithm",
     "Cancelled",
@@ -50,6 +51,7 @@ __all__ = [
     "data_fit",
     "decoded",
     "device",
+    "did_you_mean",
     "distilled_guidance",
     "empty_latent",
     "family",
@@ -59,10 +61,13 @@ __all__ = [
     "gradients",
     "input_svg",
     "input_svg_names",
+    "input_svg_versions",
     "latent_channels",
     "latent_has_frames",
+    "link_fits",
     "model_fingerprint",
     "model_path",
+    "nearest",
     "noise_schedule",
     "ordinary",
     "read_state",
@@ -71,6 +76,7 @@ __all__ = [
     "sampled_latent",
     "schedule",
     "send_event",
+    "schedulers",
     "show_on_node",
     "svg_files",
     "svg_previews",

@@ -17,8 +17,10 @@ from ...guidance.core.path import SCALED, NoisePath, flow_path
 from ...guidance.networks.corrective.storage import LEVELS_AT
 from .patches import title
 
-SCHEDULERS: list[str] = list(comfy.samplers.SCHEDULER_NAMES)
-"""The host's noise schedules, for a combo."""
+
+def schedulers() -> list[str]:
+    """The noise schedules that KSampler offers now, for a combo: packs that load later may add some."""
+    return list(comfy.samplers.KSampler.SCHEDULERS)
 
 
 _WITHOUT_NOISE = tuple(

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...guidance.networks.corrective import storage as correctives
 from ...guidance.networks.storage import Format
 from ...guidance.networks.translation import storage as translators
+from .names import did_you_mean
 
 SUFFIX = ".safetensors"
 Encoded = tuple[dict[str, Tensor], dict[str, str]]
@@ -49,6 +50,7 @@ class ModelFiles(Generic[Network]):
             raise ValueError(
                 f"There is no {self.format.noun} '{name}' in ComfyUI's folders models/{self.folder} and "
                 f"output/{self.folder}: put the file into one of them, or make one with {self.format.maker}."
+                + did_you_mean(name, self.names())
             )
         return found[0]
 

@@ -11,6 +11,8 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
+from .names import did_you_mean
+
 SUFFIX = ".svg"
 
 
@@ -42,19 +44,33 @@ def input_svg_names() -> list[str]:
     return sorted(file.name for file in files if file.suffix.lower() == SUFFIX and file.is_file())
 
 
-def input_svg(name: str) -> Path:
-    """The path of an SVG file in the input folder; `name` may include subfolders and end in " [input]".
+def input_svg(name: Any) -> Path:
+    """The path of an SVG file that the host's Load Image would find by this `name`.
 
-    Raises ValueError for a name outside the input folder, of another file type, or of no existing file.
+    That is in the input folder, or with the suffix " [output]" or " [temp]" in these folders; subfolders are allowed.
+    Raises ValueError for a name outside the folder, of another file type, of no existing file, or that is no text.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"Input 'file' is {name!r}, which is not the name of a file: connect or enter a name.")
     path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))
-    if not path.is_relative_to(os.path.abspath(folder_paths.get_input_directory())):
-        raise ValueError(f"'{name}' is not in ComfyUI's input folder: put the file there, or upload it.")
+    folder = next((each for each in ("output", "temp") if name.endswith(f"[{each}]")), "input")
+    if not path.is_relative_to(os.path.abspath(folder_paths.get_directory_by_type(folder) or "")):
+        raise ValueError(f"'{name}' is not in ComfyUI's {folder} folder: put the file there, or upload it.")
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")
     if not path.is_file():
-        raise ValueError(f"ComfyUI's input folder has no file '{name}': upload it, or choose another.")
+        raise ValueError(
+            f"ComfyUI's {folder} folder has no file '{name}': upload it, or choose another."
+            + did_you_mean(name, input_svg_names())
+        )
     return path
+
+
+def input_svg_versions() -> str:
+    """Changes whenever an SVG file in the input folder or its subfolders changes."""
+    files = sorted(Path(folder_paths.get_input_directory()).rglob("*"))
+    found = ((file, file.stat()) for file in files if file.suffix.lower() == SUFFIX and file.is_file())
+    return " ".join(f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in found)
 
 
 def svg_previews(files: Iterable[bytes]) -> list[dict[str, str]]:

@@ -439,12 +439,13 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no images": (
         EPS,
         {"images": [torch.zeros(0, 64, 64, 3)]},
-        "The image is empty (0 images of 64x64 pixels): connect an image, for example from Load Image.",
+        "Input 'images' is empty (0 images of 64x64 pixels): connect an image, for example from Load Image. Nodes that "
+        "detect or filter give an empty batch when they find nothing.",
     ),
     "NaN": (
         EPS,
         {"images": [nan_images()]},
-        "The image contains NaN or infinite values: check the node connected to it.",
+        "Input 'images' contains NaN or infinite values: check the node connected to it.",
     ),
     "no prompt": (
         EPS,

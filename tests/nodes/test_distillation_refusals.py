@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "reference NaN": (
         EPS,
         {"method": "dds", "reference": latent(1, 4, 8, 8, value=float("nan"))},
-        "reference_latent contains NaN",
+        "'reference_latent' contains NaN",
     ),
     "equal times": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "t_min above t_max": (EPS, {"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6 and t_max 0.5: t_min must be below"),
@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
     "no ODE steps": (EPS, {"method": "full bridge", "ode_steps": 0}, "ode_steps is 0: set it to 1 or more, or to -1"),
     "no rank": (EPS, {"method": "vsd", "lora_rank": 0}, "lora_rank is 0: set it to 1 or more, or to -1"),
-    "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "latent_image contains NaN"),
+    "NaN": (EPS, {"latent": latent(1, 4, 8, 8, value=float("nan"))}, "'latent_image' contains NaN"),
     "infinite": (EPS, {"latent": latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
     "channels": (EPS, {"latent": latent(1, 16, 8, 8)}, "16 channels but the model works on 4: encode"),
     "video": (QWEN, {"latent": latent(1, 16, 3, 8, 8)}, "latent_image has 3 frames or layers.*use one of them"),
@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "noise mask NaN": (
         EPS,
         {"latent": encoded(EPS, noise_mask=torch.full((1, 8, 8), float("nan")))},
-        "mask contains NaN",
+        "mask.* contains NaN",
     ),
     "VAE channels": (EPS, {"vae": tiny_vae("taesd-16")}, "VAE makes latents of 16 channels but the model works on 4"),
     "VAE channels of a flow model": (SD3, {"vae": tiny_vae("taesd")}, "VAE makes latents of 4 channels.* on 16"),

@@ -537,7 +537,7 @@ REFUSED = {
         {"conditioning_1": BIRD + set_mask(DOG, SMALL)},
         "conditioning_1's own mask 1 is 32x64 pixels and mask_1 is 64x64",
     ),
-    "NaN": ({"mask_1": NAN}, "mask_1 contains NaN or infinite values: check the node"),
+    "NaN": ({"mask_1": NAN}, "Input 'mask_1' contains NaN or infinite values: check the node"),
     "NaN in an existing mask": ({"base": set_mask(BASE, NAN)}, "base's own mask 1 contains NaN"),
     "different mask counts": (
         {"mask_1": LEFT.repeat(3, 1, 1), "mask_2": LEFT.repeat(2, 1, 1), "conditioning_2": DOG},

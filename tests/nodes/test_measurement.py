@@ -305,11 +305,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"image": photo(2), "mask": torch.ones(3, 64, 64)},
         "mask holds 3 masks but image holds 2 images: connect one mask, or one for each",
     ),
-    "mask NaN": ({"mask": torch.full((1, 64, 64), float("nan"))}, "mask contains NaN or infinite values: check the"),
-    "image NaN": ({"image": photo() * float("nan"), "mask": square()}, "image contains NaN or infinite values: check"),
+    "mask NaN": ({"mask": torch.full((1, 64, 64), float("nan"))}, "mask.* contains NaN or infinite"),
+    "image NaN": (
+        {"image": photo() * float("nan"), "mask": square()},
+        "Input 'image' contains NaN or infinite values: check",
+    ),
     "image infinite": (
         {"image": photo() / 0, "operator": "colourisation"},
-        "image contains NaN or infinite values: check the node",
+        "Input 'image' contains NaN or infinite values: check the node",
     ),
     "large gaussian kernel": (
         {"operator": "gaussian blur", "kernel_size": 65},
@@ -344,7 +347,7 @@ def test_invalid_input_raises_a_full_sentence(case: str):
     with pytest.raises(ValueError, match=f"(?s){words}") as refusal:
         measure(**{"image": photo(), **options})
     message = str(refusal.value)
-    assert message.startswith(("The ", "A ")) and message.endswith(".")
+    assert message.startswith(("The ", "A ", "Input ")) and message.endswith(".")
 
 
 # The node

@@ -138,7 +138,7 @@ def test_invalid_input_raises_before_sampling(name: str):
         (encoded(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.ones(1, 4, 4, 8)}, "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.zeros(1, 4, 8, 8)}, "source_latent is empty"),
-        ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "source_latent contains NaN"),
+        ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "'source_latent' contains NaN"),
     ],
     ids=["batch", "size", "empty", "NaN"],
 )

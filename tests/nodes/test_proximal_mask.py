@@ -31,11 +31,14 @@ def test_keeps_the_source_outside_and_edits_inside(family: Family, start_from: s
 
 @families
 def test_soft_masks_blend_source_and_edit(family: Family):
-    model, source = tiny(family), encoded(family)
-    moved = [
-        (edit(model, {**source, "noise_mask": torch.full((1, 1, 8, 8), value)})[0]["samples"] - source["samples"]).std()
-        for value in (0.0, 0.25, 0.5, 1.0)
-    ]
+    model, source = tiny(family), encoded(family, 2)
+
+    def change(value: float) -> torch.Tensor:
+        """Of the first image; the mask of the second is full, because a noise mask must not be empty."""
+        mask = torch.tensor([value, 1.0]).reshape(2, 1, 1, 1).expand(-1, 1, 8, 8)
+        return (edit(model, {**source, "noise_mask": mask})[0]["samples"] - source["samples"])[0].std()
+
+    moved = [change(value) for value in (0.0, 0.25, 0.5, 1.0)]
     assert moved[0] < 1e-5 and all(less < 0.9 * more for less, more in zip(moved, moved[1:]))
 
 

@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
     "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
     "empty latent": (EPS, latent(1, 4, 8, 8, value=0), "latent_image is empty.*connect a VAE Encode"),
-    "NaN": (EPS, latent(1, 4, 8, 8, value=float("nan")), "latent_image contains NaN"),
+    "NaN": (EPS, latent(1, 4, 8, 8, value=float("nan")), "'latent_image' contains NaN"),
     "infinite": (EPS, {**latent(1, 4, 8, 8, value=float("inf")), "start_from": "noise"}, "NaN or infinite"),
     "channels": (EPS, latent(1, 16, 8, 8), "16 channels but the model works on 4: encode"),
     "flow channels": (SD3, latent(1, 4, 8, 8), "4 channels but the model works on 16: encode"),
@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*crop or resize"),
     "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 images: connect one mask"),
     "empty mask": (EPS, {"mask": torch.zeros(1, 64, 64)}, "mask is empty: paint what to change"),
-    "mask NaN": (EPS, {"mask": torch.full((1, 8, 8), float("nan"))}, "mask contains NaN"),
+    "mask NaN": (EPS, {"mask": torch.full((1, 8, 8), float("nan"))}, "mask.* contains NaN"),
     "noise mask batch": (
         EPS,
         {"latent": encoded(EPS, 2, noise_mask=torch.ones(3, 1, 64, 64))},
@@ -99,7 +99,7 @@ def test_a_refused_model_is_named_by_its_family():
     lotus = Family(
         "lotus",
         comfy.supported_models.LotusD,
-        {**EPS.unet, "num_heads": 4},
+        {**EPS.unet, "num_heads": 4, "adm_in_channels": 4},
         EPS.shape,
         False,
         lambda config: comfy.model_base.BaseModel(config, ModelType.IMG_TO_IMG),

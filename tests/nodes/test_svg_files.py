@@ -143,9 +143,11 @@ def test_names_in_the_input_folder_are_accepted(inputs: Path, name: str):
         ("in/../../outside.svg", "is not in ComfyUI's input folder"),
         ("{folder}/outside.svg", "is not in ComfyUI's input folder"),
         ("../input-other/a.svg", "is not in ComfyUI's input folder"),
-        ("outside.svg [output]", "is not in ComfyUI's input folder"),
-        ("outside.svg [temp]", "is not in ComfyUI's input folder"),
-        ("none.svg", "ComfyUI's input folder has no file 'none.svg': upload it"),
+        ("../outside.svg [output]", "is not in ComfyUI's output folder"),
+        ("input/../../outside.svg [temp]", "is not in ComfyUI's temp folder"),
+        ("none.svg [output]", "ComfyUI's output folder has no file 'none.svg [output]': upload it"),
+        ("none.svg", "ComfyUI's input folder has no file 'none.svg': upload it, or choose another."),
+        ("Drawings.svg", "has no file 'Drawings.svg': upload it, or choose another. Did you mean 'drawing.svg'?"),
         ("folder.svg", "has no file 'folder.svg'"),
         ("a\0.svg", "has no file"),
         ("image.png", "'image.png' is not an .svg file: choose one, or load an image with Load Image"),
@@ -156,7 +158,7 @@ def test_other_names_are_rejected_before_reading(inputs: Path, name: str, words:
     other = inputs.parent / "input-other"
     for folder in (other, inputs / "folder.svg", inputs / "in"):
         folder.mkdir()
-    for file in (other / "a.svg", inputs / "image.png"):
+    for file in (other / "a.svg", inputs / "image.png", inputs / "drawing.svg"):
         file.write_text(SQUARE)
     name = name.format(folder=inputs.parent)
     before = folder_paths.get_output_directory(), folder_paths.get_temp_directory()
@@ -164,7 +166,7 @@ def test_other_names_are_rejected_before_reading(inputs: Path, name: str, words:
     folder_paths.set_temp_directory(str(inputs.parent))
     try:
         message = LoadSVG.validate_inputs(name)
-        assert isinstance(message, str) and words in message and message.endswith(".")
+        assert isinstance(message, str) and words in message and message.endswith((".", "?"))
         for method in (LoadSVG.fingerprint_inputs, LoadSVG.execute):
             with pytest.raises(ValueError) as refusal:
                 method(name)
@@ -172,6 +174,44 @@ def test_other_names_are_rejected_before_reading(inputs: Path, name: str, words:
     finally:
         folder_paths.set_output_directory(before[0])
         folder_paths.set_temp_directory(before[1])
+
+
+@pytest.mark.parametrize("folder", ["output", "temp"])
+def test_loads_what_was_saved(inputs: Path, folder: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folder_paths, f"{folder}_directory", str(inputs.parent / "svg"))
+    (inputs.parent / "svg" / "in").mkdir(parents=True)
+    (inputs.parent / "svg" / "in" / "a.svg").write_text(WIDE)
+    name = f"in/a.svg [{folder}]"
+    assert LoadSVG.validate_inputs(name) is True
+    assert contents(LoadSVG.execute(name)) == [WIDE.encode()]
+
+
+@pytest.mark.parametrize("name", [5, [], {}])
+def test_what_is_no_name_is_refused(inputs: Path, name: Any):
+    for found in (LoadSVG.validate_inputs(name), str(pytest.raises(ValueError, LoadSVG.execute, name).value)):
+        assert found == f"Input 'file' is {name!r}, which is not the name of a file: connect or enter a name."
+    with pytest.raises(ValueError, match="Input 'file' is None, which"):
+        LoadSVG.execute(**{"file": None})
+
+
+def test_a_linked_name_is_loaded_and_read_again_when_a_file_changes(client: ComfyClient):
+    def loaded(content: str) -> list[float]:
+        client.upload("linked.svg", content.encode())
+        prompt = {
+            "name": {"class_type": "PrimitiveString", "inputs": {"value": "linked.svg"}},
+            "load": {"class_type": "DSLoadSVG", "inputs": {"file": ["name", 0]}},
+            "image": {
+                "class_type": "DSSVGToImage",
+                "inputs": {"svg": ["load", 0], "width": 8, "height": 0, "background": "white"},
+            },
+            "save": {"class_type": "SaveImage", "inputs": {"images": ["image", 0], "filename_prefix": "linked"}},
+        }
+        (saved,) = client.run(prompt).files(node_id="save")
+        return np.asarray(Image.open(BytesIO(client.fetch(saved))).convert("RGB"))[4, 4].tolist()
+
+    first = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><path fill="#f00" d="M0 0h1v1h-1z"/></svg>'
+    assert loaded(first) == [255, 0, 0]
+    assert loaded(first.replace("#f00", "#00ff00")) == [0, 255, 0]
 
 
 def test_fingerprint_changes_only_with_the_content(inputs: Path):
@@ -513,15 +553,15 @@ def test_input_image_is_unchanged():
 
 
 UNTRACED: dict[str, tuple[Tensor, dict[str, Any], str]] = {
-    "no images": (torch.zeros(0, 8, 8, 3), {}, r"The image is empty \(0 images of 8x8 pixels\): connect an image"),
-    "no pixels": (torch.zeros(1, 0, 8, 3), {}, r"The image is empty \(1 images of 8x0 pixels\): connect an image"),
-    "NaN": (flat() * float("nan"), {}, "The image contains NaN or infinite values: check the node"),
+    "no images": (torch.zeros(0, 8, 8, 3), {}, r"Input 'image' is empty \(0 images of 8x8 pixels\): connect"),
+    "no pixels": (torch.zeros(1, 0, 8, 3), {}, r"Input 'image' is empty \(1 images of 8x0 pixels\): connect an image"),
+    "NaN": (flat() * float("nan"), {}, "Input 'image' contains NaN or infinite values"),
     "NaN alpha": (
         torch.full((1, 8, 8, 4), float("nan")),
         {},
-        "The image contains NaN or infinite values: check the node",
+        "Input 'image' contains NaN or infinite values: check the node",
     ),
-    "infinite": (flat() / 0, {}, "The image contains NaN or infinite values: check the node"),
+    "infinite": (flat() / 0, {}, "Input 'image' contains NaN or infinite values"),
     "blank": (
         torch.cat([flat(), torch.ones_like(flat())]),
         {"mode": "black and white"},

@@ -173,9 +173,9 @@ def test_changed_file_changes_the_fingerprint(own_folders: Path):
     "samples, words",
     [
         (torch.zeros(1, 16, 8, 8), "latent_image has 16 channels but the translator works on 4: encode the image"),
-        (torch.zeros(1, 4, 3, 8, 8), "latent_image is a video of 3 frames"),
+        (torch.zeros(1, 4, 3, 8, 8), "latent_image has 3 frames or layers"),
         (torch.zeros(1, 4, 8), "latent_image has 3 dimensions"),
-        (torch.full((1, 4, 8, 8), torch.nan), "latent_image contains NaN or infinite values"),
+        (torch.full((1, 4, 8, 8), torch.nan), "Input 'latent_image' contains NaN or infinite values"),
     ],
     ids=["channels", "video", "dimensions", "NaN"],
 )
