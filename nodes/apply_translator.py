@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..guidance.networks.translation.storage import Translator
-from . import checks, host
+from . import checks, host, widgets
 
 log = logging.getLogger("dreamsampler")
 
@@ -26,7 +26,7 @@ class TranslatorApply(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSTranslatorApply",
             display_name="Apply Translator",
             category="DreamSampler",
@@ -35,6 +35,8 @@ class TranslatorApply(io.ComfyNode):
                 "model). Each translator makes one kind of edit, such as cats into other animals. Train one with "
                 "tools/translator.py."
             ),
+            search_aliases="image to image translation, fast edit, style transfer, unpaired translation",
+            is_experimental=True,
             inputs=[
                 io.Latent.Input(
                     "latent_image",

@@ -32,13 +32,22 @@ class DistillationSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSDistillationSampler",
             display_name="Distillation Sampler",
             category="DreamSampler",
             description=(
                 "Optimizes an image against a diffusion model with a score-distillation gradient: makes one from a "
                 "prompt, or edits the one it is given. Settings left at -1 or \"method's own\" use the paper's values."
+            ),
+            search_aliases=(
+                "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
+                "bridge, ISM, LMC-SDS, FlowEdit, DVRF, img2img edit, text to image optimization"
+            ),
+            has_intermediate_output=True,
+            advanced=(
+                "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
+                "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],

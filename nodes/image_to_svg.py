@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
-from . import checks, host
+from . import checks, host, widgets
 
 MODES = {"colour": "color", "black and white": "binary"}
 SHAPES = {"spline": "spline", "polygon": "polygon", "pixel": "none"}
@@ -22,7 +22,7 @@ class ImageToSVG(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSImageToSVG",
             display_name="Image to SVG",
             category="DreamSampler",
@@ -30,6 +30,8 @@ class ImageToSVG(io.ComfyNode):
                 "Traces images into SVGs: areas of similar color become shapes. Works best on flat art, logos and line "
                 "art. Requires the package vtracer: run 'pip install \"vtracer<1\"'."
             ),
+            search_aliases="vectorize, vectorise, trace, image trace, vtracer, raster to vector, png to svg",
+            advanced="corner_threshold length_threshold splice_threshold path_precision",
             inputs=[
                 io.Image.Input("image", tooltip="One or more images; each becomes one SVG."),
                 io.Combo.Input(

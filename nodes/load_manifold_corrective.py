@@ -6,7 +6,7 @@ import hashlib
 
 from comfy_api.latest import io
 
-from . import host
+from . import host, widgets
 from .sockets import CORRECTIVE
 
 
@@ -15,7 +15,7 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSManifoldCorrectiveLoad",
             display_name="Load Manifold Corrective",
             category="DreamSampler",
@@ -23,6 +23,7 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
                 "Loads a manifold corrective from ComfyUI's models/dreamsampler_correctives or "
                 "output/dreamsampler_correctives folder."
             ),
+            search_aliases="LMC, LMC-SDS, corrective, load corrective",
             inputs=[
                 io.Combo.Input(
                     "name",

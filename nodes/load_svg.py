@@ -8,7 +8,7 @@ import logging
 from comfy_api.latest import io, ui
 
 from ..svg.markup.parser import Parsed, SVGError, parse
-from . import host
+from . import host, widgets
 
 log = logging.getLogger("dreamsampler")
 
@@ -18,7 +18,7 @@ class LoadSVG(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSLoadSVG",
             display_name="Load SVG",
             category="DreamSampler",
@@ -26,6 +26,8 @@ class LoadSVG(io.ComfyNode):
                 "Loads an SVG from ComfyUI's input folder unchanged. Reports immediately if it cannot be rendered and "
                 "lists unsupported features."
             ),
+            search_aliases="import svg, open svg, vector graphics, svg file",
+            has_intermediate_output=True,
             inputs=[
                 io.Combo.Input(
                     "file",

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.prompts.regions import coverage, feather_mask, partition, resize_mask
-from . import checks
+from . import checks, widgets
 
 Conditioning = list[list[Any]]
 Region = tuple[Tensor, Conditioning]
@@ -32,7 +32,7 @@ class MaskLocalizedGuidance(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSMaskLocalizedGuidance",
             display_name="Mask Localized Guidance",
             category="DreamSampler",
@@ -40,6 +40,10 @@ class MaskLocalizedGuidance(io.ComfyNode):
                 "Gives each region of an image its own prompt. Masks are normalized to sum to one: overlaps are "
                 "blended, and uncovered areas use the base prompt. Works with any sampler; chain two nodes for more "
                 "than four regions."
+            ),
+            search_aliases=(
+                "regional prompt, regional prompting, area prompt, attention couple, prompt per region, mask "
+                "conditioning"
             ),
             inputs=[
                 io.Conditioning.Input("base", tooltip="Prompt for everything that no mask covers."),

@@ -20,7 +20,7 @@ class MeasurementNode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSMeasurement",
             display_name="Measurement",
             category="DreamSampler",
@@ -28,6 +28,11 @@ class MeasurementNode(io.ComfyNode):
                 "Describes a degraded image as a linear measurement: an image with a hole, or a downscaled, blurred or "
                 "gray version of it. Connect it to Proximal DreamSampler or SVG Optimizer, which restore the image."
             ),
+            search_aliases=(
+                "inpaint, super resolution, upscale, deblur, colorize, restore, inverse problem, DPS, degradation, "
+                "linear operator"
+            ),
+            advanced="simulate seed",
             inputs=[
                 io.Image.Input(
                     "image",

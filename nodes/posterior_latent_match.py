@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.distillation.objectives import METHODS
 from ..guidance.distillation.objectives.pds import POSTERIOR_FORMS, PosteriorForm
-from . import checks
+from . import checks, widgets
 from .sockets import OBJECTIVE, ObjectiveSocket
 
 log = logging.getLogger("dreamsampler")
@@ -26,7 +26,7 @@ class PosteriorLatentMatch(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSPosteriorLatentMatch",
             display_name="Posterior Latent Match",
             category="DreamSampler",
@@ -35,6 +35,8 @@ class PosteriorLatentMatch(io.ComfyNode):
                 "the objective input of Distillation Sampler or SVG Optimizer, which then use it instead of their own "
                 "method."
             ),
+            search_aliases="PDS, posterior distillation sampling, img2img edit, identity preserving edit",
+            advanced="posterior",
             inputs=[
                 io.Latent.Input(
                     "source_latent",

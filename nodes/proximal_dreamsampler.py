@@ -21,7 +21,7 @@ class ProximalDreamSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSProximalDreamSampler",
             display_name="Proximal DreamSampler",
             category="DreamSampler",
@@ -30,6 +30,14 @@ class ProximalDreamSampler(io.ComfyNode):
                 "Inverts the image to noise, then samples it back and pulls every clean estimate toward the prompt. "
                 "With a measurement it restores a degraded image."
             ),
+            search_aliases=(
+                "img2img edit, image edit, prompt edit, inversion, DDIM inversion, unsampler, DDPM inversion, "
+                "inpaint, super resolution, deblur, colorize, restore, DPS, diffusion posterior sampling, inverse "
+                "problem"
+            ),
+            essentials_category="Image Tools",
+            has_intermediate_output=True,
+            advanced="renoise consistency data_every data_until dps_weight projection",
             inputs=[*_main_inputs(), *_edit_settings(), *_connections(), *_measurement_settings()],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The edited latent."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..guidance.networks.corrective.storage import ManifoldCorrective
-from . import host
+from . import host, widgets
 from .sockets import CORRECTIVE
 
 
@@ -14,7 +14,7 @@ class ManifoldCorrectiveSave(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSManifoldCorrectiveSave",
             display_name="Save Manifold Corrective",
             category="DreamSampler",
@@ -22,6 +22,7 @@ class ManifoldCorrectiveSave(io.ComfyNode):
                 "Saves a manifold corrective as a safetensors file in ComfyUI's output folder, where Load Manifold "
                 "Corrective finds it. Never overwrites a file: a number is appended to the name instead."
             ),
+            search_aliases="LMC, LMC-SDS, corrective, save corrective",
             inputs=[
                 CORRECTIVE.Input("corrective", tooltip="From Train Manifold Corrective."),
                 io.String.Input(

@@ -35,7 +35,7 @@ class SVGOptimizer(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSSVGOptimizer",
             display_name="SVG Optimizer",
             category="DreamSampler",
@@ -43,6 +43,15 @@ class SVGOptimizer(io.ComfyNode):
                 "Generates, traces, edits or restores SVGs with a diffusion model. Connect nothing: text-to-SVG; svg: "
                 "edit that SVG; measurement: restore the degraded image as an SVG; image: trace it, then refine the "
                 "trace with the prompt (steps 0: trace only, without a model)."
+            ),
+            search_aliases=(
+                "text to svg, vectorize, vectorise, trace, svg edit, VectorFusion, LIVE, icon, sketch, pixel art, "
+                "low-poly, vector graphics, score distillation"
+            ),
+            has_intermediate_output=True,
+            advanced=(
+                "fit_groups fit_places learning_rate time_schedule noise_policy t_min t_max views crossing_weight "
+                "sds_weight data_weight renderer"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
             outputs=[

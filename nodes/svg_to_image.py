@@ -12,7 +12,7 @@ from ..svg.document import Document
 from ..svg.markup.styles import read_length
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
-from . import host, svg_inputs
+from . import host, svg_inputs, widgets
 
 BACKGROUNDS = {"white": 1.0, "black": 0.0, "transparent": None}
 LARGEST_SIDE = 16384
@@ -26,7 +26,7 @@ class SVGToImage(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSSVGToImage",
             display_name="SVG to Image",
             category="DreamSampler",
@@ -34,6 +34,9 @@ class SVGToImage(io.ComfyNode):
                 "Renders SVGs as images of any size, with anti-aliased edges. Needs no extra packages. Empty areas "
                 "become the mask."
             ),
+            search_aliases="render svg, rasterize, rasterise, svg to png, vector to raster",
+            essentials_category="Image Tools",
+            has_intermediate_output=True,
             inputs=[
                 io.SVG.Input("svg", tooltip="One or more SVGs. Each becomes one image of the batch."),
                 io.Int.Input(

@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..guidance.prompts import descriptors
 from ..guidance.prompts.descriptors import PromptPair
-from . import host
+from . import host, widgets
 
 log = logging.getLogger("dreamsampler")
 
@@ -20,7 +20,7 @@ class TextSourceDescriptor(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSTextSourceDescriptor",
             display_name="Text-Source Descriptor",
             category="DreamSampler",
@@ -29,6 +29,8 @@ class TextSourceDescriptor(io.ComfyNode):
                 "the image should look like, the source what it looks like now, flaws included. Distillation then "
                 "moves the image from source to target."
             ),
+            search_aliases="bridge prompts, source prompt, target prompt, negative prompt, describe image",
+            has_intermediate_output=True,
             inputs=[
                 io.Clip.Input("clip", tooltip="The model's text encoder."),
                 io.String.Input(

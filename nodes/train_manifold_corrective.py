@@ -31,7 +31,7 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        return widgets.schema(
             node_id="DSManifoldCorrectiveTrain",
             display_name="Train Manifold Corrective",
             category="DreamSampler",
@@ -40,6 +40,10 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
                 "method lmc of Distillation Sampler can remove that blur from its gradient. Train once per model. If "
                 "interrupted, queue the node again to resume."
             ),
+            search_aliases="LMC, LMC-SDS, corrective, train corrective",
+            has_intermediate_output=True,
+            is_experimental=True,
+            advanced="learning_rate width levels normalisation",
             inputs=[*_connections(), *_settings()],
             outputs=[
                 CORRECTIVE.Output(

@@ -1,8 +1,10 @@
-"""Widgets with a value that leaves the setting to the method's paper."""
+"""Schemas of nodes, and widgets with a value that leaves the setting to the method's paper."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -10,6 +12,26 @@ OWN = "method's own"
 """The choice that leaves a setting to the method's paper. For numbers it is `UNSET`."""
 UNSET = -1
 UNSET_NOTE = "-1 uses the paper's value."
+
+
+NEWER = {"search_aliases", "essentials_category", "has_intermediate_output"}
+"""Fields of `io.Schema` that the oldest supported host does not have."""
+
+
+def schema(*, search_aliases: str, advanced: str = "", **fields: Any) -> io.Schema:
+    """An `io.Schema` with what this host knows of `NEWER`.
+
+    Both texts are lists: `search_aliases` by commas; `advanced` by spaces, the widgets that newer pages hide until the
+    user asks for them.
+    """
+    known = {each.name for each in dataclasses.fields(io.Schema)}
+    fields["search_aliases"] = search_aliases.split(", ")
+    made = io.Schema(**{name: value for name, value in fields.items() if name in known or name not in NEWER})
+    inputs = {each.id: each for each in made.inputs}
+    for each in (inputs[name] for name in advanced.split()):
+        if hasattr(each, "advanced"):
+            vars(each)["advanced"] = True
+    return made
 
 
 def number(
