@@ -112,6 +112,19 @@ def test_template_has_a_saved_view(template: Path):
     assert len(view["offset"]) == 2
 
 
+@pytest.mark.parametrize("name", ["edit", "inpaint", "text_to_svg"])
+def test_template_is_an_app(name: str, client: ComfyClient):
+    """The page's App Mode shows these widgets and outputs, without the graph."""
+    saved, info = json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8")), client.object_info()
+    types, app = {str(node["id"]): node["type"] for node in saved["nodes"]}, saved["extra"]["linearData"]
+    assert app["inputs"] and app["outputs"]
+    for node, widget in app["inputs"]:
+        declared = info[types[node]]["input"]
+        kind, *_ = {**declared["required"], **declared.get("optional", {})}[widget]
+        assert isinstance(kind, list) or kind in {"COMBO", "STRING", "INT", "FLOAT"}
+    assert all(info[types[node]]["output_node"] for node in app["outputs"])
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
 def test_template_links_its_checkpoint(template: Path):
     nodes = json.loads(template.read_text("utf-8"))["nodes"]
