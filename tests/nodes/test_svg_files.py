@@ -190,8 +190,9 @@ def test_loads_what_was_saved(inputs: Path, folder: str, monkeypatch: pytest.Mon
 def test_what_is_no_name_is_refused(inputs: Path, name: Any):
     for found in (LoadSVG.validate_inputs(name), str(pytest.raises(ValueError, LoadSVG.execute, name).value)):
         assert found == f"Input 'file' is {name!r}, which is not the name of a file: connect or enter a name."
+    missing: Any = None
     with pytest.raises(ValueError, match="Input 'file' is None, which"):
-        LoadSVG.execute(**{"file": None})
+        LoadSVG.execute(missing)
 
 
 def test_a_linked_name_is_loaded_and_read_again_when_a_file_changes(client: ComfyClient):
