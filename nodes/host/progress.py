@@ -53,7 +53,8 @@ def with_progress(items: Sequence[Item]) -> Iterator[Item]:
     bar = comfy.utils.ProgressBar(len(items))
     for item in items:
         yield item
-        bar.update(1)
+        bar.update(1)  # newer hosts skip updates that follow each other closely, so cancel here too
+        comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def device() -> torch.device:

@@ -52,9 +52,11 @@ def input_svg(name: Any) -> Path:
     """
     if not isinstance(name, str):
         raise ValueError(f"Input 'file' is {name!r}, which is not the name of a file: connect or enter a name.")
-    path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))
-    folder = next((each for each in ("output", "temp") if name.endswith(f"[{each}]")), "input")
-    if not path.is_relative_to(os.path.abspath(folder_paths.get_directory_by_type(folder) or "")):
+    name_in_folder, base = folder_paths.annotated_filepath(name)
+    root = os.path.abspath(base or folder_paths.get_input_directory())
+    path = Path(os.path.abspath(os.path.join(root, name_in_folder)))
+    if not path.is_relative_to(root):
+        folder = next((each for each in ("output", "temp") if name.endswith(f"[{each}]")), "input")
         raise ValueError(f"'{name}' is not in ComfyUI's {folder} folder: put the file there, or upload it.")
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")

@@ -11,6 +11,7 @@ import comfy.hooks
 import comfy.model_base
 import comfy.samplers
 import comfy.utils
+import pytest
 import torch
 from comfy.controlnet import ControlNet
 from comfy.model_base import ModelType
@@ -260,10 +261,13 @@ def with_model_type(model_type: ModelType) -> Callable[[ModelPatcher], ModelPatc
 
 @contextmanager
 def progress_hook(hook: Callable[..., None]) -> Iterator[None]:
-    """Receive progress events like the host's server."""
+    """Receive progress events like the host's server, and all of them: newer hosts skip some that come too fast."""
     before = comfy.utils.PROGRESS_BAR_HOOK
     comfy.utils.set_progress_bar_global_hook(hook)
-    try:
-        yield
-    finally:
-        comfy.utils.set_progress_bar_global_hook(before)
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("INTERVAL", "PERCENT"):
+            patch.setattr(comfy.utils, f"PROGRESS_THROTTLE_MIN_{limit}", 0.0, raising=False)
+        try:
+            yield
+        finally:
+            comfy.utils.set_progress_bar_global_hook(before)
