@@ -45,6 +45,7 @@ from support.tiny_models import (
     ask,
     autoencoder,
     cond,
+    copied,
     create_in_inference_mode,
     edit,
     encoded,
@@ -141,7 +142,7 @@ class Oracle:
 
     def __call__(self, latent: Latent, prompts: dict[str, Conditioning], base: ModelPatcher) -> Tensor:
         model = ModelPatcher(
-            copy.deepcopy(base.model).requires_grad_(False),
+            copied(base.model).requires_grad_(False),
             load_device=base.load_device,
             offload_device=base.offload_device,
         )

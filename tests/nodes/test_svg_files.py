@@ -28,7 +28,7 @@ from dreamsampler.svg.markup.parser import parse
 from PIL import Image
 from support.host_oracle import progress_hook
 from support.node_texts import shown_text, texts_on_nodes
-from support.svg_nodes import CORE, SVG, contents, drawn, value
+from support.svg_nodes import SVG, contents, drawn, saved_by_host, value
 from support.svg_oracle import DOCUMENTS, SAME, render, svg
 from torch import Tensor
 
@@ -106,12 +106,9 @@ def test_output_uses_the_socket_class_of_newer_comfyui(inputs: Path, monkeypatch
     assert type(LoadSVG.execute("a.svg").args[0]) is Newer
 
 
-def test_the_hosts_node_saves_what_was_loaded(inputs: Path, tmp_path: Path):
+def test_the_hosts_node_saves_what_was_loaded(inputs: Path):
     (inputs / "a.svg").write_text(SOFT)
-    save = CORE.SaveSVGNode()
-    save.output_dir = str(tmp_path)
-    (saved,) = save.save_svg(LoadSVG.execute("a.svg").args[0], "again")["ui"]["images"]
-    assert (tmp_path / saved["filename"]).read_text() == SOFT
+    assert saved_by_host(LoadSVG.execute("a.svg").args[0]) == [SOFT.encode()]
 
 
 def test_lists_svg_files_in_the_input_folder(inputs: Path):
@@ -395,6 +392,16 @@ def test_batches_show_progress_and_can_be_canceled():
         with pytest.raises(comfy.model_management.InterruptProcessingException):
             drawn(SQUARE, WIDE, SOFT)
     assert seen[5:] == [(1, 3)]
+
+
+def test_batches_can_be_canceled_between_updates():
+    """Newer hosts skip updates that come too fast, which are then no chance to cancel."""
+    done = 0
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        for _ in host.with_progress(range(5)):
+            done += 1
+            comfy.model_management.interrupt_current_processing(done == 2)
+    assert done == 2
 
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {

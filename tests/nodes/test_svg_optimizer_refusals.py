@@ -23,7 +23,7 @@ from dreamsampler.svg.markup.parser import parse
 from PIL import Image
 from support.diffvg import stand_in
 from support.host_oracle import progress_hook
-from support.svg_nodes import CORE, Optimized, drawn, value, vectorize
+from support.svg_nodes import drawn, saved_by_host, value, vectorize
 from support.svg_oracle import svg
 from support.tiny_models import (
     EPS,
@@ -350,17 +350,10 @@ def test_runs_do_not_leak_tensors_or_load_models():
 # ComfyUI's own nodes
 
 
-def saved(made: Optimized, folder: Path) -> list[bytes]:
-    """What the host's node saves."""
-    save = CORE.SaveSVGNode()
-    save.output_dir = str(folder)
-    return [(folder / each["filename"]).read_bytes() for each in save.save_svg(made.svg, "made")["ui"]["images"]]
-
-
 @pytest.mark.parametrize("inputs", [{}, {"svg": value(SHAPES, SHAPES)}, {"image": photo(2)}], ids=["1", "2", "traced"])
-def test_the_hosts_node_saves_its_drawings(inputs: dict[str, Any], tmp_path: Path):
+def test_the_hosts_node_saves_its_drawings(inputs: dict[str, Any]):
     made = vectorize(EPS, **inputs)
-    files = saved(made, tmp_path)
+    files = saved_by_host(made.svg)
     assert [file.decode() for file in files] == made.texts
     assert not any(parse(file).warnings for file in files)
 

@@ -85,7 +85,9 @@ class Page:
 
     def queue(self) -> None:
         """Press Run."""
-        self.tab.get_by_test_id("queue-button").get_by_role("button").first.click()
+        run = self.tab.get_by_test_id("queue-button")  # on newer pages the button itself, before a group around it
+        button = self.tab.get_by_role("button")
+        run.and_(button).or_(run.locator(button)).first.click()
 
     def screenshot(self, name: str) -> None:
         """Save a screenshot."""

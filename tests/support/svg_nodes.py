@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import folder_paths
 import torch
+from comfy_api.latest import io
 from devhost import locate
 from dreamsampler.nodes.svg_optimizer import SVGOptimizer
 from dreamsampler.nodes.svg_to_image import SVGToImage
@@ -33,7 +36,7 @@ def imported(name: str) -> Any:
 
 
 CORE = imported("comfy_extras.nodes_images")
-SVG = CORE.SVG
+SVG = getattr(CORE, "SVG", None) or io.SVG.Type
 
 
 def value(*files: str | bytes) -> Any:
@@ -44,6 +47,17 @@ def value(*files: str | bytes) -> Any:
 def contents(output: Any) -> list[bytes]:
     """The files in a node's first output."""
     return [stream.getvalue() for stream in output.args[0].data]
+
+
+def saved_by_host(svg: Any) -> list[bytes]:
+    """The files that ComfyUI's Save SVG writes."""
+    node = CORE.SaveSVGNode
+    if hasattr(node, "define_schema"):  # newer versions of ComfyUI
+        images = node.PREPARE_CLASS_CLONE(None).execute(svg, "saved").ui["images"]
+    else:
+        images = node().save_svg(svg, "saved")["ui"]["images"]
+    folder = Path(folder_paths.get_output_directory())
+    return [(folder / each["filename"]).read_bytes() for each in images]
 
 
 class Optimized(NamedTuple):

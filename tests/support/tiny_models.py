@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
+import comfy.ldm.flux.model
 import comfy.ldm.models.autoencoder
 import comfy.ldm.wan.vae
 import comfy.model_base
@@ -85,6 +87,8 @@ _FLUX = {
     "qkv_bias": True,
     "guidance_embed": False,
 }
+if "txt_ids_dims" in comfy.ldm.flux.model.FluxParams.__annotations__:  # which newer versions of ComfyUI require
+    _FLUX["txt_ids_dims"] = []
 _QWEN = {
     "image_model": "qwen_image",
     "in_channels": 64,
@@ -159,6 +163,11 @@ def randomize(module: torch.nn.Module, seed: int) -> None:
             else:
                 noise = 0.1 * noise + (0.0 if name.endswith("bias") else 1.0)
             tensor.copy_(noise)
+
+
+def copied(model: comfy.model_base.BaseModel) -> comfy.model_base.BaseModel:
+    """A deep copy of a model that shares its configuration, which newer versions of ComfyUI cannot copy."""
+    return copy.deepcopy(model, {id(model.model_config): model.model_config})
 
 
 def cond(seed: int, **values: Any) -> Conditioning:
