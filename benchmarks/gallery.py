@@ -298,7 +298,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=every, help=f"some of {', '.join(every)}")
     names = parser.parse_args().names
     host_access.import_svg()
-    with torch.inference_mode(), ComfyServer(locate().comfyui, WORK) as server:
+    with torch.inference_mode(), ComfyServer(locate(), WORK) as server:
         for name in names:
             draw(Studio(server.client), name)
 

@@ -55,7 +55,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def host() -> Host:
-    """The development host that the tests run in."""
+    """The ComfyUI that the tests run on."""
     if not locate().comfyui.is_dir():
         pytest.fail("There is no development host. Run the tests with 'python tools/test.py', which sets it up.")
     return locate()
@@ -64,7 +64,7 @@ def host() -> Host:
 @pytest.fixture(scope="session")
 def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A real ComfyUI with the pack, the reference model's nodes and the reference checkpoint."""
-    with ComfyServer(host.comfyui, tmp_path_factory.mktemp("server")) as running:
+    with ComfyServer(host, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 

@@ -1,11 +1,12 @@
 """Runs a private ComfyUI server in its own process.
 
-with ComfyServer(comfyui, workdir) as server:
+with ComfyServer(host, workdir) as server:
     result = server.client.run(prompt)
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from comfy_client import ComfyClient, ServerFailed
+from devhost import Host
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,15 +28,17 @@ _LOG_TAIL_LINES = 25
 class ComfyServer:
     """A server process with a free port and its own input, output, temp and user folders under ``workdir``.
 
-    A context manager: entering waits until the server answers, leaving always stops the process. ``comfyui`` is the
-    folder of ``main.py``, which runs on the interpreter of this process.
+    A context manager: entering waits until the server answers, leaving always stops the process. It runs on the
+    interpreter of this process. ``arguments`` come last, and override the host's.
     """
 
-    def __init__(self, comfyui: Path, workdir: Path, *, arguments: Sequence[str] = (), ready_seconds: float = 180):
+    def __init__(self, host: Host, workdir: Path, *, arguments: Sequence[str] = (), ready_seconds: float = 180):
         self.workdir = workdir
         self.port = _free_port()
         self.client = ComfyClient(f"http://127.0.0.1:{self.port}")
-        self._command = [sys.executable, str(comfyui / "main.py"), *self._options(), *arguments]
+        main = [sys.executable, str(host.comfyui / "main.py")]
+        self._command = [*main, *self._options(), *host.server_arguments, *arguments]
+        self._environment = {**os.environ, **host.environment}
         self._ready_seconds = ready_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +56,11 @@ class ComfyServer:
             folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
             )
         try:
             self._wait_until_ready(self._process)

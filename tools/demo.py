@@ -3,6 +3,7 @@
     python tools/demo.py                       edit the sample and write the images to demo_output/
     python tools/demo.py --image mine.png --prompt "a yellow star"
     python tools/demo.py --serve               keep the server running and print its address
+    python tools/demo.py --comfyui FOLDER      on your own ComfyUI, into which nothing is written
 
 The first run sets up its own ComfyUI, which takes a few minutes. You do not need to install anything else.
 """
@@ -17,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devhost import CHECKOUT, Host, HostError, ensure, enter, is_inside, locate
+from devhost import CHECKOUT, Host, HostError, add_options, ensure, enter, is_inside, locate, use
 
 if TYPE_CHECKING:
     from comfy_client import ComfyClient, Progress, Prompt
@@ -38,14 +39,14 @@ HINT = (
 def main() -> int:
     options = _parse_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server stops, too
-    host = locate()
-    if is_inside(host):
-        return _run(host, options)
     try:
-        enter(ensure(report=print))
+        use(options)
+        if not is_inside(locate()):
+            enter(ensure(report=print))
     except HostError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return _run(locate(), options)
 
 
 def _run(host: Host, options: argparse.Namespace) -> int:
@@ -55,7 +56,7 @@ def _run(host: Host, options: argparse.Namespace) -> int:
 
     print("Starting ComfyUI ...", flush=True)
     try:
-        with ComfyServer(host.comfyui, options.output / "server") as server:
+        with ComfyServer(host, options.output / "server") as server:
             _edit(server.client, options)
             if options.serve:
                 print(f"Open {server.url} in your browser. {HINT} Press Ctrl-C to stop the server.", flush=True)
@@ -74,6 +75,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--prompt", help="the target prompt: what the edited image should show")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the images (default: demo_output)")
     parser.add_argument("--serve", action="store_true", help="keep the server running for your browser")
+    add_options(parser)
     options = parser.parse_args()
     options.output = options.output.resolve()
     if not options.image.is_file():

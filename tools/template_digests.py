@@ -20,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-from devhost import CHECKOUT, Host, HostError, ensure, enter, is_inside, locate
+from devhost import CHECKOUT, Host, HostError, add_options, ensure, enter, is_inside, locate, use
 
 ONE_CPU_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -31,6 +31,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--compare", type=Path, help="an earlier file to compare with")
     parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="the checkout to run (default: this one)")
     parser.add_argument("--only", help="template names, separated by commas (default: all)")
+    add_options(parser)
     options = parser.parse_args()
     options.checkout = options.checkout.resolve()
     if options.compare and not options.compare.is_file():
@@ -57,24 +58,24 @@ def _templates(checkout: Path, only: str | None) -> list[Path]:
     return [found[name] for name in names]
 
 
-def _enter_host() -> None:
+def _enter_host(options: argparse.Namespace) -> None:
     """Run the same command on the development host's Python, which has the packages imported below.
 
-    An existing host is used as it is, because `ensure` would change which checkout it is linked to.
+    An existing development host is used as it is, because `ensure` would change which checkout it is linked to.
     """
-    host = locate()
-    if is_inside(host):
-        return
     try:
-        enter(host if host.python.exists() else ensure(report=print))
+        use(options)
+        host = locate()
+        if not is_inside(host):
+            enter(ensure(report=print) if host.is_borrowed or not host.python.exists() else host)
     except HostError as error:
         sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    _options()  # --help and wrong arguments need no host
+    _given = _options()  # --help and wrong arguments need no host
     os.environ.update(ONE_CPU_THREAD)
-    _enter_host()
+    _enter_host(_given)
 
 import hashlib  # noqa: E402
 import json  # noqa: E402
@@ -232,7 +233,7 @@ def _run(templates: Sequence[Path], checkout: Path) -> Record:
         base = Host(Path(temporary))  # only for its layout: links to the pack, the companion and the models
         connect(base, report=_refuse, checkout=checkout)
         arguments = ["--base-directory", str(base.comfyui)]
-        with ComfyServer(locate().comfyui, base.base / "server", arguments=arguments) as server:
+        with ComfyServer(locate(), base.base / "server", arguments=arguments) as server:
             return {template.stem: _run_one(server, template) for template in templates}
 
 

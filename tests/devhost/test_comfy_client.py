@@ -115,6 +115,6 @@ def test_server_has_the_pack(client: ComfyClient):
 
 
 def test_error_of_a_server_that_cannot_start_shows_its_log(host: Host, tmp_path: Path):
-    server = ComfyServer(host.comfyui, tmp_path, arguments=["--no-such-option"])
+    server = ComfyServer(host, tmp_path, arguments=["--no-such-option"])
     with pytest.raises(ServerFailed, match="unrecognized arguments: --no-such-option"), server:
         pass

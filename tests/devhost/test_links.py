@@ -30,12 +30,12 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_current_host_is_linked_to_this_checkout(host: Host):
-    custom_nodes = host.comfyui / "custom_nodes"
+    custom_nodes, models = host.base_directory / "custom_nodes", host.base_directory / "models"
     assert (custom_nodes / PACK).samefile(CHECKOUT)
     assert (custom_nodes / COMPANION / "__init__.py").is_file()
-    assert (host.comfyui / "models" / "checkpoints" / CHECKPOINT).is_file()
-    assert (host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE).is_file()
-    assert (host.comfyui / "models" / "dreamsampler_translators" / TRANSLATOR).is_file()
+    assert (models / "checkpoints" / CHECKPOINT).is_file()
+    assert (models / "dreamsampler_correctives" / CORRECTIVE).is_file()
+    assert (models / "dreamsampler_translators" / TRANSLATOR).is_file()
 
 
 def test_links_follow_the_checkout(empty_host: Host, checkout: Path):

@@ -77,7 +77,7 @@ def second_server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
         def running() -> ComfyServer:
             if not servers or not servers[-1].client.is_up():
-                servers.append(stack.enter_context(ComfyServer(host.comfyui, tmp_path_factory.mktemp("second"))))
+                servers.append(stack.enter_context(ComfyServer(host, tmp_path_factory.mktemp("second"))))
             return servers[-1]
 
         yield running

@@ -1,4 +1,7 @@
-"""Set up the development host and print its folder: ``python -m tools.devhost [--extra tests]``."""
+"""Set up the development host and print its folder: ``python -m tools.devhost [--extra tests]``.
+
+``--packages tests`` only prints what the tests need of another ComfyUI's Python, one package a line.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 
 from .build import ensure
 from .layout import HostError
-from .recipe import EXTRAS
+from .recipe import EXTRAS, packages
 
 
 def main() -> int:
@@ -15,7 +18,12 @@ def main() -> int:
     parser.add_argument(
         "--extra", choices=sorted(EXTRAS), action="append", default=[], help="also install these packages"
     )
-    extras = parser.parse_args().extra
+    parser.add_argument("--packages", choices=sorted(EXTRAS), help="only print these packages, in pip's words")
+    options = parser.parse_args()
+    extras = options.extra
+    if options.packages:
+        print("\n".join(packages(options.packages)))
+        return 0
     try:
         host = ensure(extras, report=print)
     except HostError as error:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import borrowed
 from .layout import Host, HostError, is_inside, locate
 from .links import connect
 from .lock import exclusive
@@ -47,10 +48,13 @@ _NETWORK_SIGNS = ("from versions: none", "Max retries exceeded", "ReadTimeoutErr
 def ensure(extras: Sequence[str] = (), *, report: Report) -> Host:
     """Return a host with ``extras``. Builds what is missing and passes progress messages to ``report``.
 
-    A complete host needs neither pip nor network. Raises HostError with a sentence that says what to do.
+    A complete host needs neither pip nor network. Of a borrowed host, nothing is built: it must have all it needs.
+    Raises HostError with a sentence that says what to do.
     """
     host = locate()
-    if not _is_complete(host, extras):
+    if host.is_borrowed:
+        borrowed.check(host, extras)
+    elif not _is_complete(host, extras):
         _check_machine(host)
         _claim(host)
         with exclusive(host.base / _MARKER):

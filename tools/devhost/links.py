@@ -1,4 +1,4 @@
-"""Links the checkout into the development host: the pack, the reference model's node and its model files."""
+"""Links the checkout into the host: the pack, the reference model's node and its model files."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from .layout import CHECKOUT, Host, HostError
+from .layout import CHECKOUT, COMPANION, PACK, Host, HostError
 
-PACK = "comfyui-dreamsampler"
 PACKAGE = "dreamsampler"
-COMPANION = "dreamsampler-reference-model"
 CHECKPOINT = "dreamsampler_reference.safetensors"
 CORRECTIVE = "dreamsampler_reference_corrective.safetensors"
 TRANSLATOR = "dreamsampler_reference_translator.safetensors"
@@ -21,15 +19,16 @@ TRANSLATOR = "dreamsampler_reference_translator.safetensors"
 
 def connect(host: Host, *, report: Callable[[str], None], checkout: Path = CHECKOUT) -> None:
     """Update all links. Files that the checkout lacks are skipped and reported."""
-    custom_nodes = host.comfyui / "custom_nodes"
+    custom_nodes = host.base_directory / "custom_nodes"
+    models = host.base_directory / "models"
     reference = checkout / "tools" / "reference"
     links = {
         custom_nodes / PACK: checkout,
         host.packages / PACKAGE: checkout,
         custom_nodes / COMPANION: reference / "host_node",
-        host.comfyui / "models" / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
-        host.comfyui / "models" / "dreamsampler_correctives" / CORRECTIVE: reference / CORRECTIVE,
-        host.comfyui / "models" / "dreamsampler_translators" / TRANSLATOR: reference / TRANSLATOR,
+        models / "checkpoints" / CHECKPOINT: reference / CHECKPOINT,
+        models / "dreamsampler_correctives" / CORRECTIVE: reference / CORRECTIVE,
+        models / "dreamsampler_translators" / TRANSLATOR: reference / TRANSLATOR,
     }
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
+import re
+import sys
 from pathlib import Path
 
 MINIMUM_PYTHON = (3, 10)
@@ -45,6 +48,10 @@ TORCHVISION = "torchvision==0.28.0"
 WITHOUT_DEPENDENCIES = ("spandrel",)
 """Installed without dependencies, which would pull in another torch or torchvision."""
 
+COMFYUI_NEEDS = ("torch", "transformers", "safetensors", "aiohttp", "Pillow", "psutil")
+"""Those of ComfyUI's requirements by which a Python that cannot run it is told."""
+
+_LINUX_ON_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 EXTRAS = {
     "tests": (
         "pytest==9.2.0",
@@ -58,9 +65,11 @@ EXTRAS = {
         "matplotlib==3.10.8",  # the latest for Python 3.10
         "ray==2.60.0",
         "playwright==1.65.2",  # drives the system's Chromium; includes no browser
-        "triton==3.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",  # interpreter mode on CPUs
+        f"triton==3.5.1; {_LINUX_ON_X86}",  # interpreter mode on CPUs
     ),
 }
+_CHECKERS = ("ruff", "pyright")
+"""Those of the tests that check the code itself, which only the development host does."""
 
 SHIM = Path(__file__).with_name("torchvision_shim.py")
 IMPORT_PATHS = ("ComfyUI", "packages")
@@ -76,6 +85,18 @@ def host_digest() -> str:
 def extra_digest(extra: str) -> str:
     """A digest of the packages of one extra."""
     return _digest(EXTRAS[extra])
+
+
+def packages(extra: str) -> list[str]:
+    """The requirements of an extra on a borrowed host, on this machine."""
+    here = sys.platform == "linux" and platform.machine() == "x86_64"
+    chosen = [each for each in EXTRAS[extra] if name_of(each) not in _CHECKERS]
+    return [each.partition(";")[0] for each in chosen if here or not each.endswith(_LINUX_ON_X86)]
+
+
+def name_of(requirement: str) -> str:
+    """The name of a requirement's distribution, without version and extras."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def _digest(*parts: object) -> str:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..devhost import locate
+
 PACK = "dreamsampler"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -23,6 +25,8 @@ def import_comfy() -> None:
     import torch
 
     args.cpu = not torch.cuda.is_available()
+    if (host := locate()).is_borrowed:
+        args.base_directory = str(host.base_directory)
 
 
 def import_pack() -> None:
