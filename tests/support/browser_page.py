@@ -16,7 +16,7 @@ SCREENSHOTS = CHECKOUT / "browser_output"
 """Folder for screenshots, to be checked by eye."""
 READY = 180_000
 """Timeout in milliseconds, long enough for slow machines."""
-NOT_OURS = re.compile("Failed to load resource|api.comfy.org|cleanup event listeners for graph")
+NOT_OURS = re.compile("Failed to load resource|api.comfy.org|huggingface.co|cleanup event listeners for graph")
 
 
 class Page:
