@@ -17,6 +17,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_freelunch import FreeU_V2
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.nodes.host.checkpoints import checkpointed, mutation_allowed
+from dreamsampler.nodes.host.gradients import differentiable
 from support.host_oracle import (
     assert_differs,
     assert_same,
@@ -87,8 +88,13 @@ def holes(count: int = 1) -> Measurement:
     return measure(photo(count), mask=torch.cat([square(), square(0, 24), square(30, 50)])[:count])[0]
 
 
+AWAY_FROM_KINKS = 18
+"""Latents at which rounding does not decide whether a ReLU of TAESD is on: each that flips makes the gradient jump."""
+
+
 def run(model: ModelPatcher, kind: str, family: Family, count: int = 1, **options: Any) -> Restored:
-    return restore(model, tiny_vae(kind), encoded(family, count), holes(count), **{**GRADIENT_STEPS, **options})
+    latent = encoded(family, count, seed=AWAY_FROM_KINKS)
+    return restore(model, tiny_vae(kind), latent, holes(count), **{**GRADIENT_STEPS, **options})
 
 
 @cache
@@ -170,10 +176,11 @@ def gradient_of(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 def test_model_gradient_is_the_same_with_checkpoints(family: Family):
     net, z = tiny(family).model.diffusion_model, encoded(family, 2)["samples"]
     function = network_function(family)
-    plain = gradient_of(function, z)
-    with untouched(net), checkpointed(net):
-        assert_same(gradient_of(function, z), plain, 1e-5)
-    assert plain.abs().max() > 0 and torch.equal(gradient_of(function, z), plain)
+    with untouched(net), differentiable(net):
+        plain = gradient_of(function, z)
+        with checkpointed(net):
+            assert_same(gradient_of(function, z), plain, 1e-5)
+        assert plain.abs().max() > 0 and torch.equal(gradient_of(function, z), plain)
 
 
 @every_vae
@@ -314,9 +321,10 @@ def test_checkpoints_reduce_the_memory_of_a_deep_model(family: Family):
     larger = deep(family)
     function, net = network_function(larger), tiny(larger).model.diffusion_model
     z = torch.randn(2, *family.shape[:-2], 24, 24, generator=torch.Generator().manual_seed(0))
-    held, peak, _ = traced(function, z)
-    with checkpointed(net):
-        less, lower, left = traced(function, z)
+    with differentiable(net):
+        held, peak, _ = traced(function, z)
+        with checkpointed(net):
+            less, lower, left = traced(function, z)
     print(f"{larger}: held {held} -> {less}, peak {peak} -> {lower}, left {left}")
     assert less < 0.6 * held and lower < 0.8 * peak and left < 0.01 * held
 
