@@ -29,7 +29,8 @@ def few(images: Path, tmp_path: Path) -> Path:
 def bare_server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A ComfyUI without this pack."""
     folder = tmp_path_factory.mktemp("bare")
-    with ComfyServer(host.comfyui, folder, arguments=["--disable-all-custom-nodes"]) as running:
+    no_packs = ["--disable-all-custom-nodes", "--whitelist-custom-nodes", "none"]
+    with ComfyServer(host, folder, arguments=no_packs) as running:
         yield running
 
 
