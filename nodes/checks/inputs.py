@@ -51,9 +51,13 @@ def check_inputs_of(node: type[io.ComfyNode]) -> None:
         _check_all(latest[0], own, {**dict(zip(names, args, strict=False)), **kwargs})
         return execute(cls, *args, **kwargs)
 
-    node.define_schema = classmethod(define_schema)
-    node.execute = classmethod(checked_execute)
-    node.validate_inputs = classmethod(_with_links(node.validate_inputs.__func__, own))
+    checked: dict[str, Any] = {
+        "define_schema": define_schema,
+        "execute": checked_execute,
+        "validate_inputs": _with_links(node.validate_inputs.__func__, own),
+    }
+    for name, method in checked.items():
+        setattr(node, name, classmethod(method))
 
 
 def _with_links(validate: Callable[..., bool | str], own: Sequence[str]) -> Callable[..., bool | str]:
@@ -87,7 +91,7 @@ def _check_all(schema: io.Schema, own: Sequence[str], values: dict[str, Any]) ->
         for value in given or []:
             if isinstance(each, io.Combo.Input):
                 if each.id not in own:
-                    check_choice(each.id, value, each.options)
+                    check_choice(each.id, value, [str(option) for option in each.options or ()])
             elif value is not None:
                 _check_one(each, value)
 

@@ -10,6 +10,8 @@ from .conds import Cond, chain
 GUIDANCE_PATCHES = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 """Options with which users replace classifier-free guidance."""
 
+COMPILED = "torch.compile"
+"""The key of the wrappers of Torch Compile, which do what the model does."""
 Options = dict[str, Any]
 """A MODEL's `model_options`."""
 
@@ -41,7 +43,12 @@ def reads_noise_level(conds: Sequence[Cond], model_options: Options) -> bool:
     if "model_function_wrapper" in model_options or "sampler_calc_cond_batch_function" in model_options:
         return True
     options = model_options.get("transformer_options", {})
-    if any(True for kind in ("patches", "patches_replace", "wrappers") for _ in _leaves(options.get(kind))):
+    wrappers = [by_key for kind in options.get("wrappers", {}).values() for by_key in kind.items()]
+    attached = [
+        *_leaves([options.get("patches"), options.get("patches_replace")]),
+        *_leaves([functions for key, functions in wrappers if key != COMPILED]),
+    ]
+    if attached:
         return True
     controls = (control for cond in conds for entry in cond for control in chain(entry.get("control")))
     return any(not type(control).__module__.startswith("comfy.") for control in controls)

@@ -55,8 +55,8 @@ def input_svg(name: Any) -> Path:
     name_in_folder, base = folder_paths.annotated_filepath(name)
     root = os.path.abspath(base or folder_paths.get_input_directory())
     path = Path(os.path.abspath(os.path.join(root, name_in_folder)))
+    folder = next((each for each in ("output", "temp") if name.endswith(f"[{each}]")), "input")
     if not path.is_relative_to(root):
-        folder = next((each for each in ("output", "temp") if name.endswith(f"[{each}]")), "input")
         raise ValueError(f"'{name}' is not in ComfyUI's {folder} folder: put the file there, or upload it.")
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")

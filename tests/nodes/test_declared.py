@@ -83,7 +83,8 @@ def test_the_nearest_is_what_was_meant():
 def test_right_choices_and_numbers_pass_to_the_work(node: type[io.ComfyNode]):
     """Whatever is declared as the default passes, and then the node misses what is not connected."""
     schema = node.define_schema()
-    given = {each.id: each.default for each in schema.inputs if getattr(each, "default", None) is not None}
+    defaults = {each.id: getattr(each, "default", None) for each in schema.inputs}
+    given = {name: value for name, value in defaults.items() if value is not None}
     needs = [each for each in schema.inputs if not each.optional and each.id not in given]
     wrapped = {name: [value] for name, value in given.items()} if schema.is_input_list else given
     if needs:
@@ -128,7 +129,8 @@ def complaints(monkeypatch: pytest.MonkeyPatch, **inputs: Any) -> str:
     """What the host says of a Measurement with these inputs before it runs anything."""
     monkeypatch.setitem(HOST_NODES, "V1Names", V1Names)
     monkeypatch.setitem(HOST_NODES, "DSMeasurement", MeasurementNode)
-    given = {each.id: each.default for each in MeasurementNode.define_schema().inputs if hasattr(each, "default")}
+    inputs_of: Any = MeasurementNode.define_schema().inputs
+    given = {each.id: each.default for each in inputs_of if hasattr(each, "default")}
     prompt = {
         "names": {"class_type": "V1Names", "inputs": {}},
         "measure": {"class_type": "DSMeasurement", "inputs": {**given, "image": ["names", 2], **inputs}},

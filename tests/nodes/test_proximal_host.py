@@ -139,7 +139,7 @@ def test_matches_comfyui_samplers(family: Family, renoise: str, eta: float, samp
         (EPS, with_model_type(ModelType.FLOW_COSMOS), 1e-4),
         pytest.param(
             SD3,
-            lambda model: nodes_model_advanced.ModelNoiseScale().patch(model, 8.0)[0],
+            lambda model: getattr(nodes_model_advanced, "ModelNoiseScale")().patch(model, 8.0)[0],  # noqa: B009
             1e-4,
             marks=pytest.mark.skipif(
                 not hasattr(nodes_model_advanced, "ModelNoiseScale"), reason="This host has no noise scale."

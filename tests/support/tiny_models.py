@@ -369,17 +369,21 @@ class Calls:
         self.batches: list[int] = []
 
     def watch(self, model: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
-        """A clone of the MODEL whose calls are counted."""
+        """A clone of the MODEL whose calls are counted.
 
-        def call(apply_model: Callable[..., Tensor], arguments: Any) -> Tensor:  # clones would copy a method
-            self.batches.append(len(arguments["input"]))
-            return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+        They are counted as Torch Compile wraps them, because other wrappers may look at the noise level, and then items
+        at different levels are predicted one by one.
+        """
+
+        def call(executor: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            self.batches.append(len(x))
+            return executor(x, *args, **kwargs)
 
         def begin(_: comfy.model_patcher.ModelPatcher) -> None:
             self.runs += 1
 
         watched = model.clone()
-        watched.set_model_unet_function_wrapper(call)
+        watched.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "torch.compile", call)
         watched.add_callback(comfy.patcher_extension.CallbacksMP.ON_PRE_RUN, begin)
         return watched
 
