@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -56,15 +56,37 @@ def describe(prompt: str, preset: str, target_descriptor: str = "", source_descr
     is.
 
     Raises:
-        ValueError: `preset` is not in `PRESETS`.
+        ValueError: `preset` is not in `PRESETS`, or a text is longer than `MAX_CHARACTERS` or has parentheses nested
+            deeper than `MAX_NESTING`.
     """
     if preset not in PRESETS:
         raise ValueError(f"The input 'preset' is '{preset}': choose one of {', '.join(PRESETS)}.")
+    inputs = {"text": prompt, "target_descriptor": target_descriptor, "source_descriptor": source_descriptor}
+    for name, value in inputs.items():
+        _check_size(f"The input '{name}'", value)
     phrases = PRESETS[preset]
     return PromptPair(
         target=_extend(prompt, phrases.target, target_descriptor),
         source=_extend(without_quality_words(prompt), phrases.source, source_descriptor),
     )
+
+
+MAX_CHARACTERS = 20_000
+"""The longest prompt, far more than any text encoder reads."""
+MAX_NESTING = 100
+"""The deepest nesting of parentheses. ComfyUI's tokenizers fail at about ten times as many."""
+
+
+def _check_size(what: str, text: str) -> None:
+    """Raise ValueError for a text that takes too long or too much stack to read; `what` begins the message."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{what} has {len(text)} characters: shorten it to at most {MAX_CHARACTERS}.")
+    nesting = _nesting(_group_ends(text))
+    if nesting > MAX_NESTING:
+        raise ValueError(
+            f"{what} has parentheses nested {nesting} deep: use at most {MAX_NESTING} levels. To emphasize words, "
+            "write a weight, such as '(words:1.3)'."
+        )
 
 
 _COMMAS, _LINE_ENDS, _SENTENCE_ENDS = ",;，、；", "\n", ".!?。！？"
@@ -106,8 +128,11 @@ def without_quality_words(prompt: str) -> str:
     weighted or not, is a phrase too. A phrase is dropped if it consists of `QUALITY_PHRASES` and `AMBIGUOUS_WORDS`
     only; if it has only the latter, it must also be at the end of the prompt or next to a dropped phrase. The rest of
     the prompt keeps every character.
+
+    Raises ValueError for a text longer than `MAX_CHARACTERS` or with parentheses nested deeper than `MAX_NESTING`.
     """
-    return _prune(prompt, ends=True)
+    _check_size("The prompt", prompt)
+    return _prune(_parse(prompt), ends=True)
 
 
 class _Quality(IntEnum):
@@ -118,35 +143,60 @@ class _Quality(IntEnum):
     CLEAR = 2
 
 
-def _any_of(phrases: tuple[str, ...]) -> str:
-    return f"(?:{'|'.join(sorted(phrases, key=len, reverse=True))})"
+_PHRASES_BY_WORDS = {tuple(phrase.split()) for phrase in QUALITY_PHRASES}
+_TERMS = _PHRASES_BY_WORDS | {(word,) for word in AMBIGUOUS_WORDS}
+_MOST_WORDS = max(map(len, _TERMS))
+_CONJUNCTIONS = ("and", "&")
 
 
-_TERM = rf"(?:{_any_of(INTENSIFIERS)} )*{_any_of(QUALITY_PHRASES + AMBIGUOUS_WORDS)}"
-_ONLY_QUALITY_WORDS = re.compile(rf"{_TERM}(?:(?: and| &)? {_TERM})*")
-_QUALITY_PHRASE = re.compile(rf"\b{_any_of(QUALITY_PHRASES)}\b")
+def _rate_words(words: Sequence[str]) -> _Quality:
+    """The quality of a phrase given as words.
+
+    It consists of quality words if it is a chain of terms, each with any number of intensifiers before it, joined by
+    nothing or a conjunction.
+    """
+    # Places where a term may begin, and where one may end; one pass, because no term goes back.
+    begins, ends = {0}, set[int]()
+    for place in range(len(words)):
+        if place in ends:
+            begins.add(place)
+            if words[place] in _CONJUNCTIONS:
+                begins.add(place + 1)
+        if place in begins:
+            if words[place] in INTENSIFIERS:
+                begins.add(place + 1)
+            ends.update(place + count for count in _terms_at(words, place, _TERMS))
+    if len(words) not in ends:
+        return _Quality.NONE
+    clear = any(_terms_at(words, place, _PHRASES_BY_WORDS) for place in range(len(words)))
+    return _Quality.CLEAR if clear else _Quality.AMBIGUOUS
 
 
-def _prune(text: str, *, ends: bool) -> str:
+def _terms_at(words: Sequence[str], place: int, terms: Set[tuple[str, ...]]) -> list[int]:
+    """The numbers of words of those terms that the words from `place` on begin with."""
+    counts = range(1, min(_MOST_WORDS, len(words) - place) + 1)
+    return [count for count in counts if tuple(words[place : place + count]) in terms]
+
+
+def _prune(phrases: _Phrases, *, ends: bool) -> str:
     """The text without quality words; `ends` says whether the prompt ends where this text ends."""
-    pieces, tail = _split(text)
-    dropped = _places_to_drop(_rate_pieces(pieces), ends=ends)
+    pieces = phrases.pieces
+    dropped = _places_to_drop(phrases.qualities, ends=ends)
     left: list[str] = []
     gaps: list[str] = []
     for place, piece in enumerate(pieces):
         gaps.append(piece.gap)
         if place not in dropped:
-            left += [_join_gaps(gaps, first=not left), _prune_group(piece.text, ends=ends and place == len(pieces) - 1)]
+            left += [_join_gaps(gaps, first=not left), _prune_piece(piece, ends=ends and place == len(pieces) - 1)]
             gaps = []
-    return "".join(left if gaps else [*left, tail])
+    return "".join(left if gaps else [*left, phrases.tail])
 
 
-def _prune_group(text: str, *, ends: bool) -> str:
+def _prune_piece(piece: _Piece, *, ends: bool) -> str:
     """A group in parentheses without quality words inside; any other phrase unchanged."""
-    if _group_end(text, 0) != len(text):
-        return text
-    inside, weight = _open_group(text)
-    return f"({_prune(inside, ends=ends)}{weight})"
+    if piece.inside is None:
+        return piece.text
+    return f"({_prune(piece.inside, ends=ends)}{piece.weight})"
 
 
 def _places_to_drop(qualities: Sequence[_Quality], *, ends: bool) -> set[int]:
@@ -164,20 +214,17 @@ def _rate_pieces(pieces: Sequence[_Piece]) -> list[_Quality]:
     """The quality of each piece. Words next to a group without a comma are not a phrase of their own: NONE."""
     apart = [True, *(_strength(piece.gap) > 0 for piece in pieces[1:]), True]
     return [
-        _rate(piece.text) if _group_end(piece.text, 0) or (before and after) else _Quality.NONE
+        _rate(piece) if piece.inside is not None or (before and after) else _Quality.NONE
         for piece, before, after in zip(pieces, apart, apart[1:])
     ]
 
 
-def _rate(text: str) -> _Quality:
+def _rate(piece: _Piece) -> _Quality:
     """The quality of one phrase or group."""
-    if _group_end(text, 0):
-        qualities = _rate_pieces(_split(_open_group(text)[0])[0])
+    if piece.inside is not None:
+        qualities = piece.inside.qualities
         return max(qualities) if qualities and min(qualities) > _Quality.NONE else _Quality.NONE
-    words = " ".join(re.sub("[-_]", " ", text.lower()).split())
-    if not _ONLY_QUALITY_WORDS.fullmatch(words):
-        return _Quality.NONE
-    return _Quality.CLEAR if _QUALITY_PHRASE.search(words) else _Quality.AMBIGUOUS
+    return _rate_words(re.sub("[-_]", " ", piece.text.lower()).split())
 
 
 # The syntax of prompts
@@ -185,74 +232,120 @@ def _rate(text: str) -> _Quality:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A phrase or a group in parentheses, and the gap before it."""
+    """A phrase or a group in parentheses, and the gap before it.
+
+    A group has phrases `inside`, which is None otherwise, and its weight with the colon, or an empty string.
+    """
 
     gap: str
     text: str
+    inside: _Phrases | None = None
+    weight: str = ""
 
 
-_SEPARATOR = rf"[{_COMMAS}{_LINE_ENDS}]|[.!?]+(?=[\s{_COMMAS}]|$)|[。！？]"
+@dataclass(frozen=True)
+class _Phrases:
+    """The pieces of a text with their qualities, and what follows the last one; joined they are the text again."""
+
+    pieces: list[_Piece]
+    qualities: list[_Quality]
+    tail: str
+
+
+# A dot begins its run, or a long run would be read again from each of its dots.
+_SEPARATOR = rf"[{_COMMAS}{_LINE_ENDS}]|(?<![.!?])[.!?]+(?=[\s{_COMMAS}]|$)|[。！？]"
 _GAP = re.compile(rf"(?:\s|{_SEPARATOR})*")
 _MARK = re.compile(rf"\\[()]|\(|{_SEPARATOR}")
 _ABBREVIATED = re.compile(r"\b(?:mr|mrs|ms|dr|st|prof|\w)$", re.IGNORECASE)
 """Titles and initials, after which a period does not end the sentence."""
+_LONGEST_ABBREVIATION = len("prof\n")
+
+GroupEnds = dict[int, int]
+"""Where each group in parentheses ends, by where it begins, ordered by their ends."""
 
 
-def _split(text: str) -> tuple[list[_Piece], str]:
-    """The pieces of a prompt and what follows the last one; joined they are the prompt again."""
+def _group_ends(text: str) -> GroupEnds:
+    """All groups of a text. Escaped parentheses, and those without a partner, are text."""
+    ends: GroupEnds = {}
+    open_at: list[int] = []
+    for bracket in re.finditer(r"\\[()]|[()]", text):
+        if bracket[0] == "(":
+            open_at.append(bracket.start())
+        elif bracket[0] == ")" and open_at:
+            ends[open_at.pop()] = bracket.end()
+    return ends
+
+
+def _nesting(groups: GroupEnds) -> int:
+    """How deep groups are nested: 0 without groups, 1 for groups side by side."""
+    deepest, around = 0, list[int]()
+    for start in sorted(groups):
+        while around and around[-1] <= start:
+            around.pop()
+        around.append(groups[start])
+        deepest = max(deepest, len(around))
+    return deepest
+
+
+def _parse(text: str) -> _Phrases:
+    """The phrases of a prompt. Takes time proportional to its length, times the nesting of its groups."""
+    return _parse_between(text, 0, len(text), _group_ends(text))
+
+
+def _parse_between(text: str, at: int, end: int, groups: GroupEnds) -> _Phrases:
+    """The phrases of text[at:end], in which every group of `groups` that begins there also ends."""
     pieces: list[_Piece] = []
-    at = 0
     while True:
-        gap = _gap(text, at)
+        gap = _gap(text, at, end)
         at += len(gap)
-        if at == len(text):
-            return pieces, gap
-        end = _group_end(text, at) or _phrase_end(text, at)
-        pieces.append(_Piece(gap, text[at:end]))
-        at = end
+        if at == end:
+            return _Phrases(pieces, _rate_pieces(pieces), gap)
+        if at in groups:
+            piece = _group(gap, text, at, groups)
+        else:
+            piece = _Piece(gap, text[at : _phrase_end(text, at, end, groups)])
+        pieces.append(piece)
+        at += len(piece.text)
 
 
-def _gap(text: str, at: int) -> str:
-    found = _GAP.match(text, at)
+def _group(gap: str, text: str, at: int, groups: GroupEnds) -> _Piece:
+    """The group that begins at `at`."""
+    end = groups[at]
+    weight = _weight(text[at + 1 : end - 1])
+    inside = _parse_between(text, at + 1, end - 1 - len(weight), groups)
+    return _Piece(gap, text[at:end], inside, weight)
+
+
+def _weight(inside: str) -> str:
+    """The weight at the end of a group's text, with the colon, or an empty string."""
+    _, colon, weight = inside.rpartition(":")
+    try:
+        float(weight)
+    except ValueError:
+        return ""
+    return colon + weight
+
+
+def _gap(text: str, at: int, end: int) -> str:
+    found = _GAP.match(text, at, end)
     return found[0] if found else ""
 
 
-def _phrase_end(text: str, at: int) -> int:
-    """Where the phrase that begins at `at` ends: before a separator, a group or the end of the text, without blanks."""
-    end = len(text)
-    for mark in _MARK.finditer(text, at):
-        if _ends_phrase(text, mark):
+def _phrase_end(text: str, at: int, end: int, groups: GroupEnds) -> int:
+    """Where the phrase that begins at `at` ends: before a separator, a group or `end`, without blanks."""
+    for mark in _MARK.finditer(text, at, end):
+        if _ends_phrase(text, mark, groups):
             end = mark.start()
             break
     return at + len(text[at:end].rstrip())
 
 
-def _ends_phrase(text: str, mark: re.Match[str]) -> bool:
+def _ends_phrase(text: str, mark: re.Match[str], groups: GroupEnds) -> bool:
     if mark[0] == "(":
-        return _group_end(text, mark.start()) > 0
+        return mark.start() in groups
     if mark[0] == ".":
-        return not _ABBREVIATED.search(text, 0, mark.start())
+        return not _ABBREVIATED.search(text, max(0, mark.start() - _LONGEST_ABBREVIATION), mark.start())
     return not mark[0].startswith("\\")
-
-
-def _group_end(text: str, at: int) -> int:
-    """Where the group in parentheses that begins at `at` ends, or 0 if none begins there. Escaped ones are text."""
-    depth = 0
-    for bracket in re.finditer(r"\\[()]|[()]", text[at:]) if text.startswith("(", at) else ():
-        depth += {"(": 1, ")": -1}.get(bracket[0], 0)
-        if depth == 0 and bracket[0] == ")":
-            return at + bracket.end()
-    return 0
-
-
-def _open_group(group: str) -> tuple[str, str]:
-    """The text inside a group's parentheses, and its weight with the colon, or an empty string."""
-    text, colon, weight = group[1:-1].rpartition(":")
-    try:
-        float(weight)
-    except ValueError:
-        return group[1:-1], ""
-    return text, colon + weight
 
 
 def _strength(gap: str) -> int:
@@ -339,10 +432,10 @@ def _count(chunks: Chunks) -> int:
 
 
 def _word_ends(text: str) -> list[int]:
-    ends, at = [], 0
+    ends, at, groups = list[int](), 0, _group_ends(text)
     while at < len(text):
         if text[at].isspace() or text[at] in _COMMAS:
             ends.append(at)
         escaped = text.startswith(("\\(", "\\)"), at)
-        at = _group_end(text, at) or at + (2 if escaped else 1)
+        at = groups.get(at, at + (2 if escaped else 1))
     return [*ends, len(text)]

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from random import Random
 
 import pytest
-from dreamsampler.guidance.prompts.descriptors import PRESETS, PromptPair, describe, without_quality_words
+from dreamsampler.guidance.prompts.descriptors import (
+    AMBIGUOUS_WORDS,
+    INTENSIFIERS,
+    MAX_CHARACTERS,
+    MAX_NESTING,
+    PRESETS,
+    QUALITY_PHRASES,
+    Overflow,
+    PromptPair,
+    describe,
+    find_overflows,
+    without_quality_words,
+)
 
 ARTIFACTS = ", oversaturated, smooth, pixelated, cartoon, foggy, hazy, blurry, bad structure, noisy, malformed"
 QUALITY = ", detailed high resolution, high quality, sharp"
@@ -117,6 +130,8 @@ DROPPED = {
     "after a line end": ("a cat\nsharp focus, on a mat", "a cat\non a mat"),
     "before a line end": ("a cat, sharp focus\non a mat", "a cat\non a mat"),
     "as sentences": ("A cat. High quality, sharp. On a mat.", "A cat. On a mat."),
+    "between a sentence and a line": ("A cat. 8k\non a mat", "A cat. on a mat"),
+    "between a line and a sentence": ("A cat\n8k. On a mat", "A cat. On a mat"),
     "before the end of a sentence": ("A cat, 8k. A dog.", "A cat. A dog."),
     "with other separators": ("a cat; high quality; on a mat", "a cat; on a mat"),
     "in Chinese": ("一只猫，high quality，白色", "一只猫，白色"),
@@ -165,6 +180,7 @@ def test_quality_words_are_dropped(case: str):
         "a quality street, resolution",
         "high above, sharpness, 4krows",
         "a portrait of Mr. Sharp",
+        "a portrait of Prof. Sharp",
         "a portrait of J. Sharp",
         "(a portrait:1.1) 8k, of a man",
         "a man, 8k (portrait:1.1)",
@@ -195,3 +211,96 @@ def test_random_prompts_without_quality_words_are_unchanged():
     for _ in range(3000):
         prompt = "".join(rng.choices("ab1 ,.;:!()\\\n，", k=rng.randrange(16)))
         assert without_quality_words(prompt) == prompt
+
+
+def test_a_phrase_is_a_chain_of_quality_words_or_stays():
+    quality, term = "|".join(QUALITY_PHRASES), "|".join(QUALITY_PHRASES + AMBIGUOUS_WORDS)
+    term = f"(?:(?:{'|'.join(INTENSIFIERS)}) )*(?:{term})"
+    chain = re.compile(f"{term}(?:(?: and| &)? {term})*")
+    words = sorted({*" ".join(QUALITY_PHRASES + AMBIGUOUS_WORDS + INTENSIFIERS).split(), "and", "&", "cat"})
+    rng, kinds = Random(1), set()
+    for _ in range(5000):
+        source = rng.choice([words, QUALITY_PHRASES, (*AMBIGUOUS_WORDS, *INTENSIFIERS)])
+        phrase = " ".join(rng.choices([*source, *INTENSIFIERS, "and"], k=rng.randrange(1, 5)))
+        only = chain.fullmatch(phrase) is not None
+        clear = only and re.search(rf"\b(?:{quality})\b", phrase) is not None
+        assert without_quality_words(f"{phrase}, x") == ("x" if clear else f"{phrase}, x"), phrase
+        assert without_quality_words(f"x, {phrase}") == ("x" if only else f"x, {phrase}"), phrase
+        kinds.add((only, clear))
+    assert len(kinds) == 3
+
+
+# Prompts that are not written by hand
+
+ATOMS = (
+    "very detailed ", "very ", "sharp and ", "8k, ", "photo realistic-", "a", " ", "\n", ", ", ",", ".", ". ", "!?x",
+    "1.", "prof.", ":", "(", ")", "()", "((", "(a", "(a:1.2)", "(((8k)))", "(b). ", "\\(", "\\)", "\\", "，", "。",
+)  # fmt: skip
+MIXTURES = [(atom,) for atom in ATOMS] + [tuple(Random(seed).choices(ATOMS, k=2 + seed % 4)) for seed in range(60)]
+
+
+def tokenize_words(text: str) -> dict[str, list[list[tuple[str, float, int]]]]:
+    """Every word is a token, and 77 words are a chunk."""
+    words = [(word, 1.0, place + 1) for place, word in enumerate(text.split())]
+    return {"l": [words[start : start + 77] for start in range(0, len(words), 77)] or [[]]}
+
+
+def seconds(text: str) -> float:
+    """The least processor time of three attempts to read a prompt."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        describe(text, "sds artifacts")
+        find_overflows(text, tokenize_words)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids="".join)
+def test_the_time_to_read_a_prompt_grows_with_its_length_only(mixture: tuple[str, ...]):
+    pattern = "".join(mixture)
+    short, long = (keep_shallow((pattern * size)[: size - 1] + "x") for size in (MAX_CHARACTERS // 10, MAX_CHARACTERS))
+    assert seconds(long) < 40 * seconds(short) + 0.01  # ten times as long; a square would be a hundred times
+
+
+def keep_shallow(text: str) -> str:
+    """The text without groups that are nested too deep to be read."""
+    try:
+        without_quality_words(text)
+    except ValueError:
+        return text.replace(")", "")
+    return text
+
+
+@pytest.mark.parametrize("text", ["very detailed " * 26, "(" * 10_000, "a " * 26 + "and sharp " * 100])
+def test_a_prompt_that_once_stopped_the_server_is_read_at_once(text: str):
+    assert seconds(text) < 1
+
+
+def test_groups_are_read_as_deep_as_they_may_be_nested():
+    def nested(depth: int) -> str:
+        return "(" * depth + "a cat, 8k" + ":1.01)" * depth
+
+    expected = nested(MAX_NESTING).replace(", 8k", "")
+    assert without_quality_words(nested(MAX_NESTING)) == expected
+    assert without_quality_words(f"b, {nested(MAX_NESTING)}, (c), {nested(3)}").startswith(f"b, {expected}, (c), ")
+    message = r"^The prompt has parentheses nested 101 deep: use at most 100 levels\. .*\.$"
+    with pytest.raises(ValueError, match=message):
+        without_quality_words(f"b, {nested(MAX_NESTING + 1)}")
+    assert without_quality_words("(a) (b), " * 150) == "(a) (b), " * 150  # side by side, not nested
+
+
+@pytest.mark.parametrize("name", ["text", "target_descriptor", "source_descriptor"])
+def test_an_input_that_is_too_long_or_nested_too_deep_is_refused_by_its_name(name: str):
+    texts = {"prompt": "a cat", "target_descriptor": "", "source_descriptor": ""}
+    argument = "prompt" if name == "text" else name
+    describe(preset="custom", **texts | {argument: "a" * MAX_CHARACTERS})
+    with pytest.raises(ValueError, match=f"^The input '{name}' has 20001 characters: shorten it to at most 20000\\.$"):
+        describe(preset="custom", **texts | {argument: "a" * (MAX_CHARACTERS + 1)})
+    with pytest.raises(ValueError, match=f"^The input '{name}' has parentheses nested 400 deep: .* 100 levels"):
+        describe(preset="custom", **texts | {argument: "(" * 400 + "a" + ":1.1)" * 400})
+
+
+def test_the_end_of_a_long_prompt_is_found():
+    text = "a " * 76 + "(b c) d"
+    assert find_overflows(text, tokenize_words) == [Overflow(("l",), 2, 77, "(b c) d")]
