@@ -19,6 +19,8 @@ def stand_in() -> Any:
     """A pydiffvg that follows its conventions but renders with the built-in rasterizer."""
 
     def render(width: int, height: int, _x: int, _y: int, _seed: int, canvas: Tensor, *arguments: Any) -> Tensor:
+        assert canvas.shape == (height, width, 4) and canvas.dtype == torch.float32 and canvas.is_contiguous()
+        assert (canvas[..., 3] == 1).all() and (canvas == canvas[0, 0]).all()
         shapes, groups = arguments
         nodes, points, colors, widths = [], [], [], []
         for group in groups:

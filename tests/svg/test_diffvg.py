@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+from random import Random
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from dreamsampler.svg.document import (
     Stroke,
     ViewBox,
 )
-from dreamsampler.svg.raster.diffvg import Layer, _in_pixels, layers
+from dreamsampler.svg.raster.diffvg import Diffvg, Layer, _depth, _in_pixels, layers
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.rasterizers import NAMES, UnsupportedDrawing, available, check_supported, rasterizer
 from dreamsampler.svg.raster.scene import Scene, scene
@@ -149,6 +150,37 @@ def test_too_many_overlapping_layers_raise_an_error():
         layers(scene_of(*[shape] * 257))
 
 
+def test_layers_in_other_places_do_not_count():
+    left, right = (Shape((square(x, 2, x + 8, 20),), Fill(RED, 0.1)) for x in (1, 13))
+    assert len(layers(made(*[left, right] * 200))) == 400
+    beyond = Shape((square(-9, 2, -1, 20),), Fill(RED, 0.1))
+    assert len(layers(made(*[left, beyond] * 200))) == 400
+
+
+def boxes_over(layers: list[Layer], row: int, column: int) -> int:
+    """How many layers may reach into a pixel, from the bounding boxes of their control points, widened by the pen."""
+    count = 0
+    for layer in layers:
+        radius = 0.0 if layer.radius is None else float(layer.radius)
+        (left, top), (right, bottom) = (f(torch.cat(layer.contours), 0).tolist() for f in (torch.amin, torch.amax))
+        across = left - radius < column + 1 and right + radius > column
+        count += across and top - radius < row + 1 and bottom + radius > row
+    return count
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_depth_is_the_largest_number_of_layers_over_a_pixel(seed: int):
+    random = Random(seed)
+    shapes = []
+    for _ in range(12):
+        x, y, side = random.uniform(-8, 26), random.uniform(-8, 26), random.uniform(1, 9)
+        pen = dataclasses.replace(ROUND, width=random.uniform(0.5, 6)) if random.random() < 0.5 else None
+        shapes.append(Shape((square(x, y, x + side, y + random.uniform(1, 9)),), Fill(RED), pen))
+    found = layers(made(*shapes))
+    expected = max(boxes_over(found, row, column) for row in range(24) for column in range(24))
+    assert _depth(found, 24, 24) == expected > 1
+
+
 # Selection by name
 
 
@@ -198,6 +230,28 @@ def test_images_and_gradients_match_the_built_in_rasterizer(background: str, mon
     for built_in, diffvg in zip(*results, strict=True):
         assert torch.allclose(built_in, diffvg, rtol=1e-3, atol=1e-3 * built_in.abs().max().item())
     assert results[0][0].shape == (2, 4, 96, 96)
+
+
+@pytest.mark.parametrize("fill", [
+    LinearGradient(Point(1, 2), Point(9, 5), (Stop(0, RED, 0.5), Stop(1, BLUE, 0.25))),
+    RadialGradient(Point(5, 6), 4, Point(5, 6), (Stop(0, RED, 0.5), Stop(1, BLUE, 0.25))),
+], ids=["linear", "radial"])  # fmt: skip
+def test_the_stops_of_a_gradient_have_their_opacity_times_that_of_the_fill(fill, monkeypatch: pytest.MonkeyPatch):
+    library = stand_in()
+    library.LinearGradient = library.RadialGradient = lambda *given: given
+    monkeypatch.setitem(sys.modules, "pydiffvg", library)
+    layer = only(Shape((SHAPE,), Fill(fill, 0.8)))
+    assert layer.gradient is not None
+    *_, offsets, stops = Diffvg()._gradient(layer.gradient, layer.color[3])
+    assert offsets.tolist() == [0, 1]
+    assert torch.allclose(stops, torch.tensor([[1, 0, 0, 0.4], [0, 0, 1, 0.2]]))
+
+
+def test_the_alpha_of_a_transparent_image_is_what_covers_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pydiffvg", stand_in())
+    (image,) = rasterizer("diffvg")([made(Shape((SHAPE,), Fill(BLUE, 0.25)))])
+    assert torch.allclose(image[:, 6, 10], torch.tensor([0, 0, 0.25, 0.25]).double(), atol=1e-6)
+    assert torch.allclose(image[:, 20, 10], torch.zeros(4).double(), atol=1e-6)
 
 
 def test_empty_drawing_is_the_background(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
+import math
+
 import pytest
 import torch
 from dreamsampler.svg.raster.coverage import tile_layout, winding
@@ -91,6 +94,36 @@ def test_edges_stay_within_the_tolerance_of_their_curve(size: float):
     flat = flatten(cubics)
     middle = (bernstein(flat.t.mean(1, keepdim=True)) @ cubics[flat.curve])[:, 0]
     assert (flat.edges.mean(1) - middle).norm(dim=1).max() < TOLERANCE
+
+
+TURNS = {
+    "straight": ([(0, 0), (1, 0), (2, 0), (3, 0)], 0.0),
+    "an arch": ([(0, 0), (0, 1), (1, 1), (1, 0)], math.pi),
+    "an S, whose turns do not cancel": ([(0, 0), (0, 1), (1, 1), (1, 2)], math.pi),
+    "there and back and there": ([(0, 0), (2, 0), (1, 0), (3, 0)], 2 * math.pi),
+    "an eighth and a quarter": ([(0, 0), (1, 0), (2, 1), (1, 2)], 3 / 4 * math.pi),
+}
+
+
+@pytest.mark.parametrize("shape", TURNS)
+def test_a_curve_gets_an_edge_for_each_multiple_of_the_angle_it_turns_by(shape: str):
+    points, turn = TURNS[shape]
+    cubic, angle = torch.tensor([points], dtype=torch.float64), torch.tensor([math.pi / 5.5], dtype=torch.float64)
+    edges = max(math.ceil(5.5 * turn / math.pi), 1)
+    assert len(flatten(cubic, 1e9, angle).edges) == edges
+    assert len(flatten(cubic, 1e9).edges) == 1
+
+
+def test_the_angle_is_that_of_the_control_polygon():
+    cubics = outlines(40, 60, 4)
+    angles = torch.linspace(0.05, 1, len(cubics), dtype=torch.float64)
+    legs = torch.view_as_complex(cubics.diff(dim=1)).tolist()
+    turns = [abs(cmath.phase(b / a)) + abs(cmath.phase(c / b)) for a, b, c in legs]
+    expected = [math.ceil(turn / angle) for turn, angle in zip(turns, angles.tolist(), strict=True)]
+    for flat in (flatten(cubics, 1e9, angles), flatten_within(cubics, WINDOW * 1e3 - 1e4, angles)):
+        counts = flat.curve.bincount().tolist()
+        assert all(count >= wanted for count, wanted in zip(counts, expected, strict=True))
+    assert flatten(cubics, 1e9, angles).curve.bincount().tolist() == expected
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 3e38])
