@@ -120,7 +120,9 @@ def optimize(
             raise NonFiniteGradientError(index, t)
         descent.set_rates(index)
         descent.optimizer.zero_grad()
-        torch.autograd.backward([latent, *others], [gradient, *(None for _ in others)])
+        # A loss may not depend on any parameter, such as the self-intersection of paths with fixed points.
+        pulls = [(latent, gradient), *((value, None) for value in others if value.requires_grad)]
+        torch.autograd.backward(*zip(*pulls, strict=True))
         descent.optimizer.step()
         generator.constrain()
         previous = PreviousStep(sigma, eps, direction.eps_hat)
