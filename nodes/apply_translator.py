@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from typing import Any
 
@@ -14,8 +13,6 @@ from torch.nn import functional as F
 
 from ..guidance.networks.translation.storage import Translator
 from . import checks, host, widgets
-
-log = logging.getLogger("dreamsampler")
 
 SEPARATOR = ": "
 """Separates the file name from the target in an option."""
@@ -94,14 +91,8 @@ class TranslatorApply(io.ComfyNode):
 
 
 def _list_choices() -> list[str]:
-    """Every target of every translator in the host's folders. Unreadable files are logged and left out."""
-    choices = []
-    for name in host.TRANSLATORS.names():
-        try:
-            choices += [f"{name}{SEPARATOR}{target}" for target in host.translator_targets(name)]
-        except ValueError as error:
-            log.warning("Apply Translator: %s", error)
-    return choices
+    """Every target of every translator in the host's folders."""
+    return [f"{name}{SEPARATOR}{target}" for name, target in host.listed_translations()]
 
 
 def _split_choice(translation: str) -> tuple[str, str]:

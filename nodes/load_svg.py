@@ -63,11 +63,11 @@ class LoadSVG(io.ComfyNode):
         """Digest of the file, or the state of all files if the name comes from another node (None)."""
         if file is None:
             return host.input_svg_versions()
-        return hashlib.sha256(host.input_svg(file).read_bytes()).hexdigest()
+        return hashlib.sha256(host.read_input_svg(file)).hexdigest()
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        content = host.input_svg(file).read_bytes()
+        content = host.read_input_svg(file)
         try:
             parsed = parse(content)
         except SVGError as error:

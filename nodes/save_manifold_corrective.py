@@ -24,7 +24,8 @@ class ManifoldCorrectiveSave(io.ComfyNode):
             ),
             search_aliases="LMC, LMC-SDS, corrective, save corrective",
             inputs=[
-                CORRECTIVE.Input("corrective", tooltip="From Train Manifold Corrective."),
+                # Lazy, so that a name from another node is checked before the corrective is trained.
+                CORRECTIVE.Input("corrective", lazy=True, tooltip="From Train Manifold Corrective."),
                 io.String.Input(
                     "name",
                     default="corrective",
@@ -40,13 +41,18 @@ class ManifoldCorrectiveSave(io.ComfyNode):
         """Rejects an unusable name before any training starts. `name` is None if it comes from another node."""
         try:
             if name is not None:
-                host.CORRECTIVES.new_path(name)
+                host.CORRECTIVES.check_name(name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
+    def check_lazy_status(cls, name: str, corrective: ManifoldCorrective | None = None) -> list[str]:
+        """Asks for the corrective, once the name is known to be usable. Raises ValueError otherwise."""
+        host.CORRECTIVES.check_name(name)
+        return ["corrective"] if corrective is None else []
+
+    @classmethod
     def execute(cls, corrective: ManifoldCorrective, name: str) -> io.NodeOutput:
-        path = host.CORRECTIVES.new_path(name)
-        host.CORRECTIVES.write(path, corrective)
+        path = host.CORRECTIVES.save(name, corrective)
         return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}."))

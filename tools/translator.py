@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from dreamsampler.guidance.distillation.objectives import LISTED  # noqa: E402
 from dreamsampler.guidance.distillation.translator import Recipe  # noqa: E402
 
 if TYPE_CHECKING:
+    from dreamsampler.guidance.networks.translation.storage import Translator
     from dreamsampler.nodes.runs.translator_training import TranslatorTraining
 
 log = logging.getLogger("dreamsampler.translator")
@@ -135,6 +137,36 @@ def job(arguments: argparse.Namespace) -> TranslatorTraining:
     return TranslatorTraining(model, latents, (cells, cells), arguments.source, prompts, conditionings, corrective)
 
 
+class KeptTranslator:
+    """The file of a translator that is saved again and again. `path` is None until it is saved first."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.path: Path | None = None
+
+    def save(self, trained: Translator) -> None:
+        """Save to a file of our own, under a number if the name is taken. Raises UnwritableFileError."""
+        from dreamsampler.nodes import host
+
+        if self.path is None:
+            self.path = host.TRANSLATORS.save(self.name, trained)
+        else:
+            host.TRANSLATORS.write(self.path, trained)
+
+    def save_at_last(self, trained: Translator) -> None:
+        """Save the result of the training: to the folder for temporary files if its own place cannot be written."""
+        from dreamsampler.nodes import host
+
+        try:
+            self.save(trained)
+        except host.UnwritableFileError as error:
+            name = f"{Path(self.name).name.removesuffix('.safetensors')}.safetensors"
+            path = Path(tempfile.mkdtemp(prefix="translator_"), name)
+            host.TRANSLATORS.write(path, trained)
+            log.warning("%s The translator was saved as %s: move it to output/dreamsampler_translators.", error, path)
+            self.path = path
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line parser."""
     options = argparse.ArgumentParser(
@@ -174,14 +206,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = replace(Recipe(), **{name: getattr(arguments, name) for name in ("method", *_SETTINGS)})
     try:
         check(arguments)
-        files = host.TRANSLATORS
-        path, start = files.new_path(arguments.name), files.read_file(arguments.start) if arguments.start else None
+        start = host.TRANSLATORS.read_file(arguments.start) if arguments.start else None
+        host.TRANSLATORS.check_name(arguments.name)
+        kept = KeptTranslator(arguments.name)
         with torch.inference_mode():
-            files.write(path, train(job(arguments), recipe, lambda unfinished: files.write(path, unfinished), start))
+            kept.save_at_last(train(job(arguments), recipe, kept.save, start))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(path)
+    print(kept.path)
     return 0
 
 

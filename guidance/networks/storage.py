@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 VERSION = "1"
+READABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights that a file may have."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -36,6 +38,10 @@ class Format:
             raise UnusableFileError(
                 f"Its version is {text.get('version')}, and this pack reads version {VERSION}: update the pack."
             )
+
+
+MALFORMED = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading a description may raise: RecursionError for deeply nested JSON, OverflowError for infinite sizes."""
 
 
 def damaged_file_error() -> UnusableFileError:
@@ -69,8 +75,21 @@ def load_weights(make: Callable[[], Network], weights: dict[str, Tensor]) -> Net
 
 
 def to_float32(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file as float32, in which networks compute."""
+    """The tensors of a file as float32, in which networks compute.
+
+    Raises UnusableFileError for other than plain floating-point numbers, whose values would change.
+    """
+    other = sorted({_short(tensor.dtype) for tensor in tensors.values() if tensor.dtype not in READABLE})
+    if other:
+        raise UnusableFileError(
+            f"Its weights are {' and '.join(other)}, and this pack reads {', '.join(map(_short, READABLE))}: choose a "
+            "file that was not quantized or converted."
+        )
     return {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def weights_of(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from inside the host's own sampler, so that LoRAs, ControlNets, hooks, masks on 
 canceling work as with the host's samplers.
 """
 
+from .files import UnwritableFileError
 from .fingerprint import fingerprint, model_fingerprint
 from .gradients import gradients, ordinary
 from .links import link_fits
@@ -24,15 +25,23 @@ from .model import (
     schedulers,
     weights_digest,
 )
-from .model_files import CORRECTIVES, TRANSLATORS, translator_targets
+from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
 from .posterior_gradient import PosteriorGradient, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
-from .svg import input_svg, input_svg_names, input_svg_versions, svg_files, svg_previews, svg_value
+from .svg import (
+    input_svg,
+    input_svg_names,
+    input_svg_versions,
+    read_input_svg,
+    svg_files,
+    svg_previews,
+    svg_value,
+)
 from .text import blocked, send_event, show_on_node, tokenize
-from .training_state import read_state, training_state_path, write_state
+from .training_state import read_state, remove_old_states, set_aside, training_state_path, write_state
 from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
@@ -46,6 +55,7 @@ __all__ = [
     "Previews",
     "Replacement",
     "Run",
+    "UnwritableFileError",
     "autoencoder",
     "blocked",
     "data_fit",
@@ -65,18 +75,22 @@ __all__ = [
     "latent_channels",
     "latent_has_frames",
     "link_fits",
+    "listed_translations",
     "model_fingerprint",
     "model_path",
     "nearest",
     "noise_schedule",
     "ordinary",
+    "read_input_svg",
     "read_state",
     "register_replacements",
+    "remove_old_states",
     "run_in_sampler",
     "sampled_latent",
     "schedule",
     "send_event",
     "schedulers",
+    "set_aside",
     "show_on_node",
     "svg_files",
     "svg_previews",

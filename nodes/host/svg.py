@@ -11,6 +11,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
+from .files import file_version, is_file, list_files, reason
 from .names import did_you_mean
 
 SUFFIX = ".svg"
@@ -40,8 +41,7 @@ def svg_files(name: str, value: Any) -> list[bytes]:
 
 def input_svg_names() -> list[str]:
     """The names of the SVG files in the host's input folder, sorted."""
-    files = Path(folder_paths.get_input_directory()).glob("*")
-    return sorted(file.name for file in files if file.suffix.lower() == SUFFIX and file.is_file())
+    return list_files(Path(folder_paths.get_input_directory()), SUFFIX, below=False)
 
 
 def input_svg(name: Any) -> Path:
@@ -60,7 +60,7 @@ def input_svg(name: Any) -> Path:
         raise ValueError(f"'{name}' is not in ComfyUI's {folder} folder: put the file there, or upload it.")
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")
-    if not path.is_file():
+    if not is_file(path, SUFFIX):
         raise ValueError(
             f"ComfyUI's {folder} folder has no file '{name}': upload it, or choose another."
             + did_you_mean(name, input_svg_names())
@@ -68,11 +68,19 @@ def input_svg(name: Any) -> Path:
     return path
 
 
+def read_input_svg(name: str) -> bytes:
+    """An SVG file in the input folder. Raises ValueError as `input_svg` does, and if it cannot be read."""
+    path = input_svg(name)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"The file '{name}' cannot be read: {reason(error)}. Check its permissions.") from error
+
+
 def input_svg_versions() -> str:
     """Changes whenever an SVG file in the input folder or its subfolders changes."""
-    files = sorted(Path(folder_paths.get_input_directory()).rglob("*"))
-    found = ((file, file.stat()) for file in files if file.suffix.lower() == SUFFIX and file.is_file())
-    return " ".join(f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in found)
+    folder = Path(folder_paths.get_input_directory())
+    return " ".join(filter(None, (file_version(folder / name) for name in list_files(folder, SUFFIX, below=True))))
 
 
 def svg_previews(files: Iterable[bytes]) -> list[dict[str, str]]:

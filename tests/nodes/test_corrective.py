@@ -26,7 +26,7 @@ from dreamsampler.guidance.networks.corrective.network import CorrectiveNetwork
 from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrective
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
 from dreamsampler.nodes import host
-from dreamsampler.nodes.host.model_files import read_tensors
+from dreamsampler.nodes.host.files import read_tensors
 from dreamsampler.nodes.load_manifold_corrective import ManifoldCorrectiveLoad
 from dreamsampler.nodes.runs import corrective_training
 from dreamsampler.nodes.save_manifold_corrective import ManifoldCorrectiveSave

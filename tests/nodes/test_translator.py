@@ -15,7 +15,7 @@ from dreamsampler.guidance.networks.translation.network import Architecture, ini
 from dreamsampler.guidance.networks.translation.storage import About, Translator
 from dreamsampler.nodes import host
 from dreamsampler.nodes.apply_translator import TranslatorApply
-from dreamsampler.nodes.host.model_files import write_tensors
+from dreamsampler.nodes.host.files import write_tensors
 from dreamsampler.nodes.runs.translator_training import TranslatorTraining, train
 from support.tiny_models import (
     EPS,
@@ -52,9 +52,7 @@ def translator(family: Family, seed: int = 0) -> Translator:
 
 def saved(made: Translator, name: str = "cats") -> str:
     """Save a translator. Returns its file name."""
-    path = host.TRANSLATORS.new_path(name)
-    host.TRANSLATORS.write(path, made)
-    return path.name
+    return host.TRANSLATORS.save(name, made).name
 
 
 def applied(latent: dict, translation: str, strength: float = 1.0) -> Tensor:
@@ -123,7 +121,7 @@ def test_all_targets_of_all_files_are_listed(own_folders: Path, caplog: pytest.L
         listed = options()
     assert listed == [f"{name}: {target}" for name in ("a/cats.safetensors", "birds: of prey.safetensors")
                       for target in TARGETS]  # fmt: skip
-    assert "The file 'bad.safetensors' cannot be used." in caplog.text
+    assert "The file 'bad.safetensors' is damaged or not a safetensors file." in caplog.text
     assert all(TranslatorApply.validate_inputs(each) is True for each in listed)
     assert applied(encoded(EPS), listed[-1]).isfinite().all()
 

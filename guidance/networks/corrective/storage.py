@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..storage import (
+    MALFORMED,
     Format,
     UnusableFileError,
     checked_form,
@@ -100,7 +101,7 @@ def decode(tensors: dict[str, Tensor], text: dict[str, str]) -> ManifoldCorrecti
         if form.get("head", "linear") not in HEADS:
             raise ValueError(form["head"])
         shape = KINDS[text["kind"]](**checked_form(form, LARGEST))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise damaged_file_error() from error
     if shape.channels != about.channels:
         raise UnusableFileError("Its description contradicts itself: the file is damaged.")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..patches import without_frame_dim
 from ..storage import (
+    MALFORMED,
     Format,
     UnusableFileError,
     checked_form,
@@ -77,7 +78,7 @@ def decode(tensors: dict[str, Tensor], text: dict[str, str]) -> Translator:
     about = read_about(text)
     try:
         form = Architecture(**checked_form(json.loads(text["form"]), LARGEST))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise damaged_file_error() from error
     if form.channels != about.channels:
         raise UnusableFileError("Its description contradicts itself: the file is damaged.")
@@ -89,7 +90,7 @@ def read_about(text: dict[str, str]) -> About:
     FORMAT.check(text)
     try:
         return _parse_about(json.loads(text["about"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise damaged_file_error() from error
 
 
