@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from ...guidance.core.noise import MAX_SEED
 from ...guidance.networks.corrective.network import Architecture, CorrectiveNetwork, initial_network
 from ...guidance.networks.corrective.spectral import SpectralCorrective, SpectralForm
 from ...guidance.networks.corrective.storage import About, ManifoldCorrective, build_network
-from ...guidance.networks.corrective.training import Recipe, Training, fit_spectral
+from ...guidance.networks.corrective.training import Recipe, Training, UnusableStateError, fit_spectral
 from ...guidance.networks.patches import LatentPatches
 from .. import host
 from .distillation import EVENT, EVENT_INTERVAL
@@ -154,6 +156,7 @@ class _Training:
         self.losses: list[float] = []
         self.curve = LossCurve(job.recipe.steps)
         self.rate: float | None = None
+        self.warning = ""
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with run.with_gradients() as run:
@@ -173,19 +176,36 @@ class _Training:
         return fitted.cpu()
 
     def _train_network(self, run: host.Run, patches: LatentPatches, form: Architecture) -> CorrectiveNetwork:
+        host.remove_old_states()
         path = host.training_state_path(self.job.key)
-        state = host.read_state(path)
-        network = self._initial_network(run, patches, form, resumed=state is not None)
-        training = Training(network.to(run.latent.device), self.job.recipe)
-        if state is not None:
-            training.restore(state)
-            log.info("Train Manifold Corrective: resuming after step %d.", training.steps_taken)
-        self._take_steps(training, run, patches, lambda: host.write_state(path, training.state()))
-        path.unlink(missing_ok=True)
+        training = self._resumed_training(path, run, patches, form)
+        if training is None:
+            network = self._initial_network(run, patches, form, resumed=False)
+            training = Training(network.to(run.latent.device), self.job.recipe)
+        self._take_steps(training, run, patches, path)
+        with contextlib.suppress(OSError):  # a state that stays does no harm
+            path.unlink(missing_ok=True)
         self.losses = training.losses
         network = build_network(form, training.weights())
         assert isinstance(network, CorrectiveNetwork)
         return network
+
+    def _resumed_training(
+        self, path: Path, run: host.Run, patches: LatentPatches, form: Architecture
+    ) -> Training | None:
+        """The interrupted training of this job, None if there is none that can be resumed."""
+        state = host.read_state(path)
+        if state is None:
+            return None
+        network = self._initial_network(run, patches, form, resumed=True)
+        training = Training(network.to(run.latent.device), self.job.recipe)
+        try:
+            training.restore(state)
+        except UnusableStateError:
+            host.set_aside(path, "does not fit")
+            return None
+        log.info("Train Manifold Corrective: resuming after step %d.", training.steps_taken)
+        return training
 
     def _initial_network(
         self, run: host.Run, patches: LatentPatches, form: Architecture, *, resumed: bool
@@ -199,7 +219,17 @@ class _Training:
         base = self._fit_spectral(run, patches, SpectralForm(form.channels)) if needs_base else None
         return initial_network(form, torch.Generator().manual_seed(self.job.recipe.seed % MAX_SEED), base)
 
-    def _take_steps(self, training: Training, run: host.Run, patches: LatentPatches, save: Callable[[], None]) -> None:
+    def _save(self, path: Path, training: Training) -> None:
+        """Save the state of the training. If that fails, the training goes on and the last saved state is kept."""
+        try:
+            host.write_state(path, training.state())
+        except host.UnwritableFileError as error:
+            self.warning = f"The training is not saved, and if interrupted continues from its last save. {error}"
+            log.warning("Train Manifold Corrective: %s", self.warning)
+        else:
+            self.warning = ""
+
+    def _take_steps(self, training: Training, run: host.Run, patches: LatentPatches, path: Path) -> None:
         """Train to the end. Saves now and then, and when interrupted by the user or an error."""
         walk, steps, before = training.steps(run.prior, patches), self.job.recipe.steps, training.steps_taken
         self.curve = LossCurve(max(steps, before))
@@ -213,17 +243,18 @@ class _Training:
                 self.rate = (training.steps_taken - before) * self.job.recipe.batch / max(now - started, 1e-9)
                 if now - reported > REPORT_INTERVAL:
                     reported = now
-                    self.report(f"Step {training.steps_taken} of {steps}, {progress_text(training.losses, self.rate)}.")
+                    status = f"Step {training.steps_taken} of {steps}, {progress_text(training.losses, self.rate)}."
+                    self.report("\n".join(filter(None, [status, self.warning])))
                 if now - saved > SAVE_INTERVAL:
                     saved = now
-                    save()
+                    self._save(path, training)
         except FloatingPointError as error:
             raise ValueError(
                 f"The loss became NaN or infinite at step {training.steps_taken + 1} of {steps}. Lower learning_rate, "
                 "or load the model in a wider type (bf16 or fp32 instead of fp16)."
             ) from error
         except BaseException:
-            save()
+            self._save(path, training)
             raise
 
 

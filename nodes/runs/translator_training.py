@@ -70,8 +70,10 @@ def train(
 ) -> Translator:
     """Train a translator, or continue training `start`. Ctrl-C ends the training early and returns the translator.
 
-    `save` gets the translator every `SAVE_INTERVAL` seconds. Raises ValueError for a batch that is not a multiple of
-    the number of targets, and if the gradient becomes NaN or infinite.
+    `save` gets the translator every `SAVE_INTERVAL` seconds; if it raises UnwritableFileError, that is logged.
+
+    Raises ValueError for a batch that is not a multiple of the number of targets, and if the gradient becomes NaN or
+    infinite.
     """
     if recipe.batch % len(job.prompts):
         raise ValueError(
@@ -154,7 +156,14 @@ class _Training:
                 )
             if self.save and now - saved > SAVE_INTERVAL:
                 saved = now
-                self.save(self.translator())
+                self._autosave(self.save)
+
+    def _autosave(self, save: Save) -> None:
+        """Save the translator so far. If that fails, the training goes on and the last saved file is kept."""
+        try:
+            save(self.translator())
+        except host.UnwritableFileError as error:
+            log.warning("Not saved after %d steps; the training goes on. %s", self.steps_taken, error)
 
     def translator(self) -> Translator:
         """The translator so far, with averaged weights."""

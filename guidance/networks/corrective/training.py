@@ -49,6 +49,10 @@ class Recipe:
     ema_decay: float = 0.999
 
 
+class UnusableStateError(ValueError):
+    """The saved state of a training cannot be continued."""
+
+
 class Training:
     """The training of a network, which can be interrupted and continued.
 
@@ -108,7 +112,13 @@ class Training:
         return {name: tensor.contiguous() for name, tensor in state.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from the `state` of another training of the same recipe."""
+        """Continue from the `state` of another training of the same recipe.
+
+        Raises:
+            UnusableStateError: the state is not that of such a training; nothing was changed.
+        """
+        if not self._fits(state):
+            raise UnusableStateError("The state is that of another training.")
         self.losses = state["losses"].tolist()
         self.network.load_state_dict(_with_prefix(state, "weight "))
         for name, value in _with_prefix(state, "average ").items():
@@ -118,6 +128,17 @@ class Training:
             index, name = key.split(" ", 1)
             moments.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+    def _fits(self, state: dict[str, Tensor]) -> bool:
+        """Whether a state has the tensors that training this network leaves, with finite numbers."""
+        found = {name: each.shape for name, each in state.items()}
+        losses, weights = found.pop("losses", ()), self.network.state_dict()
+        expected = {f"{kind} {name}": each.shape for kind in ("weight", "average") for name, each in weights.items()}
+        if losses != (0,):
+            for index, weight in enumerate(self.network.parameters()):
+                moments = {"exp_avg": weight.shape, "exp_avg_sq": weight.shape, "step": torch.Size()}
+                expected |= {f"adam {index} {name}": shape for name, shape in moments.items()}
+        return len(losses) == 1 and found == expected and all(each.isfinite().all() for each in state.values())
 
 
 def _with_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
