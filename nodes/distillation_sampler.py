@@ -109,7 +109,7 @@ class DistillationSampler(io.ComfyNode):
             notes=notes,
         )
         return io.NodeOutput(
-            host.sampled_latent(latent_image, latent), ui={"distillation": [curve.data], "text": notes}
+            host.sampled_latent(latent_image, latent), ui={"distillation": [curve.output], "text": notes}
         )
 
 

@@ -77,7 +77,7 @@ class SVGOptimizer(io.ComfyNode):
                 _distill(request, dataclasses.replace(distillation, drawings=drawings))
         documents = [drawing.document() for drawing in drawings]
         files = _svg_files(documents)
-        curve = {"distillation": [distillation.curve.data]} if distillation and distillation.curve else {}
+        curve = {"distillation": [distillation.curve.output]} if distillation and distillation.curve else {}
         return io.NodeOutput(
             host.svg_value(files), request.render(documents), ui={"images": host.svg_previews(files), **curve}
         )

@@ -16,6 +16,7 @@ from ..guidance.networks.corrective.training import Recipe
 from ..guidance.networks.unet import fitting_levels
 from . import checks, host, widgets
 from .runs.corrective_training import CorrectiveTraining, TrainedCorrective, progress_text, train
+from .runs.thinning import thinned
 from .sockets import CORRECTIVE
 
 log = logging.getLogger("dreamsampler")
@@ -63,7 +64,8 @@ class ManifoldCorrectiveTrain(io.ComfyNode):
         trained = train(training, lambda status: cls._show(status, warning))
         summary = _lines(_summary(trained), warning)
         cls._show(summary)
-        data = {"loss": trained.losses, "images_per_second": trained.rate}
+        losses = thinned({"step": list(range(len(trained.losses))), "loss": trained.losses}, "loss")
+        data = {**losses, "images_per_second": trained.rate}
         curves = [trained.curve] if trained.losses else []
         return io.NodeOutput(trained.corrective, ui={"corrective": [data], "distillation": curves, "text": [summary]})
 

@@ -21,6 +21,7 @@ from ...guidance.distillation.objective import Objective
 from ...guidance.distillation.regularizers import L2ToSource, Loss, Regularizer
 from .. import checks, host
 from ..sockets import ObjectiveSocket
+from .thinning import thinned
 
 EVENT = "dreamsampler.curve"
 """Its data: the `node` that runs, its total number of `steps`, and the new part of its `curve`."""
@@ -48,6 +49,11 @@ class Curve:
             self.data[name].append(value)
         if time.monotonic() - self._sent_at >= EVENT_INTERVAL or step.index == self._steps - 1:
             self._send()
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """`data` at `MAX_POINTS` steps at most, for the node's output."""
+        return thinned(self.data, "gradient_norm")
 
     def _send(self) -> None:
         new = {name: self.data[name][self._sent :] for name in COLUMNS}

@@ -210,6 +210,13 @@ def test_loss_is_sent_as_a_curve(monkeypatch: pytest.MonkeyPatch):
     assert {(part["event"], part["steps"]) for part in sent} == {(corrective_training.EVENT, 8)}
 
 
+def test_the_losses_of_a_long_training_are_few_points():
+    made, told = train(EPS, steps=505, batch_size=1)
+    (data,) = told["corrective"]
+    assert made.about.steps == 505
+    assert len(data["loss"]) == len(data["step"]) <= 500 and data["step"][:: len(data["step"]) - 1] == [0, 504]
+
+
 def test_resumed_training_has_a_complete_curve():
     _, ui = train(EPS, steps=6)
     calls = interrupted(4, steps=6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from dreamsampler.guidance.distillation.loop import Step
 from dreamsampler.nodes import host
-from dreamsampler.nodes.runs import distillation
+from dreamsampler.nodes.runs import distillation, thinning
 from support.node_texts import events_of
 
 PROMPTS = CHECKOUT / "workflows" / "api"
@@ -46,6 +47,39 @@ def test_curve_is_valid_json():
     curve = distillation.Curve("sds", 1)
     curve.add(step(0, norm=3e38))
     assert json.loads(json.dumps(curve.data, allow_nan=False)) == curve.data
+
+
+def test_a_short_curve_is_sent_whole():
+    values = [float(n % 7) for n in range(thinning.MAX_POINTS)]
+    assert thinning.thinned_places(values) == list(range(len(values)))
+
+
+@pytest.mark.parametrize("count", [501, 502, 999, 1000, 12_345, 750_000])
+def test_a_long_curve_keeps_its_ends_and_its_peaks_in_few_points(count: int):
+    random = Random(count)
+    values = [random.random() for _ in range(count)]
+    peaks = random.sample(range(1, count - 1), 3)
+    for place, value in zip(peaks, (9.0, -9.0, 8.0)):
+        values[place] = value
+    curve = {"method": "training", "step": list(range(count)), "loss": values}
+    few = thinning.thinned(curve, "loss")
+    assert len(few["step"]) == len(few["loss"]) <= thinning.MAX_POINTS
+    assert few["step"][0] == 0 and few["step"][-1] == count - 1 and few["step"] == sorted(set(few["step"]))
+    assert few["method"] == "training" and few["loss"] == [values[step] for step in few["step"]]
+    assert {peaks[0], peaks[1]} <= set(few["step"]) and max(few["loss"]) == 9 and min(few["loss"]) == -9
+    gaps = [after - before for before, after in zip(few["step"], few["step"][1:])]
+    assert max(gaps) <= 2 * -(-count // 249)  # an extreme of every part
+    assert len(json.dumps(few)) < 20_000
+
+
+def test_the_output_of_a_long_distillation_is_small():
+    curve = distillation.Curve("sds", 3000)
+    for index in range(3000):
+        curve.add(step(index, norm=1 + (index == 1234)))
+    assert len(curve.data["step"]) == 3000
+    assert all(len(curve.output[name]) <= 500 for name in distillation.COLUMNS)
+    assert 1234 in curve.output["step"] and curve.output["step"][-1] == 2999
+    assert curve.output["gradient_norm"][curve.output["step"].index(1234)] == [2.0, 2.0]
 
 
 @pytest.mark.parametrize("workflow, node_type", [("distil_text_to_image", "DSDistillationSampler")])

@@ -147,6 +147,11 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(fault: str, faulty: Path):
             assert "bad.svg" in refusal(lambda: LoadSVG.execute("bad.svg"))
 
 
+def kinds() -> list[tuple[Any, Any]]:
+    """Where each kind of network is saved, and one of it."""
+    return [(host.CORRECTIVES, network(EPS)), (host.TRANSLATORS, translator())]
+
+
 WEIGHTS = {
     torch.int8: "Its weights are int8, and this pack reads float16, bfloat16, float32, float64: choose a file that was "
     "not quantized or converted.",
@@ -159,7 +164,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("dtype", WEIGHTS, ids=str)
 def test_weights_of_a_type_whose_numbers_would_change_are_refused(dtype: torch.dtype, own_folders: Path):
-    for files, made in ((host.CORRECTIVES, network(EPS)), (host.TRANSLATORS, translator())):
+    for files, made in kinds():
         tensors, text = made.encode()
         place = files.save("converted", made)
         write_tensors(place, {name: tensor.to(dtype) for name, tensor in tensors.items()}, text)
@@ -174,7 +179,7 @@ def test_weights_of_a_type_whose_numbers_would_change_are_refused(dtype: torch.d
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_weights_that_are_not_finite_are_refused(value: float, own_folders: Path):
-    for files, made in ((host.CORRECTIVES, network(EPS)), (host.TRANSLATORS, translator())):
+    for files, made in kinds():
         tensors, text = made.encode()
         tensors["last.bias"][0] = value
         place = files.save("broken", made)

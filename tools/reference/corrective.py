@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from itertools import groupby
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,7 +51,14 @@ def trained(reference: in_process.Reference, count: int, **inputs: Any) -> Any:
     values = {"model": reference.model, "vae": reference.vae, "negative": reference.conditioning([""]), **inputs}
     output = ManifoldCorrectiveTrain.execute(images=images, **{name: [value] for name, value in values.items()})
     assert isinstance(output.ui, dict)
-    return output.args[0], output.ui["corrective"][0]
+    return output.args[0], {**output.ui["corrective"][0], "curve": output.ui["distillation"]}
+
+
+def mean_losses(curve: dict[str, Any]) -> list[float]:
+    """The mean loss of every `SPAN` steps, from a curve of means of equal parts; a part counts where it ends."""
+    parts = list(zip(curve["step"], (loss for (loss,) in curve["training_loss"]), strict=True))
+    groups = [list(group) for _, group in groupby(parts, key=lambda part: part[0] // SPAN)]
+    return [sum(loss for _, loss in group) / len(group) for group in groups]
 
 
 def main() -> None:
@@ -71,9 +79,8 @@ def main() -> None:
     if size > LARGEST:
         arguments.output.unlink()
         raise SystemExit(f"The file has {size} bytes, more than {LARGEST}, and was deleted. Reduce 'width' in RECIPE.")
-    losses, rate = training["loss"], training["images_per_second"]
-    means = [sum(losses[i : i + SPAN]) / len(losses[i : i + SPAN]) for i in range(0, len(losses), SPAN)]
-    figures = {"bytes": size, "images": arguments.images, "steps": len(losses), "batch": RECIPE["batch_size"]}
+    rate, means = training["images_per_second"], mean_losses(*training["curve"])
+    figures = {"bytes": size, "images": arguments.images, "steps": arguments.steps, "batch": RECIPE["batch_size"]}
     figures |= {"learning_rate": RECIPE["learning_rate"], "images per second": rate and round(rate, 1)}
     figures |= {f"mean loss of {SPAN} steps": [round(mean, 5) for mean in means]}
     LOSSES.with_name(LOSSES.name if arguments.output == CORRECTIVE else arguments.output.stem + ".json").write_text(
