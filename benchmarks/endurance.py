@@ -34,7 +34,7 @@ from PIL import Image
 
 from tools.reference import world
 
-from .provenance import CHECKOUT, RESULTS, Results
+from .provenance import CHECKOUT, RESULTS, Results, this_run
 
 sys.path.append(str(CHECKOUT / "tools"))
 
@@ -156,7 +156,7 @@ class Maker:
         found = []
         for node_id, node in prompt.items():
             for name, (kind, *limits) in self.inputs(node["class_type"]).items():
-                ours = node["class_type"].startswith("DS") or kind == "STRING"
+                ours = node["class_type"].startswith(("DS", "CLIPTextEncode"))
                 if ours and name in node["inputs"] and not isinstance(node["inputs"][name], list):
                     options = {"options": kind} if isinstance(kind, list) else {}
                     word = "COMBO" if isinstance(kind, list) else kind
@@ -436,6 +436,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the graphs (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    this_run()  # the commit is the one that the server loads
     with tempfile.TemporaryDirectory(prefix="endurance_") as folder:
         result = soak(Path(folder), arguments.runs, arguments.seed)
     results = write(arguments.output / "endurance.json", result, arguments.seed)
