@@ -287,7 +287,7 @@ class Server:
         self.stop()
         self.starts += 1
         workdir = self.folder / f"server_{self.starts}"
-        self._running = ComfyServer(locate().comfyui, workdir, arguments=self._arguments).__enter__()
+        self._running = ComfyServer(locate(), workdir, arguments=self._arguments).__enter__()
         inputs = workdir / "input"
         for name, image in images().items():
             image.save(inputs / name)

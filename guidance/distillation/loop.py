@@ -121,8 +121,8 @@ def optimize(
         descent.set_rates(index)
         descent.optimizer.zero_grad()
         # A loss may not depend on any parameter, such as the self-intersection of paths with fixed points.
-        pulls = [(latent, gradient), *((value, None) for value in others if value.requires_grad)]
-        torch.autograd.backward(*zip(*pulls, strict=True))
+        others = [value for value in others if value.requires_grad]
+        torch.autograd.backward([latent, *others], [gradient, *(None for _ in others)])
         descent.optimizer.step()
         generator.constrain()
         previous = PreviousStep(sigma, eps, direction.eps_hat)

@@ -30,7 +30,7 @@ from dreamsampler.nodes.runs.translator_training import train as train_translato
 from dreamsampler.nodes.save_manifold_corrective import ManifoldCorrectiveSave
 from support.corrective_nodes import spectral, train
 from support.host_oracle import progress_hook
-from support.tiny_models import EPS, NEGATIVE, SOURCE, encoded, text, tiny
+from support.tiny_models import EPS, NEGATIVE, SOURCE, cond, encoded, tiny
 from torch import Tensor
 
 from tools.translator import KeptTranslator
@@ -142,7 +142,7 @@ def test_a_full_disk_does_not_end_the_training_of_a_translator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setattr(translator_training, "SAVE_INTERVAL", 0.0)
-    conditionings = {"positive": text(1), "source": SOURCE, "negative": NEGATIVE}
+    conditionings = {"positive": cond(1), "source": SOURCE, "negative": NEGATIVE}
     latents = list(encoded(EPS, 4)["samples"])
     job = TranslatorTraining(tiny(EPS), latents, (8, 8), "a cat", {"dog": "a dog"}, conditionings)
     recipe = Recipe(method="dds", steps=3, batch=2, learning_rate=1e-3, width=32, levels=1)

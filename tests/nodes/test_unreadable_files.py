@@ -221,7 +221,7 @@ def test_a_server_starts_and_tells_of_every_node(tmp_path: Path, host: Any):
             if name not in NEEDS_PERMISSIONS:
                 make(tmp_path / folder / f"{number}{suffix}")
     write_tensors(tmp_path / "output" / TRANSLATORS / "good.safetensors", *translator().encode())
-    with ComfyServer(host.comfyui, tmp_path) as server:
+    with ComfyServer(host, tmp_path) as server:
         told = server.client.object_info()
         choices = told["DSTranslatorApply"]["input"]["required"]["translation"][1]["options"]
         assert "good.safetensors: dog" in choices and not any("nested" in choice for choice in choices)

@@ -152,9 +152,9 @@ def test_too_many_overlapping_layers_raise_an_error():
 
 def test_layers_in_other_places_do_not_count():
     left, right = (Shape((square(x, 2, x + 8, 20),), Fill(RED, 0.1)) for x in (1, 13))
-    assert len(layers(made(*[left, right] * 200))) == 400
+    assert len(layers(scene_of(*[left, right] * 200))) == 400
     beyond = Shape((square(-9, 2, -1, 20),), Fill(RED, 0.1))
-    assert len(layers(made(*[left, beyond] * 200))) == 400
+    assert len(layers(scene_of(*[left, beyond] * 200))) == 400
 
 
 def boxes_over(layers: list[Layer], row: int, column: int) -> int:
@@ -176,7 +176,7 @@ def test_the_depth_is_the_largest_number_of_layers_over_a_pixel(seed: int):
         x, y, side = random.uniform(-8, 26), random.uniform(-8, 26), random.uniform(1, 9)
         pen = dataclasses.replace(ROUND, width=random.uniform(0.5, 6)) if random.random() < 0.5 else None
         shapes.append(Shape((square(x, y, x + side, y + random.uniform(1, 9)),), Fill(RED), pen))
-    found = layers(made(*shapes))
+    found = layers(scene_of(*shapes))
     expected = max(boxes_over(found, row, column) for row in range(24) for column in range(24))
     assert _depth(found, 24, 24) == expected > 1
 
@@ -240,7 +240,7 @@ def test_the_stops_of_a_gradient_have_their_opacity_times_that_of_the_fill(fill,
     library = stand_in()
     library.LinearGradient = library.RadialGradient = lambda *given: given
     monkeypatch.setitem(sys.modules, "pydiffvg", library)
-    layer = only(Shape((SHAPE,), Fill(fill, 0.8)))
+    layer = layer_of(Shape((SHAPE,), Fill(fill, 0.8)))
     assert layer.gradient is not None
     *_, offsets, stops = Diffvg()._gradient(layer.gradient, layer.color[3])
     assert offsets.tolist() == [0, 1]
@@ -249,7 +249,7 @@ def test_the_stops_of_a_gradient_have_their_opacity_times_that_of_the_fill(fill,
 
 def test_the_alpha_of_a_transparent_image_is_what_covers_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pydiffvg", stand_in())
-    (image,) = rasterizer("diffvg")([made(Shape((SHAPE,), Fill(BLUE, 0.25)))])
+    (image,) = rasterizer("diffvg")([scene_of(Shape((SHAPE,), Fill(BLUE, 0.25)))])
     assert torch.allclose(image[:, 6, 10], torch.tensor([0, 0, 0.25, 0.25]).double(), atol=1e-6)
     assert torch.allclose(image[:, 20, 10], torch.zeros(4).double(), atol=1e-6)
 
