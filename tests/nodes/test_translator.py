@@ -264,7 +264,8 @@ def test_training_continues_from_a_translator_without_changing_it():
 
 
 def test_interrupted_training_keeps_its_progress():
-    left = [2 * RECIPE.batch]  # each image of a batch is predicted alone: a wrapper may look at the noise level
+    # Each image and each source of a batch is predicted alone, because a wrapper may look at the noise level.
+    left = [2 * 2 * RECIPE.batch]
 
     def stop(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
         left[0] -= 1
