@@ -97,7 +97,6 @@ __all__ = [
     "svg_value",
     "tokenize",
     "training_state_path",
-    "translator_targets",
     "weights_digest",
     "with_progress",
     "write_state",
