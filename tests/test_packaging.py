@@ -33,7 +33,7 @@ else:
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 PROJECT, COMFY = PYPROJECT["project"], PYPROJECT["tool"]["comfy"]
 REPOSITORY: str = PROJECT["urls"]["Repository"]
-NAME = "comfyui-dreamsampler"
+NAME = "dreamsampler"
 """The folder into which registry clients unpack the archive."""
 MAX_ARCHIVE_SIZE = 4_000_000
 """In bytes, uncompressed. The reference model alone is nine times larger, so it must be left out."""

@@ -139,7 +139,7 @@ def test_template_links_its_checkpoint(template: Path):
 def test_template_names_this_pack(template: Path):
     """ComfyUI Manager finds a missing pack by this name."""
     nodes = [node for node in json.loads(template.read_text("utf-8"))["nodes"] if node["type"].startswith("DS")]
-    assert nodes and {node["properties"]["cnr_id"] for node in nodes} == {"comfyui-dreamsampler"}
+    assert nodes and {node["properties"]["cnr_id"] for node in nodes} == {"dreamsampler"}
 
 
 def test_edit_changes_what_the_prompt_names_and_keeps_the_rest(client: ComfyClient, tmp_path: Path):
