@@ -63,10 +63,11 @@ def check_inputs_of(node: type[io.ComfyNode]) -> None:
 def _with_links(validate: Callable[..., bool | str], own: Sequence[str]) -> Callable[..., bool | str]:
     """`validate_inputs` that also checks the types of links, in place of the host."""
 
-    def validate_all(
-        cls: type[io.ComfyNode], *args: Any, input_types: dict[str, Any] | None = None, **values: Any
-    ) -> bool | str:
-        return _misfit(cls.define_schema(), input_types or {}) or (validate(cls, *args, **values) if own else True)
+    def validate_all(cls: type[io.ComfyNode], *args: Any, input_types: Any = None, **values: Any) -> bool | str:
+        schema = cls.define_schema()
+        # With is_input_list, the host wraps these in a list as it does every value.
+        types = input_types[0] if schema.is_input_list and input_types else input_types or {}
+        return _misfit(schema, types) or (validate(cls, *args, **values) if own else True)
 
     # The host takes from the names of the parameters what to pass, and which of its own checks to leave out.
     names = ("cls", *own, "input_types")

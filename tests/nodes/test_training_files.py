@@ -102,7 +102,7 @@ def test_the_node_says_so_while_it_trains(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(corrective_training, "SAVE_INTERVAL", 0.0)
     monkeypatch.setattr(corrective_training, "REPORT_INTERVAL", 0.0)
     shown: list[str] = []
-    monkeypatch.setattr(host, "show_on_node", lambda hidden, text: shown.append(text))
+    monkeypatch.setattr(host, "show_on_node", shown.append)
     with full_disk():
         train(EPS, steps=3, width=WIDTH)
     assert any(text.startswith("Step 3 of 3, ") and "The training is not saved" in text for text in shown)
