@@ -16,6 +16,7 @@ import copy
 import hashlib
 import json
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -436,6 +437,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the graphs (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the server as well
     this_run()  # the commit is the one that the server loads
     with tempfile.TemporaryDirectory(prefix="endurance_") as folder:
         result = soak(Path(folder), arguments.runs, arguments.seed)
