@@ -38,8 +38,25 @@ def command(page: Page, name: str) -> None:
     page.run(f"app.extensionManager.command.execute('{name}')")
 
 
+def inner_nodes_have_promoted_values(page: Page) -> bool:
+    """Whether the value of a subgraph's widget is also that of the inner node. Newer pages keep it in the subgraph.
+
+    There, wildcards are not filled in, and `%node.widget%` names the unused value of the inner node.
+    """
+    page.run("app.loadGraphData(value)", CASES["promoted"]())
+    return page.run(
+        f"""(() => {{
+              const [{{ widgets: [widget], subgraph }}] = {INSTANCES};
+              widget.value = 7;
+              return subgraph.nodes.some((node) => node.widgets?.some((each) => each.value === 7));
+            }})()"""
+    )
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_shared_workflows_convert_like_the_page(name: str, page: Page):
+    if name in ("wildcards", "file_names") and not inner_nodes_have_promoted_values(page):
+        pytest.skip("This page does not fill in texts of widgets in subgraphs, as tools/queue.py does.")
     saved = CASES[name]()
     page.run("app.loadGraphData(value)", saved)
     assert_same_prompt(page, saved)
