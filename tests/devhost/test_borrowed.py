@@ -13,11 +13,21 @@ from pathlib import Path
 
 import pytest
 from comfy_server import ComfyServer
-from devhost import CHECKOUT, Host, HostError, add_options, ensure, is_inside, locate, use
+from devhost import CHECKOUT, Host, HostError, add_options, ensure, locate, use
 from devhost.layout import COMFYUI_VARIABLE, PYTHON_VARIABLE
 from devhost.recipe import EXTRAS, name_of, packages
 
-RUN = "import json, os, sys; print(json.dumps([sys.executable, os.environ.get('DREAMSAMPLER_COMFYUI'), sys.path]))"
+COMMAND = f"""
+import argparse, json, os, sys
+sys.path.append({str(CHECKOUT / "tools")!r})
+from devhost import add_options, enter, is_inside, locate, use
+add_options(parser := argparse.ArgumentParser())
+use(parser.parse_args())
+if not is_inside(locate()):
+    enter(locate())
+print(json.dumps([sys.executable, os.environ["{COMFYUI_VARIABLE}"], *sys.path]))
+"""
+"""Prints its interpreter, the folder of ComfyUI and its import path."""
 
 
 def _silent(_line: str) -> None: ...
@@ -127,22 +137,22 @@ def test_named_packages_are_those_that_this_host_has(host: Host):
         importlib.metadata.version(name)
 
 
-def test_process_runs_on_the_interpreter_with_the_pack_importable(theirs: Path):
-    """`enter` restarts the command once, and then is inside."""
-    code = (
-        "import sys; sys.path.append(sys.argv[1]); from devhost import enter, is_inside, locate\n"
-        "if not is_inside(locate()): enter(locate())\n" + RUN
-    )
+def test_command_runs_on_the_interpreter_with_the_pack_importable(theirs: Path, bare_python: Path):
+    """`enter` restarts a command that takes the options once, and then it is inside."""
     script = theirs.parent / "script.py"
-    script.write_text(code, "utf-8")
-    host = _choose("--comfyui", theirs, "--python", sys.executable)
-    assert not is_inside(host), "this process lacks the import path of the host"
-    command = [sys.executable, str(script), str(CHECKOUT / "tools")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    executable, comfyui, path = json.loads(done.stdout)
+    script.write_text(COMMAND, "utf-8")
+
+    def run(*options: object) -> list[str]:
+        command = [sys.executable, str(script), "--comfyui", str(theirs), *map(str, options)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    executable, comfyui, *path = run()
     assert (executable, comfyui) == (sys.executable, str(theirs))
     assert str(theirs) in path and any(each.endswith("packages") for each in path)
+    executable, comfyui, *path = run("--python", bare_python)
+    assert (executable, comfyui) == (str(bare_python), str(theirs)) and str(theirs) in path
 
 
 def _files(folder: Path) -> set[Path]:
