@@ -71,19 +71,19 @@ class SVGOptimizer(io.ComfyNode):
         request = Request(**inputs)
         preview = host.Previews(request.initialization.steps + request.steps)
         distillation = request.checked_distillation(preview) if request.steps else None
+        notes: list[str] = []
         with _saved_when_cancelled(preview) as remember:
             drawings = request.initialization.run(request.generators, preview, remember)
             if distillation is not None:
-                _distill(request, dataclasses.replace(distillation, drawings=drawings))
+                _distill(request, dataclasses.replace(distillation, drawings=drawings), notes)
         documents = [drawing.document() for drawing in drawings]
         files = _svg_files(documents)
         curve = {"distillation": [distillation.curve.output]} if distillation and distillation.curve else {}
-        return io.NodeOutput(
-            host.svg_value(files), request.render(documents), ui={"images": host.svg_previews(files), **curve}
-        )
+        shown = {"images": host.svg_previews(files), **curve, **({"text": notes} if notes else {})}
+        return io.NodeOutput(host.svg_value(files), request.render(documents), ui=shown)
 
 
-def _distill(request: Request, distillation: DrawingDistillation) -> None:
+def _distill(request: Request, distillation: DrawingDistillation, notes: list[str]) -> None:
     host.run_in_sampler(
         distillation,
         model=request.model,
@@ -92,6 +92,7 @@ def _distill(request: Request, distillation: DrawingDistillation) -> None:
         sigmas=host.full_range(request.model),
         evaluations=None,
         seed=request.seed,
+        notes=notes,
     )
 
 

@@ -173,12 +173,11 @@ def check_masks(name: str, value: Tensor) -> None:
 
 
 def _check_latents(name: str, samples: Any) -> None:
-    if samples.is_nested:  # refused by the nodes
+    if samples is not None and samples.is_nested:  # refused by the nodes
         return
-    if not samples.numel():
+    if samples is None or not samples.numel():  # None is what VAE Encode makes of no images
         raise ValueError(
-            f"Input '{name}' is an empty batch ({len(samples)} latents): connect the latent of at least one image. "
-            f"{NOTHING_FOUND}"
+            f"Input '{name}' is an empty batch (0 latents): connect the latent of at least one image. {NOTHING_FOUND}"
         )
     if not torch.isfinite(samples).all():
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from .gradients import gradients, ordinary, ordinary_attributes
 from .model import clock_of, model_path, without_caches
 from .patches import GUIDANCE_PATCHES, note_on_guidance, note_on_masks
 from .text import show_on_node
+
+log = logging.getLogger("dreamsampler")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ def run_in_sampler(
     )
     found += sampler.notes
     if found:
+        for note in found:
+            log.warning(note)
         show_on_node("\n".join(found))
         (notes if notes is not None else []).extend(found)
     return sampler.outputs

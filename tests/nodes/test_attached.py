@@ -24,6 +24,7 @@ from support.host_oracle import (
     set_range,
     tiny_lora,
 )
+from support.svg_nodes import vectorize
 from support.tiny_models import (
     EPS,
     NEGATIVE,
@@ -230,14 +231,22 @@ def test_each_item_of_a_batch_has_the_level_of_its_own_time(name: str):
 
 @pytest.mark.parametrize("cache", [EasyCacheNode, LazyCacheNode])
 @every_run
-def test_step_caches_are_switched_off_and_named(cache: Any, name: str):
+def test_step_caches_are_switched_off_and_named(cache: Any, name: str, caplog: pytest.LogCaptureFixture):
     with torch.inference_mode():
         (model,) = cache.execute(tiny(EPS), 0.9, 0.0, 1.0, False).args
     notes: list[str] = []
     assert torch.equal(run(name, model, notes=notes), run(name, tiny(EPS)))
     (note,) = notes
     assert note.startswith("Ran without the step cache on the model (") and "cache)" in note
+    assert caplog.messages.count(note) == 1
     assert any("cache" in key for by_key in model.wrappers.values() for key in by_key)  # the user's MODEL keeps it
+
+
+def test_svg_optimizer_tells_of_a_cache_too():
+    with torch.inference_mode():
+        (model,) = EasyCacheNode.execute(tiny(EPS), 0.9, 0.0, 1.0, False).args
+    made = vectorize(model=model, steps=2)
+    assert made.page_data["text"][0].startswith("Ran without the step cache on the model (easycache)")
 
 
 def test_a_cache_around_the_models_calls_is_switched_off():

@@ -200,6 +200,7 @@ def test_masks(node: type[io.ComfyNode], declared: io.Input, value: torch.Tensor
     ("value", "words"),
     [
         (torch.zeros(0, 4, 8, 8), "is an empty batch (0 latents): connect the latent of at least one image"),
+        (None, "is an empty batch (0 latents): connect the latent of at least one image"),
         (torch.full((1, 4, 8, 8), math.nan), "contains NaN or infinite values, often from a VAE in fp16"),
         (torch.full((1, 4, 8, 8), math.inf), "contains NaN or infinite values, often from a VAE in fp16"),
     ],
