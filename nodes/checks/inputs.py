@@ -37,7 +37,7 @@ def check_inputs_of(node: type[io.ComfyNode]) -> None:
     the node.
     """
     define, execute = (vars(node)[name].__func__ for name in ("define_schema", "execute"))
-    latest = [define(node)]  # the host defines it anew for every prompt, with the files and schedulers of that time
+    latest = [define(node)]  # the host defines it again for every prompt, with the files and schedulers of that time
     own = [name for name in inspect.getfullargspec(node.validate_inputs).args if name != "cls"]
     names = list(inspect.signature(execute).parameters)[1:]
 

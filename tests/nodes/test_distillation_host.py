@@ -399,24 +399,27 @@ PAIRS: dict[str, tuple[dict[str, Conditioning], list[int]]] = {
     "same area": ({"positive": set_area(POSITIVE) + cond(4), "source": set_area(SOURCE) + cond(5)}, [8, 8]),
     "different areas": (
         {"positive": set_area(POSITIVE) + cond(4), "source": set_area(SOURCE, 32) + cond(5)},
-        [4, 8, 4, 8],
+        [8, 4, 4, 8],
     ),
     "an area and no area": ({"positive": set_area(POSITIVE) + cond(4)}, [4, 4, 4, 4]),
-    "same time range": ({"positive": set_range(cond(4), 0.0, 0.5), "source": set_range(cond(5), 0.0, 0.5)}, [8]),
+    "same time range": ({"positive": set_range(cond(4), 0.0, 0.5), "source": set_range(cond(5), 0.0, 0.5)}, [4, 4]),
     "different time ranges": (
         {"positive": set_range(cond(4), 0.0, 0.5), "source": set_range(cond(5), 0.0, 0.45)},
         [4, 4],
     ),
     "different numbers of prompts": ({"positive": POSITIVE + cond(4)}, [6, 4]),
-    "same ControlNet": (on("positive", "source"), [4, 4]),
-    "same ControlNet on all prompts": (on("positive", "source", "negative"), [8]),
+    "same ControlNet": (on("positive", "source"), [2, 2, 2, 2]),
+    "same ControlNet on all prompts": (on("positive", "source", "negative"), [4, 2, 2]),
     "a ControlNet on the source": (on("source"), [4, 2, 2]),
     "two ControlNets": ({**on("positive"), **on("source", seed=9)}, [2, 2, 2, 2]),
-    "same ControlNet with one hint per image": (on("positive", "source", hints=2), [4, 4]),
-    "same ControlNet with one hint per image on all prompts": (on("positive", "source", "negative", hints=2), [8]),
+    "same ControlNet with one hint per image": (on("positive", "source", hints=2), [2, 2, 2, 2]),
+    "same ControlNet with one hint per image on all prompts": (
+        on("positive", "source", "negative", hints=2),
+        [4, 2, 2],
+    ),
     "different LoRA hooks": (hooked("positive"), [2, 2, 4]),
     "same LoRA hook": (hooked("positive", "source"), [4, 4]),
-    "more hints than images": (on("positive", "source", "negative", hints=3), [4, 4]),
+    "more hints than images": (on("positive", "source", "negative", hints=3), [4, 2, 2]),
 }
 """Prompts, and the batch sizes of the model calls for two images."""
 

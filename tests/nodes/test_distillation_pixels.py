@@ -201,7 +201,7 @@ def test_mask_keeps_the_pixels_outside(kind: str, family: Family):
     pixels, oracle = decoded(vae, latent["samples"]), Oracle(vae, family)
     mask = left_half()[:, None]
     soft = F.interpolate(F.interpolate(mask, (8, 8), mode="bilinear"), (64, 64), mode="bilinear")
-    for given, at_pixels in ((mask, soft), (0 * mask, 0 * soft)):
+    for given, at_pixels in ((mask, soft), (torch.cat([0 * mask, mask]), torch.cat([0 * soft, soft]))):
         made = distilled(
             tiny(family),
             {**latent, "noise_mask": given},

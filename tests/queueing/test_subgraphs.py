@@ -54,7 +54,7 @@ def inputs(prompt: Prompt, node_id: str) -> dict[str, Any]:
     return prompt[node_id]["inputs"]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_inner_nodes_are_queued(name: str, info: Info):
     prompt = to_api(CASES[name](), info)
     assert prompt.keys() == {"1", "3", *EXPECTED[name]}
