@@ -19,7 +19,15 @@ from ..core.registry import Registry
 from ..networks.corrective.storage import ManifoldCorrective
 from .loop import Plan, descent_at_rates
 from .objective import WEIGHTS, Objective
-from .schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES, flow_time_rates
+from .schedules import (
+    FLOW_TIME,
+    HUMP,
+    LEARNING_RATES,
+    NOISE_POLICIES,
+    TIME_SCHEDULES,
+    flow_time_rates,
+    hump_shares,
+)
 
 Need = Literal["source", "reference", "particles", "corrective"]
 """What a method cannot run without: a source prompt, a reference latent, a trainable copy of the model, a manifold
@@ -60,6 +68,8 @@ class LoopSettings:
         """The learning rate of each step."""
         if self.learning_rate_schedule == FLOW_TIME:
             factors = flow_time_rates(prior, self.t_min, self.t_max, self.steps, like)
+        elif self.learning_rate_schedule == HUMP:
+            factors = hump_shares(self.steps)
         else:
             factor = LEARNING_RATES[self.learning_rate_schedule]
             factors = [factor(step / self.steps) for step in range(self.steps)]
@@ -121,7 +131,7 @@ class Method:
     `build(settings, resources)` makes the objective; `settings` is an instance of the method's own dataclass with the
     paper's values, `loop` how the paper runs it. `from_image` names what differs, of either, where the run starts from
     an image instead of from scratch. `edits` says that it needs an image to start from; `from_zeros` that it starts
-    from the empty latent where others start from noise. `lowest_time` is the smallest t it is defined at.
+    from the empty latent where others start from noise.
 
     `order` is its place in the method list of Distillation Sampler: take the next free number. None leaves it out, for
     a method that has a node of its own.
@@ -135,7 +145,6 @@ class Method:
     from_image: Mapping[str, Any] = field(default_factory=dict)
     edits: bool = False
     from_zeros: bool = False
-    lowest_time: float = 0.0
     order: int | None = None
 
     def config(self, *, from_image: bool = False) -> Config:
@@ -143,15 +152,10 @@ class Method:
         return Config(self.settings, self.loop).updated(self.from_image if from_image else {})
 
     def check(self, loop: LoopSettings) -> None:
-        """Raise ValueError where times or schedules do not fit together, or the method is not defined at them."""
+        """Raise ValueError where times or schedules do not fit together."""
         if not 0 <= loop.t_min < loop.t_max <= 1:
             raise ValueError(
                 f"t_min is {loop.t_min:g} and t_max {loop.t_max:g}: t_min must be below t_max, both between 0 and 1."
-            )
-        if loop.t_min < self.lowest_time:
-            raise ValueError(
-                f"t_min is {loop.t_min:g}, and '{self.name}' also looks at noise levels below it: set it to "
-                f"{self.lowest_time:g} or more."
             )
         if loop.learning_rate_schedule == FLOW_TIME and loop.time_schedule != "descending":
             raise ValueError(

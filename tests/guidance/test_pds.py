@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.guidance.core.path import SCALED, NoisePath
+from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives.dds import DDS
@@ -63,6 +63,44 @@ def test_coefficients_as_printed():
 def test_exact_posterior_has_no_identity_term():
     t = torch.linspace(0.02, 0.98, 200, dtype=torch.float64)
     assert coefficients(stable_diffusion(), t, "exact").psi.abs().max() < 1e-10
+
+
+CLOCKS = {
+    "flow": Prior(MixtureDenoiser(DISTRIBUTIONS, FLOW), FLOW, lambda t: t),
+    "flow, shift 3": Prior(MixtureDenoiser(DISTRIBUTIONS, FLOW), FLOW, lambda t: 3 * t / (1 + 2 * t)),
+    "EDM": Prior(MixtureDenoiser(DISTRIBUTIONS, SCALED), SCALED, lambda t: 0.002 * (80 / 0.002) ** t),
+}
+"""Priors whose times have other noise levels than Stable Diffusion's."""
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("name", CLOCKS)
+def test_random_times_of_any_clock_have_the_published_mean(name, posterior):
+    t = torch.linspace(0, 1, 100001, dtype=torch.float64)
+    expected = coefficients(stable_diffusion(), t, posterior)
+    result = coefficients(CLOCKS[name], t, posterior)
+    print(name, posterior, "psi", result.psi.mean() / expected.psi.mean(), "chi", result.chi.mean())
+    assert result.chi.mean().item() == pytest.approx(expected.chi.mean().item(), rel=0.01)
+    assert result.psi.mean().item() == pytest.approx(expected.psi.mean().item(), rel=0.02, abs=1e-10)
+
+
+def test_a_clock_of_twice_the_speed_counts_twice():
+    model = stable_diffusion()
+    fast = Prior(model.denoise, SCALED, lambda t: model.sigma_at((2 * t).clamp(max=1)))
+    t = times(100, 200, 300)
+    expected, result = coefficients(model, 2 * t, "official"), coefficients(fast, t, "official")
+    torch.testing.assert_close(result.psi, 2 * expected.psi)
+    torch.testing.assert_close(result.chi, 2 * expected.chi)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("name", CLOCKS)
+def test_the_gradient_is_finite_at_both_ends(name, posterior):
+    z, eps, reference = normal(3, 2, 2, seed=0)
+    t = torch.tensor([1.0, 0.0], dtype=torch.float64).clamp(min=1e-6)
+    sample = Sample(z, eps, t, CLOCKS[name].sigma_at(t), 0.0)
+    direction = PDS(Delta(reference, 7.5, 7.5), posterior, identity_weight=1.0)(CLOCKS[name], sample)
+    assert direction.gradient.isfinite().all()
 
 
 def random_sample(path: NoisePath) -> Sample:

@@ -115,11 +115,6 @@ REFUSED = {
     "no source prompt": ({"source": []}, {}, "input 'source' is empty"),
     "no target": ({"target": []}, {}, "input 'target' is empty"),
     "no negative": ({"negative": []}, {}, "input 'negative' is empty"),
-    "times too low": (
-        {},
-        {"t_min": 0.001},
-        "t_min is 0.001, and 'pds' also looks.* to 0.003 or more",
-    ),
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from ...core.path import per_item
@@ -16,9 +18,36 @@ from .delta import NEEDS, Delta
 PosteriorForm = Literal["official", "as printed", "exact"]
 POSTERIOR_FORMS: tuple[PosteriorForm, ...] = get_args(PosteriorForm)
 STEP = 1 / 999
-"""One of the thousand training times of a diffusion model, on the clock of `Prior`."""
-LOWEST_TIME = 0.003
-"""Three of them: two times back there must still be noise."""
+"""The distance of two of the thousand training times, 0 to 1."""
+
+# The published clock: the noise levels of Stable Diffusion, for which the paper's coefficients are defined.
+
+
+@cache
+def _log_levels() -> Tensor:
+    """log(b / a) at each of the thousand training times of Stable Diffusion, rising: (1000,), float64."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
+    alpha_bar = (1 - betas).cumprod(0)
+    return (1 / alpha_bar - 1).sqrt().log()
+
+
+def _published_alpha_bar(time: Tensor) -> Tensor:
+    """alpha_bar of the published clock at times in [0, 1], with log(b / a) linear in between."""
+    levels, position = _log_levels(), time / STEP
+    low = position.floor().long().clamp(0, len(levels) - 2)
+    return torch.sigmoid(-2 * torch.lerp(levels[low], levels[low + 1], position - low))
+
+
+def _published_time(prior: Prior, t: Tensor) -> Tensor:
+    """The time on the published clock with the signal-to-noise ratio that `prior` has at `t` (B,), float64.
+
+    Levels beyond either end of that clock are at its first or last time.
+    """
+    sigma = prior.sigma_at(t)
+    levels, level = _log_levels(), (prior.path.b(sigma) / prior.path.a(sigma)).log()
+    high = torch.searchsorted(levels, level).clamp(1, len(levels) - 1)
+    share = (level - levels[high - 1]) / (levels[high] - levels[high - 1])
+    return (high - 1 + share.clamp(0, 1)) * STEP
 
 
 @dataclass(frozen=True)
@@ -30,12 +59,14 @@ class Coefficients:
 
 
 def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficients:
-    """psi(t) and chi(t) (PDS, eq. 14) of one step of the DDPM posterior, from the prior's own noise levels.
+    """psi(t) and chi(t) (PDS, eq. 14) of one step of the DDPM posterior.
 
     In the "exact" posterior the step leads to the time before and psi is 0: PDS is DDS with the weight chi. "official",
     the authors' code, steps back by two times and keeps the beta of one. "as printed" steps back by one and has
-    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t). `t` must be at least `LOWEST_TIME`. Flow models take the
-    alpha_bar of equal signal-to-noise ratio.
+    sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t).
+
+    The coefficients are those of Stable Diffusion at the same signal-to-noise ratio, times how many of its training
+    times one of the model's covers. So a run with random times has the published balance of psi and chi on any model.
     """
     # Write A for alpha_bar at t and A' at the time before it. Image z and source carry the same noise: eps at t, eps'
     # before. With z0_hat = z + sqrt(1/A - 1) (eps - eps_hat), the image's stochastic latent
@@ -45,18 +76,25 @@ def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficie
     # In the exact posterior beta = 1 - A/A', gamma = sqrt(A') beta / (1 - A), delta = sqrt(A/A') (1 - A') / (1 - A), so
     #     gamma + delta sqrt(A) = sqrt(A') ((1 - A/A') + (A/A') (1 - A')) / (1 - A) = sqrt(A')
     # and psi = 0: the posterior mean of a noise-free state is noise-free.
-    exact = t.cpu().double()  # in this order: not every device supports float64
-    now, before = (prior.path.alpha_bar(prior.sigma_at(time)) for time in (exact, exact - STEP))
+    #
+    # Another clock draws each noise level more or less often. With the factor d(published time) / dt, the expectation
+    # of the gradient over t ~ U is the published one. Without it, psi is 35 times too large on EDM models, most of
+    # whose times have almost no noise; and chi is infinite at t = 1 of flow models.
+    model_time = t.cpu().double()  # in this order: not every device supports float64
+    low, high = (model_time - STEP / 2).clamp(min=0), (model_time + STEP / 2).clamp(max=1)
+    density = (_published_time(prior, high) - _published_time(prior, low)) / (high - low)
+    time = _published_time(prior, model_time).clamp(min=3 * STEP)  # two times back there must still be noise
+    now, before = _published_alpha_bar(time), _published_alpha_bar(time - STEP)
     beta = 1 - now / before
     if posterior == "official":
-        before = prior.path.alpha_bar(prior.sigma_at(exact - 2 * STEP))
+        before = _published_alpha_bar(time - 2 * STEP)
     kept = now if posterior == "as printed" else 1 - beta
     gamma = before.sqrt() * beta / (1 - now)
     delta = kept.sqrt() * (1 - before) / (1 - now)
     sigma = ((1 - before) / (1 - now) * beta).sqrt()
     psi = (before.sqrt() - gamma - delta * now.sqrt()) / sigma
     chi = gamma * (1 / now - 1).sqrt() / sigma
-    return Coefficients(psi.to(t), chi.to(t))
+    return Coefficients((density * psi).to(t), (density * chi).to(t))
 
 
 @dataclass(frozen=True)
@@ -96,4 +134,4 @@ def build(s: PDSSettings, resources: Resources) -> PDS:
     return PDS(Delta(resources.need("reference"), s.guidance_scale), s.posterior, s.identity_weight)
 
 
-register(Method("pds", build, PDSSettings(), LOOP, needs=NEEDS, edits=True, lowest_time=LOWEST_TIME))
+register(Method("pds", build, PDSSettings(), LOOP, needs=NEEDS, edits=True))
