@@ -12,7 +12,7 @@ from ..guidance.distillation.loop import OPTIMIZERS
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objective import WEIGHTS
 from ..guidance.distillation.objectives import LISTED, METHODS
-from ..guidance.distillation.schedules import FLOW_TIME, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
+from ..guidance.distillation.schedules import FLOW_TIME, HUMP, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
 from ..guidance.networks.corrective.storage import ManifoldCorrective
 from . import checks, host, widgets
 from .runs.distillation import Curve, ImageDistillation, check_distillation
@@ -220,9 +220,9 @@ def _fine_settings() -> list[io.Input]:
         ),
         widgets.choice(
             "learning_rate_schedule",
-            [*LEARNING_RATES, FLOW_TIME],
+            [*LEARNING_RATES, FLOW_TIME, HUMP],
             "Learning-rate schedule. flow time, together with descending and sgd, turns the optimizer into an ODE "
-            "solver (flowedit).",
+            "solver (flowedit). hump (dvrf) moves most late in the run; its rates add up to learning_rate.",
             optional=True,
         ),
         widgets.choice(

@@ -196,3 +196,18 @@ def flow_time_rates(prior: Prior, t_min: float, t_max: float, steps: int, like: 
     """How much flow time b / (a + b) each of `steps` descending steps from `t_max` to `t_min` covers."""
     t = like.new_tensor([t_max - (t_max - t_min) * (step / steps) for step in range(steps + 1)])
     return (-prior.path.flow_time(prior.sigma_at(t)).diff()).tolist()
+
+
+HUMP = "hump"
+"""The learning-rate schedule of DVRF's code: rates that add up to the learning rate, however many steps there are."""
+
+
+def hump_shares(steps: int) -> list[float]:
+    """The share of each step in the whole way: 0 at first, most at 7/8 of the run, then a little less."""
+    # The density of Beta(10, 8), scaled to 1 at its peak 9/16, plus a line. Of 50 steps the code uses the first 50/77 of
+    # the curve, from 0 to just beyond the peak.
+    x = [50 / 77 * step / steps for step in range(steps)]
+    peak = (9 / 16) ** 9 * (7 / 16) ** 7
+    heights = [0.375 * each**9 * (1 - each) ** 7 / peak + 0.25 * each for each in x]
+    total = sum(heights)
+    return [height / total for height in heights] if steps > 1 else [1.0] * steps

@@ -339,6 +339,25 @@ def test_learning_rates():
     assert cosine(1.0, final=0.03) == pytest.approx(0.03)
 
 
+def test_learning_rates_of_dvrf_are_those_of_its_code():
+    like = torch.zeros((), dtype=torch.float64)
+    rates = METHODS["dvrf"].loop.learning_rates(prior(TWO_MODES, FLOW), like)
+    # The code on SD3, whose noise levels are shifted by 3; 0.0362 is its last interval of 50, over 1.6.
+    interval = 0.036232252314235616
+    beta = [((i / 77) / (9 / 16)) ** 9 * ((1 - i / 77) / (7 / 16)) ** 7 for i in range(50)]
+    expected = [2.2 * ((interval / 1.6 - interval / 4) * beta[i] + interval / 4 * i / 77) for i in range(50)]
+    assert rates == pytest.approx(expected, rel=0.004, abs=1e-12)  # 0.84 is the rounded sum
+    assert max(rates) == rates[44] == pytest.approx(0.041, abs=5e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 33, 1000])
+def test_rates_of_a_hump_add_up_to_the_learning_rate(steps: int):
+    settings = LoopSettings(steps=steps, learning_rate=0.7, learning_rate_schedule="hump")
+    rates = settings.learning_rates(prior(TWO_MODES, FLOW), torch.zeros(()))
+    assert sum(rates) == pytest.approx(0.7)
+    assert min(rates) >= 0
+
+
 def test_batch_items_are_independent():
     start = torch.tensor([[0.1, 0.2], [0.5, -1.0], [2.0, 0.3]], dtype=torch.float64)
     distributions = {name: gaussian([1.0, m], [0.5, 0.1]) for name, m in (("negative", 0.0), ("positive", 1.0))}

@@ -188,8 +188,8 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
         {
             "guidance_scale": 16.5,
             "source_guidance_scale": 6.0,
-            "learning_rate": 0.02,
-            "learning_rate_schedule": "constant",
+            "learning_rate": 0.84,
+            "learning_rate_schedule": "hump",
             "optimizer": "sgd",
             "weighting": "uniform",
             "time_schedule": "descending",
@@ -235,7 +235,7 @@ def test_optional_inputs_can_be_omitted():
 
 OPTIONS = {
     "optimizer": ["adam", "adamw", "sgd"],
-    "learning_rate_schedule": ["constant", "cosine", "warm-up", "cosine to 0.03", "cosine to 0.8", "flow time"],
+    "learning_rate_schedule": ["constant", "cosine", "warm-up", "cosine to 0.03", "cosine to 0.8", "flow time", "hump"],
     "weighting": ["1-alpha_bar", "uniform", "snr"],
     "time_schedule": ["uniform", "annealed", "descending"],
     "noise_policy": ["fresh", "fixed", "estimated", "inverted"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...core.prior import Prior
 from ..method import LoopSettings, Method, Resources, register
 from ..objective import Direction, Sample
-from ..schedules import FLOW_TIME
+from ..schedules import FLOW_TIME, HUMP
 from .delta import NEEDS, Delta
 
 
@@ -79,13 +79,15 @@ FLOWEDIT_LOOP = LoopSettings(
 """FlowEdit on SD3: the last 33 of 50 steps."""
 DVRF_LOOP = LoopSettings(
     steps=50,
-    learning_rate=0.02,
+    learning_rate=0.84,
+    learning_rate_schedule=HUMP,
     optimizer="sgd",
     weighting="uniform",
     time_schedule="descending",
     t_min=0.0,
     t_max=1.0,
 )
+"""DVRF on SD3: the learning rates of its code, which add up to 0.84."""
 
 
 def _delta(settings: FlowEditSettings | DVRFSettings, resources: Resources) -> Delta:
