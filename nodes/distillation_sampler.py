@@ -170,7 +170,7 @@ def _main_inputs() -> list[io.Input]:
         ),
         widgets.number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
         widgets.number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0),
-        widgets.seed("Seed of the noise, the times and the starting point. Batch item i uses seed + i."),
+        widgets.seed("Seed of the noise, the times and the starting point. Each image of a batch has its own."),
     ]
 
 

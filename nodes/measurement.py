@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..guidance.core.noise import SeededNoise
+from ..guidance.core.noise import SeededNoise, item_seeds
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.operators import OPERATORS, LinearOperator, OperatorSettings, Widget
 from . import checks, widgets
@@ -88,7 +88,7 @@ class MeasurementNode(io.ComfyNode):
                     default=False,
                     tooltip="Degrades a clean image first, for testing. Off for real degraded images.",
                 ),
-                widgets.seed("Seed of the simulated noise. Batch item i uses seed + i."),
+                widgets.seed("Seed of the simulated noise. Each image of a batch has its own."),
                 _operator_input(
                     io.Mask.Input,
                     "mask",
@@ -156,6 +156,6 @@ def _operator_input(kind: Callable[..., io.Input], name: Widget, tooltip: str, *
 
 
 def _measurement_noise(a: LinearOperator, y: Tensor, seed: int) -> Tensor:
-    """Standard normal noise like `y` (B, ...), 0 inside a hole. Item i has seed + i."""
-    noise = SeededNoise([seed + i for i in range(len(y))]).like(y)
+    """Standard normal noise like `y` (B, ...), 0 inside a hole."""
+    noise = SeededNoise(item_seeds(seed, range(len(y)))).like(y)
     return noise if a.hole is None else (a.hole < 1).to(noise) * noise

@@ -202,7 +202,7 @@ def _edit_settings() -> list[io.Input]:
         ),
         widgets.seed(
             "Seed of the noise. Has no effect with start_from inversion and eta 0, except in the hole of a "
-            "measurement. Batch item i uses seed + i."
+            "measurement. Each image of a batch has its own noise."
         ),
     ]
 

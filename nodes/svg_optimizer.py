@@ -174,7 +174,7 @@ def _main_inputs() -> list[io.Input]:
             "resolution: 512 for SD1.5, 1024 for SDXL, SD3 and Flux. A measurement sets its own size. The SVG scales "
             "to any size.",
         ),
-        widgets.seed("Seed of path positions, views, noise and noise levels. Batch item i uses seed + i."),
+        widgets.seed("Seed of path positions, views, noise and noise levels. Each image of a batch has its own."),
     ]
 
 

@@ -16,6 +16,7 @@ from ..drawings.styles import ART_STYLES, ArtStyle
 from ..drawings.tasks import DEFAULTS, RestorationWeights, Task, restoration_weights
 from ..drawings.tracing import ANYWHERE, TracingSettings
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
+from ..guidance.core.noise import item_seeds
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objectives import METHODS
 from ..guidance.restoration.measurement import Measurement
@@ -112,7 +113,7 @@ class Request:
     def seeds(self) -> list[int]:
         """One seed per drawing."""
         count = svg_inputs.checked_count(self.documents, self.images, self.used_measurement)
-        return [self.seed + n for n in range(count)]
+        return item_seeds(self.seed, range(count))
 
     @cached_property
     def generators(self) -> list[torch.Generator]:

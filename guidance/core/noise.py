@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 MAX_SEED = 2**64
-STREAM_STRIDE = 0x9E3779B97F4A7C15
-"""Distance between the seeds of substreams, 2^64 over the golden ratio: far from the seeds of neighboring items."""
+
+
+def derived_seed(seed: int, *keys: int | str) -> int:
+    """A seed below 2^64 for one of many streams of a run, such as ("step", 3).
+
+    It is a hash. Sums such as seed + step would give runs of neighboring seeds almost all streams in common.
+    """
+    return int.from_bytes(blake2b(repr((seed, *keys)).encode(), digest_size=8).digest(), "little")
+
+
+def item_seeds(seed: int, items: Iterable[int]) -> list[int]:
+    """The seeds of a batch's items, given by their places in it. The first has `seed` itself, as a single image has."""
+    return [derived_seed(seed, "item", item) if item else seed for item in items]
 
 
 class SeededNoise:
@@ -32,7 +44,8 @@ class SeededNoise:
 
     def substream(self, key: int) -> SeededNoise:
         """A new stream for the same items, always the same for one `key`; key 0 restarts this stream."""
-        return SeededNoise([g.initial_seed() + key * STREAM_STRIDE for g in self._generators])
+        seeds = [g.initial_seed() for g in self._generators]
+        return SeededNoise([derived_seed(seed, "substream", key) if key else seed for seed in seeds])
 
     def __len__(self) -> int:
         """The number of items."""

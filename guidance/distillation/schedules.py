@@ -204,8 +204,8 @@ HUMP = "hump"
 
 def hump_shares(steps: int) -> list[float]:
     """The share of each step in the whole way: 0 at first, most at 7/8 of the run, then a little less."""
-    # The density of Beta(10, 8), scaled to 1 at its peak 9/16, plus a line. Of 50 steps the code uses the first 50/77 of
-    # the curve, from 0 to just beyond the peak.
+    # The density of Beta(10, 8), scaled to 1 at its peak 9/16, plus a line. 50 steps use the first 50/77 of the curve,
+    # from 0 to just beyond the peak.
     x = [50 / 77 * step / steps for step in range(steps)]
     peak = (9 / 16) ** 9 * (7 / 16) ** 7
     heights = [0.375 * each**9 * (1 - each) ** 7 / peak + 0.25 * each for each in x]

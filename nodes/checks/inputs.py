@@ -17,6 +17,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...guidance.core import noise
 from ...guidance.networks.translation.storage import Translator
 from .. import host
 from ..sockets import ObjectiveSocket
@@ -308,14 +309,14 @@ def _check_channels(name: str, samples: Tensor, channels: int, works: str) -> No
 
 
 def item_seeds(seed: int, value: dict, samples: Tensor) -> list[int]:
-    """One seed for each item: `seed` plus its place in the batch, or in the LATENT's `batch_index` where it has one."""
+    """One seed for each item, by its place in the batch, or in the LATENT's `batch_index` where it has one."""
     places = list(value.get("batch_index", range(len(samples))))
     if len(places) != len(samples):
         raise ValueError(
             f"latent_image holds {len(samples)} images but its batch_index names {len(places)}: check the node that "
             "made the batch."
         )
-    return [seed + place for place in places]
+    return noise.item_seeds(seed, places)
 
 
 def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...guidance.core.noise import SeededNoise
+from ...guidance.core.noise import SeededNoise, derived_seed, item_seeds
 from ...guidance.distillation.loop import Step
 from ...guidance.distillation.method import Config
 from ...guidance.distillation.objectives import METHODS
@@ -120,8 +120,9 @@ class _Training:
         return (run.latent,)
 
     def _steps(self, run: host.Run) -> Iterator[Step]:
-        recipe, first = self.recipe, self.recipe.seed + self.steps_before
-        noise = SeededNoise(range(first, first + recipe.batch))
+        recipe = self.recipe
+        seed = derived_seed(recipe.seed, "steps before", self.steps_before)
+        noise = SeededNoise(item_seeds(seed, range(recipe.batch)))
         patches = LatentPatches([latent.to(run.latent) for latent in self.latents], self.job.size)
         generator = TranslatorGenerator(
             self.network, patches, len(self.job.prompts), noise.substream(IMAGE_STREAM), run.to_model_scale

@@ -323,7 +323,7 @@ def test_residual_network_starts_at_its_spectral_base_and_improves_it():
     fields = Fields(SMALL.means + image_of(2 * SMALL.variance.sqrt() * noise), SMALL.variance)
     prior, images = field_prior({"negative": fields}), LatentPatches(list(random_images(512, fields=fields)), (12, 12))
     *_, base = fit_spectral(SpectralForm(1), prior, images, count=128, batch=64, seed=2)
-    run = training(Recipe(80, 16, 2e-3, ema_decay=0.95), width=16, head="residual", base=base)
+    run = training(Recipe(120, 16, 2e-3, ema_decay=0.95), width=16, head="residual", base=base)
     z, t = random_images(2, fields=fields), times(0.6, 2)
     torch.testing.assert_close(run.network(z, t), base(z, t), rtol=1e-6, atol=1e-6)
     before = errors(run, fields)

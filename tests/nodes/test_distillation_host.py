@@ -14,6 +14,7 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingSD3
+from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.distillation.objectives import LISTED
 from support.host_oracle import (
     Draws,
@@ -56,7 +57,7 @@ PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
 # The papers' gradients, computed from ComfyUI's own predictions
 
 SCALE, SECOND = 5.0, 3.0
-SEED = 7
+SEED = 21
 
 See = Callable[[float], Seen]
 """The model at a time in [0, 1]."""
@@ -107,7 +108,7 @@ def full_bridge(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -
 
 
 def ism(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
-    s = t - 0.05 if t > 0.05 else t / 2
+    s = max(t - 0.05, t / 2)
     low, middle, top = see(s / 2), see(s), see(t)
     x = low.noised(z, low.eps(low.a * z, "negative"))
     x = middle.noised(low.clean(x, "negative"), low.eps(x, "negative"))
@@ -193,7 +194,7 @@ def assert_one_step_follows(
     scaled, clean_reference = model.model.process_latent_in, model.model.process_latent_in(reference["samples"])
 
     def gradient(i: int, predict: Predict, z: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(SEED + i)
+        generator = torch.Generator().manual_seed(item_seeds(SEED, [i])[0])
         if times == "uniform":
             torch.rand(1, generator=generator)
         eps = torch.randn(family.shape, generator=generator)[None]

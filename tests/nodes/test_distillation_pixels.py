@@ -191,7 +191,7 @@ def test_batch_matches_single_images(kind: str, family: Family):
     options = {"vae": vae, "steps": 2, "optimizer": "sgd", "learning_rate": 1e-4}
     together = distilled(model, encoded(family, 2), seed=seed, **options)
     for i in range(2):
-        alone = distilled(model, encoded(family, seed=i), seed=seed + i, **options)
+        alone = distilled(model, encoded(family, seed=i, batch_index=[i]), seed=seed, **options)
         assert_same(together[i : i + 1], alone, 1e-3)
 
 

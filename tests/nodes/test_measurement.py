@@ -14,6 +14,7 @@ import pytest
 import torch
 from comfy_api.latest import io
 from dreamsampler.drawings.tasks import restoration_weights
+from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.restoration import operators
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS
@@ -197,10 +198,12 @@ def test_noise_has_the_given_std_and_one_seed_per_image(operator: str):
     assert abs(noise.std().item() - 0.1) < 0.005
     assert noisy.noise_std == 0.1
     for i in range(3):
-        alone, _ = measure(image[i : i + 1], **options, noise_std=0.1, seed=7 + i)
+        alone, _ = measure(image[i : i + 1], **options, noise_std=0.1, seed=item_seeds(7, [i])[0])
         assert_close(alone.y, noisy.y[i : i + 1], 1e-6)
-    other, _ = measure(image, **options, noise_std=0.1, seed=8)
-    assert not torch.equal(other.y, noisy.y)
+    other, _ = measure(image[[1, 2, 0]], **options, noise_std=0.1, seed=8)
+    assert not any(torch.equal(a, b) for a, b in zip(other.y[[2, 0, 1]], noisy.y))
+    next_item, _ = measure(image[1:2], **options, noise_std=0.1, seed=8)
+    assert not torch.equal(next_item.y, noisy.y[1:2])
 
 
 @every_operator

@@ -111,19 +111,19 @@ def test_identical_prompts_give_a_warning(caplog: pytest.LogCaptureFixture):
     assert_same(edited(EPS, latent, objective, optimizer="sgd"), latent["samples"], 1e-5)
 
 
-REFUSED = {
-    "no source prompt": ({"source": []}, {}, "input 'source' is empty"),
-    "no target": ({"target": []}, {}, "input 'target' is empty"),
-    "no negative": ({"negative": []}, {}, "input 'negative' is empty"),
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no source prompt": ({"source": []}, "input 'source' is empty"),
+    "no target": ({"target": []}, "input 'target' is empty"),
+    "no negative": ({"negative": []}, "input 'negative' is empty"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_invalid_input_raises_before_sampling(name: str):
-    node_inputs, sampler_inputs, words = REFUSED[name]
+    node_inputs, words = REFUSED[name]
     latent, counted = encoded(EPS), Calls()
     with pytest.raises(ValueError, match=words):
-        distill(counted.watch(tiny(EPS)), latent, objective=matched(latent, **node_inputs), **sampler_inputs)
+        distill(counted.watch(tiny(EPS)), latent, objective=matched(latent, **node_inputs))
     assert not counted.batches
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.graph_utils import ExecutionBlocker
+from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.nodes.runs.edit import StartFrom
 from support.host_oracle import (
@@ -164,7 +165,7 @@ class Oracle:
 
     def sampled(self, index: int, predict: Predict, _: Tensor) -> Tensor:
         settings = self.settings
-        draws = Draws(torch.Size([1, *self.family.shape]), settings["seed"] + index)
+        draws = Draws(torch.Size([1, *self.family.shape]), item_seeds(settings["seed"], [index])[0])
         draws()  # the start noise
         x = self.model.process_latent_in(self.start[index : index + 1])
         measurement = self.measurement.of_item(index)
@@ -355,7 +356,7 @@ def test_batch_matches_single_images(family: Family, kind: str, make: Callable):
     options = {**BRIEF, "dps_weight": 0.3}
     batch = restore(model, vae, encoded(family, 3), together, seed=seed, **options)
     for i, measurement in enumerate(alone):
-        single = restore(model, vae, encoded(family, seed=i), measurement, seed=seed + i, **options)
+        single = restore(model, vae, encoded(family, seed=i, batch_index=[i]), measurement, seed=seed, **options)
         assert_same(batch.samples[i : i + 1], single.samples, 5e-3)
         assert_same(batch.start["samples"][i : i + 1], single.start["samples"], 1e-3)
         assert_same(batch.image[i : i + 1], single.image, 5e-3)
@@ -368,7 +369,7 @@ def test_noise_depends_on_the_seed(family: Family, kind: str):
     for index in (0, 3):
         latent = {**encoded(family), "batch_index": [index]}
         shifted = restore(tiny(family), tiny_vae(kind), latent, hole(), seed=1, **options).samples
-        assert torch.equal(shifted, result(family, kind, hole(), seed=1 + index, **options))
+        assert torch.equal(shifted, result(family, kind, hole(), seed=item_seeds(1, [index])[0], **options))
 
 
 def test_global_rng_is_unchanged():

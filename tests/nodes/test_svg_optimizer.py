@@ -15,6 +15,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 from dreamsampler.drawings.drawing import Drawing, render
 from dreamsampler.drawings.optimizer import PIXEL_ART
 from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.sockets import ObjectiveSocket
@@ -353,7 +354,7 @@ def test_batch_matches_single_drawings(family: Family, task: str):
     together = vectorize(family, **TASKS[task](count, 0), seed=3)
     assert len(together.image) == count
     for i in range(count):
-        alone = vectorize(family, **TASKS[task](1, i), seed=3 + i)
+        alone = vectorize(family, **TASKS[task](1, i), seed=item_seeds(3, [i])[0])
         torch.testing.assert_close(alone.image, together.image[i : i + 1], rtol=0, atol=1e-3)
         assert alone.curve["t"] == [[step[i]] for step in together.curve["t"]]
         for step, own in zip(together.curve["gradient_norm"], alone.curve["gradient_norm"]):
@@ -374,11 +375,6 @@ def test_result_depends_only_on_the_seed(task: str):
     first, again, other = (vectorize(SD3, **TASKS[task](1, 0), seed=seed) for seed in (1, 1, 2**64 - 1))
     assert first.texts == again.texts and torch.equal(first.image, again.image)
     assert first.texts != other.texts
-
-
-def test_highest_seed_wraps_around_in_a_batch():
-    made = vectorize(EPS, **TASKS["edit"](2, 0), seed=2**64 - 1)
-    torch.testing.assert_close(made.image[1:], vectorize(EPS, **TASKS["edit"](1, 1), seed=0).image, rtol=0, atol=1e-3)
 
 
 @every_task
@@ -597,7 +593,7 @@ def test_every_time_schedule_with_every_noise_policy(time_schedule: str, noise_p
     if time_schedule == "descending":
         torch.testing.assert_close(times, torch.tensor([0.7, 0.5])[:, None].expand(2, 2))
     if time_schedule == "uniform":
-        alone = vectorize(SD3, **TASKS["edit"](1, 1), **options, seed=8)
+        alone = vectorize(SD3, **TASKS["edit"](1, 1), **options, seed=item_seeds(7, [1])[0])
         torch.testing.assert_close(alone.image, made.image[1:], rtol=0, atol=1e-3)
 
 

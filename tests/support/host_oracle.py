@@ -16,6 +16,7 @@ import torch
 from comfy.controlnet import ControlNet
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
+from dreamsampler.guidance.core.noise import item_seeds
 from torch import Tensor
 
 from support.tiny_models import NEGATIVE, Conditioning, Family, tiny_controlnet
@@ -56,11 +57,11 @@ def same(first: Any, second: Any) -> bool:
 
 
 class Draws:
-    """Normal noise for a batch, item i from a generator seeded with `seed` + i, as the node's tooltip says."""
+    """Normal noise for a batch, a generator for each item."""
 
     def __init__(self, shape: torch.Size, seed: int):
         self.shape = shape
-        self.generators = [torch.Generator().manual_seed(seed + i) for i in range(shape[0])]
+        self.generators = [torch.Generator().manual_seed(each) for each in item_seeds(seed, range(shape[0]))]
 
     def __call__(self, *levels: Tensor) -> Tensor:
         return torch.stack([torch.randn(self.shape[1:], generator=generator) for generator in self.generators])

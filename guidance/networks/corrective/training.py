@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core.denoiser import NULL
-from ...core.noise import SeededNoise
+from ...core.noise import SeededNoise, derived_seed, item_seeds
 from ...core.prior import Prior
 from ..ema import WeightEMA
 from ..patches import LatentPatches, without_frame_dim
@@ -80,8 +80,8 @@ class Training:
             yield self._step(prior, patches)
 
     def _step(self, prior: Prior, patches: LatentPatches) -> float:
-        first = self.recipe.seed + self.steps_taken * self.recipe.batch
-        noise = SeededNoise(range(first, first + self.recipe.batch))
+        seed = derived_seed(self.recipe.seed, "step", self.steps_taken)
+        noise = SeededNoise(item_seeds(seed, range(self.recipe.batch)))
         z, t = patches.draw(noise), _draw_times(noise)
         z0_hat = denoise_at(prior, z, t, noise)
         with torch.enable_grad():
@@ -162,8 +162,8 @@ def fit_spectral(
     for knot, time in enumerate(form.times.tolist()):
         pairs = []
         for start in range(0, count, batch):
-            first = seed + knot * count + start
-            noise = SeededNoise(range(first, first + min(batch, count - start)))
+            items = range(start, min(start + batch, count))
+            noise = SeededNoise(item_seeds(derived_seed(seed, "knot", knot), items))
             z = patches.draw(noise)
             t = torch.full((len(noise),), time)
             pairs.append((without_frame_dim(z), without_frame_dim(denoise_at(prior, z, t, noise))))
