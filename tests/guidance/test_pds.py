@@ -75,7 +75,7 @@ CLOCKS = {
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 @pytest.mark.parametrize("name", CLOCKS)
-def test_random_times_of_any_clock_have_the_published_mean(name, posterior):
+def test_random_times_of_any_clock_have_the_papers_mean(name, posterior):
     t = torch.linspace(0, 1, 100001, dtype=torch.float64)
     expected = coefficients(stable_diffusion(), t, posterior)
     result = coefficients(CLOCKS[name], t, posterior)

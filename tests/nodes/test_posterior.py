@@ -61,8 +61,8 @@ def test_edits_and_batch_matches_single_images(family: Family, posterior: Poster
     together = edited(family, latent, matched(latent, posterior=posterior), seed=5)
     assert_differs(together, latent["samples"])
     for i in range(3):
-        alone = {"samples": latent["samples"][i : i + 1]}
-        assert_same(together[i : i + 1], edited(family, alone, matched(alone, posterior=posterior), seed=5 + i))
+        alone = {"samples": latent["samples"][i : i + 1], "batch_index": [i]}
+        assert_same(together[i : i + 1], edited(family, alone, matched(alone, posterior=posterior), seed=5))
 
 
 @pytest.mark.parametrize("family", [EPS, V, SD3], ids=str)

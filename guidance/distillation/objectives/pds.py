@@ -20,7 +20,7 @@ POSTERIOR_FORMS: tuple[PosteriorForm, ...] = get_args(PosteriorForm)
 STEP = 1 / 999
 """The distance of two of the thousand training times, 0 to 1."""
 
-# The published clock: the noise levels of Stable Diffusion, for which the paper's coefficients are defined.
+# The clock of Stable Diffusion: the noise levels for which the paper's coefficients are defined.
 
 
 @cache
@@ -31,17 +31,17 @@ def _log_levels() -> Tensor:
     return (1 / alpha_bar - 1).sqrt().log()
 
 
-def _published_alpha_bar(time: Tensor) -> Tensor:
-    """alpha_bar of the published clock at times in [0, 1], with log(b / a) linear in between."""
+def _alpha_bar(time: Tensor) -> Tensor:
+    """alpha_bar of Stable Diffusion at times in [0, 1], with log(b / a) linear in between."""
     levels, position = _log_levels(), time / STEP
     low = position.floor().long().clamp(0, len(levels) - 2)
     return torch.sigmoid(-2 * torch.lerp(levels[low], levels[low + 1], position - low))
 
 
-def _published_time(prior: Prior, t: Tensor) -> Tensor:
-    """The time on the published clock with the signal-to-noise ratio that `prior` has at `t` (B,), float64.
+def _training_time(prior: Prior, t: Tensor) -> Tensor:
+    """The time at which Stable Diffusion has the signal-to-noise ratio of `prior` at `t` (B,), float64.
 
-    Levels beyond either end of that clock are at its first or last time.
+    Levels beyond either end of its clock are at the first or last time.
     """
     sigma = prior.sigma_at(t)
     levels, level = _log_levels(), (prior.path.b(sigma) / prior.path.a(sigma)).log()
@@ -66,7 +66,7 @@ def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficie
     sqrt(alpha_bar_t) where the posterior has sqrt(alpha_t).
 
     The coefficients are those of Stable Diffusion at the same signal-to-noise ratio, times how many of its training
-    times one of the model's covers. So a run with random times has the published balance of psi and chi on any model.
+    times one of the model's covers. So a run with random times has the paper's balance of psi and chi on any model.
     """
     # Write A for alpha_bar at t and A' at the time before it. Image z and source carry the same noise: eps at t, eps'
     # before. With z0_hat = z + sqrt(1/A - 1) (eps - eps_hat), the image's stochastic latent
@@ -77,17 +77,17 @@ def coefficients(prior: Prior, t: Tensor, posterior: PosteriorForm) -> Coefficie
     #     gamma + delta sqrt(A) = sqrt(A') ((1 - A/A') + (A/A') (1 - A')) / (1 - A) = sqrt(A')
     # and psi = 0: the posterior mean of a noise-free state is noise-free.
     #
-    # Another clock draws each noise level more or less often. With the factor d(published time) / dt, the expectation
-    # of the gradient over t ~ U is the published one. Without it, psi is 35 times too large on EDM models, most of
-    # whose times have almost no noise; and chi is infinite at t = 1 of flow models.
+    # Another clock draws each noise level more or less often. With the factor d(training time) / dt, the expectation
+    # of the gradient over t ~ U is the paper's. Without it, psi is 35 times too large on EDM models, most of whose
+    # times have almost no noise; and chi is infinite at t = 1 of flow models.
     model_time = t.cpu().double()  # in this order: not every device supports float64
     low, high = (model_time - STEP / 2).clamp(min=0), (model_time + STEP / 2).clamp(max=1)
-    density = (_published_time(prior, high) - _published_time(prior, low)) / (high - low)
-    time = _published_time(prior, model_time).clamp(min=3 * STEP)  # two times back there must still be noise
-    now, before = _published_alpha_bar(time), _published_alpha_bar(time - STEP)
+    density = (_training_time(prior, high) - _training_time(prior, low)) / (high - low)
+    time = _training_time(prior, model_time).clamp(min=3 * STEP)  # two times back there must still be noise
+    now, before = _alpha_bar(time), _alpha_bar(time - STEP)
     beta = 1 - now / before
     if posterior == "official":
-        before = _published_alpha_bar(time - 2 * STEP)
+        before = _alpha_bar(time - 2 * STEP)
     kept = now if posterior == "as printed" else 1 - beta
     gamma = before.sqrt() * beta / (1 - now)
     delta = kept.sqrt() * (1 - before) / (1 - now)
