@@ -26,6 +26,7 @@ from support.host_oracle import (
     left_half,
     negative_with_lora,
     negative_with_masked_lora,
+    no_fused_kernels,
     progress_hook,
     set_mask,
     set_range,
@@ -205,7 +206,7 @@ class Oracle:
         return (1 - alpha_bar) * z + alpha_bar * self.encoded(images)
 
     def gradient(self, predict: Predict, x: Tensor, sigma: float, measurement: Measurement) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad(), OutOfPlace():
+        with torch.inference_mode(False), torch.enable_grad(), OutOfPlace(), no_fused_kernels():
             state = x.clone().requires_grad_()
             seen = measurement.operator.forward(self.decoded(predict(state, sigma, "negative")))
             distance = (seen - measurement.y.clone()).square().sum().sqrt()

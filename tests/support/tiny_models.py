@@ -159,7 +159,7 @@ def randomize(module: torch.nn.Module, seed: int) -> None:
         for name, tensor in module.state_dict().items():
             noise = torch.randn(tensor.shape, generator=generator)
             if tensor.ndim > 1:
-                noise /= tensor[0].numel() ** 0.5
+                noise /= tensor.shape[1:].numel() ** 0.5
             else:
                 noise = 0.1 * noise + (0.0 if name.endswith("bias") else 1.0)
             tensor.copy_(noise)
