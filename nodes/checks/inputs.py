@@ -83,8 +83,28 @@ def _misfit(schema: io.Schema, types: dict[str, Any]) -> str | None:
     declared = {each.id: str(each.get_io_type()) for each in schema.inputs}
     for name, received in types.items():
         if not host.link_fits(received, declared[name]):
-            return f"Input '{name}' takes {declared[name]}, but the output linked to it is {received}: link another."
+            return _misfit_sentence(name, declared[name], received)
     return None
+
+
+_CONVERSIONS = {
+    ("IMAGE", "MASK"): "Convert Image to Mask",
+    ("MASK", "IMAGE"): "Convert Mask to Image",
+    ("IMAGE", "LATENT"): "VAE Encode",
+    ("LATENT", "IMAGE"): "VAE Decode",
+    ("STRING", "CONDITIONING"): "CLIP Text Encode",
+}
+"""The host's node that makes the second type of the first."""
+
+
+def _misfit_sentence(name: str, needed: str, received: str) -> str:
+    between = _CONVERSIONS.get((received, needed))
+    way = f"put the node {between} between them" if between else f"connect an output of type {needed}"
+    return f"Input '{name}' needs {_with_article(needed)}, but {_with_article(received)} is connected: {way}."
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIO' else 'a'} {name}"
 
 
 def _check_all(schema: io.Schema, own: Sequence[str], values: dict[str, Any]) -> None:
@@ -118,11 +138,10 @@ def check_choice(name: str, value: Any, options: Sequence[str]) -> None:
     if value in options:
         return
     *others, last = (f"'{each}'" for each in options)
-    choices = f"{', '.join(others)} or {last}" if others else last
+    choices = f"The options are {', '.join(others)} and {last}." if others else f"The only option is {last}."
     found = host.nearest(value, options)
-    if found is None:
-        raise ValueError(f"'{value}' is not a choice of '{name}': choose {choices}.")
-    raise ValueError(f"'{value}' is not a choice of '{name}': did you mean '{found}'? Choose one of {choices}.")
+    meant = "" if found is None else f"Did you mean '{found}'? "
+    raise ValueError(f"'{value}' is not an option of '{name}'. {meant}{choices}")
 
 
 def _check_number(name: str, value: Any, declared: io.Float.Input | io.Int.Input) -> None:
@@ -213,8 +232,8 @@ def checked_noise_mask(value: dict, samples: Tensor) -> Tensor | None:
     check_masks("The noise mask of 'latent_image'", mask)
     if not (mask > 0).any():
         raise ValueError(
-            "The noise mask of 'latent_image' is empty, so nothing may change: paint what to change, or remove the "
-            "node that sets the mask."
+            "The noise mask of 'latent_image' is empty, so nothing may change: paint what to change in the Mask "
+            "Editor, or remove the node that sets the mask."
         )
     return checked_mask(mask, samples)
 
@@ -231,7 +250,10 @@ def checked_hole(value: Tensor | None, images: Tensor) -> Tensor | None:
 def check_mask_not_empty(value: Tensor) -> None:
     """Check that a MASK has pixels above 0 for each image."""
     if (value.reshape(-1, value.shape[-2] * value.shape[-1]) <= 0).all(dim=1).any():
-        raise ValueError("The mask is empty: paint what to change, or invert the mask if you painted what to keep.")
+        raise ValueError(
+            "The mask is empty: paint what to change in the Mask Editor, or invert the mask if you painted what to "
+            "keep."
+        )
 
 
 def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
@@ -245,10 +267,15 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
     (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
     if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
         raise ValueError(
-            f"The mask is {width}x{height} pixels, but {name} is {columns}x{rows} {unit}, which has another aspect "
-            "ratio: crop or resize the mask like the image."
+            f"The mask is {width}x{height} pixels, {_proportions(width, height)}, but {name} is {columns}x{rows} "
+            f"{unit}, {_proportions(columns, rows)}: crop or resize the mask like the image."
         )
     return masks.clamp(0, 1).float()
+
+
+def _proportions(width: int, height: int) -> str:
+    """The aspect ratio in numbers that one can compare, such as 1.5:1."""
+    return f"{width / height:.3g}:1" if width >= height else f"1:{height / width:.3g}"
 
 
 # Latents
@@ -430,5 +457,5 @@ def after_skip(skip: float, sigmas: Tensor) -> Tensor:
     """The schedule (n + 1,) without the share `skip` of its steps at the noisy end; at least one step is left."""
     skipped = round(skip * (len(sigmas) - 1))
     if skipped >= len(sigmas) - 1:
-        raise ValueError(f"skip is {skip:g}, which leaves out all {len(sigmas) - 1} steps: lower it.")
+        raise ValueError(f"skip is {skip:g}, so none of the {len(sigmas) - 1} steps is left: lower it.")
     return sigmas[skipped:]

@@ -57,19 +57,19 @@ def test_a_choice_that_is_none_gets_the_nearest(node: type[io.ComfyNode], declar
         if wrong in declared.options:
             continue
         message = refusal(node, declared.id, wrong)
-        assert message.startswith(f"'{wrong}' is not a choice of '{declared.id}': ")
+        assert message.startswith(f"'{wrong}' is not an option of '{declared.id}'. ")
         for each in declared.options:
-            assert f"'{each}'" in message
+            assert each in message
         if change is str.upper:
-            assert f"did you mean '{option}'?" in message
+            assert f"Did you mean '{option}'?" in message
 
 
 @pytest.mark.parametrize(("node", "declared"), inputs(io.Combo.Input))
 @pytest.mark.parametrize("value", ["", "\u4e00", None, 5])
 def test_a_choice_like_none_of_them_gets_the_list(node: type[io.ComfyNode], declared: io.Combo.Input, value: Any):
     message = refusal(node, declared.id, value)
-    assert message.startswith(f"'{value}' is not a choice of '{declared.id}': choose '")
-    assert message.endswith(f"'{declared.options[-1]}'.")
+    assert message.startswith(f"'{value}' is not an option of '{declared.id}'. The ")
+    assert message.endswith(f"{declared.options[-1]}.")
 
 
 def test_the_nearest_is_what_was_meant():
@@ -112,7 +112,7 @@ def test_a_scheduler_that_another_pack_adds_later_is_offered_and_used(in_place: 
             assert edited["samples"].isfinite().all()
         finally:
             sampler.SCHEDULERS.remove("later")
-    assert "'later' is not a choice of 'scheduler'" in refusal(ProximalDreamSampler, "scheduler", "later")
+    assert "'later' is not an option of 'scheduler'" in refusal(ProximalDreamSampler, "scheduler", "later")
 
 
 class V1Names:
@@ -143,10 +143,12 @@ def test_choices_may_be_linked_and_everything_else_fits_its_link(monkeypatch: py
     assert complaints(monkeypatch) == "{}"
     assert complaints(monkeypatch, operator=["names", 0]) == "{}"
     assert complaints(monkeypatch, operator=["names", 1]) == "{}"
-    said = "Input 'operator' takes COMBO, but the output linked to it is IMAGE: link another."
+    said = "Input 'operator' needs a COMBO, but an IMAGE is connected: connect an output of type COMBO."
     assert said in complaints(monkeypatch, operator=["names", 2])
-    said = "Input 'mask' takes MASK, but the output linked to it is STRING: link another."
+    said = "Input 'mask' needs a MASK, but a STRING is connected: connect an output of type MASK."
     assert said in complaints(monkeypatch, mask=["names", 0])
+    said = "Input 'mask' needs a MASK, but an IMAGE is connected: put the node Convert Image to Mask between them."
+    assert said in complaints(monkeypatch, mask=["names", 2])
     assert "Value 1 smaller than min of 2" in complaints(monkeypatch, scale=1)
 
 

@@ -115,7 +115,7 @@ def test_missing_clip_is_rejected():
 
 
 def test_unknown_preset_is_rejected(clip: comfy.sd.CLIP):
-    with pytest.raises(ValueError, match="^'etching' is not a choice of 'preset': did you mean 'sketch'"):
+    with pytest.raises(ValueError, match="^'etching' is not an option of 'preset'. Did you mean 'sketch'"):
         described(clip, "a cat", "etching")
 
 

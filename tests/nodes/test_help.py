@@ -98,7 +98,7 @@ def test_help_page_puts_steps_before_theory(node: type[io.ComfyNode]):
 
 @every_node
 def test_help_page_is_complete(node: type[io.ComfyNode]):
-    """It has every input with its safe range, a troubleshooting table, existing images and a source."""
+    """It has every input with its useful values, a troubleshooting table, existing images and a source."""
     schema = node.define_schema()
     page = (PAGES / f"{schema.node_id}.md").read_text("utf-8")
     found = tables(page)
@@ -106,7 +106,7 @@ def test_help_page_is_complete(node: type[io.ComfyNode]):
     listed = re.findall(r"^- \*\*(.+?):\*\*", page, re.MULTILINE)
     explained = re.findall(r"\w+", " ".join([*(cells(row)[0] for row in rows), *listed]))
     assert {part.id for part in schema.inputs} <= set(explained)
-    assert all(cells(table[0])[1].endswith("safe range") for table in found if cells(table[0])[0] == "input")
+    assert all(cells(table[0])[1].endswith("useful values") for table in found if cells(table[0])[0] == "input")
     assert "| what you see | what to change |\n" in page
     assert SOURCE.search(page)
     for alt, path in IMAGE.findall(page):

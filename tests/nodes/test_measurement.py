@@ -302,7 +302,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mask of other aspect ratio": (
         {"mask": torch.ones(1, 64, 128)},
-        "mask is 128x64 pixels, but image is 64x64 pixels, which has another aspect ratio: crop or resize",
+        "mask is 128x64 pixels, 2:1, but image is 64x64 pixels, 1:1: crop or resize",
     ),
     "three masks for two images": (
         {"image": photo(2), "mask": torch.ones(3, 64, 64)},

@@ -68,6 +68,6 @@ def test_skip_omits_the_noisiest_steps(start_from: str, calls: list[int]):
 
 def test_skipping_every_step_is_rejected():
     counted = Calls()
-    with pytest.raises(ValueError, match="skip is 1, which leaves out all 5 steps: lower it."):
+    with pytest.raises(ValueError, match="skip is 1, so none of the 5 steps is left: lower it."):
         edit(counted.watch(tiny(EPS)), encoded(EPS), steps=5, skip=1.0)
     assert not counted.batches
