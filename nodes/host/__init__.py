@@ -27,7 +27,7 @@ from .model import (
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
-from .posterior_gradient import PosteriorGradient, data_fit
+from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
@@ -58,6 +58,7 @@ __all__ = [
     "UnwritableFileError",
     "autoencoder",
     "blocked",
+    "check_gradients",
     "data_fit",
     "decoded",
     "device",

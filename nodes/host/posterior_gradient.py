@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import comfy.model_management
 import torch
 from torch import Tensor
 
 from ...guidance.restoration.measurement import DataConsistency
 from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
-from .gradients import differentiable, explained, gradients
-from .oom_fallback import OomFallback
+from .gradients import differentiable, explained, gradients, ordinary
+from .oom_fallback import OomFallback, is_oom
 from .sampling import Run
 from .vae import HostAutoencoder
 
@@ -98,6 +99,22 @@ class PosteriorGradient:
         network = denoiser.model.diffusion_model
         with explained(ADVICE), gradients(), mutation_allowed(), differentiable(network):
             return consistency.posterior_gradient(predict, self._run.prior.path, x, sigma)
+
+
+def check_gradients(run: Run, name: str) -> None:
+    """Raise ValueError, with what to do instead, where gradients cannot pass through the model.
+
+    Costs one model call under a named conditioning, for one image, and its backward pass.
+    """
+    denoiser, sigma = run.denoiser.of_item(0), run.sigmas[0]
+    try:
+        with explained(ADVICE), gradients(), mutation_allowed(), differentiable(denoiser.model.diffusion_model):
+            x = ordinary(run.latent[:1]).clone().requires_grad_()
+            torch.autograd.grad(denoiser.with_gradients(x, sigma, name).sum(), x)
+    except Exception as error:
+        if not is_oom(error):  # gradient steps may still fit: they know ways that need less memory
+            raise
+        comfy.model_management.soft_empty_cache()
 
 
 def data_fit(consistency: DataConsistency, notes: list[str]) -> Callable[[Tensor], Tensor]:

@@ -37,6 +37,8 @@ class Restoration:
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
+        if self.start_from == "inversion" and self._takes_gradients(run):  # which may come minutes later
+            host.check_gradients(run, "negative")
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
             measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
@@ -56,6 +58,11 @@ class Restoration:
                 gradient=None if self.consistency == "consistency only" else gradient,
             )
             return walk_down(run, walk, self.start_from), start
+
+    def _takes_gradients(self, run: host.Run) -> bool:
+        """Whether any step needs a gradient."""
+        steps = ((index, run.levels) for index in range(run.levels))
+        return self.consistency != "consistency only" and any(step not in self.data_steps for step in steps)
 
     def _hole(self, run: host.Run) -> Tensor | None:
         """The hole of the measurement at the size of the latent: (B or 1, 1, [1,] h, w)."""

@@ -15,12 +15,14 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from dreamsampler.nodes.host.gradients import differentiable, gradients, is_plain
 from dreamsampler.nodes.host.lora import attention_layers
+from dreamsampler.nodes.runs import restoration
 from support.host_oracle import assert_differs, assert_same
 from support.tiny_models import (
     EPS,
     FLUX,
     QWEN,
     SD3,
+    Calls,
     Family,
     distilled,
     encoded,
@@ -244,6 +246,47 @@ def test_a_model_without_a_backward_pass_is_told_what_to_do():
     assert restore(opaque(EPS), vae, latent, blurred(), consistency="consistency only").samples.isfinite().all()
     with pytest.raises(ValueError, match="choose another method than vsd"):
         distilled(opaque(EPS), latent, method="vsd")
+
+
+@pytest.mark.parametrize("consistency", ["both", "dps only"])
+def test_a_restoration_is_refused_before_its_inversion(consistency: str):
+    calls, latent, vae = Calls(), encoded(EPS, 2), tiny_vae("kl")
+    model = calls.watch(opaque(EPS))
+    with pytest.raises(ValueError, match="Gradients cannot pass"):
+        restore(model, vae, latent, blurred(), steps=20, consistency=consistency)
+    assert calls.batches == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [1] + [2] * 4 + [4] + [2] * 2 + [4]),  # one to see whether gradients pass, inversion, two steps of data
+        ({"consistency": "consistency only"}, [2] * 4 + [4] + [2] * 2 + [4]),
+        ({"data_every": 1, "data_until": 1.0}, [2] * 4 + [4] * 4),
+        ({"start_from": "noise"}, [4] + [2] * 2 + [4]),
+    ],
+)
+def test_gradients_are_tried_first_where_a_step_needs_them(options: dict[str, Any], expected: list[int]):
+    calls = Calls()
+    settings = {"steps": 4, "data_every": 3, "data_until": 1.0, **options}
+    restore(calls.watch(tiny(EPS)), tiny_vae("kl"), encoded(EPS, 2), blurred(), **settings)
+    assert calls.batches == expected
+
+
+def test_trying_gradients_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch):
+    def restored() -> Tensor:
+        return restore(tiny(EPS), tiny_vae("kl"), encoded(EPS, 2), blurred(), eta=1.0).samples
+
+    tried = restored()
+    monkeypatch.setattr(restoration.host, "check_gradients", lambda *_: None)
+    assert torch.equal(tried, restored())
+
+
+def test_vsd_is_refused_in_its_first_step():
+    calls = Calls()
+    with pytest.raises(ValueError, match="Gradients cannot pass"):
+        distilled(calls.watch(opaque(EPS)), encoded(EPS), method="vsd", steps=20)
+    assert calls.batches == [2, 1, 1]
 
 
 def test_other_errors_are_not_explained_away():

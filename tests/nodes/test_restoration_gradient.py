@@ -420,6 +420,20 @@ WITH_DECODER = [(EPS, "kl"), (QWEN, "wan")]
 every_decoder = pytest.mark.parametrize(("family", "kind"), WITH_DECODER, ids=str)
 
 
+@pytest.mark.parametrize("fits", [first_gradient_fails, no_gradient_fits])
+def test_trying_gradients_without_memory_for_it_changes_nothing(fits: Callable[[int, bool, int], bool]):
+    model, memory = tiny(EPS), LimitedMemory(fits)
+    options = {"start_from": "inversion", "skip": 0.0}
+    restored = run(memory.of(model), "kl", EPS, 2, **options)
+    assert memory.calls[:2] == [(1, True), (2, False)]
+    if fits is no_gradient_fits:
+        assert len(restored.notes) == 3
+        assert_same(restored.samples, run(model, "kl", EPS, 2, consistency="consistency only", **options).samples)
+    else:
+        assert restored.notes == []
+        assert torch.equal(restored.samples, run(model, "kl", EPS, 2, **options).samples)
+
+
 @every_decoder
 def test_dps_only_fits_data_only_after_the_last_fallback(family: Family, kind: str):
     options = {**GRADIENT_STEPS, "data_every": 2, "data_until": 1.0, "consistency": "dps only"}
