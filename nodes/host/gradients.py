@@ -8,6 +8,7 @@ that the host streams to the device layer by layer, are copied by their layer as
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -81,10 +82,12 @@ def differentiable(module: nn.Module, dtype: torch.dtype | None = None) -> Itera
     """Within this context, gradients pass through a module of the host; its own weights are restored after.
 
     Its weights are frozen tensors that autograd accepts: aliases, or copies where `dtype` differs from their own. The
-    host is told that it trains, and leaves out its fused kernels, most of which have no backward pass.
+    host is told that it trains, and leaves out most of its fused kernels, which have no backward pass; the others are
+    replaced.
     """
     with ExitStack() as stack:
         stack.enter_context(_training())
+        stack.enter_context(_plain_rotations())
         for each in module.modules():
             stack.enter_context(_ordinary_weights(each, dtype))
         yield
@@ -102,6 +105,33 @@ def _training() -> Iterator[None]:
         yield
     finally:
         host.in_training = before
+
+
+KERNELS = "comfy_kitchen"
+"""The package of fused kernels that newer hosts use."""
+
+
+@contextmanager
+def _plain_rotations() -> Iterator[None]:
+    """Rotary embeddings by PyTorch's own operations, in place of fused kernels.
+
+    Some networks use the kernels even in training: Cosmos Predict2, Anima, JoyImage, Ernie-Image.
+    """
+    fused, plain = (sys.modules.get(name) for name in (KERNELS, f"{KERNELS}.backends.eager.rope"))
+    if plain is None:  # older hosts
+        yield
+        return
+    rotations = {
+        name: function
+        for name, function in vars(plain).items()
+        if name.startswith(("apply_rope", "rms_rope")) and hasattr(fused, name)
+    }
+    own = {name: getattr(fused, name) for name in rotations}
+    try:
+        vars(fused).update(rotations)
+        yield
+    finally:
+        vars(fused).update(own)
 
 
 @contextmanager

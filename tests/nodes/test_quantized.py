@@ -289,6 +289,27 @@ def test_vsd_is_refused_in_its_first_step():
     assert calls.batches == [2, 1, 1]
 
 
+def test_rotary_embeddings_have_a_backward_pass():
+    kernels = pytest.importorskip("comfy_kitchen", reason="this ComfyUI has no fused kernels")
+    own = dict(vars(kernels))
+    generator = torch.Generator().manual_seed(0)
+    q, k, scale = (torch.randn(shape, generator=generator) for shape in ((1, 5, 2, 8), (1, 5, 2, 8), (8,)))
+    angles = torch.rand(1, 5, 1, 4, generator=generator)
+    turns = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=-1).unflatten(-1, (2, 2))
+    expected = kernels.rms_rope_split_half(q, k, turns, scale)
+    with gradients(), differentiable(nn.Linear(2, 2)):
+        both = kernels.rms_rope_split_half(q.requires_grad_(), k.requires_grad_(), turns, scale)
+        for rotated, x in zip(both, (q, k), strict=True):
+            (gradient,) = torch.autograd.grad(rotated.square().sum(), x)
+            assert gradient.abs().max() > 0
+    for name in ("apply_rope", "apply_rope1", "apply_rope_split_half", "rms_rope", "rms_rope_split_half"):
+        assert getattr(kernels, name) is own[name]
+    with torch.no_grad(), differentiable(nn.Linear(2, 2)):
+        plain = kernels.rms_rope_split_half(q, k, turns, scale)
+    for one, other in zip(plain, expected, strict=True):
+        assert_same(one, other, 1e-5)
+
+
 def test_other_errors_are_not_explained_away():
     model = own_copy(EPS)
     layer = next(iter(attention(model).values()))
