@@ -2,7 +2,6 @@
 
     .host/venv/bin/python -m benchmarks.families                         writes benchmarks/results/families.{json,md}
     .host/venv/bin/python -m benchmarks.families --only Flux --output FOLDER
-    DREAMSAMPLER_COMFYUI=FOLDER PYTHON -m benchmarks.families            with another version of ComfyUI
 
 Every model is built from ComfyUI's own class, a few layers small, with random weights. In inference mode, as ComfyUI
 runs nodes, the pack edits, distills and restores with it, and samples beside ComfyUI's own sampler. This shows that
@@ -10,8 +9,10 @@ the nodes run, and that noise levels and predictions are right, not how good ima
 is random and linear: latents of any shape need one.
 
 A cell is "works", "refused: " and the sentence of the pack, or "error: " and the error of another part. The column
-`euler` holds the largest difference from ComfyUI's result, relative to its standard deviation. Results are kept for
-each version of ComfyUI: run it with both.
+`euler` holds the largest difference from ComfyUI's result, relative to its standard deviation.
+
+Results are kept for each version of ComfyUI. For another version put its folder, and one that holds this clone as
+`dreamsampler`, on PYTHONPATH, set DREAMSAMPLER_COMFYUI to its folder and use its Python.
 """
 
 from __future__ import annotations
@@ -542,7 +543,8 @@ class Trial:
                 posterior="official",
                 identity_weight=1.0,
             ).args
-        return distilled(self.model, self.latent, objective=objective, steps=2, **self.guided)
+        # Enough steps for one at a noise level of Stable Diffusion: others weigh nothing.
+        return distilled(self.model, self.latent, objective=objective, steps=8, **self.guided)
 
     def restore(self, consistency: str) -> Tensor:
         vae = autoencoder(self.row, self.model)
