@@ -283,6 +283,11 @@ def _proportions(width: int, height: int) -> str:
 
 def checked_latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
     """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds an image where it must."""
+    if not host.keeps_latent_shape(model):
+        raise ValueError(
+            f"The model family '{host.family(model)}' is not supported, because its latents have another shape inside "
+            "the model than outside. Use the model that makes images, not its refiner."
+        )
     samples = host.fitted_latent(model, {**value, "samples": _single_tensor(name, value)})
     _check_single_frame(name, samples)
     if samples.ndim == 5 and not host.latent_has_frames(model):

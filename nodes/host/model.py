@@ -124,6 +124,14 @@ def latent_has_frames(model: Any) -> bool:
     return model.get_model_object("latent_format").latent_dimensions == 3
 
 
+def keeps_latent_shape(model: Any) -> bool:
+    """Whether the MODEL works on latents of the shape that its VAE makes. HunyuanImage's refiner stacks frames."""
+    latent_format = model.get_model_object("latent_format")
+    sides = (1, 2, 2) if latent_has_frames(model) else (2, 2)
+    samples = torch.zeros(1, latent_format.latent_channels, *sides)
+    return latent_format.process_in(samples).shape == samples.shape
+
+
 def distilled_guidance(model: Any) -> bool:
     """Whether the MODEL is guidance-distilled and takes a guidance scale as input, like Flux dev."""
     return bool(model.model.model_config.unet_config.get("guidance_embed", False))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.latent_formats
 import comfy.model_base
 import comfy.supported_models
 import pytest
 import torch
 from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_flux import FluxDisableGuidance, FluxGuidance
 from support.host_oracle import with_model_type
 from support.tiny_models import (
@@ -26,6 +28,7 @@ from support.tiny_models import (
     refused,
     tiny,
 )
+from torch import Tensor
 
 
 def latent(*shape: int, value: float = 0.5) -> dict[str, Any]:
@@ -106,6 +109,17 @@ def test_a_refused_model_is_named_by_its_family():
     )
     with pytest.raises(ValueError, match=r"^The model family 'LotusD' is not supported.*Use an image model.*\.$"):
         edit(tiny(lotus), encoded(lotus))
+
+
+@pytest.mark.parametrize("samples", [torch.ones(1, 32, 1, 8, 8), torch.zeros(1, 64, 1, 8, 8)], ids=["image", "empty"])
+def test_a_model_that_reshapes_latents_is_refused(samples: Tensor):
+    def refiner(model: ModelPatcher) -> ModelPatcher:
+        clone = model.clone()
+        clone.add_object_patch("latent_format", comfy.latent_formats.HunyuanImage21Refiner())
+        return clone
+
+    options = {"latent": {"samples": samples}, "patch": refiner, "start_from": "noise"}
+    refused(edit, QWEN, options, "family 'QwenImage' is not supported, because its latents have another shape", {})
 
 
 def disabled() -> dict[str, Any]:
