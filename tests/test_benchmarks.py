@@ -114,6 +114,30 @@ def test_figures_state_unequal_counts(name: str):
     assert {count for table in tables.values() for count in table.counts() if len(table.counts()) > 1} <= stated
 
 
+def passed(cells: dict[str, Any]) -> bool:
+    """Whether a model of `benchmarks.families` passed all trials; a number is the difference from ComfyUI's sampler."""
+    return all(cell == "works" if isinstance(cell, str) else cell < 1e-4 for cell in cells.values())
+
+
+def quoted(line: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", line)
+
+
+def test_models_are_listed_as_measured():
+    figures, tables = read(CHECKOUT / "benchmarks" / "results" / "families.json")
+    newest, oldest = sorted(tables, key=lambda version: len(tables[version].rows), reverse=True)
+    intro, everything, others = re.split(r"^## ", (CHECKOUT / "docs" / "models.md").read_text("utf-8"), flags=re.M)
+    assert f"Measured on {oldest} and {newest.removeprefix('ComfyUI ')} " in intro
+    listed: dict[str, set[str]] = {oldest: set(), newest: set()}
+    for first, names in re.findall(r"^\| ([\d.]+).*? \| (.+) \|$", everything, re.M):
+        listed[f"ComfyUI {first}"] |= set(quoted(names))
+    named = {name for cell in re.findall(r"^\| (`.+?) \|", others, re.M) for name in quoted(cell)}
+    good = {name for name, cells in figures.items() if all(map(passed, cells.values()))}
+    assert listed == {oldest: good & set(tables[oldest].rows), newest: good - set(tables[oldest].rows)}
+    assert named == set(figures) - good
+    assert not [name for name, cells in figures.items() if "error: " in str(cells)]
+
+
 def test_new_file_records_its_run(tmp_path: Path):
     made = provenance.Results(tmp_path / "new" / "made.json")
     made.table("edits", "images")
