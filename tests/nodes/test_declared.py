@@ -59,7 +59,7 @@ def test_a_choice_that_is_none_gets_the_nearest(node: type[io.ComfyNode], declar
         message = refusal(node, declared.id, wrong)
         assert message.startswith(f"'{wrong}' is not an option of '{declared.id}'. ")
         for each in declared.options:
-            assert each in message
+            assert f"'{each}'" in message
         if change is str.upper:
             assert f"Did you mean '{option}'?" in message
 
@@ -69,7 +69,7 @@ def test_a_choice_that_is_none_gets_the_nearest(node: type[io.ComfyNode], declar
 def test_a_choice_like_none_of_them_gets_the_list(node: type[io.ComfyNode], declared: io.Combo.Input, value: Any):
     message = refusal(node, declared.id, value)
     assert message.startswith(f"'{value}' is not an option of '{declared.id}'. The ")
-    assert message.endswith(f"{declared.options[-1]}.")
+    assert message.endswith(f"'{declared.options[-1]}'.")
 
 
 def test_the_nearest_is_what_was_meant():

@@ -42,7 +42,8 @@ def test_batch_matches_single_images():
     latent, model = encoded(SD3, 3), tiny(SD3)
     together, _ = edit(model, latent, gamma=5.0, seed=4, skip=0.3, **STOCHASTIC)
     for i in range(3):
-        alone, _ = edit(model, {"samples": latent["samples"][i : i + 1]}, gamma=5.0, seed=4 + i, skip=0.3, **STOCHASTIC)
+        single = {"samples": latent["samples"][i : i + 1], "batch_index": [i]}
+        alone, _ = edit(model, single, gamma=5.0, seed=4, skip=0.3, **STOCHASTIC)
         assert_same(together["samples"][i : i + 1], alone["samples"])
 
 
