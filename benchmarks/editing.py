@@ -42,8 +42,7 @@ class Edit:
     @property
     def wanted(self) -> str:
         """The value the scorer must see."""
-        place = self.target if self.attribute in ("background", "pattern") else self.target.things[0]
-        return getattr(place, self.attribute)
+        return world.attribute_of(self.target, self.attribute)
 
     def prompt(self, kind: str) -> str:
         """The target prompt: the whole image ("full"), or only the edited part."""

@@ -62,6 +62,7 @@ def test_with_attribute_changes_only_that_attribute(attribute: str, value: str):
         if a != b
     ]
     assert labels == [attribute]
+    assert world.attribute_of(after, attribute) == value != world.attribute_of(before, attribute)
 
 
 def test_captions_name_only_attributes_of_the_image():

@@ -92,6 +92,13 @@ def _place(rng: Random, shape: str, color: str, slot: int, count: int) -> Thing:
     return Thing(shape, color, x, y, radius, rng.uniform(-0.2, 0.2))
 
 
+def attribute_of(scene: Scene, attribute: str) -> str:
+    """The value of an attribute of `with_attribute`."""
+    if attribute in ("colour", "shape"):
+        return scene.things[0].color if attribute == "colour" else scene.things[0].shape
+    return getattr(scene, attribute)
+
+
 def with_attribute(scene: Scene, attribute: str, value: str) -> Scene:
     """The scene with `attribute` ("colour", "shape" of the first object, "background" or "pattern") set to `value`."""
     if attribute in ("colour", "shape"):
