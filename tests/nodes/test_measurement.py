@@ -294,7 +294,10 @@ def test_mask_is_ignored_by_operators_without_a_hole(operator: str, mask: Tensor
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no mask": ({"operator": "inpaint"}, "'inpaint' needs a hole to fill: connect a mask to input 'mask'"),
-    "empty mask": ({"mask": torch.zeros(1, 64, 64)}, "mask is empty: paint what to change in the Mask Editor, or invert"),
+    "empty mask": (
+        {"mask": torch.zeros(1, 64, 64)},
+        "mask is empty: paint what to change in the Mask Editor, or invert",
+    ),
     "negative mask": ({"mask": -torch.ones(1, 64, 64)}, "mask is empty: paint what to change"),
     "one empty mask of two": (
         {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},

@@ -59,7 +59,11 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "frames": (QWEN, latent(1, 16, 3, 8, 8), "3 frames or layers.*use one of them"),
     "frames for an image model": (EPS, latent(1, 4, 3, 8, 8), "3 frames or layers.*use one of them"),
     "one frame for an image model": (SD3, latent(1, 16, 1, 8, 8), "frame"),
-    "mask shape": (EPS, masked(1, 64, 128), "mask is 128x64 pixels, 2:1, but latent_image is 8x8 cells, 1:1.*crop or resize"),
+    "mask shape": (
+        EPS,
+        masked(1, 64, 128),
+        "mask is 128x64 pixels, 2:1, but latent_image is 8x8 cells, 1:1.*crop or resize",
+    ),
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*crop or resize"),
     "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 images: connect one mask"),
     "empty mask": (EPS, {"mask": torch.zeros(1, 64, 64)}, "mask is empty: paint what to change"),
