@@ -48,7 +48,7 @@ BLUEPRINTS = {
             "prompt": ("Target prompt", "text"),
             "gamma": ("DSProximalDreamSampler", "gamma"),
             "steps": ("DSProximalDreamSampler", "steps"),
-            "seed": ("DSProximalDreamSampler", "seed"),
+            "skip": ("DSProximalDreamSampler", "skip"),
         },
     ),
     "DreamSampler Inpaint": Blueprint(
