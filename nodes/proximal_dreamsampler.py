@@ -275,7 +275,8 @@ def _measurement_settings() -> list[io.Input]:
             max=100.0,
             step=0.05,
             optional=True,
-            tooltip="With a measurement: weight of the DPS gradient. Start with 1, the authors' value; 0.3 to 3.",
+            tooltip="With a measurement: weight of the DPS gradient at any size. Start with 1, the authors' "
+            "value for 200 steps at 512 x 512; 0.3 to 3.",
         ),
         io.Boolean.Input(
             "projection",

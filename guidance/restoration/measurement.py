@@ -72,7 +72,7 @@ class DataConsistency:
 
     `weight`, at least 0, is lambda of the data-consistency step, which takes at most `iterations` steps of conjugate
     gradients; few steps keep noise out where A is ill-conditioned. `dps_weight` multiplies the gradient step; the
-    paper's value is 1.
+    paper's value is 1 for 200 steps on latents of 64 x 64 cells (see `gradient_scale`).
     """
 
     measurement: Measurement

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...guidance.core.noise import SeededNoise
 from ...guidance.editing.proximal import ProximalSettings
 from ...guidance.restoration.measurement import DataConsistency, Measurement
-from ...guidance.restoration.proximal import DataSteps, fill_with_noise, proximal_restore
+from ...guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
 from .. import host
 from .edit import StartFrom, invert, walk_down
 
@@ -42,7 +42,8 @@ class Restoration:
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
             measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
-            data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight)
+            length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
+            data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
             gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
             fit = host.data_fit(data, self.notes)
             walk = proximal_restore(
@@ -56,6 +57,7 @@ class Restoration:
                 data_steps=self.data_steps,
                 fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
                 gradient=None if self.consistency == "consistency only" else gradient,
+                last_gradient=self._last_gradient,
             )
             return walk_down(run, walk, self.start_from), start
 
@@ -63,6 +65,11 @@ class Restoration:
         """Whether any step needs a gradient."""
         steps = ((index, run.levels) for index in range(run.levels))
         return self.consistency != "consistency only" and any(step not in self.data_steps for step in steps)
+
+    @property
+    def _last_gradient(self) -> bool:
+        """Whether the last step may be a gradient step: in DPS alone, and where no fit is better (docs/figures.md)."""
+        return self.consistency == "dps only" or self.measurement.operator.hole is not None
 
     def _hole(self, run: host.Run) -> Tensor | None:
         """The hole of the measurement at the size of the latent: (B or 1, 1, [1,] h, w)."""

@@ -21,7 +21,7 @@ from dreamsampler.guidance.restoration.operators import (
     OperatorSettings,
     SuperResolution,
 )
-from dreamsampler.guidance.restoration.proximal import DataSteps, fill_with_noise, proximal_restore
+from dreamsampler.guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
 from support.noise_paths import BOTH_PATHS, schedule
 from support.operators import matrix
 from support.tensors import normal
@@ -184,6 +184,11 @@ def test_data_and_gradient_steps():
     data_steps = DataSteps(every=2, until=0.5)
     for callbacks, expected, calls in (
         ({"fit": fit, "gradient": gradient}, "data gradient data gradient gradient gradient", 2),
+        (
+            {"fit": fit, "gradient": gradient, "last_gradient": False},
+            "data gradient data gradient gradient data",
+            3,
+        ),
         ({"fit": fit}, "data data data data data data", 6),
         ({"gradient": gradient}, "gradient gradient gradient gradient", 2),
     ):
@@ -253,6 +258,33 @@ def test_dps_gradient_matches_finite_differences_in_the_variance_preserving_stat
     direction, h = prior.sample(4)[2:], 1e-5
     slope = (distance(z_t + h * direction) - distance(z_t - h * direction)) / (2 * h)
     torch.testing.assert_close((gradient * direction).sum((1, 2, 3)), 0.5 * slope, rtol=1e-7, atol=1e-9)
+
+
+def test_gradient_steps_are_the_papers_at_its_size_and_steps():
+    assert gradient_scale(64 * 64, 200) == 1.0
+    assert gradient_scale(64 * 64, 50) == gradient_scale(64 * 64, 7) == 4.0
+    assert gradient_scale(8 * 8, 200) == 1 / 8
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_gradient_steps_reach_as_far_at_any_size(side: int):
+    left = {size: distance_left(size) for size in (side, 64)}
+    print(left)
+    assert 0.6 < left[64] < 0.8 and left[side] == pytest.approx(left[64], rel=0.1)
+
+
+def distance_left(side: int) -> float:
+    """The share of the distance |A x - y| left after 100 gradient steps on an image of independent pixels."""
+    operator = Inpainting(center_hole(side))
+    truth = SeededNoise([5]).like(torch.zeros(1, 3, side, side, dtype=torch.float64))
+    data = DataConsistency(
+        Measurement(operator, operator.forward(truth)), DoublingAutoencoder(), dps_weight=gradient_scale(side**2, 200)
+    )
+    x = torch.zeros_like(truth)
+    for _ in range(100):
+        _, gradient = data.posterior_gradient(lambda z: z, SCALED, x, torch.tensor(1e-6, dtype=torch.float64))
+        x = x - gradient
+    return (data.measurement.distance(x / 2) / operator.forward(truth).norm()).item()
 
 
 def test_measurement_of_a_batch_item():

@@ -123,7 +123,6 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "equal times": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "t_min above t_max": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
-    "t_min too low": (EPS, {"svg": value(SHAPES), "t_min": 0.001}, "t_min is 0.001, and 'pds' also looks"),
     "views of an edit": (
         EPS,
         {"svg": value(SHAPES), "views": "on"},
