@@ -45,7 +45,7 @@ class Page:
     def open_template(self, name: str) -> None:
         """Open a template from the template list."""
         self.run("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-        self.tab.get_by_placeholder("Search").fill(name)
+        self.tab.get_by_role("dialog").locator("input[type=text]:not([readonly])").fill(name)  # in any language
         self.tab.get_by_test_id(f"template-workflow-{name}").click()
         nodes = len(json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8"))["nodes"])
         self.tab.wait_for_function("count => window.app.graph.nodes.length === count", arg=nodes)
