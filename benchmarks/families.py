@@ -30,6 +30,7 @@ from typing import Any
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
+import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.sd
@@ -496,8 +497,9 @@ class Patches(nn.Module):
 
 def autoencoder(row: Row, model: comfy.model_patcher.ModelPatcher) -> comfy.sd.VAE:
     """A VAE of the model's latents: 3 pixels of a color for pixel models, patches of 2 x 2 for others."""
-    channels = model.get_model_object("latent_format").latent_channels
-    vae = tiny_vae.__wrapped__("taesd")
+    latent_format: Any = model.get_model_object("latent_format")
+    channels: int = latent_format.latent_channels
+    vae: Any = tiny_vae.__wrapped__("taesd")
     side = 1 if channels == 3 else 2
     network = Patches(channels, side)
     randomize(network, seed=3)
@@ -547,7 +549,7 @@ class Trial:
         return distilled(self.model, self.latent, objective=objective, steps=8, **self.guided)
 
     def restore(self, consistency: str) -> Tensor:
-        vae = autoencoder(self.row, self.model)
+        vae: Any = autoencoder(self.row, self.model)
         height, width = (side * vae.upscale_ratio for side in self.row.shape[-2:])
         image = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(2))
         measurement, _ = measure(image, "gaussian blur", kernel_size=5, sigma=1.0)

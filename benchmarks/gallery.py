@@ -244,6 +244,9 @@ def others() -> list[Shot]:
     target = {"Source image.image": heart, "Target prompt.text": blue}
     return [
         edit("a blue heart", HEART),
+        Shot("", "edit_found_region", heart, {
+            "Source image.image": heart, "Source prompt.text": "a red heart", "Target prompt.text": "a blue heart",
+        }),
         Shot("", "inpaint_two_texts", with_holes(PAIR, *TWO_HOLES), {
             "Image with the first hole.image": with_holes(PAIR, TWO_HOLES[0]),
             "Same image with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),

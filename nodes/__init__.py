@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import checks, host
 from .apply_translator import TranslatorApply
 from .distillation_sampler import DistillationSampler
+from .find_edit_region import FindEditRegion
 from .image_to_svg import ImageToSVG
 from .load_manifold_corrective import ManifoldCorrectiveLoad
 from .load_svg import LoadSVG
@@ -21,6 +22,7 @@ from .train_manifold_corrective import ManifoldCorrectiveTrain
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     DistillationSampler,
+    FindEditRegion,
     ImageToSVG,
     LoadSVG,
     ManifoldCorrectiveLoad,

@@ -185,6 +185,24 @@ def test_painting_becomes_a_photo(client: ComfyClient, tmp_path: Path):
     assert (seen["style"], seen["colour"], seen["background"]) == ("picture", "blue", "yellow")
 
 
+def test_found_region_is_the_object_and_the_rest_is_kept(client: ComfyClient, tmp_path: Path):
+    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
+    source = save_scene(scene, tmp_path / "source.png")
+    prompt = json.loads((PROMPTS / "edit_found_region.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
+    result = client.run(prompt)
+    edited = as_tensor(Image.open(BytesIO(client.fetch(result.files(node_id=find_node(prompt, "Edited image"))[0]))))
+    heat = as_tensor(
+        Image.open(BytesIO(client.fetch(result.files(node_id=find_node(prompt, "Where the prompts differ"))[0])))
+    )
+    (seen,) = in_process.load_scorer().read(edited)
+    assert (seen["colour"], seen["shape"], seen["pattern"]) == ("blue", "heart", "dotted")
+    inside = torch.from_numpy(world.object_mask(scene)) > 0.5
+    assert heat.sum(1)[0][inside].mean() > 3 * heat.sum(1)[0][~inside].mean()
+    error = (edited - as_tensor(Image.open(source))).square().mean(1)[0]
+    assert -10 * error[~inside].mean().log10() > 25
+
+
 def test_posterior_edit_changes_what_differs_between_the_prompts(client: ComfyClient, tmp_path: Path):
     scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
     source = save_scene(scene, tmp_path / "source.png")

@@ -104,8 +104,8 @@ def proximal_restore(
             z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
             z_bar = proximal_point(fitted(z0_null, alpha_bar), z0_target, region * settings.weight(alpha_bar))
         else:
-            fits = gradient is None or (index == steps - 1 and not last_gradient)
-            z0_null, pull = (*denoise(x, sigma, (NULL,)), None) if fits else gradient(x, sigma)
+            take = gradient if last_gradient or index < steps - 1 else None
+            z0_null, pull = (*denoise(x, sigma, (NULL,)), None) if take is None else take(x, sigma)
             z_bar = fitted(z0_null, alpha_bar) if pull is None else z0_null
         eps_hat = path.eps_hat(x, settings.renoise_estimate(z0_null, z_bar), sigma)
         x = ddim_step(path, z_bar, mix_fresh_noise(eps_hat, settings.eta * alpha_bar.sqrt(), noise), sigma_next)

@@ -114,6 +114,13 @@ def empty_latent(model: Any, count: int, height: int, width: int) -> Tensor:
     return fitted_latent(model, {"samples": torch.zeros(count, 4, height, width)})
 
 
+def image_size(model: Any, samples: Tensor) -> tuple[int, int]:
+    """Height and width in pixels of the images of a LATENT's tensor. Older hosts know no ratio but 8."""
+    ratio = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
+    height, width = samples.shape[-2:]
+    return height * ratio, width * ratio
+
+
 def latent_channels(model: Any) -> int:
     """The MODEL's number of latent channels."""
     return model.get_model_object("latent_format").latent_channels
