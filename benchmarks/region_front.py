@@ -1,0 +1,157 @@
+"""Edits inside a region that the model finds itself: accuracy, and similarity outside, against no mask and the true one.
+
+    .host/venv/bin/python -m benchmarks.region_front          writes benchmarks/results/region_front.{json,md,png}
+
+Held-out images of the reference world are edited in one attribute each by Proximal DreamSampler, whose prompts describe
+the whole images. Find Edit Region takes 12 steps, 24 model evaluations, and an edit of 20 steps 60. The true mask is
+that of the object before and after, or everything else. Points already in the JSON are kept, so an interrupted run
+resumes where it stopped; delete the file to start over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from dreamsampler.nodes.find_edit_region import FindEditRegion
+from torch import Tensor
+
+from tools.reference import in_process, world
+
+from .editing import ATTRIBUTES, SEED, Edit, Point, Setting, edits, label, measured, measured_points, report
+from .images import save_figure
+from .provenance import RESULTS, Results
+
+log = logging.getLogger("dreamsampler.benchmarks")
+STEPS, SEARCH_STEPS, SOFTNESS, BATCH = 20, 12, 0.08, 32
+GAMMAS = (0.5, 1.0, 2.0, 4.0)
+THRESHOLDS = {"found at 0.2": 0.2, "found at 0.3": 0.3, "found at 0.55": 0.55}
+METHODS = ("no mask", *THRESHOLDS, "true mask", "no mask, 50 steps")
+COLORS = ("tab:gray", "tab:blue", "tab:cyan", "tab:purple", "tab:green", "tab:orange")
+OVERLAPS = "overlaps"
+
+
+class Bench:
+    """The reference model, the edits, and the masks of each method."""
+
+    def __init__(self, jobs: list[Edit]):
+        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
+        self.sources = in_process.render([job.source for job in jobs])
+        self.true = torch.from_numpy(np.stack([true_region(job) for job in jobs])).float()
+
+    def batches(self) -> list[tuple[slice, list[Edit], dict[str, Tensor]]]:
+        """The jobs and encoded sources, a batch at a time."""
+        parts = [slice(start, start + BATCH) for start in range(0, len(self.jobs), BATCH)]
+        return [(part, self.jobs[part], self.reference.latent(self.sources[part])) for part in parts]
+
+    def found(self, threshold: float) -> Tensor:
+        """The masks of Find Edit Region for all jobs."""
+        masks = []
+        for _, jobs, latent in self.batches():
+            target, source = (
+                self.reference.conditioning(texts) for texts in zip(*(job.prompts() for job in jobs), strict=True)
+            )
+            output = FindEditRegion.execute(
+                self.reference.model, target, source, latent, SEARCH_STEPS, threshold, SOFTNESS, SEED
+            )
+            masks.append(output.args[0])
+        return torch.cat(masks)
+
+    def point(self, method: str, gamma: float, prompt: str) -> Point:
+        """All jobs by one setting."""
+        steps, masks = 50 if method.endswith("50 steps") else STEPS, None
+        if method == "true mask":
+            masks = self.true
+        elif method in THRESHOLDS:
+            masks = self.found(THRESHOLDS[method])
+        made = []
+        for part, jobs, latent in self.batches():
+            masked: dict[str, Any] = {} if masks is None else {"noise_mask": masks[part, None]}
+            positive = self.reference.conditioning([job.prompt(prompt) for job in jobs])
+            negative = self.reference.conditioning([""])
+            edited = self.reference.edited(positive, negative, {**latent, **masked}, steps=steps, gamma=gamma)
+            made.append(self.reference.decoded(edited))
+        point = measured(method, gamma, prompt, self.jobs, torch.cat(made), self.scorer)
+        log.info("%s, gamma %g: accuracy %.3f, %.2f dB", method, gamma, point.accuracy, point.psnr)
+        return point
+
+    def overlap(self, threshold: float) -> dict[str, float]:
+        """The intersection over union of found and true regions, by attribute."""
+        found, true = self.found(threshold) > 0.5, self.true > 0.5
+        shares = (found & true).sum((1, 2)) / (found | true).sum((1, 2))
+        return {
+            name: round(shares[[job.attribute == name for job in self.jobs]].mean().item(), 3) for name in ATTRIBUTES
+        }
+
+
+def true_region(job: Edit) -> np.ndarray:
+    """(SIZE, SIZE) bool: the object before and after, or the background."""
+    thing = np.maximum(world.object_mask(job.source), world.object_mask(job.target)) > 0.5
+    return ~thing if job.attribute in ("background", "pattern") else thing
+
+
+def overlaps(bench: Bench, path: Path) -> dict[str, dict[str, float]]:
+    """The overlap for each threshold, from `path` or measured."""
+    results = Results(path, resume=True)
+    if OVERLAPS not in results.figures:
+        results.figures[OVERLAPS] = {name: bench.overlap(threshold) for name, threshold in THRESHOLDS.items()}
+        for name in THRESHOLDS:
+            results.measured(OVERLAPS, name, len(bench.jobs))
+        results.write()
+    return results.figures[OVERLAPS]
+
+
+def overlap_table(shares: dict[str, dict[str, float]], line: str) -> str:
+    """The overlaps as Markdown."""
+    rows = ["| mask | " + " | ".join(map(label, ATTRIBUTES)) + " |", "|---" * (1 + len(ATTRIBUTES)) + "|"]
+    rows += [f"| {name} | " + " | ".join(f"{each[a]:.2f}" for a in ATTRIBUTES) + " |" for name, each in shares.items()]
+    return f"\nIntersection over union of the found and the true region. {line}\n\n" + "\n".join(rows) + "\n"
+
+
+def plot(points: list[Point], path: Path) -> None:
+    """Accuracy against what is kept."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.5, 4.6))
+    for method, color in zip(METHODS, COLORS, strict=True):
+        chosen = [p for p in points if p.method == method]
+        axes.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker="o", color=color, label=method)
+        for p in chosen:
+            axes.annotate(
+                f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
+            )
+    axes.set(xlabel="accuracy", ylabel="PSNR outside, dB")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", type=int, default=16, help="held-out images; each is edited in every attribute")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    settings: list[Setting] = [(method, gamma, "full") for method in METHODS for gamma in GAMMAS]
+    path = arguments.output / "region_front.json"
+    with torch.inference_mode():
+        bench = Bench(edits(arguments.sources))
+        points = measured_points(settings, arguments.sources, path, lambda setting: bench.point(*setting))
+        shares = overlaps(bench, path)
+    line = Results(path, resume=True).line(OVERLAPS)
+    path.with_suffix(".md").write_text(report(points, path) + overlap_table(shares, line), "utf-8")
+    plot(points, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
