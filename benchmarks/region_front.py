@@ -1,4 +1,4 @@
-"""Edits inside a region that the model finds itself: accuracy, and similarity outside, against no mask and the true one.
+"""Edits in a region that the model finds itself: accuracy, and similarity outside, against no mask and the true one.
 
     .host/venv/bin/python -m benchmarks.region_front          writes benchmarks/results/region_front.{json,md,png}
 
@@ -53,7 +53,7 @@ class Bench:
         masks = []
         for _, jobs, latent in self.batches():
             target, source = (
-                self.reference.conditioning(texts) for texts in zip(*(job.prompts() for job in jobs), strict=True)
+                self.reference.conditioning(list(texts)) for texts in zip(*(job.prompts() for job in jobs), strict=True)
             )
             output = FindEditRegion.execute(
                 self.reference.model, target, source, latent, SEARCH_STEPS, threshold, SOFTNESS, SEED
@@ -98,6 +98,7 @@ def overlaps(bench: Bench, path: Path) -> dict[str, dict[str, float]]:
     """The overlap for each threshold, from `path` or measured."""
     results = Results(path, resume=True)
     if OVERLAPS not in results.figures:
+        results.table(OVERLAPS, "edits")
         results.figures[OVERLAPS] = {name: bench.overlap(threshold) for name, threshold in THRESHOLDS.items()}
         for name in THRESHOLDS:
             results.measured(OVERLAPS, name, len(bench.jobs))
