@@ -6,8 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..guidance.editing.proximal import GammaSchedule, ProximalSettings, Renoise
+from ..guidance.restoration.blending import spliced
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.proximal import DataSteps
 from . import checks, host, widgets
@@ -76,6 +78,7 @@ class ProximalDreamSampler(io.ComfyNode):
         data_until: float = DataSteps.until,
         dps_weight: float = 1.0,
         projection: bool = True,
+        source_image: Tensor | None = None,
     ) -> io.NodeOutput:
         prompts = {"positive": positive, "negative": negative}
         checks.check_steps(steps)
@@ -85,6 +88,7 @@ class ProximalDreamSampler(io.ComfyNode):
         seeds = checks.item_seeds(seed, latent_image, samples)
         host.model_path(model)
         checks.check_autoencoder(model, vae)
+        source = checks.checked_source_image(source_image, vae, samples, region, measurement)
         sigmas = checks.after_skip(skip, host.schedule(model, scheduler, steps))
         settings = ProximalSettings(gamma, gamma_schedule, eta, renoise)
         algorithm: Edit | Restoration = Edit(settings, start_from, seeds)
@@ -108,6 +112,8 @@ class ProximalDreamSampler(io.ComfyNode):
         )
         outputs = [host.sampled_latent(latent_image, latent) for latent in latents]
         image = _decode(vae, latents[0], measurement if projection else None)
+        if source is not None and region is not None:
+            image = _kept(image, source, region)
         host.show_on_node("\n".join(algorithm.notes))
         return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})
 
@@ -118,6 +124,13 @@ def _checked_region(mask: Tensor | None, latent_image: dict, samples: Tensor) ->
         return checks.checked_noise_mask(latent_image, samples)
     checks.check_mask_not_empty(mask.reshape(1, -1, mask.shape[-1]))
     return checks.checked_mask(mask, samples)
+
+
+def _kept(images: Tensor, source: Tensor, region: Tensor) -> Tensor:
+    """The edited `images` (B, H, W, 3) with the `source` (B or 1, 3, H, W) outside the mask `region`."""
+    edited = images.movedim(-1, 1)
+    mask = F.interpolate(region.reshape(len(region), 1, *region.shape[-2:]), edited.shape[-2:], mode="bilinear")
+    return spliced(edited, source.to(edited).expand_as(edited), mask.to(edited)).clamp(0, 1).movedim(1, -1)
 
 
 def _decode(vae: Any, latent: Tensor, measurement: Measurement | None) -> Any:
@@ -286,5 +299,11 @@ def _measurement_settings() -> list[io.Input]:
             tooltip="With a measurement: makes the output image agree with it as closely as its noise allows, and "
             "returns known pixels of an inpainting unchanged. The tolerance was tuned for blurs on the small reference "
             "model.",
+        ),
+        io.Image.Input(
+            "source_image",
+            optional=True,
+            tooltip="The image before VAE Encode. With a mask and a VAE, the output image then has its own pixels "
+            "outside the mask, exactly, and the edit is leveled to them.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Filling a hole smoothly from its surroundings."""
+"""Filling a hole smoothly from its surroundings, and putting an edit back into its source."""
 
 from __future__ import annotations
 
@@ -46,6 +46,37 @@ def membrane(values: Tensor, hole: Tensor) -> Tensor:
         iterations=ITERATIONS,
     )
     return known + film.x
+
+
+REACH = 8
+"""How far an edit reaches beyond its mask, in pixels: the width of a latent cell."""
+
+
+def spliced(edited: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+    """The edit within its mask, and the source's own pixels more than `REACH` away from it.
+
+    In between both are mixed. The edit is brought to the level of the source at its border, so that the drift of color
+    of an autoencoder leaves no seam.
+
+    Args:
+        edited, source: images (B, C, H, W).
+        mask: (B or 1, 1, H, W) in [0, 1], 1 where the edit applies.
+    """
+    region = _widened(mask)
+    leveled = edited + membrane(source - edited, region.ceil().expand(len(edited), -1, -1, -1))
+    return source + region * (leveled - source)
+
+
+def _widened(mask: Tensor) -> Tensor:
+    """A mask with a border of `REACH` pixels around it, in which it falls to 0."""
+    side = REACH + 1  # each of both reaches half as far
+    return functional.avg_pool2d(
+        functional.max_pool2d(mask, side, stride=1, padding=REACH // 2),
+        side,
+        stride=1,
+        padding=REACH // 2,
+        count_include_pad=False,
+    )
 
 
 def _halve(known: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ from .inputs import (
     item_seeds,
     same_prompt,
 )
-from .measurements import check_measurement, check_restoration
+from .measurements import check_measurement, check_restoration, checked_source_image
 
 __all__ = [
     "after_skip",
@@ -57,6 +57,7 @@ __all__ = [
     "checked_latent",
     "checked_mask",
     "checked_reference",
+    "checked_source_image",
     "checked_settings",
     "checked_translatable",
     "item_seeds",

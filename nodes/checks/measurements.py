@@ -20,6 +20,37 @@ def check_restoration(start_from: str, data_every: int) -> None:
         raise ValueError(f"data_every is {data_every}: set it to 1 or more (the paper uses 3).")
 
 
+def checked_source_image(
+    value: Tensor | None, vae: Any, samples: Tensor, region: Tensor | None, measurement: Measurement | None
+) -> Tensor | None:
+    """The source of an edit as (B or 1, 3, H, W), if one is given: with a mask and a VAE, of the size that decodes."""
+    if value is None:
+        return None
+    if measurement is not None:
+        raise ValueError("source_image belongs to edits and measurement to restorations: disconnect one of them.")
+    if region is None:
+        raise ValueError(
+            "source_image keeps what is outside a mask, and there is none: connect one to 'mask', for example from "
+            "Find Edit Region, or disconnect source_image."
+        )
+    if vae is None:
+        raise ValueError("source_image is for the output image, which needs a VAE: connect it to input 'vae'.")
+    factor = vae.spacial_compression_decode()
+    height, width = (side * factor for side in samples.shape[-2:])
+    count, rows, columns = value.shape[:3]
+    if (rows, columns) != (height, width):
+        raise ValueError(
+            f"source_image is {columns}x{rows} pixels, but latent_image decodes to {width}x{height}: connect the image "
+            f"that VAE Encode gets, and before both crop or resize it to sides that {factor} divides."
+        )
+    if count not in (1, len(samples)):
+        raise ValueError(
+            f"source_image holds {count} images but latent_image holds {len(samples)}: connect one, or one for each "
+            "image."
+        )
+    return value[..., :3].movedim(-1, 1)
+
+
 def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
     """Check that a measurement has the size and number of the images that `samples` decodes to, and a VAE."""
     if vae is None:

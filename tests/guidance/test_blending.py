@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dreamsampler.guidance.restoration.blending import membrane
+from dreamsampler.guidance.restoration.blending import REACH, membrane, spliced
 from support.tensors import normal, uniform
 from torch import Tensor
 
@@ -82,3 +82,34 @@ def test_large_holes_take_few_iterations():
     hole = rectangle(256, 256, slice(20, 230), slice(20, 230)).float()
     ramp = torch.linspace(0, 1, 256).expand(1, 3, 256, 256)
     torch.testing.assert_close(membrane(ramp * (1 - hole), hole), ramp, rtol=0, atol=0.02)
+
+
+def test_spliced_keeps_the_source_to_the_bit_beyond_its_reach():
+    source, edited = uniform(2, 3, 48, 40, seed=1), uniform(2, 3, 48, 40, seed=2)
+    mask = torch.cat([rectangle(48, 40, slice(20, 28), slice(15, 25)), rectangle(48, 40, slice(0, 4), slice(0, 40))])
+    image = spliced(edited, source, mask)
+    far = rectangle(48, 40, slice(20 - REACH, 28 + REACH), slice(15 - REACH, 25 + REACH))[0, 0] == 0
+    assert torch.equal(image[0][:, far], source[0][:, far])
+    assert torch.equal(image[1][:, 4 + REACH :], source[1][:, 4 + REACH :])
+    near = rectangle(48, 40, slice(20 - REACH // 2, 28 + REACH // 2), slice(13, 27))[0, 0] == 1
+    assert (image[0][:, near] != source[0][:, near]).all()
+
+
+def test_spliced_edit_is_leveled_to_its_source():
+    """An edit that is the source with another brightness everywhere comes back as the source."""
+    source = uniform(1, 3, 32, 32, seed=1)
+    drifted = source + torch.tensor([0.1, -0.2, 0.05], dtype=torch.float64).reshape(1, 3, 1, 1)
+    mask = rectangle(32, 32, slice(10, 22), slice(12, 20))
+    torch.testing.assert_close(spliced(drifted, source, mask), source, rtol=0, atol=2e-3)
+
+
+def test_spliced_is_the_edit_where_the_mask_covers_everything():
+    source, edited = uniform(2, 3, 16, 16, seed=1), uniform(2, 3, 16, 16, seed=2)
+    whole = torch.ones(1, 1, 16, 16, dtype=torch.float64)
+    torch.testing.assert_close(spliced(edited, source, whole), edited)
+
+
+def test_soft_masks_splice_in_proportion():
+    source, edited = torch.zeros(1, 3, 32, 32, dtype=torch.float64), uniform(1, 3, 32, 32, seed=2)
+    whole, half = (spliced(edited, source, torch.full((1, 1, 32, 32), share)) for share in (1.0, 0.5))
+    torch.testing.assert_close(half, 0.5 * whole, check_dtype=False)

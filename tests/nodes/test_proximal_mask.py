@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.host_oracle import assert_kept, halves
-from support.tiny_models import EPS, QWEN, SD3, Family, V, edit, encoded, tiny
+from support.host_oracle import assert_differs, assert_kept, halves
+from support.tiny_models import (
+    EPS,
+    QWEN,
+    SD3,
+    Calls,
+    Family,
+    V,
+    edit,
+    encoded,
+    measure,
+    photo,
+    restore,
+    tiny,
+    tiny_vae,
+)
 from torch import Tensor
 
 families = pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
@@ -86,3 +100,50 @@ def test_mask_without_batch_dimension_or_beyond_0_to_1_is_accepted():
     expected, _ = edit(model, source, mask=left())
     actual, _ = edit(model, source, mask=3 * left()[0] - 1)
     assert torch.equal(actual["samples"], expected["samples"])
+
+
+SPLICED = pytest.mark.parametrize(("family", "kind"), [(V, "kl"), (SD3, "taesd-16"), (QWEN, "wan")], ids=str)
+
+
+@SPLICED
+def test_output_image_has_the_pixels_of_the_source_outside(family: Family, kind: str):
+    source, mask = photo(2), left(columns=20)
+    made = restore(tiny(family), tiny_vae(kind), encoded(family, 2), None, mask=mask, source_image=source)
+    assert torch.equal(made.image[:, :, 20 + 8 :], source[:, :, 20 + 8 :])
+    plain = restore(tiny(family), tiny_vae(kind), encoded(family, 2), None, mask=mask)
+    assert torch.equal(made.samples, plain.samples)
+    assert_differs(made.image[:, :, 28:], plain.image[:, :, 28:])
+    # Inside, the edit differs from the decoded one by a smooth membrane alone.
+    shift = (made.image - plain.image)[:, 8:-8, 2:14]
+    inside = (made.image > 0.02) & (made.image < 0.98)
+    rough = (shift.diff(dim=1).abs() * inside[:, 8:-8, 2:14][:, 1:]).max()
+    assert rough < 0.2 and made.image.min() >= 0 and made.image.max() <= 1
+
+
+@SPLICED
+def test_the_noise_mask_of_the_latent_splices_too(family: Family, kind: str):
+    latent = {**encoded(family), "noise_mask": left()[:, None]}
+    made = restore(tiny(family), tiny_vae(kind), latent, None, source_image=photo())
+    assert torch.equal(made.image[:, :, 40:], photo()[:, :, 40:])
+
+
+REFUSED = {
+    "no mask": ({}, "source_image keeps what is outside a mask, and there is none"),
+    "no VAE": ({"mask": left(), "vae": None}, "source_image is for the output image, which needs a VAE"),
+    "size": ({"mask": left(), "source_image": photo(size=48)}, "source_image is 48x48 pixels.*decodes to 64x64"),
+    "count": ({"mask": left(), "source_image": photo(3)}, "source_image holds 3 images but latent_image holds 1"),
+    "measurement": (
+        {"measurement": measure(photo(), "gaussian blur")[0]},
+        "source_image belongs to edits and measurement to restorations",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_source_image_is_checked_before_sampling(name: str):
+    options, words = REFUSED[name]
+    options = {"vae": tiny_vae("kl"), "measurement": None, "source_image": photo(), **options}
+    calls = Calls()
+    with pytest.raises(ValueError, match=words):
+        restore(calls.watch(tiny(V)), latent=encoded(V), **options)
+    assert not calls.batches
