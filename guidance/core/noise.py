@@ -21,7 +21,8 @@ def derived_seed(seed: int, *keys: int | str) -> int:
 
 def item_seeds(seed: int, items: Iterable[int]) -> list[int]:
     """The seeds of a batch's items, given by their places in it. The first has `seed` itself, as a single image has."""
-    return [derived_seed(seed, "item", item) if item else seed for item in items]
+    places = (int(item) for item in items)  # numbers of NumPy and PyTorch are written in another way
+    return [derived_seed(seed, "item", place) if place else seed for place in places]
 
 
 class SeededNoise:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 from dreamsampler.guidance.core.noise import MAX_SEED, SeededNoise, derived_seed, item_seeds
 
@@ -11,6 +15,11 @@ HIGHEST = MAX_SEED - 1
 def test_the_first_item_has_the_seed_itself():
     assert item_seeds(17, range(3))[0] == 17
     assert item_seeds(17, [5, 0]) == [item_seeds(17, range(6))[5], 17]
+
+
+@pytest.mark.parametrize("places", [torch.arange(3), np.arange(3), [0.0, 1.0, 2.0]], ids=["torch", "numpy", "float"])
+def test_places_of_any_kind_of_number_give_the_same_seeds(places: Any):
+    assert item_seeds(17, places) == item_seeds(17, range(3))
 
 
 def test_neighboring_seeds_share_no_stream():
