@@ -63,7 +63,7 @@ class Restoration:
 
     def _takes_gradients(self, run: host.Run) -> bool:
         """Whether any step needs a gradient."""
-        steps = ((index, run.levels) for index in range(run.levels))
+        steps = ((index, run.levels) for index in range(run.levels - (not self._last_gradient)))
         return self.consistency != "consistency only" and any(step not in self.data_steps for step in steps)
 
     @property

@@ -264,6 +264,8 @@ def test_a_restoration_is_refused_before_its_inversion(consistency: str):
         ({"consistency": "consistency only"}, [2] * 4 + [4] + [2] * 2 + [4]),
         ({"data_every": 1, "data_until": 1.0}, [2] * 4 + [4] * 4),
         ({"start_from": "noise"}, [4] + [2] * 2 + [4]),
+        ({"steps": 2}, [2] * 2 + [4] + [2]),  # the last step is a fit
+        ({"steps": 2, "consistency": "dps only"}, [1] + [2] * 2 + [4] + [2]),
     ],
 )
 def test_gradients_are_tried_first_where_a_step_needs_them(options: dict[str, Any], expected: list[int]):
