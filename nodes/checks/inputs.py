@@ -93,18 +93,29 @@ _CONVERSIONS = {
     ("IMAGE", "LATENT"): "VAE Encode",
     ("LATENT", "IMAGE"): "VAE Decode",
     ("STRING", "CONDITIONING"): "CLIP Text Encode",
+    ("SVG", "IMAGE"): "SVG to Image",
+    ("IMAGE", "SVG"): "Image to SVG",
 }
-"""The host's node that makes the second type of the first."""
+"""The node that makes the second type of the first."""
+_MAKERS = {
+    "DS_MEASUREMENT": "Measurement",
+    "DS_OBJECTIVE": "Posterior Latent Match",
+    "DS_CORRECTIVE": "Load Manifold Corrective",
+}
+"""A node that outputs a type that only this pack has."""
 
 
-def _misfit_sentence(name: str, needed: str, received: str) -> str:
-    between = _CONVERSIONS.get((received, needed))
+def _misfit_sentence(name: str, needed: str, received: Any) -> str:
+    given = received if isinstance(received, str) else "COMBO"  # older nodes have a list of choices as the type
+    between = _CONVERSIONS.get((given, needed))
     way = f"put the node {between} between them" if between else f"connect an output of type {needed}"
-    return f"Input '{name}' needs {_with_article(needed)}, but {_with_article(received)} is connected: {way}."
+    if needed in _MAKERS:
+        way += f", for example that of {_MAKERS[needed]}"
+    return f"Input '{name}' needs {_with_article(needed)}, but {_with_article(given)} is connected: {way}."
 
 
 def _with_article(name: str) -> str:
-    return f"{'an' if name[:1] in 'AEIO' else 'a'} {name}"
+    return f"{'an' if name.startswith(('A', 'E', 'I', 'O', 'UP', 'SVG')) else 'a'} {name}"
 
 
 def _check_all(schema: io.Schema, own: Sequence[str], values: dict[str, Any]) -> None:
@@ -175,8 +186,11 @@ def check_images(name: str, value: Tensor) -> None:
     check_finite(f"Input '{name}'", value)
 
 
-def check_masks(name: str, value: Tensor) -> None:
-    """Check that a MASK, called `name` in messages, is (H, W), (B, H, W) or (B, 1, H, W), not empty, and finite."""
+def check_masks(name: str, value: Tensor, otherwise: str = "disconnect the input") -> None:
+    """Check that a MASK, called `name` in messages, is (H, W), (B, H, W) or (B, 1, H, W), not empty, and finite.
+
+    `otherwise` says how to do without one.
+    """
     if value.ndim < 2 or any(side != 1 for side in value.shape[1:-2]):
         shape = "x".join(map(str, value.shape))
         raise ValueError(
@@ -186,8 +200,8 @@ def check_masks(name: str, value: Tensor) -> None:
     if not value.numel():
         height, width = value.shape[-2:]
         raise ValueError(
-            f"{name} is empty ({len(value)} masks of {width}x{height} pixels): connect a mask, or disconnect the "
-            f"input. {NOTHING_FOUND}"
+            f"{name} is empty ({len(value)} masks of {width}x{height} pixels): connect a mask, or {otherwise}. "
+            f"{NOTHING_FOUND}"
         )
     check_finite(name, value)
 
@@ -229,7 +243,7 @@ def checked_noise_mask(value: dict, samples: Tensor) -> Tensor | None:
     mask = value.get("noise_mask")
     if mask is None:
         return None
-    check_masks("The noise mask of 'latent_image'", mask)
+    check_masks("The noise mask of 'latent_image'", mask, "remove the node that sets it")
     if not (mask > 0).any():
         raise ValueError(
             "The noise mask of 'latent_image' is empty, so nothing may change: paint what to change in the Mask "
@@ -266,16 +280,22 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
         )
     (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
     if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
+        of_mask, of_image = _proportions((width, height), (columns, rows))
         raise ValueError(
-            f"The mask is {width}x{height} pixels, {_proportions(width, height)}, but {name} is {columns}x{rows} "
-            f"{unit}, {_proportions(columns, rows)}: crop or resize the mask like the image."
+            f"The mask is {width}x{height} pixels, {of_mask}, but {name} is {columns}x{rows} {unit}, {of_image}: crop "
+            "or resize the mask like the image."
         )
     return masks.clamp(0, 1).float()
 
 
-def _proportions(width: int, height: int) -> str:
-    """The aspect ratio in numbers that one can compare, such as 1.5:1."""
-    return f"{width / height:.3g}:1" if width >= height else f"1:{height / width:.3g}"
+def _proportions(*sizes: tuple[int, int]) -> list[str]:
+    """Aspect ratios (width, height) in numbers that one can compare, such as 1.5:1, with digits enough to differ."""
+    for digits in (2, 3, 4, 5):
+        ratios = [f"{max(size) / min(size):.{digits}f}".rstrip("0").rstrip(".") for size in sizes]
+        named = [f"{each}:1" if w >= h else f"1:{each}" for each, (w, h) in zip(ratios, sizes, strict=True)]
+        if len(set(named)) == len(named):
+            break
+    return named
 
 
 # Latents

@@ -15,6 +15,7 @@ from comfy_api.latest import io
 from dreamsampler.nodes import host
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.svg_optimizer import SVGOptimizer
 from support.host_oracle import HOST_NODES
 from support.tiny_models import EPS, cond, distill, edit, encoded, tiny
 
@@ -149,7 +150,27 @@ def test_choices_may_be_linked_and_everything_else_fits_its_link(monkeypatch: py
     assert said in complaints(monkeypatch, mask=["names", 0])
     said = "Input 'mask' needs a MASK, but an IMAGE is connected: put the node Convert Image to Mask between them."
     assert said in complaints(monkeypatch, mask=["names", 2])
+    said = "Input 'mask' needs a MASK, but a COMBO is connected: connect an output of type MASK."
+    assert said in complaints(monkeypatch, mask=["names", 1])
     assert "Value 1 smaller than min of 2" in complaints(monkeypatch, scale=1)
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "received", "words"),
+    [
+        (MeasurementNode, "image", "SVG", "an IMAGE, but an SVG is connected: put the node SVG to Image between them."),
+        (SVGOptimizer, "svg", "IMAGE", "an SVG, but an IMAGE is connected: put the node Image to SVG between them."),
+        (
+            SVGOptimizer,
+            "measurement",
+            "IMAGE",
+            "a DS_MEASUREMENT, but an IMAGE is connected: connect an output of type DS_MEASUREMENT, for example that "
+            "of Measurement.",
+        ),
+    ],
+)
+def test_wrong_links_name_the_node_to_use(node: Any, name: str, received: str, words: str):
+    assert node.validate_inputs(input_types={name: received}) == f"Input '{name}' needs {words}"
 
 
 # Numbers
@@ -226,6 +247,11 @@ def test_noise_masks(run: Any, mask: torch.Tensor, words: str):
     with pytest.raises(ValueError) as error:
         run(tiny(EPS), encoded(EPS, noise_mask=mask))
     assert str(error.value).startswith(f"The noise mask of 'latent_image' {words}")
+
+
+def test_the_input_of_a_noise_mask_is_not_to_be_disconnected():
+    with pytest.raises(ValueError, match="connect a mask, or remove the node that sets it"):
+        edit(tiny(EPS), encoded(EPS, noise_mask=torch.zeros(0, 8, 8)))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (1, 1, 8, 8)])

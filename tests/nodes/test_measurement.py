@@ -307,6 +307,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"mask": torch.ones(1, 64, 128)},
         "mask is 128x64 pixels, 2:1, but image is 64x64 pixels, 1:1: crop or resize",
     ),
+    "mask of almost the same aspect ratio": (
+        {"image": torch.ones(1, 1024, 1024, 3), "mask": torch.ones(1, 1024, 1026)},
+        "mask is 1026x1024 pixels, 1.002:1, but image is 1024x1024 pixels, 1:1: crop or resize",
+    ),
     "three masks for two images": (
         {"image": photo(2), "mask": torch.ones(3, 64, 64)},
         "mask holds 3 masks but image holds 2 images: connect one mask, or one for each",
