@@ -61,8 +61,9 @@ def input_svg(name: Any) -> Path:
     if path.suffix.lower() != SUFFIX:
         raise ValueError(f"'{name}' is not an {SUFFIX} file: choose one, or load an image with Load Image.")
     if not is_file(path, SUFFIX):
+        remedy = "upload it" if folder == "input" else "run the node again that writes it"
         raise ValueError(
-            f"ComfyUI's {folder} folder has no file '{name}': upload it, or choose another."
+            f"ComfyUI's {folder} folder has no file '{name}': {remedy}, or choose another."
             + did_you_mean(name, input_svg_names())
         )
     return path

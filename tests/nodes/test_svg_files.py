@@ -142,7 +142,7 @@ def test_names_in_the_input_folder_are_accepted(inputs: Path, name: str):
         ("../input-other/a.svg", "is not in ComfyUI's input folder"),
         ("../outside.svg [output]", "is not in ComfyUI's output folder"),
         ("input/../../outside.svg [temp]", "is not in ComfyUI's temp folder"),
-        ("none.svg [output]", "ComfyUI's output folder has no file 'none.svg [output]': upload it"),
+        ("none.svg [output]", "output folder has no file 'none.svg [output]': run the node again that writes it, or"),
         ("none.svg", "ComfyUI's input folder has no file 'none.svg': upload it, or choose another."),
         ("Drawings.svg", "has no file 'Drawings.svg': upload it, or choose another. Did you mean 'drawing.svg'?"),
         ("folder.svg", "has no file 'folder.svg'"),
