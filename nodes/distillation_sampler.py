@@ -108,6 +108,8 @@ class DistillationSampler(io.ComfyNode):
             mask=checks.checked_noise_mask(latent_image, samples),
             notes=notes,
         )
+        notes += curve.notes
+        host.show_on_node("\n".join(notes))
         return io.NodeOutput(
             host.sampled_latent(latent_image, latent), ui={"distillation": [curve.output], "text": notes}
         )

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from os.path import splitext
 
+SHORTEST = 3
+"""Characters that a part of a name needs to be taken for it."""
+
 
 def nearest(name: object, names: Iterable[str]) -> str | None:
     """The one of `names` that is most like `name`, whatever the case, or None if none is."""
@@ -13,7 +16,9 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
         return None
     folded = {each.casefold(): each for each in reversed(list(names))}
     wanted = name.casefold()
-    found = get_close_matches(wanted, folded, n=1) or [each for each in folded if wanted and wanted in each]
+    found = get_close_matches(wanted, folded, n=1) or [
+        each for each in folded if len(wanted) >= SHORTEST and wanted in each
+    ]
     return folded[found[0]] if found else None
 
 

@@ -55,6 +55,16 @@ class Curve:
         """`data` at `MAX_POINTS` steps at most, for the node's output."""
         return thinned(self.data, "gradient_norm")
 
+    @property
+    def notes(self) -> list[str]:
+        """A sentence if the gradient was 0 in every step."""
+        if any(any(norms) for norms in self.data["gradient_norm"]):
+            return []
+        return [
+            f"The gradient of '{self.data['method']}' was 0 in every step, so nothing changed. Source and target say the "
+            "same, or the method has no weight at noise levels from t_min to t_max: widen them."
+        ]
+
     def _send(self) -> None:
         new = {name: self.data[name][self._sent :] for name in COLUMNS}
         host.send_event(EVENT, {"curve": {**new, "method": self.data["method"]}, "steps": self._steps})

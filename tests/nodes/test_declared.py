@@ -77,7 +77,7 @@ def test_the_nearest_is_what_was_meant():
     options = ["both", "consistency only", "dps only", "inpaint"]
     meant = {"dps": "dps only", "Consistency": "consistency only", "inpainting": "inpaint", "BOTH": "both"}
     assert {wrong: host.nearest(wrong, options) for wrong in meant} == meant
-    assert host.nearest("zzz", options) is None and host.nearest("", options) is None
+    assert [host.nearest(wrong, options) for wrong in ("zzz", "", "o", "ly")] == [None] * 4
 
 
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.define_schema().node_id)
@@ -144,7 +144,7 @@ def test_choices_may_be_linked_and_everything_else_fits_its_link(monkeypatch: py
     assert complaints(monkeypatch) == "{}"
     assert complaints(monkeypatch, operator=["names", 0]) == "{}"
     assert complaints(monkeypatch, operator=["names", 1]) == "{}"
-    said = "Input 'operator' needs a COMBO, but an IMAGE is connected: connect an output of type COMBO."
+    said = "Input 'operator' is a list, but an IMAGE is connected: disconnect it and choose an option."
     assert said in complaints(monkeypatch, operator=["names", 2])
     said = "Input 'mask' needs a MASK, but a STRING is connected: connect an output of type MASK."
     assert said in complaints(monkeypatch, mask=["names", 0])

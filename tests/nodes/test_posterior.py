@@ -111,6 +111,19 @@ def test_identical_prompts_give_a_warning(caplog: pytest.LogCaptureFixture):
     assert_same(edited(EPS, latent, objective, optimizer="sgd"), latent["samples"], 1e-5)
 
 
+@pytest.mark.parametrize("times", [{"t_min": 0.95, "t_max": 1.0}, {"t_max": 0.001}], ids=["above", "below"])
+def test_noise_levels_without_weight_are_noted(times: dict[str, float]):
+    latent, notes = encoded(SD3), []
+    options = {"optimizer": "sgd", "t_min": 0.0, "notes": notes, **times}
+    made = distill(tiny(SD3), latent, objective=matched(latent), **options)[0]
+    assert_same(made["samples"], latent["samples"], 1e-6)
+    (note,) = notes
+    assert note.startswith("The gradient of 'pds' was 0 in every step, so nothing changed.")
+    notes.clear()
+    distill(tiny(SD3), latent, objective=matched(latent), notes=notes)
+    assert not notes
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no source prompt": ({"source": []}, "input 'source' is empty"),
     "no target": ({"target": []}, "input 'target' is empty"),
