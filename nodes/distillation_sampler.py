@@ -42,14 +42,15 @@ class DistillationSampler(io.ComfyNode):
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, LMC-SDS, FlowEdit, DVRF, img2img edit, text to image optimization"
+                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, DVRF, img2img edit, text to image optimization"
             ),
             has_intermediate_output=True,
             advanced=(
                 "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
-                "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity"
+                "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity "
+                "source_consistency_weight"
             ),
-            inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective()],
+            inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective(), *_flow_edits()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
         )
 
@@ -145,8 +146,8 @@ def _main_inputs() -> list[io.Input]:
             "method",
             options=LISTED,
             default="bridge",
-            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit and dvrf "
-            "edit; full bridge is slow and exact. The help page lists what each needs.",
+            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf "
+            "and flowalign edit; full bridge is slow and exact. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
@@ -181,14 +182,14 @@ def _connections() -> list[io.Input]:
         io.Conditioning.Input(
             "source",
             optional=True,
-            tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit and dvrf "
-            "need a caption of the source image; nfsd a prompt describing low-quality images. Text-Source Descriptor "
-            "makes it.",
+            tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit, dvrf "
+            "and flowalign need a caption of the source image; nfsd a prompt describing low-quality images. "
+            "Text-Source Descriptor makes it.",
         ),
         io.Latent.Input(
             "reference_latent",
             optional=True,
-            tooltip="The source image for dds, flowedit and dvrf. Defaults to latent_image.",
+            tooltip="The source image for dds, flowedit, dvrf and flowalign. Defaults to latent_image.",
         ),
         OBJECTIVE.Input(
             "objective",
@@ -224,7 +225,7 @@ def _fine_settings() -> list[io.Input]:
             "learning_rate_schedule",
             [*LEARNING_RATES, FLOW_TIME, HUMP],
             "Learning-rate schedule. flow time, together with descending and sgd, turns the optimizer into an ODE "
-            "solver (flowedit). hump (dvrf) moves most late in the run; its rates add up to learning_rate.",
+            "solver (flowedit, flowalign). hump (dvrf) moves most late in the run; its rates add up to learning_rate.",
             optional=True,
         ),
         widgets.choice(
@@ -283,5 +284,17 @@ def _manifold_corrective() -> list[io.Input]:
             optional=True,
             tooltip="lmc: reuse one noise sample for the prompt gradient during the whole run, so that different seeds "
             "give different images.",
+        ),
+    ]
+
+
+def _flow_edits() -> list[io.Input]:
+    return [
+        widgets.number(
+            "source_consistency_weight",
+            "flowalign: weight of the pull to the source image. Higher keeps more of it.",
+            high=100.0,
+            step=0.001,
+            optional=True,
         ),
     ]

@@ -40,7 +40,7 @@ from support.tiny_models import (
     tiny,
 )
 
-LISTED = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf", "lmc", "ism"]
+LISTED = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf", "lmc", "ism", "flowalign"]
 """The methods in the order of the node's list, which must not change."""
 NAMES = [name for name in LISTED if name != "lmc"]
 """The methods tested here. lmc is tested in test_distillation_lmc.py."""
@@ -201,6 +201,21 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
     "ism": (1000, {"guidance_scale": 7.5, "ode_steps": 5, **TWO_DIMENSIONAL, "weighting": "snr"}),
+    "flowalign": (
+        33,
+        {
+            "guidance_scale": 7.5,
+            "source_consistency_weight": 0.01,
+            "learning_rate": 1.0,
+            "learning_rate_schedule": "flow time",
+            "optimizer": "sgd",
+            "weighting": "uniform",
+            "time_schedule": "descending",
+            "noise_policy": "fixed",
+            "t_min": 0.0,
+            "t_max": 1.0,
+        },
+    ),
 }
 """Each method's documented steps and settings, for a latent that is not empty."""
 
@@ -263,6 +278,7 @@ def test_each_option_of_a_list_gives_another_result(name: str):
         ("eta", (0.0, 0.5, 1.0), {"time_schedule": "descending", "noise_policy": "estimated"}),
         ("source_guidance_scale", (0.0, 3.0), {"method": "dds"}),
         ("source_guidance_scale", (0.0, 3.0), {"method": "csd"}),
+        ("source_consistency_weight", (0.0, 0.01, 0.1), {"method": "flowalign"}),
         ("source_weight", (0.0, 10.0), {"start_from": "noise"}),
         ("first_stage", (0.0, 0.5, 1.0), {"method": "bridge"}),
         ("ode_steps", (1, 2, 3), {"method": "full bridge"}),
@@ -343,7 +359,7 @@ def test_first_stage_of_bridges_is_sds_at_guidance_40(method: str):
     )
 
 
-@pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf"])
+@pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf", "flowalign"])
 def test_edits_compare_with_latent_image_by_default(method: str):
     model, latent = tiny(SD3), encoded(SD3, 2)
     own = distilled(model, latent, method=method)
@@ -503,6 +519,7 @@ def test_node_schema():
         "lora_learning_rate",
         "corrective",
         "diversity",
+        "source_consistency_weight",
     ]
     assert [i.id for i in schema.inputs if i.optional] == optional
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}

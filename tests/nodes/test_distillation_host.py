@@ -56,7 +56,7 @@ PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
 
 # The papers' gradients, computed from ComfyUI's own predictions
 
-SCALE, SECOND = 5.0, 3.0
+SCALE, SECOND, CONSISTENCY = 5.0, 3.0, 0.02
 SEED = 21
 
 See = Callable[[float], Seen]
@@ -142,6 +142,16 @@ def dvrf(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tenso
     return flow(see, t, z, eps, reference, 0.0)
 
 
+def flowalign(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    seen = see(t)
+    q = seen.noised(reference, eps)
+    p = q + (seen.a + seen.b) * (z - reference)
+    source, target = (seen.clean(p, name) for name in ("source", "positive"))
+    clean_p, clean_q = source + SCALE * (target - source), seen.clean(q, "source")
+    eps_p, eps_q = ((x - seen.a * clean) / seen.b for x, clean in ((p, clean_p), (q, clean_q)))
+    return (eps_p - clean_p) - (eps_q - clean_q) + 33 * CONSISTENCY * (clean_p - clean_q)
+
+
 GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "sds": sds,
     "nfsd": nfsd,
@@ -153,12 +163,14 @@ GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "flowedit": flowedit,
     "dvrf": dvrf,
     "ism": ism,
+    "flowalign": flowalign,
 }
 
 ONE_STEP = {
     "steps": 1,
     "guidance_scale": SCALE,
     "source_guidance_scale": SECOND,
+    "source_consistency_weight": CONSISTENCY,
     "learning_rate": 1.0,
     "learning_rate_schedule": "constant",
     "optimizer": "sgd",
@@ -314,6 +326,7 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("flowedit", {}, [4, 4]),
     ("dvrf", {}, [4, 4]),
     ("ism", {"ode_steps": 3}, [1, 1, 1, 1, 2] * 2),
+    ("flowalign", {}, [3, 3]),
     ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
     ("dds", {"noise_policy": "estimated"}, [4, 4]),
 ]

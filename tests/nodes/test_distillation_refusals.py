@@ -54,7 +54,8 @@ def objective(method: str, reference: dict[str, Any] | None = None, **prompts: C
     return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), prompts, reference, "source_latent")}
 
 
-EDITS, WITH_SOURCE = ("dds", "flowedit", "dvrf"), ("nfsd", "csd", "bridge", "full bridge", "dds", "flowedit", "dvrf")
+EDITS = ("dds", "flowedit", "dvrf", "flowalign")
+WITH_SOURCE = ("nfsd", "csd", "bridge", "full bridge", *EDITS)
 SMALL = latent(1, 4, 4, 8)
 
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {

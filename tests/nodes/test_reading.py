@@ -11,6 +11,7 @@ from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, Pro
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
+from dreamsampler.guidance.distillation.objectives.flowalign import FlowAlign
 from dreamsampler.guidance.distillation.objectives.ism import ISM
 from dreamsampler.guidance.distillation.objectives.lmc import LMC
 from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
@@ -35,6 +36,7 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "dvrf": (FlowDelta.__call__, 12),
     "lmc": (LMC.__call__, 14),  # plus the corrective: checks and network
     "ism": (ISM.__call__, 12),
+    "flowalign": (FlowAlign.__call__, 13),  # as flowedit
 }
 """Each method's equation, and the maximum number of files on the way there, its own included."""
 
