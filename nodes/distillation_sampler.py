@@ -42,7 +42,7 @@ class DistillationSampler(io.ComfyNode):
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, DVRF, img2img edit, text to image optimization"
+                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, ChordEdit, DVRF, img2img edit, text to image optimization"
             ),
             has_intermediate_output=True,
             advanced=(
@@ -146,17 +146,19 @@ def _main_inputs() -> list[io.Input]:
             "method",
             options=LISTED,
             default="bridge",
-            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf "
-            "and flowalign edit; full bridge is slow and exact. The help page lists what each needs.",
+            tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf, "
+            "flowalign and chord (few-step models) edit; full bridge is slow and exact. The help page lists what each "
+            "needs.",
         ),
         widgets.whole(
             "steps",
-            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2.",
+            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2. "
+            "chord edits in the first step and refines in the others.",
             high=100_000,
         ),
         widgets.number("learning_rate", "Learning rate of the optimizer.", high=1e6, step=0.001),
         widgets.number(
-            "guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4
+            "guidance_scale", "Guidance scale of the gradient; bridge, chord: weight of target minus source.", high=1e4
         ),
         widgets.choice(
             "time_schedule",
@@ -182,14 +184,14 @@ def _connections() -> list[io.Input]:
         io.Conditioning.Input(
             "source",
             optional=True,
-            tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit, dvrf "
-            "and flowalign need a caption of the source image; nfsd a prompt describing low-quality images. "
+            tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit, dvrf, "
+            "flowalign and chord need a caption of the source image; nfsd a prompt describing low-quality images. "
             "Text-Source Descriptor makes it.",
         ),
         io.Latent.Input(
             "reference_latent",
             optional=True,
-            tooltip="The source image for dds, flowedit, dvrf and flowalign. Defaults to latent_image.",
+            tooltip="The source image for dds, flowedit, dvrf, flowalign and chord. Defaults to latent_image.",
         ),
         OBJECTIVE.Input(
             "objective",

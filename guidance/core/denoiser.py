@@ -26,9 +26,10 @@ class PairedDenoiser(Denoiser, Protocol):
     """A denoiser that also accepts several states in one call."""
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
-        """The posterior means of several states at the same level, under the conditionings `names[i]` for `xs[i]`.
+        """The posterior means of several states, under the conditionings `names[i]` for `xs[i]`.
 
-        Each state has the same number of names. One batched model call wherever the conditionings allow it.
+        `sigma` holds the levels of all states alike, or of each state: (S, B). Each state has the same number of
+        names. One batched model call wherever the conditionings allow it.
         """
         ...
 

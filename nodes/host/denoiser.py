@@ -80,13 +80,13 @@ class HostDenoiser:
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         batch = len(xs[0])
-        levels = sigma.expand(batch)
+        levels = sigma.expand(len(xs), batch)
         with torch.inference_mode():
             columns = [self._joined(column, batch) for column in zip(*names, strict=True)]
             branches = [column for column in columns if column is not None]
             if len(branches) < len(columns) or any(self._stand_in(name) for prompts in names for name in prompts):
-                return [self(x, levels, prompts) for x, prompts in zip(xs, names, strict=True)]
-            estimates = self._predict(torch.cat(list(xs)), levels.repeat(len(xs)), branches)
+                return [self(x, level, prompts) for x, level, prompts in zip(xs, levels, names, strict=True)]
+            estimates = self._predict(torch.cat(list(xs)), levels.flatten(), branches)
             return [list(row) for row in zip(*(each.chunk(len(xs)) for each in estimates), strict=True)]
 
     def with_gradients(self, x: Tensor, sigma: Tensor, name: str) -> Tensor:

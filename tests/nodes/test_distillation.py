@@ -40,7 +40,21 @@ from support.tiny_models import (
     tiny,
 )
 
-LISTED = ["sds", "dds", "nfsd", "csd", "vsd", "bridge", "full bridge", "flowedit", "dvrf", "lmc", "ism", "flowalign"]
+LISTED = [
+    "sds",
+    "dds",
+    "nfsd",
+    "csd",
+    "vsd",
+    "bridge",
+    "full bridge",
+    "flowedit",
+    "dvrf",
+    "lmc",
+    "ism",
+    "flowalign",
+    "chord",
+]
 """The methods in the order of the node's list, which must not change."""
 NAMES = [name for name in LISTED if name != "lmc"]
 """The methods tested here. lmc is tested in test_distillation_lmc.py."""
@@ -216,6 +230,20 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
             "t_max": 1.0,
         },
     ),
+    "chord": (
+        1,
+        {
+            "guidance_scale": 1.0,
+            "learning_rate": 1.0,
+            "learning_rate_schedule": "constant",
+            "optimizer": "sgd",
+            "weighting": "uniform",
+            "time_schedule": "descending",
+            "noise_policy": "fixed",
+            "t_min": 0.0,
+            "t_max": 0.9,
+        },
+    ),
 }
 """Each method's documented steps and settings, for a latent that is not empty."""
 
@@ -359,7 +387,7 @@ def test_first_stage_of_bridges_is_sds_at_guidance_40(method: str):
     )
 
 
-@pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf", "flowalign"])
+@pytest.mark.parametrize("method", ["dds", "flowedit", "dvrf", "flowalign", "chord"])
 def test_edits_compare_with_latent_image_by_default(method: str):
     model, latent = tiny(SD3), encoded(SD3, 2)
     own = distilled(model, latent, method=method)

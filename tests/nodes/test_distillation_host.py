@@ -152,6 +152,16 @@ def flowalign(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> 
     return (eps_p - clean_p) - (eps_q - clean_q) + 33 * CONSISTENCY * (clean_p - clean_q)
 
 
+def chord(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    def difference(seen: Seen) -> Tensor:
+        x = seen.noised(reference, eps)
+        return seen.clean(x, "positive") - seen.clean(x, "source")
+
+    lower = max(t - 0.15, t / 2)
+    way = (t * difference(see(lower)) + (t - lower) * difference(see(t))) / (t + (t - lower))
+    return z - (reference + SCALE * way)
+
+
 GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "sds": sds,
     "nfsd": nfsd,
@@ -164,6 +174,7 @@ GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "dvrf": dvrf,
     "ism": ism,
     "flowalign": flowalign,
+    "chord": chord,
 }
 
 ONE_STEP = {
@@ -327,6 +338,7 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("dvrf", {}, [4, 4]),
     ("ism", {"ode_steps": 3}, [1, 1, 1, 1, 2] * 2),
     ("flowalign", {}, [3, 3]),
+    ("chord", {}, [4, 1]),
     ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
     ("dds", {"noise_policy": "estimated"}, [4, 4]),
 ]
@@ -498,7 +510,7 @@ ACTING: dict[str, dict[str, Conditioning]] = {
 
 
 AT_TIMES = [
-    *((acting, "uniform", method) for acting in ACTING for method in ("sds", "dds")),
+    *((acting, "uniform", method) for acting in ACTING for method in ("sds", "dds", "flowalign", "chord")),
     *((acting, "descending", "dds") for acting in ACTING),
     ("early then late, all", "uniform", "full bridge"),
     ("early ControlNet with one hint per image", "uniform", "full bridge"),
@@ -509,6 +521,22 @@ AT_TIMES = [
 def test_conditioning_options_act_on_each_image_at_its_time(acting: str, times: str, method: str):
     found = assert_one_step_follows(method, V, prompts={**PROMPTS, **ACTING[acting]}, times=times, count=3)
     assert_differs(found, plain(method, times, 3))
+
+
+@pytest.mark.parametrize("acting", ACTING)
+def test_conditioning_options_act_at_each_noise_level_of_a_call(acting: str):
+    # The prompts change at 1 - SPLIT = 0.35, between chord's times 0.4 and 0.25.
+    assert_one_step_follows("chord", V, prompts={**PROMPTS, **ACTING[acting]}, t_max=0.4, count=3)
+
+
+@pytest.mark.parametrize("method", ["dds", "flowalign", "chord"])
+def test_negative_prompt_stands_in_for_a_part_of_the_source_prompt(method: str):
+    left, right = set_mask(SOURCE, left_half()), set_mask(NEGATIVE, 1 - left_half())
+    model, latent = tiny(V), encoded(V, 2)
+    options = {**ONE_STEP, "method": method, "time_schedule": "descending", "reference": encoded(V, 2, seed=50)}
+    alone, filled = (distill(model, latent, source=source, **options)[0] for source in (left, left + right))
+    assert_same(alone["samples"], filled["samples"])
+    assert_differs(alone["samples"], distill(model, latent, **options)[0]["samples"])
 
 
 def test_times_lie_before_and_after_the_split():

@@ -216,10 +216,12 @@ def test_non_finite_prediction_raises_with_step_and_time(method: str, value: flo
     model, latent = tiny(SD3), encoded(SD3, 2)
     options = {"method": method, "steps": 4, "time_schedule": "descending", "t_min": 0.2, "t_max": 0.6}
     calls_of_a_step = {"vsd": 4, "full bridge": 4, "ism": 4}.get(method, 1)
+    # chord's first step has two noise levels, and a model with a wrapper is asked for each level and image alone.
+    calls_of_two_steps = 4 + 1 if method == "chord" else 2 * calls_of_a_step
 
     def breaks(calls: int, apply_model: ApplyModel, arguments: dict[str, Any]) -> Tensor:
         prediction = ask(apply_model, arguments)
-        if calls == 2 * calls_of_a_step:
+        if calls == calls_of_two_steps:
             prediction[-1, ..., 0, 0] = value
         return prediction
 

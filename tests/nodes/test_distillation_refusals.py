@@ -54,7 +54,7 @@ def objective(method: str, reference: dict[str, Any] | None = None, **prompts: C
     return {"objective": ObjectiveSocket(replace(METHODS[method], name="mine"), prompts, reference, "source_latent")}
 
 
-EDITS = ("dds", "flowedit", "dvrf", "flowalign")
+EDITS = ("dds", "flowedit", "dvrf", "flowalign", "chord")
 WITH_SOURCE = ("nfsd", "csd", "bridge", "full bridge", *EDITS)
 SMALL = latent(1, 4, 4, 8)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from dreamsampler.guidance.distillation.objectives import LISTED
 from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge
+from dreamsampler.guidance.distillation.objectives.chord import Chord
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
@@ -37,6 +38,7 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "lmc": (LMC.__call__, 14),  # plus the corrective: checks and network
     "ism": (ISM.__call__, 12),
     "flowalign": (FlowAlign.__call__, 13),  # as flowedit
+    "chord": (Chord.__call__, 12),
 }
 """Each method's equation, and the maximum number of files on the way there, its own included."""
 

@@ -60,7 +60,8 @@ class MixtureDenoiser:
 
     def paired(self, xs: Sequence[Tensor], sigma: Tensor, names: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         self.batches.append(sum(map(len, names)))
-        return [self._estimates(x, sigma, prompts) for x, prompts in zip(xs, names, strict=True)]
+        levels = sigma.expand(len(xs), len(xs[0]))
+        return [self._estimates(x, level, prompts) for x, level, prompts in zip(xs, levels, names, strict=True)]
 
     def _estimates(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         a, b = self.path.a(sigma), self.path.b(sigma)
