@@ -42,13 +42,14 @@ class DistillationSampler(io.ComfyNode):
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, ChordEdit, DVRF, img2img edit, text to image optimization"
+                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, img2img edit, "
+                "text to image optimization"
             ),
             has_intermediate_output=True,
             advanced=(
                 "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
                 "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity "
-                "source_consistency_weight"
+                "source_consistency_weight shift"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective(), *_flow_edits()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
@@ -298,5 +299,12 @@ def _flow_edits() -> list[io.Input]:
             high=100.0,
             step=0.001,
             optional=True,
+        ),
+        widgets.number(
+            "shift",
+            "dvrf: how far the noised edit is shifted away from the source: 0 compares as dds does, 1 as flowedit.",
+            high=1.0,
+            optional=True,
+            note="-1 lets it grow over the steps, as in the paper.",
         ),
     ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
+from dreamsampler.guidance.distillation.method import METHODS, Resources
 from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, apply_weight
 from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge, Stages
 from dreamsampler.guidance.distillation.objectives.csd import CSD
@@ -192,6 +193,22 @@ def test_dvrf_shift_grows_with_progress():
     assert_close(
         growing(model, sample).gradient, FlowDelta(Delta(reference, S, 3.0), lambda _: 0.7)(model, sample).gradient
     )
+
+
+@BOTH_PATHS
+@pytest.mark.parametrize("progress", [0.0, 0.7])
+def test_a_constant_shift_of_dvrf_is_the_same_in_every_step(path, progress):
+    sample, reference, model = random_sample(path, progress=progress), reference_latent(3), prior(DISTRIBUTIONS, path)
+
+    def gradient(name: str, **settings: float | None) -> Tensor:
+        config = METHODS[name].config().updated({"guidance_scale": S, "source_guidance_scale": 3.0, **settings})
+        resources = Resources(SeededNoise([1]), reference)
+        return METHODS[name].build(config.own, resources)(model, sample).gradient
+
+    a, b = path.a(sample.sigma)[:, None], path.b(sample.sigma)[:, None]
+    assert_close(gradient("dvrf", shift=0.0), gradient("dds") * (a + b) / a)
+    assert_close(gradient("dvrf", shift=1.0), gradient("flowedit"))
+    assert_close(gradient("dvrf"), gradient("dvrf", shift=progress))
 
 
 class FixedParticles:

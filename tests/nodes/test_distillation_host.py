@@ -310,6 +310,24 @@ def test_flow_time_schedule_matches_an_ode_step(family: Family):
 
 
 @pytest.mark.parametrize("family", [V, SD3], ids=str)
+def test_shift_of_dvrf_reaches_from_dds_to_flowedit(family: Family):
+    model, latent, reference = tiny(family), encoded(family, 2), encoded(family, 2, seed=50)
+    options = {**ONE_STEP, "time_schedule": "descending", "reference": reference}
+
+    def moved(method: str, **shift: float) -> Tensor:
+        scaled = model.model.process_latent_in
+        return scaled(latent["samples"]) - scaled(
+            distill(model, latent, method=method, **options, **shift)[0]["samples"]
+        )
+
+    assert_same(moved("dvrf", shift=1.0), moved("flowedit"))
+    b = level_at(model, 0.6)
+    a = 1 - b if family.flow else 1.0
+    assert_same(moved("dvrf", shift=0.0), (a + b) / a * moved("dds"))
+    assert_differs(moved("dvrf", shift=0.5), moved("dvrf", shift=0.0))
+
+
+@pytest.mark.parametrize("family", [V, SD3], ids=str)
 def test_source_weight_adds_the_gradient_of_the_squared_distance(family: Family):
     model, latent = tiny(family), encoded(family)
     options = {**ONE_STEP, "start_from": "noise", "seed": 30}

@@ -112,6 +112,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "negative learning rate": (EPS, {"learning_rate": -0.5}, "learning_rate is -0.5: set it to 0 or more, or to -1"),
     "negative guidance scale": (EPS, {"guidance_scale": -0.1}, "guidance_scale is -0.1: set it to 0 or more, or to -1"),
     "negative LoRA learning rate": (EPS, {"method": "vsd", "lora_learning_rate": -0.5}, "lora_learning_rate is -0.5"),
+    "shift below 0": (EPS, {"method": "dvrf", "shift": -0.5}, "shift is -0.5: set it to 0 or more, or to -1"),
     "t_min below 0": (EPS, {"t_min": -0.5}, "t_min is -0.5: set it to 0 or more, or to -1"),
     "t_max above 1": (EPS, {"t_max": 1.5}, "t_max 1.5.*both between 0 and 1"),
     "flow time at random times": (
@@ -208,6 +209,7 @@ def test_invalid_input_raises_before_sampling(case: str):
             "learning_rate",
             "ode_steps",
             "lora_",
+            "shift",
         )
     )
 

@@ -149,7 +149,12 @@ def test_help_lists_every_setting_that_depends_on_the_method():
     configs = [METHODS[name].config() for name in LISTED]
     widgets = {part.id for part in DistillationSampler.define_schema().inputs}
     differ = {name for name in widgets if any(setting(config, name) is not ABSENT for config in configs)}
-    assert differ - set(settings_of_methods()[DEFAULTS]) == {"guidance_scale", "diversity", "source_consistency_weight"}
+    assert differ - set(settings_of_methods()[DEFAULTS]) == {
+        "guidance_scale",
+        "diversity",
+        "source_consistency_weight",
+        "shift",
+    }
 
 
 def settings_of_methods() -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Flow editing as distillation (FlowEdit, DVRF): DDS along a descending schedule."""
+"""Flow editing as distillation (FlowEdit, DVRF, now called DRFS): DDS along a descending schedule."""
 
 from __future__ import annotations
 
@@ -60,10 +60,14 @@ class FlowEditSettings:
 
 @dataclass(frozen=True)
 class DVRFSettings:
-    """DVRF's guidance scales for SD3; `source_guidance_scale` None is as much as the target's."""
+    """DVRF's guidance scales for SD3; `source_guidance_scale` None is as much as the target's.
+
+    `shift` None grows with the progress, as in the paper; a number in [0, 1] is that of the whole run.
+    """
 
     guidance_scale: float = 16.5
     source_guidance_scale: float | None = 6.0
+    shift: float | None = None
 
 
 FLOWEDIT_LOOP = LoopSettings(
@@ -99,7 +103,8 @@ def build_flowedit(settings: FlowEditSettings, resources: Resources) -> FlowDelt
 
 
 def build_dvrf(settings: DVRFSettings, resources: Resources) -> FlowDelta:
-    return FlowDelta(_delta(settings, resources), lambda progress: progress)
+    constant = settings.shift
+    return FlowDelta(_delta(settings, resources), lambda progress: progress if constant is None else constant)
 
 
 register(Method("flowedit", build_flowedit, FlowEditSettings(), FLOWEDIT_LOOP, needs=NEEDS, edits=True, order=7))
