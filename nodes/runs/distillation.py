@@ -61,8 +61,8 @@ class Curve:
         if any(any(norms) for norms in self.data["gradient_norm"]):
             return []
         return [
-            f"The gradient of '{self.data['method']}' was 0 in every step, so nothing changed. Source and target say the "
-            "same, or the method has no weight at noise levels from t_min to t_max: widen them."
+            f"The gradient of '{self.data['method']}' was 0 in every step, so nothing changed. Source and target say "
+            "the same, or the method has no weight at noise levels from t_min to t_max: widen them."
         ]
 
     def _send(self) -> None:
