@@ -314,7 +314,7 @@ def test_shift_of_dvrf_reaches_from_dds_to_flowedit(family: Family):
     model, latent, reference = tiny(family), encoded(family, 2), encoded(family, 2, seed=50)
     options = {**ONE_STEP, "time_schedule": "descending", "reference": reference}
 
-    def moved(method: str, **shift: float) -> Tensor:
+    def moved(method: str, **shift: Any) -> Tensor:
         scaled = model.model.process_latent_in
         return scaled(latent["samples"]) - scaled(
             distill(model, latent, method=method, **options, **shift)[0]["samples"]
