@@ -88,7 +88,8 @@ class ProximalDreamSampler(io.ComfyNode):
         seeds = checks.item_seeds(seed, latent_image, samples)
         host.model_path(model)
         checks.check_autoencoder(model, vae)
-        source = checks.checked_source_image(source_image, vae, samples, region, measurement)
+        if source_image is not None:
+            checks.check_source_image(source_image, vae, samples, region, measurement)
         sigmas = checks.after_skip(skip, host.schedule(model, scheduler, steps))
         settings = ProximalSettings(gamma, gamma_schedule, eta, renoise)
         algorithm: Edit | Restoration = Edit(settings, start_from, seeds)
@@ -112,8 +113,8 @@ class ProximalDreamSampler(io.ComfyNode):
         )
         outputs = [host.sampled_latent(latent_image, latent) for latent in latents]
         image = _decode(vae, latents[0], measurement if projection else None)
-        if source is not None and region is not None:
-            image = _kept(image, source, region)
+        if source_image is not None and region is not None:
+            image = _kept(image, source_image[..., :3].movedim(-1, 1), region)
         host.show_on_node("\n".join(algorithm.notes))
         return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})
 

@@ -33,7 +33,7 @@ from .inputs import (
     item_seeds,
     same_prompt,
 )
-from .measurements import check_measurement, check_restoration, checked_source_image
+from .measurements import check_measurement, check_restoration, check_source_image
 
 __all__ = [
     "after_skip",
@@ -49,6 +49,7 @@ __all__ = [
     "check_objective_corrective",
     "check_prompts",
     "check_restoration",
+    "check_source_image",
     "check_steps",
     "check_trained_further",
     "checked_hole",
@@ -57,7 +58,6 @@ __all__ = [
     "checked_latent",
     "checked_mask",
     "checked_reference",
-    "checked_source_image",
     "checked_settings",
     "checked_translatable",
     "item_seeds",

@@ -20,12 +20,10 @@ def check_restoration(start_from: str, data_every: int) -> None:
         raise ValueError(f"data_every is {data_every}: set it to 1 or more (the paper uses 3).")
 
 
-def checked_source_image(
-    value: Tensor | None, vae: Any, samples: Tensor, region: Tensor | None, measurement: Measurement | None
-) -> Tensor | None:
-    """The source of an edit as (B or 1, 3, H, W), if one is given: with a mask and a VAE, of the size that decodes."""
-    if value is None:
-        return None
+def check_source_image(
+    value: Tensor, vae: Any, samples: Tensor, region: Tensor | None, measurement: Measurement | None
+) -> None:
+    """Check that the source IMAGE of an edit has a mask and a VAE, and the size and number that `samples` decodes to."""
     if measurement is not None:
         raise ValueError("source_image belongs to edits and measurement to restorations: disconnect one of them.")
     if region is None:
@@ -48,7 +46,6 @@ def checked_source_image(
             f"source_image holds {count} images but latent_image holds {len(samples)}: connect one, or one for each "
             "image."
         )
-    return value[..., :3].movedim(-1, 1)
 
 
 def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
