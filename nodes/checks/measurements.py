@@ -23,7 +23,7 @@ def check_restoration(start_from: str, data_every: int) -> None:
 def check_source_image(
     value: Tensor, vae: Any, samples: Tensor, region: Tensor | None, measurement: Measurement | None
 ) -> None:
-    """Check that the source IMAGE of an edit has a mask and a VAE, and the size and number that `samples` decodes to."""
+    """Check that the source IMAGE of an edit has a mask and a VAE, and that its size and number are what decodes."""
     if measurement is not None:
         raise ValueError("source_image belongs to edits and measurement to restorations: disconnect one of them.")
     if region is None:
