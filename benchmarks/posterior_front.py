@@ -4,8 +4,8 @@
 
 Held-out sources of the reference world are edited in one attribute each, with full source and target prompts. A scorer
 network checks for the target attribute; PSNR and SSIM are measured outside the edited region. Distillation takes 200
-steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit and dvrf the 33
-and 50 of their papers. Points already in the JSON are kept; delete the file to start over.
+steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit, dvrf,
+flowalign and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are kept; delete the file to start over.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ log = logging.getLogger("dreamsampler.benchmarks")
 STEPS, GUIDANCE, BATCH, CFG = 200, 7.5, 32, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
+FLOW_EDITS = ("flowedit", "dvrf", "flowalign", "chord")
+"""Methods with the settings of their papers."""
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 Work = tuple[Any, Any, Any, dict]
@@ -68,7 +70,7 @@ class Bench:
             )
         if method in ("DDPM inversion", "Proximal DreamSampler"):
             return lambda work: self.inverted(work, method, strength)
-        settings = {} if method in ("flowedit", "dvrf") else {**ADAM, "guidance_scale": strength}
+        settings = {} if method in FLOW_EDITS else {**ADAM, "guidance_scale": strength}
         return lambda work: self.reference.distilled(
             work[0], work[2], work[3], source=work[1], method=method, seed=SEED, **settings
         )
@@ -96,7 +98,7 @@ class Bench:
 
 def settings() -> list[Setting]:
     """Every setting of the table, in its order."""
-    rows: list[tuple[str, float]] = [("sds", GUIDANCE), ("dds", GUIDANCE), ("flowedit", 0.0), ("dvrf", 0.0)]
+    rows = [("sds", GUIDANCE), ("dds", GUIDANCE), *((method, 0.0) for method in FLOW_EDITS)]
     rows += [
         (f"PDS {p}, s = {GUIDANCE:g}", w) for p in POSTERIOR_FORMS for w in IDENTITY_WEIGHTS if p != "exact" or not w
     ]
