@@ -4,8 +4,8 @@
 
 Held-out sources of the reference world are edited in one attribute each, with full source and target prompts. A scorer
 network checks for the target attribute; PSNR and SSIM are measured outside the edited region. Distillation takes 200
-steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit, dvrf,
-flowalign and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are kept; delete the file to start over.
+steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit, dvrf, flowalign
+and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are kept; delete the file to start over.
 """
 
 from __future__ import annotations
