@@ -41,7 +41,8 @@ class Bench:
     def __init__(self, jobs: list[Edit]):
         self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
         self.sources = in_process.render([job.source for job in jobs])
-        self.true = torch.from_numpy(np.stack([true_region(job) for job in jobs])).float()
+        self.masks = {"true mask": torch.from_numpy(np.stack([true_region(job) for job in jobs])).float()}
+        self.masks |= {name: self.found(threshold) for name, threshold in THRESHOLDS.items()}
 
     def batches(self) -> list[tuple[slice, list[Edit], dict[str, Tensor]]]:
         """The jobs and encoded sources, a batch at a time."""
@@ -63,11 +64,7 @@ class Bench:
 
     def point(self, method: str, gamma: float, prompt: str) -> Point:
         """All jobs by one setting."""
-        steps, masks = 50 if method.endswith("50 steps") else STEPS, None
-        if method == "true mask":
-            masks = self.true
-        elif method in THRESHOLDS:
-            masks = self.found(THRESHOLDS[method])
+        steps, masks = 50 if method.endswith("50 steps") else STEPS, self.masks.get(method)
         made = []
         for part, jobs, latent in self.batches():
             masked: dict[str, Any] = {} if masks is None else {"noise_mask": masks[part, None]}
@@ -79,9 +76,9 @@ class Bench:
         log.info("%s, gamma %g: accuracy %.3f, %.2f dB", method, gamma, point.accuracy, point.psnr)
         return point
 
-    def overlap(self, threshold: float) -> dict[str, float]:
+    def overlap(self, method: str) -> dict[str, float]:
         """The intersection over union of found and true regions, by attribute."""
-        found, true = self.found(threshold) > 0.5, self.true > 0.5
+        found, true = self.masks[method] > 0.5, self.masks["true mask"] > 0.5
         shares = (found & true).sum((1, 2)) / (found | true).sum((1, 2))
         return {
             name: round(shares[[job.attribute == name for job in self.jobs]].mean().item(), 3) for name in ATTRIBUTES
@@ -99,7 +96,7 @@ def overlaps(bench: Bench, path: Path) -> dict[str, dict[str, float]]:
     results = Results(path, resume=True)
     if OVERLAPS not in results.figures:
         results.table(OVERLAPS, "edits")
-        results.figures[OVERLAPS] = {name: bench.overlap(threshold) for name, threshold in THRESHOLDS.items()}
+        results.figures[OVERLAPS] = {name: bench.overlap(name) for name in THRESHOLDS}
         for name in THRESHOLDS:
             results.measured(OVERLAPS, name, len(bench.jobs))
         results.write()

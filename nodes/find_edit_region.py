@@ -90,27 +90,28 @@ class FindEditRegion(io.ComfyNode):
         softness: float,
         seed: int,
     ) -> io.NodeOutput:
-        prompts = {"positive": positive, "source": source}
+        prompts = {TARGET: positive, SOURCE: source}
         for name, value in prompts.items():
             checks.check_conditioning(name, value)
         samples = checks.checked_latent(model, latent_image, needs_content=True)
         host.model_path(model)
+        notes: list[str] = []
         search = RegionSearch(steps, checks.item_seeds(seed, latent_image, samples))
         host.run_in_sampler(
             search,
             model=model,
-            conditionings={TARGET: positive, SOURCE: source},
+            conditionings=prompts,
             samples=samples,
             sigmas=host.full_range(model),
             evaluations=steps,
             seed=seed,
+            notes=notes,
         )
         found = relative(search.energy)
         height, width = host.image_size(model, samples)
-        notes = []
         if not found.any():
             notes.append("Find Edit Region found no difference: positive and source are the same prompt.")
-            host.show_on_node(notes[0])
+            host.show_on_node("\n".join(notes))
         mask, heat = (_resized(each, height, width) for each in (soft_mask(found, threshold, softness), found))
         return io.NodeOutput(mask, _colored(heat), ui={"text": notes})
 

@@ -31,6 +31,10 @@ class NoisePath:
         sigma = per_item(sigma, x)
         return (x - self.a(sigma) * z0_hat) / self.b(sigma)
 
+    def velocity(self, x: Tensor, z0_hat: Tensor, sigma: Tensor) -> Tensor:
+        """The velocity `eps_hat - z0_hat`, per unit of flow time, of a posterior mean. `sigma` must be above 0."""
+        return self.eps_hat(x, z0_hat, sigma) - z0_hat
+
     def scale(self, sigma: Tensor) -> Tensor:
         """The factor `sqrt(a^2 + b^2)` from the variance-preserving state of the same noise level to this path's."""
         return (self.a(sigma).square() + self.b(sigma).square()).sqrt()

@@ -48,7 +48,7 @@ def velocity_differences(prior: Prior, source: Tensor, sigmas: Tensor, noise: Se
         q = path.noised(source, eps, sigma)
         p = path.noised(z, eps + (z - source), sigma)
         ((target,), (own,)) = prior.denoise.paired([p, q], sigma, [(TARGET,), (SOURCE,)])
-        difference = (path.eps_hat(p, target, sigma) - target) - (path.eps_hat(q, own, sigma) - own)
+        difference = path.velocity(p, target, sigma) - path.velocity(q, own, sigma)
         z = z + per_item(path.flow_time(sigma_next) - path.flow_time(sigma), z) * difference
         yield RegionStep(difference, z)
 

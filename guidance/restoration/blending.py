@@ -48,6 +48,11 @@ def membrane(values: Tensor, hole: Tensor) -> Tensor:
     return known + film.x
 
 
+def leveled(images: Tensor, known: Tensor, hole: Tensor) -> Tensor:
+    """Images (B, C, H, W) brought to the level of what is `known` outside a `hole` (B or 1, 1, H, W) in [0, 1]."""
+    return images + membrane(known - images, hole.ceil())
+
+
 REACH = 8
 """How far an edit reaches beyond its mask, in pixels: the width of a latent cell."""
 
@@ -63,8 +68,7 @@ def spliced(edited: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         mask: (B or 1, 1, H, W) in [0, 1], 1 where the edit applies.
     """
     region = _widened(mask)
-    leveled = edited + membrane(source - edited, region.ceil().expand(len(edited), -1, -1, -1))
-    return source + region * (leveled - source)
+    return source + region * (leveled(edited, source, region) - source)
 
 
 def _widened(mask: Tensor) -> Tensor:

@@ -107,10 +107,10 @@ _MAKERS = {
 
 def _misfit_sentence(name: str, needed: str, received: Any) -> str:
     given = received if isinstance(received, str) else "COMBO"  # older nodes have a list of choices as the type
-    between = _CONVERSIONS.get((given, needed))
-    way = f"put the node {between} between them" if between else f"connect an output of type {needed}"
     if needed == "COMBO":
         return f"Input '{name}' is a list, but {_with_article(given)} is connected: disconnect it and choose an option."
+    between = _CONVERSIONS.get((given, needed))
+    way = f"put the node {between} between them" if between else f"connect an output of type {needed}"
     if needed in _MAKERS:
         way += f", for example that of {_MAKERS[needed]}"
     return f"Input '{name}' needs {_with_article(needed)}, but {_with_article(given)} is connected: {way}."

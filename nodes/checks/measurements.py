@@ -33,27 +33,21 @@ def check_source_image(
         )
     if vae is None:
         raise ValueError("source_image is for the output image, which needs a VAE: connect it to input 'vae'.")
-    factor = vae.spacial_compression_decode()
-    height, width = (side * factor for side in samples.shape[-2:])
+    factor, height, width = _decoded_size(vae, samples)
     count, rows, columns = value.shape[:3]
     if (rows, columns) != (height, width):
         raise ValueError(
             f"source_image is {columns}x{rows} pixels, but latent_image decodes to {width}x{height}: connect the image "
             f"that VAE Encode gets, and before both crop or resize it to sides that {factor} divides."
         )
-    if count not in (1, len(samples)):
-        raise ValueError(
-            f"source_image holds {count} images but latent_image holds {len(samples)}: connect one, or one for each "
-            "image."
-        )
+    _check_count("source_image", count, samples)
 
 
 def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
     """Check that a measurement has the size and number of the images that `samples` decodes to, and a VAE."""
     if vae is None:
         raise ValueError("A measurement requires a VAE: connect the VAE that belongs to the model to input 'vae'.")
-    factor = vae.spacial_compression_decode()
-    height, width = (side * factor for side in samples.shape[-2:])
+    factor, height, width = _decoded_size(vae, samples)
     _, rows, columns = value.operator.image_shape
     if (rows, columns) != (height, width):
         raise ValueError(
@@ -61,8 +55,19 @@ def check_measurement(value: Measurement, vae: Any, samples: Tensor) -> None:
             "encode the observed image of Measurement for latent_image, and before Measurement crop or resize the "
             f"image to sides that {factor} divides."
         )
-    if len(value.y) not in (1, len(samples)):
+    _check_count("The measurement", len(value.y), samples)
+
+
+def _decoded_size(vae: Any, samples: Tensor) -> tuple[int, int, int]:
+    """The VAE's pixels per latent cell, and height and width of the images that `samples` decodes to."""
+    factor = vae.spacial_compression_decode()
+    height, width = samples.shape[-2:]
+    return factor, height * factor, width * factor
+
+
+def _check_count(name: str, count: int, samples: Tensor) -> None:
+    """One image for all latents, or one for each."""
+    if count not in (1, len(samples)):
         raise ValueError(
-            f"The measurement holds {len(value.y)} images but latent_image holds {len(samples)}: connect one, or one "
-            "for each image."
+            f"{name} holds {count} images but latent_image holds {len(samples)}: connect one, or one for each image."
         )

@@ -97,8 +97,15 @@ class PosteriorGradient:
             return denoiser.with_gradients(state, sigma, self._name)
 
         network = denoiser.model.diffusion_model
-        with explained(ADVICE), gradients(), mutation_allowed(), differentiable(network):
+        with _gradients_through(network):
             return consistency.posterior_gradient(predict, self._run.prior.path, x, sigma)
+
+
+@contextmanager
+def _gradients_through(network: torch.nn.Module) -> Iterator[None]:
+    """Within this context, gradients pass through a network of the host, or a ValueError says what to do instead."""
+    with explained(ADVICE), gradients(), mutation_allowed(), differentiable(network):
+        yield
 
 
 def check_gradients(run: Run, name: str) -> None:
@@ -108,7 +115,7 @@ def check_gradients(run: Run, name: str) -> None:
     """
     denoiser, sigma = run.denoiser.of_item(0), run.sigmas[0]
     try:
-        with explained(ADVICE), gradients(), mutation_allowed(), differentiable(denoiser.model.diffusion_model):
+        with _gradients_through(denoiser.model.diffusion_model):
             x = ordinary(run.latent[:1]).clone().requires_grad_()
             torch.autograd.grad(denoiser.with_gradients(x, sigma, name).sum(), x)
     except Exception as error:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from ...core.denoiser import SOURCE, TARGET, guide
 from ...core.prior import Prior
-from ..method import LoopSettings, Method, Resources, register
+from ..method import Method, Resources, register
 from ..objective import Direction, Sample
-from ..schedules import FLOW_TIME
 from .delta import NEEDS
+from .flow import FLOWEDIT_LOOP
 
 PAPER_STEPS = 33
 
@@ -43,10 +43,9 @@ class FlowAlign:
         names = [(SOURCE,), (TARGET,), (SOURCE,)]
         (null,), (target,), (source,) = prior.denoise.paired([p, p, q], sigma, names)
         guided = guide(null, target, self.guidance_scale)
-        eps_hat = path.eps_hat(p, guided, sigma)
-        velocity = (eps_hat - guided) - (path.eps_hat(q, source, sigma) - source)
+        velocity = path.velocity(p, guided, sigma) - path.velocity(q, source, sigma)
         pull = PAPER_STEPS * self.source_consistency_weight * (guided - source)
-        return Direction(velocity + pull, eps_hat)
+        return Direction(velocity + pull, path.eps_hat(p, guided, sigma))
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,7 @@ class FlowAlignSettings:
     source_consistency_weight: float = 0.01
 
 
-LOOP = LoopSettings(
-    steps=PAPER_STEPS,
-    learning_rate=1.0,
-    learning_rate_schedule=FLOW_TIME,
-    optimizer="sgd",
-    weighting="uniform",
-    time_schedule="descending",
-    t_min=0.0,
-    t_max=1.0,
-    noise_policy="fixed",
-)
+LOOP = replace(FLOWEDIT_LOOP, steps=PAPER_STEPS, t_max=1.0, noise_policy="fixed")
 """FlowAlign on SD3: all of the 33 steps. One noise for the whole run makes it an ODE; the authors' code adds
 fresh noise."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..blending import membrane
+from ..blending import leveled
 from .base import Constant, LinearOperator
 from .registry import OperatorKind, OperatorSettings, register
 
@@ -42,7 +42,7 @@ class Inpainting(LinearOperator):
         Where the border of the hole is soft both are mixed.
         """
         hole = 1 - self._known.like(x0)
-        exact = y + hole * (x0 + membrane(y - x0, hole.ceil()))
+        exact = y + hole * leveled(x0, y, hole)
         return torch.lerp(exact, x0, weight / (1 + weight))
 
     def of_item(self, index: int) -> Inpainting:
