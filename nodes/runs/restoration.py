@@ -15,7 +15,7 @@ from ...guidance.editing.proximal import ProximalSettings
 from ...guidance.restoration.measurement import DataConsistency, Measurement
 from ...guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
 from .. import host
-from .edit import StartFrom, invert, walk_down
+from .edit import Inversion, StartFrom, invert, walk_down
 
 Consistency = Literal["both", "consistency only", "dps only"]
 
@@ -33,6 +33,7 @@ class Restoration:
     consistency: Consistency
     data_steps: DataSteps
     dps_weight: float
+    inversion: Inversion = "ddim"
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
@@ -90,7 +91,7 @@ class Restoration:
         path, sigma = run.prior.path, run.sigmas[0]
         if self.start_from == "noise":
             return path.noised(run.latent, noise.like(run.latent), sigma)
-        (x,) = invert(run, all_states=False)
+        (x,) = invert(run, self.inversion, all_states=False)
         return x if hole is None else fill_with_noise(hole, x, noise.like(x), path, sigma)
 
 
