@@ -259,14 +259,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="number of images")
     parser.add_argument("--types", nargs="+", help="types of edits, such as 1 8")
     parser.add_argument("--size", type=int, help="shorter side of the uploaded images (default: as they are)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of every method (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for the results (default: %(default)s)")
     parser.add_argument("--no-edits", action="store_true", help="only measure and report what is there")
     parser.add_argument("--stand-in", action="store_true", help="measure without networks, for tests")
     parser.add_argument("--download", action="store_true", help="download weights of networks that are missing")
     parser.add_argument("--clip", default=pie_metrics.CLIP, help="CLIP model: name or folder (default: %(default)s)")
     parser.add_argument("--dino", default=pie_metrics.DINO, help="DINO model: name or folder (default: %(default)s)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="measures here")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="device of the networks that measure (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     options.server = options.server or ["127.0.0.1:8188"]
     if not (options.checkpoint or options.no_edits):
@@ -296,6 +300,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except QueueingError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:
+        problem = f"Results could not be saved: {error}. Fix this and run the command again."
+        print(f"error: {printable(problem)}", file=sys.stderr)
+        return 1
 
 
 def run(options: argparse.Namespace, record: Record, networks: Networks) -> int:

@@ -84,13 +84,16 @@ def psnr(error: float) -> float | None:
 def ssim(a: Tensor, b: Tensor) -> float:
     """The mean structural similarity of images (3, H, W) in [0, 1], over all places where the window fits."""
     a, b = a.double(), b.double()
-    place = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=a.dtype, device=a.device)
-    line = (-(place**2) / (2 * SSIM_SIGMA**2)).exp()
-    line /= line.sum()
+    window = [math.exp(-((place - SSIM_RADIUS) ** 2) / (2 * SSIM_SIGMA**2)) for place in range(2 * SSIM_RADIUS + 1)]
 
     def smooth(values: Tensor) -> Tensor:
-        rows = F.conv2d(values[:, None], line.view(1, 1, 1, -1))
-        return F.conv2d(rows, line.view(1, 1, -1, 1))[:, 0]
+        for dim in (1, 2):
+            length = values.shape[dim] - len(window) + 1
+            total = torch.zeros_like(values.narrow(dim, 0, length))
+            for start, weight in enumerate(window):
+                total.add_(values.narrow(dim, start, length), alpha=weight / sum(window))
+            values = total
+        return values
 
     mean_a, mean_b = smooth(a), smooth(b)
     variance_a, variance_b = smooth(a * a) - mean_a**2, smooth(b * b) - mean_b**2
@@ -214,9 +217,12 @@ def _load_clip(settings: Settings) -> Callable[[Tensor, str], float]:
     model = _pretrained(transformers.CLIPModel, settings.clip, settings, "CLIP similarity")
     processor = _pretrained(transformers.CLIPProcessor, settings.clip, settings, "CLIP similarity")
 
+    longest = model.config.text_config.max_position_embeddings
+    fits = {"padding": True, "truncation": True, "max_length": longest}
+
     def similarity(image: Tensor, prompt: str) -> float:
         shown = Image.fromarray((255 * image.movedim(0, -1)).round().byte().numpy())
-        inputs = processor(text=[prompt], images=[shown], return_tensors="pt", padding=True, truncation=True)
+        inputs = processor(text=[prompt], images=[shown], return_tensors="pt", **fits)
         output = model(**inputs.to(settings.device))
         return 100 * max(0.0, F.cosine_similarity(output.image_embeds, output.text_embeds).item())
 

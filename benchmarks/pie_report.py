@@ -154,8 +154,8 @@ def cell(value: float | None, metric: Metric) -> str:
 def notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What to know about the rows of a table, as sentences. Numbers are those of the row with the most."""
     sentences = {
-        "without a mask": "{} images per row have no mask: outside is then the whole image.",
-        "equal outside": "PSNR leaves out images that equal their source outside, up to {} per row.",
+        "without a mask": "Images without a mask, up to {} per row, count as outside as a whole.",
+        "equal outside": "PSNR leaves out images that equal their source, up to {} per row.",
         "not measured": "Up to {} edited images per row are not measured yet: run the command again.",
     }
     most = {name: max(row[name] for row in rows) for name in sentences}
