@@ -141,6 +141,16 @@ def test_every_method_has_a_graph(data: Path, tmp_path: Path, client: ComfyClien
     assert len(pie.checked_methods({client.url: info}, options)) == len(methods)
 
 
+def test_settings_go_to_the_sampler_or_the_node_named(client: ComfyClient):
+    info = client.object_info()
+    case = pie_methods.Case(CHECKPOINT, "image.png", "a cat", "a dog", 7)
+    method = pie_methods.parsed("proximal+region:steps=3,region.steps=4,threshold=0.6", info)
+    made = {name: node["inputs"] for name, node in method.prompt(info, case).items()}
+    assert (made["sampler"]["steps"], made["region"]["steps"], made["region"]["threshold"]) == (3, 4, 0.6)
+    assert (made["sampler"]["seed"], made["sampler"]["gamma"]) == (7, 0.3)
+    assert (made["source"]["text"], made["target"]["text"], made["empty"]["text"]) == ("a cat", "a dog", "")
+
+
 def test_methods_edit(data: Path, tmp_path: Path, client: ComfyClient):
     methods = ("proximal+region", "ddpm-inversion", "inpaint", "pds", "dds", "nfsd", "lmc", "chord")  # one of each kind
     command = arguments(data, tmp_path, client, "--limit", "1", "--set", "steps=1", "--methods", *methods)
