@@ -152,7 +152,7 @@ def test_settings_go_to_the_sampler_or_the_node_named(client: ComfyClient):
 
 
 def test_methods_edit(data: Path, tmp_path: Path, client: ComfyClient):
-    methods = ("proximal+region", "ddpm-inversion", "inpaint", "pds", "dds", "nfsd", "lmc", "chord")  # one of each kind
+    methods = ("proximal+region", "ddpm-inversion", "inpaint", "pds", "dds:region=find", "nfsd", "lmc", "chord")
     command = arguments(data, tmp_path, client, "--limit", "1", "--set", "steps=1", "--methods", *methods)
     assert pie.main(command) == 0
     rows = table(tmp_path)
