@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / pie_data.IMAGES / path
         file.parent.mkdir(parents=True, exist_ok=True)
         enlarged(Image.fromarray((world.render(edit.source) * 255).astype(np.uint8))).save(file)
-        target, source = edit.prompts()
+        target, source = edit.prompt("full"), edit.source_prompt("full")
         mapping[f"{number:012}"] = {
             "image_path": path,
             "original_prompt": source,
