@@ -552,12 +552,14 @@ def test_node_schema():
         "diversity",
         "source_consistency_weight",
         "shift",
+        "region",
         "n_avg",
         "n_min",
     ]
     assert [i.id for i in schema.inputs if i.optional] == optional
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
     assert lists.pop("method") == (LISTED, "bridge")
+    assert lists.pop("region") == (["off", "find"], "off")
     assert lists == {name: ([OWN, *choices], OWN) for name, choices in OPTIONS.items()}
     left_to_the_method = {
         i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input)) and i.default == i.min == UNSET
