@@ -27,6 +27,8 @@ QUANTIZATION = 2 / 255 / 12**0.5
 """Standard deviation of rounding to 8 bits for values in [-1, 1]: no image is known more precisely."""
 DECODED_ERROR = 0.07
 """Expected error of a decoded image for values in [-1, 1]; chosen for blurs on the reference model."""
+CONTRAST = 0.5
+"""Standard deviation of the pixels of an image for values in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,20 @@ class Measurement:
         to n, `DECODED_ERROR` is the error of each of the n. Known pixels around a hole are kept exactly, unless the
         measurement has noise.
         """
-        numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
         least = QUANTIZATION if self.operator.hole is None else 0.0
-        weight = (max(self.noise_std, least) / DECODED_ERROR) ** 2 * seen / numbers
-        return self.operator.projected(self.y, images, weight).clamp(-1, 1)
+        return self.operator.projected(self.y, images, self._weight(least, DECODED_ERROR)).clamp(-1, 1)
+
+    def proximal_point(self, images: Tensor, error: float) -> Tensor:
+        """argmin_x |y - A x|^2 + weight |x - images|^2, clamped to [-1, 1], for `images` (B, 3, H, W).
+
+        It is the most probable image if A `images` is off by `error`, smoothly as in `projected`, and y by its noise:
+        weight = noise^2 / error^2, times the share of numbers that are measured.
+        """
+        return self.operator.prox(self.y, images, self._weight(QUANTIZATION, error)).clamp(-1, 1)
+
+    def _weight(self, least: float, error: float) -> float:
+        numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
+        return (max(self.noise_std, least) / error) ** 2 * seen / numbers
 
     def distance(self, images: Tensor) -> Tensor:
         """|A x - y| of each image: (B,)."""
@@ -99,6 +111,21 @@ class DataConsistency:
                 iterations=self.iterations,
             )
             return self.autoencoder.encode(solution.x)
+
+    def fit_at(self, z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+        """z0_hat + E(x) - E(D(z0_hat)) with the proximal point x of D(z0_hat), for an estimate from a noise level.
+
+        The squared error of such an estimate is that of the decoder plus (1 - alpha_bar) `CONTRAST`^2. The difference
+        of encoded images leaves out what the autoencoder itself changes: an estimate that agrees with the measurement
+        stays as it is.
+        """
+        # Under a Gaussian prior of variance v, a state of the signal-to-noise ratio alpha_bar / (1 - alpha_bar) leaves
+        # the variance v (1 - alpha_bar) / (1 - alpha_bar + v alpha_bar), and latents have v of about 1 in model scale.
+        with torch.no_grad():
+            error = math.sqrt(DECODED_ERROR**2 + CONTRAST**2 * (1 - float(alpha_bar)))
+            images = self.autoencoder.decode(z0_hat)
+            fitted = self.autoencoder.encode(self.measurement.proximal_point(images, error))
+            return z0_hat + (fitted - self.autoencoder.encode(images)).to(z0_hat)
 
     def posterior_gradient(
         self, predict: Callable[[Tensor], Tensor], path: NoisePath, x: Tensor, sigma: Tensor

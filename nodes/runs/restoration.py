@@ -1,8 +1,8 @@
-"""The run of a restoration by Proximal DreamSampler: sampling with data consistency."""
+"""The run of a restoration by Proximal DreamSampler: sampling constrained by a measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,18 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...guidance.core.noise import SeededNoise
-from ...guidance.editing.proximal import ProximalSettings
+from ...guidance.editing.proximal import ProximalSettings, ProximalStep
+from ...guidance.restoration.decoupled import decoupled_restore, known_cells
+from ...guidance.restoration.few_steps import few_step_restore
 from ...guidance.restoration.measurement import DataConsistency, Measurement
 from ...guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
 from .. import host
 from .edit import Inversion, StartFrom, invert, walk_down
 
-Consistency = Literal["both", "consistency only", "dps only"]
+Consistency = Literal["both", "consistency only", "dps only", "ding", "few steps"]
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """The restoration of one batch (DreamSampler, Algorithm 4). `notes` collects out-of-memory messages."""
+    """The restoration of one batch, by Algorithm 4 of DreamSampler or without gradients. `notes` collects messages."""
 
     settings: ProximalSettings
     start_from: StartFrom
@@ -42,30 +44,47 @@ class Restoration:
             host.check_gradients(run, "negative")
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
-            measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
-            length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
-            data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
-            gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
-            fit = host.data_fit(data, self.notes)
-            walk = proximal_restore(
-                run.prior.denoise,
-                run.prior.path,
-                start,
-                run.sigmas,
-                settings=self.settings,
-                noise=noise,
-                region=self._region(run, hole),
-                data_steps=self.data_steps,
-                fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
-                gradient=None if self.consistency == "consistency only" else gradient,
-                last_gradient=self._last_gradient,
-            )
+            walk = self._walk(run, autoencoder, start, noise, hole)
             return walk_down(run, walk, self.start_from), start
+
+    def _walk(
+        self, run: host.Run, autoencoder: host.HostAutoencoder, start: Tensor, noise: SeededNoise, hole: Tensor | None
+    ) -> Iterator[ProximalStep]:
+        """The steps down from `start`."""
+        denoise, path, settings, region = run.prior.denoise, run.prior.path, self.settings, self._region(run, hole)
+        measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
+        if self.consistency == "ding" and hole is not None:
+            known = known_cells(measurement, autoencoder, hole)
+            return decoupled_restore(
+                denoise, path, start, run.sigmas, known=known, settings=settings, noise=noise, region=region
+            )
+        length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
+        data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
+        if self.consistency == "few steps":
+            fit_at = host.data_fit(data, DataConsistency.fit_at, self.notes)
+            return few_step_restore(
+                denoise, path, start, run.sigmas, fit=fit_at, settings=settings, noise=noise, region=region
+            )
+        gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
+        fit = host.data_fit(data, DataConsistency.fit, self.notes)
+        return proximal_restore(
+            denoise,
+            path,
+            start,
+            run.sigmas,
+            settings=settings,
+            noise=noise,
+            region=region,
+            data_steps=self.data_steps,
+            fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
+            gradient=None if self.consistency == "consistency only" else gradient,
+            last_gradient=self._last_gradient,
+        )
 
     def _takes_gradients(self, run: host.Run) -> bool:
         """Whether any step needs a gradient."""
         steps = ((index, run.levels) for index in range(run.levels - (not self._last_gradient)))
-        return self.consistency != "consistency only" and any(step not in self.data_steps for step in steps)
+        return self.consistency in ("both", "dps only") and any(step not in self.data_steps for step in steps)
 
     @property
     def _last_gradient(self) -> bool:

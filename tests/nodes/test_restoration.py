@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import comfy.model_management
@@ -295,7 +296,13 @@ def test_inversion_is_unchanged_without_a_hole(family: Family, kind: str):
 @every_kind
 @pytest.mark.parametrize(
     ("consistency", "dtype"),
-    [("both", torch.bfloat16), ("consistency only", torch.float32), ("dps only", torch.bfloat16)],
+    [
+        ("both", torch.bfloat16),
+        ("consistency only", torch.float32),
+        ("dps only", torch.bfloat16),
+        ("ding", torch.bfloat16),
+        ("few steps", torch.float32),
+    ],
     ids=str,
 )
 def test_restores_without_changing_inputs_or_networks(family: Family, kind: str, dtype: torch.dtype, consistency: str):
@@ -320,13 +327,12 @@ def test_restores_without_changing_inputs_or_networks(family: Family, kind: str,
 
 @every_path
 def test_consistency_options_differ(family: Family, kind: str):
-    results = {
-        consistency: result(family, kind, hole(), consistency=consistency, **BRIEF)
-        for consistency in ("both", "consistency only", "dps only")
-    }
-    assert_differs(results["both"], results["consistency only"])
-    assert_differs(results["both"], results["dps only"])
-    assert_differs(results["consistency only"], results["dps only"])
+    results = [
+        result(family, kind, hole(), consistency=consistency, **BRIEF)
+        for consistency in ("both", "consistency only", "dps only", "ding", "few steps")
+    ]
+    for one, other in combinations(results, 2):
+        assert_differs(one, other)
 
 
 @every_path
@@ -587,6 +593,16 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "start_from 'stochastic inversion' replays the source.*set start_from to inversion, or to noise",
     ),
     "no data fitting": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
+    "ding without a hole": (
+        EPS,
+        {"measurement": blur(), "consistency": "ding"},
+        "consistency 'ding' only fills holes, and the measurement has none: set consistency to 'few steps'",
+    ),
+    "ding without fresh noise": (
+        EPS,
+        {"consistency": "ding", "eta": 0.0},
+        "eta is 0, and consistency 'ding' keeps known pixels only by the fresh noise of each step: set eta to 1",
+    ),
 }
 
 
@@ -601,7 +617,7 @@ def test_invalid_input_raises_before_sampling(case: str):
         restore(model, **given)
     assert (calls.runs, calls.batches) == (0, [])
     message = str(refusal.value)
-    assert message[0].isupper() or message.startswith(("start_from", "data_every"))
+    assert message[0].isupper() or message.startswith(("start_from", "data_every", "consistency", "eta"))
     assert message.endswith(".") or message.endswith(")")
     restored = restore(model, vae, encoded(family), hole(), consistency="consistency only", steps=1)
     assert restored.samples.isfinite().all() and calls.runs == 1
