@@ -34,7 +34,7 @@ def few_step_restore(
 
         u     = argmin_u |y - A u|^2 + lambda_t |u - D(z0_hat)|^2
         z_bar = z0_hat + E(u) - E(D(z0_hat))
-        x_s   = a_s z_bar + b_s (sqrt(1 - c^2) eps_hat + c fresh),    c = eta t_s
+        x_s   = a_s z_bar + b_s (sqrt(1 - c^2) (x_t - a_t z_bar) / b_t + c fresh),    c = eta t_s
 
     with the flow time t_s of the next level. As in LATINO (Spagnoletti et al., 2025) the whole estimate becomes the
     proximal point, by a lambda_t that grows as the estimates get better (`DataConsistency.fit_at`), and no gradient
@@ -46,6 +46,7 @@ def few_step_restore(
         denoise: has the conditionings `NULL` (the unconditional prompt) and `TARGET`.
         x: (B, ...) state at `sigmas[0]`.
         sigmas: (n + 1,) noise levels, falling to 0.
+        settings: `renoise` has no effect.
         region: in [0, 1], broadcasts over `x`: 1 where the target prompt acts.
 
     Yields:
@@ -53,9 +54,15 @@ def few_step_restore(
     """
     for sigma, sigma_next in pairwise(sigmas):
         alpha_bar = path.alpha_bar(sigma)
-        z0_null, z0_hat = guided_estimates(denoise, x, sigma, settings.weight(alpha_bar), region)
+        _, z0_hat = guided_estimates(denoise, x, sigma, settings.weight(alpha_bar), region)
         z_bar = fit(z0_hat, alpha_bar)
-        eps_hat = path.eps_hat(x, settings.renoise_estimate(z0_null, z_bar), sigma)
+        # z_bar stands for E[z0 | x_t, y], and the noise that belongs to it is E[eps | x_t, y] = (x_t - a_t z_bar) / b_t.
+        # Under a Gaussian prior of covariance S, steps without fresh noise of their own at one level rest where
+        # x = a z_bar. There x - a z0_hat = b^2 / a S^-1 (z0_hat - mean) by the prior, and z_bar - z0_hat =
+        # A^T (A A^T + lambda)^-1 (y - A z0_hat) by the fit, so z0_hat is the Wiener solution for the noise covariance
+        # (b / a)^2 (A A^T + lambda). It falls to that of y with lambda = (noise of y)^2 (a / b)^2. The noise of z0_hat
+        # in place of that of z_bar would multiply it by 1 - sqrt(1 - c^2), and fit blurs to the noise of y.
         share = settings.eta * path.flow_time(sigma_next)
+        eps_hat = path.eps_hat(x, z_bar, sigma)
         x = ddim_step(path, z_bar, mix_fresh_noise(eps_hat, share, noise), sigma_next)
         yield ProximalStep(x, z_bar)

@@ -28,7 +28,7 @@ QUANTIZATION = 2 / 255 / 12**0.5
 DECODED_ERROR = 0.07
 """Expected error of a decoded image for values in [-1, 1]; chosen for blurs on the reference model."""
 CONTRAST = 0.5
-"""Standard deviation of the pixels of an image for values in [-1, 1]."""
+"""Standard deviation of the pixels of an image for values in [-1, 1]; that of latents is about 1."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class DataConsistency:
 
     `weight`, at least 0, is lambda of the data-consistency step, which takes at most `iterations` steps of conjugate
     gradients; few steps keep noise out where A is ill-conditioned. `dps_weight` multiplies the gradient step; the
-    paper's value is 1 for 200 steps on latents of 64 x 64 cells (see `gradient_scale`).
+    paper's value is 1 for 200 steps on latents of 64 x 64 cells (see `gradient_scale`). `decoded_error` is the error of
+    a decoded image, and `contrast` the change of pixels that a change of latents by 1 makes, both for `fit_at`.
     """
 
     measurement: Measurement
@@ -93,6 +94,8 @@ class DataConsistency:
     iterations: int = 10
     tolerance: float = 1e-4
     dps_weight: float = 1.0
+    decoded_error: float = DECODED_ERROR
+    contrast: float = CONTRAST
 
     def of_item(self, index: int) -> DataConsistency:
         """Data consistency for one item of a batch."""
@@ -115,14 +118,15 @@ class DataConsistency:
     def fit_at(self, z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
         """z0_hat + E(x) - E(D(z0_hat)) with the proximal point x of D(z0_hat), for an estimate from a noise level.
 
-        The squared error of such an estimate is that of the decoder plus (1 - alpha_bar) `CONTRAST`^2. The difference
+        The squared error of such an estimate is that of the decoder plus (1 - alpha_bar) `contrast`^2. The difference
         of encoded images leaves out what the autoencoder itself changes: an estimate that agrees with the measurement
         stays as it is.
         """
         # Under a Gaussian prior of variance v, a state of the signal-to-noise ratio alpha_bar / (1 - alpha_bar) leaves
-        # the variance v (1 - alpha_bar) / (1 - alpha_bar + v alpha_bar), and latents have v of about 1 in model scale.
+        # the variance v (1 - alpha_bar) / (1 - alpha_bar + v alpha_bar). Latents in model scale have v of about 1, and
+        # 1 - alpha_bar is left.
         with torch.no_grad():
-            error = math.sqrt(DECODED_ERROR**2 + CONTRAST**2 * (1 - float(alpha_bar)))
+            error = math.sqrt(self.decoded_error**2 + self.contrast**2 * (1 - float(alpha_bar)))
             images = self.autoencoder.decode(z0_hat)
             fitted = self.autoencoder.encode(self.measurement.proximal_point(images, error))
             return z0_hat + (fitted - self.autoencoder.encode(images)).to(z0_hat)

@@ -186,8 +186,7 @@ def test_known_cells_continue_their_surroundings_into_the_hole():
 
 
 @BOTH_PATHS
-@pytest.mark.parametrize("renoise", ["guided", "unconditional"])
-def test_a_few_step_step_is_its_equation(path: NoisePath, renoise: str):
+def test_a_few_step_step_is_its_equation(path: NoisePath):
     prior, eta = Correlated(path, shift=0.5), 0.8
     sigma, sigma_next = sigmas = schedule(path, 8)[3:5]
     x = normal(2, prior.size, seed=1)
@@ -197,17 +196,45 @@ def test_a_few_step_step_is_its_equation(path: NoisePath, renoise: str):
         levels.append(alpha_bar)
         return 0.5 * z0_hat + 1
 
-    settings = ProximalSettings(gamma=0.7, gamma_schedule="constant", eta=eta, renoise=renoise)  # type: ignore[arg-type]
+    settings = ProximalSettings(gamma=0.7, gamma_schedule="constant", eta=eta)
     (step,) = few_step_restore(prior, path, x, sigmas, fit=fit, settings=settings, noise=SeededNoise([4, 5]))
     z_null, z_target = prior(x, sigma, ("negative", "positive"))
     z_bar = 0.5 * (0.3 * z_null + 0.7 * z_target) + 1
-    eps = (x - path.a(sigma) * (z_bar if renoise == "guided" else z_null)) / path.b(sigma)
+    eps = (x - path.a(sigma) * z_bar) / path.b(sigma)
     a, b = path.a(sigma_next), path.b(sigma_next)
     share = eta * b / (a + b)
     expected = a * z_bar + b * ((1 - share**2).sqrt() * eps + share * SeededNoise([4, 5]).like(x))
     torch.testing.assert_close(step.x, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(step.z_bar, z_bar, rtol=0, atol=1e-12)
     assert levels == [path.alpha_bar(sigma)]
+
+
+class ZeroNoise(SeededNoise):
+    """Noise that is always 0."""
+
+    def like(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@BOTH_PATHS
+def test_few_steps_rest_at_a_wiener_solution(path: NoisePath):
+    """Its noise covariance is (b / a)^2 (A A^T + lambda)."""
+    prior, weight = Correlated(path), 0.1
+    sigma = torch.tensor(0.4, dtype=torch.float64)
+    a, b, operator, y = path.a(sigma), path.b(sigma), normal(5, prior.size, seed=6), normal(5, seed=7)
+    inner = operator @ operator.T + weight * torch.eye(5, dtype=torch.float64)
+    s, noise = prior.covariance, (b / a) ** 2 * inner
+    gain = s @ operator.T @ torch.linalg.inv(operator @ s @ operator.T + noise)
+    wiener = prior.mean + gain @ (y - operator @ prior.mean)
+
+    def fit(z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+        return z0_hat + (torch.linalg.solve(inner, y - operator @ z0_hat[0]) @ operator)
+
+    x = a * fit(wiener[None], a)
+    settings = ProximalSettings(gamma=0.0, eta=1.0)
+    (step,) = few_step_restore(prior, path, x, sigma.repeat(2), fit=fit, settings=settings, noise=ZeroNoise([0]))
+    torch.testing.assert_close(prior(x, sigma, ["negative"])[0], wiener[None], rtol=0, atol=1e-9)
+    torch.testing.assert_close(step.x, x, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(
