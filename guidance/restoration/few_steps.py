@@ -56,12 +56,12 @@ def few_step_restore(
         alpha_bar = path.alpha_bar(sigma)
         _, z0_hat = guided_estimates(denoise, x, sigma, settings.weight(alpha_bar), region)
         z_bar = fit(z0_hat, alpha_bar)
-        # z_bar stands for E[z0 | x_t, y], and the noise that belongs to it is E[eps | x_t, y] = (x_t - a_t z_bar) / b_t.
-        # Under a Gaussian prior of covariance S, steps without fresh noise of their own at one level rest where
-        # x = a z_bar. There x - a z0_hat = b^2 / a S^-1 (z0_hat - mean) by the prior, and z_bar - z0_hat =
-        # A^T (A A^T + lambda)^-1 (y - A z0_hat) by the fit, so z0_hat is the Wiener solution for the noise covariance
-        # (b / a)^2 (A A^T + lambda). It falls to that of y with lambda = (noise of y)^2 (a / b)^2. The noise of z0_hat
-        # in place of that of z_bar would multiply it by 1 - sqrt(1 - c^2), and fit blurs to the noise of y.
+        # z_bar stands for E[z0 | x_t, y], so the noise that goes with it is E[eps | x_t, y] = (x_t - a_t z_bar) / b_t.
+        # With a Gaussian prior of covariance S, the mean of steps that stay at one level rests where x = a z_bar. Then
+        # x - a z0_hat = b^2 / a S^-1 (z0_hat - mean) by the prior, and z_bar - z0_hat = A^T (A A^T + lambda)^-1
+        # (y - A z0_hat) by the fit, so z0_hat is the Wiener solution for noise of (b / a)^2 (A A^T + lambda).
+        # It falls to that of y with lambda = (noise of y)^2 (a / b)^2. With the noise of z0_hat in place of that of
+        # z_bar it would be 1 - sqrt(1 - c^2) times as large, and blurs would be fitted to the noise of y.
         share = settings.eta * path.flow_time(sigma_next)
         eps_hat = path.eps_hat(x, z_bar, sigma)
         x = ddim_step(path, z_bar, mix_fresh_noise(eps_hat, share, noise), sigma_next)
