@@ -86,8 +86,8 @@ converge to the Wiener solution for measurement noise with covariance sigma^2 (1
 - few steps is not Algorithm 4. It weights the data by the error of each estimate, here sigma^2 / (1 + sigma^2), because
   this autoencoder makes none, and its fresh noise falls with the flow time, which keeps the spread. At rest the noise
   variance is sigma^2 (a^2 + lambda) as above, without the root, so blurs approach the solution slowly.
-- ding takes the noise of the known cells from a proxy of the next state and not from that state, and draws less fresh
-  noise than the exact posterior between two levels has, so its bias hardly falls with the steps.
+- ding takes the noise of the known cells from a proxy of the next state and not from that state, and draws another
+  share of fresh noise than the exact posterior between two levels, so its bias falls slowly with the steps.
 - Fully fresh noise is Langevin dynamics at half the temperature: the deviation over seeds tends to 1 / sqrt(2) of the
   posterior's, and with a share eta of fresh noise to sqrt((1 + sqrt(1 - eta^2)) / 2) of it.
 """
