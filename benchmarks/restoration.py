@@ -7,7 +7,7 @@
 - Two holes: both objects of an image get a new color by Mask Localized Guidance. Each prompt also names another color,
   which must not appear in the other hole.
 - Restoration: held-out images are made 4 and 8 times smaller, or blurred, with noise of 0.01.
-- Choices of consistency: holes and small images by every choice, with seconds of the CPU, which other programs on the
+- Choices of consistency: holes and small images by every choice, in `--batches 0`, with seconds of the CPU, which other programs on the
   machine do not lengthen. "equal" gets as many model calls as both. All rows are measured in the same run.
 
 Images are processed in batches of 8, which is fastest on a CPU; each batch does all rows before the next batch.
@@ -344,7 +344,7 @@ HOLE_CHOICES = {
     "ding, equal": {**DING, "steps": EQUAL_DING},
 }
 SIDE_BY_SIDE = "Choices of consistency"
-COMPARED = ("super-resolution, 4", "gaussian blur, sigma 2")
+COMPARED = ("super-resolution, 4",)
 
 
 def chosen_for_hole(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
