@@ -7,8 +7,8 @@
 - Two holes: both objects of an image get a new color by Mask Localized Guidance. Each prompt also names another color,
   which must not appear in the other hole.
 - Restoration: held-out images are made 4 and 8 times smaller, or blurred, with noise of 0.01.
-- Choices of consistency: holes and small images by every choice, in `--batches 0`, with seconds of the CPU, which other programs on the
-  machine do not lengthen. "equal" gets as many model calls as both. All rows are measured in the same run.
+- Choices of consistency: holes and small images by every choice (`--batches 0`). Seconds are those of the CPU, which
+  other programs on the machine do not lengthen. "equal" gets as many model calls as both.
 
 Images are processed in batches of 8, which is fastest on a CPU; each batch does all rows before the next batch.
 Finished batches are kept in benchmarks/work/, and at the end, image by image, in the JSON. An interrupted run resumes
