@@ -2,7 +2,7 @@
 
     .host/venv/bin/python -m benchmarks.wiener       writes benchmarks/results/wiener.{json,md,png}
 
-With `--modes` it measures some modes anew and keeps the other rows.
+With `--modes` it measures some modes again and keeps the other rows.
 
 The prior is a Gaussian of 16 x 16 images with a natural (1/f) spectrum, its denoiser exact and its latents the
 images, in float64. Each operator measures one of its draws with noise of deviation s = 0.01. The mean over seeds is
