@@ -1,7 +1,8 @@
 """Draw splats: every pixel blends the ellipses over it front to back, with a backward pass that stores one pair each.
 
 A pair is an ellipse and a pixel inside its footprint. Pairs are sorted by pixel and depth; then sums and products over
-the ellipses of a pixel are running sums over its part of the list. No loop goes over splats or pixels.
+the ellipses of a pixel are running sums over its part of the list. No loop goes over splats or pixels, only over bands
+of rows that keep the lists short.
 
 With alpha_i = opacity_i exp(-d^T Q d / 2) for the offset d of a pixel's middle from the center, and the light
 T_i = prod_{j < i} (1 - alpha_j) that passes what is in front, the pixel is
@@ -17,8 +18,9 @@ in premultiplied color. Given the gradient g of C, with s_i = g . c_i and R_i fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +32,9 @@ from .scene import Scene
 FAINTEST = 1 / 255
 """A splat ends where its alpha falls below this (3DGS)."""
 MOST = 0.999
-"""The highest alpha of a pair: so that light passes, and gradients reach what is behind."""
+"""The highest alpha of a pair, so that some light passes."""
+BAND, BAND_ON_GPU = 300_000, 8_000_000
+"""Pairs handled at a time. Memory of short lists is used again: three times as fast on a CPU as 6 million at once."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,28 @@ class Picture:
     alpha: Tensor
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Ellipses over pixels, sorted by pixel and then front to back: indices (P,) of both."""
+class Footprints(NamedTuple):
+    """Where ellipses lie in rows of pixels, nearest ellipse first.
 
+    Each of R spans has an ellipse, a row, and `count` pixels from the column `first`; all are (R,) int32.
+    """
+
+    ellipse: Tensor
+    row: Tensor
+    first: Tensor
+    count: Tensor
+
+
+class Pairs(NamedTuple):
+    """Ellipses over pixels in a band of the image, sorted by pixel and then front to back.
+
+    `ellipses` and `pixels` are (P,) int32; pixels are counted from `start`, and `counts` says how many pairs each has.
+    """
+
+    start: int
     ellipses: Tensor
     pixels: Tensor
+    counts: Tensor
 
 
 def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Picture:
@@ -54,115 +74,143 @@ def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Pi
     like = scene.positions
     background = like.new_zeros(3) if background is None else background.to(like)
     ellipses = project(scene, camera)
-    pairs = covered(ellipses, camera.width, camera.height)
-    blended = Blend.apply(
-        ellipses.centers, ellipses.conics, ellipses.opacities, ellipses.colors, background, pairs, camera.width,
-        camera.height,
-    )  # fmt: skip
-    planes = blended.T.reshape(4, camera.height, camera.width)
+    bands = list(pairs(footprints(ellipses, camera.width, camera.height), camera.width, camera.height))
+    columns = torch.cat(
+        [ellipses.centers, ellipses.conics, ellipses.opacities[:, None], ellipses.colors], dim=1
+    ).T.contiguous()
+    planes = Blend.apply(columns, background, bands, camera.width).reshape(4, camera.height, camera.width)
     return Picture(planes[:3], planes[3:])
 
 
 @torch.no_grad()
-def covered(ellipses: Ellipses, width: int, height: int) -> Pairs:
-    """All pairs with an alpha of at least `FAINTEST`."""
+def footprints(ellipses: Ellipses, width: int, height: int) -> Footprints:
+    """The spans of all pixels where an ellipse has an alpha of at least `FAINTEST`."""
     (x, y), (a, b, c) = ellipses.centers.unbind(-1), ellipses.conics.unbind(-1)
     # a dx^2 + 2 b dx dy + c dy^2 <= reach is where opacity exp(-.../2) is above the faintest alpha.
     reach = 2 * (ellipses.opacities / FAINTEST).log()
     tall = (reach.clamp(min=0) * a / (a * c - b * b)).sqrt()
     first, last = (y - tall - 0.5).ceil().clamp(0, height), (y + tall - 0.5).floor().clamp(-1, height - 1)
-    rows = torch.where(reach > 0, last - first + 1, 0).clamp(min=0).long()
-    of_row, row = _expanded(first.long(), rows)
+    rows = torch.where(reach > 0, last - first + 1, 0).clamp(min=0).int()
+    ellipse, row = _expanded(first.int(), rows)
     # In each row, the columns between the two roots in dx.
-    dy = row + 0.5 - y[of_row]
-    a, b = a[of_row], b[of_row]
-    root = (b * dy).square() - a * (c[of_row] * dy.square() - reach[of_row])
-    wide, middle = root.clamp(min=0).sqrt() / a, x[of_row] - b * dy / a - 0.5
+    x, y, a, b, c, reach = (each.index_select(0, ellipse) for each in (x, y, a, b, c, reach))
+    dy = row + 0.5 - y
+    root = (b * dy).square() - a * (c * dy.square() - reach)
+    wide, middle = root.clamp(min=0).sqrt() / a, x - b * dy / a - 0.5
     first, last = (middle - wide).ceil().clamp(0, width), (middle + wide).floor().clamp(-1, width - 1)
-    columns = torch.where(root > 0, last - first + 1, 0).clamp(min=0).long()
-    of_pair, column = _expanded(first.long(), columns)
-    pixels, order = (row[of_pair] * width + column).int().sort(stable=True)
-    return Pairs(of_row[of_pair[order]], pixels.long())
+    count = torch.where(root > 0, last - first + 1, 0).clamp(min=0).int()
+    return Footprints(ellipse, row, first.int(), count)
+
+
+@torch.no_grad()
+def pairs(spans: Footprints, width: int, height: int) -> Iterator[Pairs]:
+    """The pairs of all spans, in bands of rows."""
+    per_row = torch.zeros(height, dtype=torch.long, device=spans.row.device)
+    per_row.index_add_(0, spans.row, spans.count.long())
+    most = BAND if per_row.device.type == "cpu" else BAND_ON_GPU
+    for top, bottom in _bands(per_row.tolist(), most):
+        inside = torch.nonzero((spans.row >= top) & (spans.row < bottom))[:, 0]
+        ellipse, row, first, count = (each.index_select(0, inside) for each in spans)
+        of_span, column = _expanded(first, count)
+        pixels, order = ((row - top) * width).index_select(0, of_span).add_(column).sort(stable=True)
+        counts = torch.bincount(pixels, minlength=(bottom - top) * width)
+        yield Pairs(top * width, ellipse.index_select(0, of_span.index_select(0, order)), pixels, counts)
+
+
+def _bands(per_row: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Rows from top to bottom, in groups with at most `most` pairs unless a single row has more."""
+    top, total = 0, 0
+    for row, count in enumerate(per_row):
+        if total and total + count > most:
+            yield top, row
+            top, total = row, 0
+        total += count
+    yield top, len(per_row)
 
 
 def _expanded(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """For ranges of integers that start at `first` and have `counts` members: which range each is of, and each."""
-    owner = torch.repeat_interleave(counts)
-    start = counts.cumsum(0) - counts
-    return owner, torch.arange(len(owner), device=owner.device) - (start - first)[owner]
+    """Which range each member is of, and the members, of ranges of integers from `first` with `counts` members."""
+    owner = torch.repeat_interleave(counts.long()).int()
+    shift = counts.cumsum(0, dtype=torch.int32) - counts - first
+    return owner, torch.arange(len(owner), dtype=torch.int32, device=owner.device).sub_(shift.index_select(0, owner))
 
 
 class Blend(torch.autograd.Function):
-    """Blends ellipses into pixels (H * W, 4): premultiplied color over the background, and alpha."""
+    """Blends ellipses into planes (4, H * W): premultiplied color over the background, and alpha.
+
+    `columns` (9, M) are the center, the conic, opacity and color of the ellipses, a row each.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        centers: Tensor,
-        conics: Tensor,
-        opacities: Tensor,
-        colors: Tensor,
-        background: Tensor,
-        pairs: Pairs,
-        width: int,
-        height: int,
-    ) -> Tensor:
-        n, p = pairs.ellipses, pairs.pixels
-        dx, dy = p % width + 0.5 - centers[n, 0], p // width + 0.5 - centers[n, 1]
-        a, b, c = conics[n].unbind(-1)
-        falloff = (-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy).exp()
-        alpha = (opacities[n] * falloff).clamp(max=MOST)
-        light, end = _light(alpha, p, width * height)
-        seen = torch.cat([colors, torch.ones_like(colors[:, :1])], dim=1)
-        blended = alpha.new_zeros(width * height, 4).index_add_(0, p, (alpha * light)[:, None] * seen[n])
-        blended[:, :3] += end[:, None] * background
-        ctx.save_for_backward(centers, conics, opacities, seen, background, alpha, light, end)
-        ctx.pairs, ctx.width = pairs, width
-        return blended
+    def forward(ctx: Any, columns: Tensor, background: Tensor, bands: Sequence[Pairs], width: int) -> Tensor:
+        planes, saved = [], []
+        for band in bands:
+            n, p = band.ellipses, band.pixels
+            alpha = _alpha(columns, band, width)[0]
+            light, end = _light(alpha, band)
+            weight = alpha * light
+            sums = [end.new_zeros(len(end)).index_add_(0, p, weight * each.index_select(0, n)) for each in columns[6:]]
+            planes.append(torch.stack([*(c + end * shade for c, shade in zip(sums, background)), 1 - end]))
+            saved += [alpha, light, end]
+        ctx.save_for_backward(columns, background, *saved)
+        ctx.bands, ctx.width = bands, width
+        return torch.cat(planes, dim=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        centers, conics, opacities, seen, background, alpha, light, end = ctx.saved_tensors
-        (g,), n, p = gradients, ctx.pairs.ellipses, ctx.pairs.pixels
-        g_pair = g[p]
-        weight = alpha * light
-        shade = (g_pair * seen[n]).sum(1)
-        behind = end * (g[:, :3] @ background)
-        d_alpha = light * shade - _behind(weight * shade, behind, p) / (1 - alpha)
-        d_alpha = torch.where(alpha < MOST, d_alpha, 0)
-        # alpha = opacity exp(-q / 2), so dalpha/dopacity = alpha / opacity and dalpha/dq = -alpha / 2.
-        d_q = -0.5 * alpha * d_alpha
-        dx, dy = p % ctx.width + 0.5 - centers[n, 0], p // ctx.width + 0.5 - centers[n, 1]
-        a, b, c = conics[n].unbind(-1)
-        each = torch.stack(
-            [
-                -2 * d_q * (a * dx + b * dy),
-                -2 * d_q * (b * dx + c * dy),
-                d_q * dx * dx,
-                2 * d_q * dx * dy,
-                d_q * dy * dy,
-                d_alpha * alpha / opacities[n],
-                *(weight[:, None] * g_pair[:, :3]).unbind(1),
-            ],
-            dim=1,
-        )
-        total = each.new_zeros(len(centers), 9).index_add_(0, n, each)
-        return total[:, :2], total[:, 2:5], total[:, 5], total[:, 6:], end @ g[:, :3], None, None, None
+        columns, background, *saved = ctx.saved_tensors
+        total, lit = torch.zeros_like(columns), torch.zeros_like(background)
+        for i, band in enumerate(ctx.bands):
+            alpha, light, end = saved[3 * i : 3 * i + 3]
+            n, p = band.ellipses, band.pixels
+            *g, g_alpha = gradients[0][:, band.start : band.start + len(end)]
+            g_pair = [each.index_select(0, p) for each in g]
+            weight = alpha * light
+            shade = sum((each * color.index_select(0, n) for each, color in zip(g_pair, columns[6:])), 0.0)
+            # Alpha is 1 - end: as if white light behind all made the picture darker.
+            behind = end * (sum((each * b for each, b in zip(g, background)), 0.0) - g_alpha)
+            d_alpha = light * shade - _behind(weight * shade, behind, band) / (1 - alpha)
+            d_alpha = torch.where(alpha < MOST, d_alpha, 0)
+            # alpha = opacity exp(-q / 2), so dalpha/dopacity = alpha / opacity and dalpha/dq = -alpha / 2.
+            falloff, dx, dy, (a, b, c) = _alpha(columns, band, ctx.width)[1]
+            d_q = d_alpha * alpha * -0.5
+            x, y = d_q * dx, d_q * dy
+            each = (
+                -2 * (a * x + b * y), -2 * (b * x + c * y), x * dx, 2 * x * dy, y * dy, d_alpha * falloff,
+                *(weight * each for each in g_pair),
+            )  # fmt: skip
+            for row, values in zip(total, each, strict=True):
+                row.index_add_(0, n, values)
+            lit += torch.stack([(end * each).sum() for each in g])
+        return total, lit, None, None
 
 
-def _light(alpha: Tensor, pixels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The light (P,) that reaches each pair, and the light (count,) that passes all pairs of each pixel."""
+def _alpha(columns: Tensor, band: Pairs, width: int) -> tuple[Tensor, tuple[Any, ...]]:
+    """The alpha (P,) of each pair; and its falloff, its offset from the center in x and y, and its conic."""
+    x, y, a, b, c, opacity = (each.index_select(0, band.ellipses) for each in columns[:6])
+    row = torch.div(band.pixels, width, rounding_mode="floor")
+    dx, dy = (band.pixels - row * width) + 0.5 - x, row + (band.start // width + 0.5) - y
+    falloff = ((a * dx * dx + c * dy * dy) * -0.5 - b * dx * dy).exp()
+    return (opacity * falloff).clamp(max=MOST), (falloff, dx, dy, (a, b, c))
+
+
+def _light(alpha: Tensor, band: Pairs) -> tuple[Tensor, Tensor]:
+    """The light (P,) that reaches each pair, and the light that passes all pairs of each pixel."""
     # Logarithms turn products into sums. Running sums over the whole list need float64.
     logs = torch.log1p(-alpha.double())
-    total = logs.cumsum(0)
-    sums = logs.new_zeros(count).index_add_(0, pixels, logs)
-    before = sums.cumsum(0) - sums  # of all pixels in front in the list
-    return (total - logs - before[pixels]).exp().to(alpha), sums.exp().to(alpha)
+    total, until = _running(logs, band)
+    before = until[:-1].repeat_interleave(band.counts)  # what pixels in front in the list have added
+    return (total - logs - before).exp().to(alpha), until.diff().exp().to(alpha)
 
 
-def _behind(values: Tensor, last: Tensor, pixels: Tensor) -> Tensor:
-    """The sum of `values` (P,) over the pairs behind each pair in its pixel, plus `last` (count,) of the pixel."""
-    values = values.double()
-    sums = values.new_zeros(len(last)).index_add_(0, pixels, values)
-    until = sums.cumsum(0)  # of all pairs up to the end of each pixel
-    return (until[pixels] - values.cumsum(0) + last[pixels]).to(last)
+def _behind(values: Tensor, last: Tensor, band: Pairs) -> Tensor:
+    """The sum of `values` (P,) over the pairs behind each pair in its pixel, plus `last` of the pixel."""
+    total, until = _running(values.double(), band)
+    return ((until[1:] + last).repeat_interleave(band.counts) - total).to(last)
+
+
+def _running(values: Tensor, band: Pairs) -> tuple[Tensor, Tensor]:
+    """Running sums of `values` (P,): after each pair, and at the borders of the pixels."""
+    total = values.cumsum(0)
+    borders = torch.cat([band.counts.new_zeros(1), band.counts.cumsum(0)])
+    return total, torch.cat([total.new_zeros(1), total]).index_select(0, borders)
