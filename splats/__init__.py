@@ -3,8 +3,8 @@
     from dreamsampler.splats import orbit, read_splats, render
 
     scene = read_splats(Path("fox.ply").read_bytes(), "fox.ply")
-    picture = render(scene, orbit(azimuth=30, elevation=15, distance=3, fov=40, width=512, height=512))
-    picture.color                                        # (3, 512, 512), differentiable
+    image = render(scene, orbit(azimuth=30, elevation=15, distance=3, fov=40, width=512, height=512))
+    image.color                                        # (3, 512, 512), differentiable
 
 World and camera axes are those of 3D Gaussian Splatting files: x right, y down, z forward. Nothing here imports ComfyUI
 or the rest of the pack.
@@ -12,7 +12,7 @@ or the rest of the pack.
 
 from .camera import Camera, looking_at, orbit
 from .files import SplatFileError, read_splats, write_ply
-from .rasterizer import Picture, render
+from .rasterizer import View, render
 from .scene import Scene
 
-__all__ = ["Camera", "Picture", "Scene", "SplatFileError", "looking_at", "orbit", "read_splats", "render", "write_ply"]
+__all__ = ["Camera", "Scene", "SplatFileError", "View", "looking_at", "orbit", "read_splats", "render", "write_ply"]

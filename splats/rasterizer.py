@@ -38,7 +38,7 @@ BAND, BAND_ON_GPU = 300_000, 8_000_000
 
 
 @dataclass(frozen=True)
-class Picture:
+class View:
     """A rendered view: `color` (3, H, W), blended with the background, and `alpha` (1, H, W) in [0, 1]."""
 
     color: Tensor
@@ -69,7 +69,7 @@ class Pairs(NamedTuple):
     counts: Tensor
 
 
-def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Picture:
+def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> View:
     """The view of a scene over a `background` (3,), black if there is none. Differentiable in scene and background."""
     like = scene.positions
     background = like.new_zeros(3) if background is None else background.to(like)
@@ -79,7 +79,7 @@ def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Pi
         [ellipses.centers, ellipses.conics, ellipses.opacities[:, None], ellipses.colors], dim=1
     ).T.contiguous()
     planes = Blend.apply(columns, background, bands, camera.width).reshape(4, camera.height, camera.width)
-    return Picture(planes[:3], planes[3:])
+    return View(planes[:3], planes[3:])
 
 
 @torch.no_grad()
@@ -167,7 +167,7 @@ class Blend(torch.autograd.Function):
             g_pair = [each.index_select(0, p) for each in g]
             weight = alpha * light
             shade = sum((each * color.index_select(0, n) for each, color in zip(g_pair, columns[6:])), 0.0)
-            # Alpha is 1 - end: as if white light behind all made the picture darker.
+            # Alpha is 1 - end: as if white light behind all made the image darker.
             behind = end * (sum((each * b for each, b in zip(g, background)), 0.0) - g_alpha)
             d_alpha = light * shade - _behind(weight * shade, behind, band) / (1 - alpha)
             d_alpha = torch.where(alpha < MOST, d_alpha, 0)

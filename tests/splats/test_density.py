@@ -1,6 +1,8 @@
-"""Splats that have become transparent are moved, and the picture stays."""
+"""Splats that have become transparent are moved, and the image stays."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,11 +35,11 @@ def test_dead_splats_move_onto_living_ones():
         assert torch.equal(mine, before)
 
 
-def test_the_picture_stays():
+def test_the_image_stays():
     scene = with_dead(60, 20)
     camera = orbit(azimuth=20, elevation=10, distance=4, fov=40, width=64, height=64)
     before, after = (render(each, camera).color for each in (scene, relocated(scene, torch.Generator())[0]))
-    naive = Scene(*(torch.cat([p[:40], p[:20]]) for p in scene.parameters))
+    naive = scene.map(lambda values: torch.cat([values[:40], values[:20]]))
     assert (after - before).abs().mean() < 0.25 * (render(naive, camera).color - before).abs().mean()
 
 
@@ -61,6 +63,6 @@ def test_copies_cover_as_much_as_one(copies: int, opacity: float):
 def test_nothing_to_move(dead: int):
     scene = with_dead(9, dead)
     if not dead:
-        scene = Scene(*scene.parameters[:3], torch.zeros(9, dtype=torch.float64), scene.harmonics)
+        scene = replace(scene, opacity_logits=torch.zeros(9, dtype=torch.float64))
     found, changed = relocated(scene, torch.Generator())
     assert found is scene and not changed.any()

@@ -73,7 +73,7 @@ REFUSED = {
     "not finite": (SMALL[:-104] + struct.pack("<f", float("nan")) + SMALL[-100:], "has NaN or infinite positions"),
     "empty": (b"", "has no splats"),
     "odd": (b"\0" * 33, "its size is not a multiple of 32"),
-    "picture": (b"\x89PNG" + b"\0" * 63, "is no .ply"),
+    "image": (b"\x89PNG" + b"\0" * 63, "is no .ply"),
 }
 
 

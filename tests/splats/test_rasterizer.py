@@ -23,7 +23,7 @@ VIEWS = {
 views = pytest.mark.parametrize("view", VIEWS)
 
 
-def picture(scene: Scene, camera: Camera, background: Tensor = BACKGROUND) -> Tensor:
+def image(scene: Scene, camera: Camera, background: Tensor = BACKGROUND) -> Tensor:
     """Color and alpha (4, H, W)."""
     made = render(scene, camera, background)
     return torch.cat([made.color, made.alpha])
@@ -45,7 +45,7 @@ def test_matches_a_loop_over_splats_in_values_and_gradients(view: str):
     scene, camera = ball(150, coefficients=16), VIEWS[view]
     weights = torch.rand(4, camera.height, camera.width, generator=torch.Generator().manual_seed(1)).double()
     found = []
-    for draw in (picture, rendered_by_loop):
+    for draw in (image, rendered_by_loop):
         given = [each.clone().requires_grad_() for each in (*scene.parameters, BACKGROUND)]
         made = draw(Scene(*given[:-1]), camera, given[-1])
         found.append((made.detach(), torch.autograd.grad((made * weights).sum(), given)))
@@ -65,7 +65,7 @@ def test_gradients_match_finite_differences():
     given[3] = torch.full_like(given[3], 1.0).requires_grad_()
 
     def draw(*values: Tensor) -> Tensor:
-        return picture(Scene(*values[:-1]), camera, values[-1])
+        return image(Scene(*values[:-1]), camera, values[-1])
 
     assert torch.autograd.gradcheck(draw, given, eps=1e-6, atol=1e-6)
 
