@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from .harmonics import from_colors
@@ -10,8 +11,6 @@ from .scene import Scene
 
 OPACITY = 0.1
 """The opacity of new splats, as in 3DGS."""
-CHUNK = 2048
-"""Points whose distances to all others are computed at a time."""
 
 
 def in_ball(count: int, generator: torch.Generator, *, radius: float = 1.0, colors: Tensor | None = None) -> Scene:
@@ -38,8 +37,9 @@ def neighbor_distances(points: Tensor, neighbors: int = 3) -> Tensor:
     count = min(neighbors, len(points) - 1)
     if count < 1:
         return points.new_ones(len(points))
-    found = [torch.cdist(part, points).topk(count + 1, largest=False).values[:, 1:] for part in points.split(CHUNK)]
-    return torch.cat(found).square().mean(1).sqrt()
+    places = points.detach().cpu().double().numpy()
+    distances, _ = cKDTree(places).query(places, k=range(2, count + 2))  # the nearest is the point itself
+    return torch.from_numpy(distances).square().mean(1).sqrt().to(points)
 
 
 def on_mesh(

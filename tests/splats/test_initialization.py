@@ -30,7 +30,7 @@ def test_points_are_as_wide_as_their_neighbors_are_away():
     torch.testing.assert_close(0.5 + CONSTANT * scene.harmonics[:, 0], torch.full_like(GRID, 0.25))
 
 
-def test_neighbors_are_found_across_chunks():
+def test_neighbors_are_the_nearest():
     points = torch.randn(3000, 3, generator=random())
     distances = torch.cdist(points[2100:2110], points).sort(dim=1).values[:, 1:4]
     torch.testing.assert_close(neighbor_distances(points)[2100:2110], distances.square().mean(1).sqrt())
