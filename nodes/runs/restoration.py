@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...guidance.core.denoiser import Denoiser
 from ...guidance.core.noise import SeededNoise
+from ...guidance.core.path import NoisePath
 from ...guidance.editing.proximal import ProximalSettings
 from ...guidance.restoration.measurement import DataConsistency, Measurement
-from ...guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
+from ...guidance.restoration.operators import Operator
+from ...guidance.restoration.proximal import (
+    DataSteps,
+    MeasurementGradient,
+    fill_with_noise,
+    gradient_scale,
+    proximal_restore,
+)
 from .. import host
 from .edit import StartFrom, invert, walk_down
 
+REFIT_FROM, REFIT_EVERY = 0.2, 3
+"""An operator that is not fully known is refitted from this alpha_bar, every so many steps."""
 Consistency = Literal["both", "consistency only", "dps only"]
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """The restoration of one batch (DreamSampler, Algorithm 4). `notes` collects out-of-memory messages."""
+    """The restoration of one batch (DreamSampler, Algorithm 4).
+
+    `notes` collects out-of-memory messages, and `operators` what became of the measurement's operator.
+    """
 
     settings: ProximalSettings
     start_from: StartFrom
@@ -34,6 +48,7 @@ class Restoration:
     data_steps: DataSteps
     dps_weight: float
     notes: list[str] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
@@ -41,13 +56,14 @@ class Restoration:
             host.check_gradients(run, "negative")
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
-            measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
+            measurement = self.measurement.started().to(torch.empty(0, device=self.vae.device))
             length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
             data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
             gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
             fit = host.data_fit(data, self.notes)
+            refits = Refits(data, run.prior.path)
             walk = proximal_restore(
-                run.prior.denoise,
+                refits.before(run.prior.denoise),
                 run.prior.path,
                 start,
                 run.sigmas,
@@ -56,10 +72,17 @@ class Restoration:
                 region=self._region(run, hole),
                 data_steps=self.data_steps,
                 fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
-                gradient=None if self.consistency == "consistency only" else gradient,
+                gradient=None if self.consistency == "consistency only" else refits.during(gradient),
                 last_gradient=self._last_gradient,
             )
-            return walk_down(run, walk, self.start_from), start
+            restored = walk_down(run, walk, self.start_from)
+            self.operators.append(data.measurement.operator)
+            return restored, start
+
+    @property
+    def fitted(self) -> Measurement:
+        """The measurement, after the run with the operator that was fitted if it was not fully known."""
+        return replace(self.measurement, operator=self.operators[-1]) if self.operators else self.measurement
 
     def _takes_gradients(self, run: host.Run) -> bool:
         """Whether any step needs a gradient."""
@@ -92,6 +115,43 @@ class Restoration:
             return path.noised(run.latent, noise.like(run.latent), sigma)
         (x,) = invert(run, all_states=False)
         return x if hole is None else fill_with_noise(hole, x, noise.like(x), path, sigma)
+
+
+class Refits:
+    """Refits what is not known of a measurement's operator to some of the clean estimates that pass.
+
+    The last of `REFIT_EVERY` is taken, from the alpha_bar `REFIT_FROM`: at higher noise levels they show too little.
+    """
+
+    def __init__(self, data: DataConsistency, path: NoisePath):
+        self._data, self._path, self._seen = data, path, 0
+
+    def during(self, gradient: MeasurementGradient) -> MeasurementGradient:
+        """A gradient, whose estimates are passed."""
+
+        def watched(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+            z0_hat, pull = gradient(x, sigma)
+            self._pass(z0_hat, sigma)
+            return z0_hat, pull
+
+        return watched
+
+    def before(self, denoise: Denoiser) -> Denoiser:
+        """A denoiser, whose estimates under the unconditional prompt are passed."""
+
+        def watched(x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+            estimates = denoise(x, sigma, names)
+            self._pass(estimates[0], sigma)
+            return estimates
+
+        return watched
+
+    def _pass(self, z0_hat: Tensor, sigma: Tensor) -> None:
+        if self._data.measurement.operator.known or self._path.alpha_bar(sigma) < REFIT_FROM:
+            return
+        if self._seen % REFIT_EVERY == 0:
+            self._data.refit(z0_hat)
+        self._seen += 1
 
 
 def _fit_unless(available: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
