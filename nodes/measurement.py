@@ -70,7 +70,7 @@ class MeasurementNode(io.ComfyNode):
                 _operator_input(
                     io.Float.Input,
                     "sigma",
-                    "standard deviation in pixels. Start with 5; 0.5 to 20.",
+                    "standard deviation in pixels; of an unknown blur a first guess. Start with 5; 0.5 to 20.",
                     default=5.0,
                     min=0.01,
                     max=256.0,

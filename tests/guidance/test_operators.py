@@ -255,6 +255,17 @@ def test_inpainting_prox_takes_the_hole_from_the_estimate_and_the_rest_from_the_
     assert_close(x, torch.where(mask == 1, x0, y), atol=1e-8)
 
 
+def test_outpainting_is_inpainting_of_a_border():
+    mask, x = torch.ones(1, 1, 40, 48), random_values(2, 3, 40, 48)
+    mask[..., 16:40, 8:24] = 0  # as far from the left, top, right and bottom as below
+    operator, other = Outpainting(40, 48, 8, 16, 24, 0), Inpainting(mask)
+    assert operator.hole is not None and torch.equal(operator.hole, mask.double())
+    y = operator.forward(x)
+    assert torch.equal(y, other.forward(x)) and torch.equal(y, operator.read(x[..., 16:40, 8:24]))
+    assert torch.equal(operator.projected(y, x, 0.0), other.projected(y, x, 0.0))
+    assert torch.equal(operator.back_projected(y), y), "gray around the image"
+
+
 def test_colorization_matches_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64) / 127.5 - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from comfy_api.latest import io
 from dreamsampler.drawings.tasks import restoration_weights
-from dreamsampler.guidance.core.noise import item_seeds
+from dreamsampler.guidance.core.noise import SeededNoise, item_seeds
 from dreamsampler.guidance.restoration import operators
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS
@@ -23,6 +24,8 @@ from PIL import Image
 from support.tiny_models import measure, photo, square
 from torch import Tensor
 from torch.nn import functional as F
+
+from nodes import ImagePadForOutpaint
 
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
@@ -156,6 +159,53 @@ def test_blurred_image_is_used_as_the_measurement(operator: str):
     measurement, observed = measure(image, operator, simulate=False)
     assert torch.equal(measurement.y, signed(image))
     assert measurement.operator.image_shape == (3, 64, 64) and observed.shape == image.shape
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+@pytest.mark.parametrize("quality", [20, 75])
+def test_jpeg_is_the_image_that_pillow_compresses(quality: int, subsampling: str):
+    pixels = (photo(size=64, seed=3) * 255).round()
+    file = BytesIO()
+    jpeg = {"quality": quality, "subsampling": {"4:4:4": 0, "4:2:0": 2}[subsampling]}
+    Image.fromarray(pixels[0].numpy().astype(np.uint8)).save(file, "JPEG", **jpeg)
+    decoded = torch.from_numpy(np.array(Image.open(file)))[None] / 255
+    options = {"operator": "jpeg", "quality": quality, "subsampling": subsampling}
+    given, shown = measure(decoded, **options, simulate=False)
+    simulated, observed = measure(pixels / 255, **options)
+    assert_close(shown, decoded, 2.5 / 255)
+    assert (observed - decoded).abs().mean() < 2 / 255
+    assert ((given.y - simulated.y).abs() > 1e-4).double().mean() < 0.01
+    for measurement in (given, simulated):
+        assert measurement.distance(signed(pixels / 255)) < 0.02 < measurement.distance(signed(photo(size=64)))
+
+
+def test_noise_of_a_jpeg_is_there_before_its_compression():
+    image, options = photo(2), {"operator": "jpeg", "quality": 40}
+    noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
+    assert noisy.noise_std == 0.1
+    noise = SeededNoise(item_seeds(7, [0, 1])).like(signed(image))
+    clean, _ = measure(image + 0.05 * noise.movedim(1, -1), **options)
+    assert ((noisy.y - clean.y).abs() > 1e-4).double().mean() < 1e-3
+    alone, _ = measure(image[1:], **options, noise_std=0.1, seed=item_seeds(7, [1])[0])
+    assert torch.equal(alone.y, noisy.y[1:])
+
+
+def test_outpaint_adds_a_gray_border_as_comfyui_pads():
+    image, sides = photo(2)[:, :40], {"left": 16, "top": 8, "right": 0, "bottom": 24}
+    measurement, observed = measure(image, "outpaint", **sides, simulate=False)
+    padded, mask = ImagePadForOutpaint().expand_image(image, *sides.values(), feathering=0)
+    assert_close(observed, padded, 1e-7)
+    hole = measurement.operator.hole
+    assert hole is not None and torch.equal(hole[:, 0], mask.double())
+    assert measurement.operator.image_shape == (3, 72, 80)
+
+
+def test_outpaint_of_a_clean_image_hides_its_border():
+    measurement, observed = measure(photo(), "outpaint", right=16, simulate=True)
+    mask = torch.zeros(1, 64, 64)
+    mask[..., 48:] = 1
+    expected, shown = measure(photo(), mask=mask)
+    assert torch.equal(measurement.y, expected.y) and torch.equal(observed, shown)
 
 
 # The observed image

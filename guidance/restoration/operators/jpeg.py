@@ -223,7 +223,7 @@ def _dct() -> Tensor:
     """The orthonormal cosine transform (8, 8) by frequency and position (T.81, A.3.3)."""
     places = torch.arange(SIDE, dtype=torch.float64)
     waves = torch.cos((2 * places + 1) * places[:, None] * math.pi / (2 * SIDE))
-    return waves * torch.where(places == 0, 1 / SIDE, 2 / SIDE).sqrt()[:, None]
+    return waves * torch.where(places == 0, 1.0, 2.0).double().div(SIDE).sqrt()[:, None]
 
 
 def _means(side: int, factor: int) -> Tensor:
@@ -249,7 +249,7 @@ register(
     OperatorKind(
         name="jpeg",
         order=7,
-        tooltip="compressed as a JPEG",
+        tooltip="JPEG artifacts",
         reads=("quality", "subsampling"),
         build=_jpeg,
     )

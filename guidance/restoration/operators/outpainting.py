@@ -57,7 +57,7 @@ register(
     OperatorKind(
         name="outpaint",
         order=6,
-        tooltip="a border around the image that is not there yet",
+        tooltip="a missing border",
         reads=("left", "top", "right", "bottom"),
         build=_outpainting,
         restored_size=_padded_size,
