@@ -176,7 +176,7 @@ def test_jpeg_is_the_image_that_pillow_compresses(quality: int, subsampling: str
     assert (observed - decoded).abs().mean() < 2 / 255
     assert ((given.y - simulated.y).abs() > 1e-4).double().mean() < 0.01
     for measurement in (given, simulated):
-        assert measurement.distance(signed(pixels / 255)) < 0.02 < measurement.distance(signed(photo(size=64)))
+        assert measurement.distance(signed(pixels / 255)) < 0.05 and measurement.distance(signed(photo())) > 1
 
 
 def test_noise_of_a_jpeg_is_there_before_its_compression():
