@@ -115,8 +115,8 @@ class Bench:
         made = []
         for start in range(0, len(jobs), BATCH):
             some = jobs[start : start + BATCH]
-            prompts = zip(*(e.prompts() for e in some), strict=True)
-            target, source = (self.reference.conditioning(list(each)) for each in prompts)
+            target = self.reference.conditioning([job.prompt("full") for job in some])
+            source = self.reference.conditioning([job.source_prompt("full") for job in some])
             latent = self.reference.latent(in_process.render([e.source for e in some]))
             settings = {**EDITING, "guidance_scale": guidance, **inputs}
             source = source if method == "dds" else None
@@ -131,7 +131,7 @@ class Bench:
         made = self.edited(method, guidance, self.jobs)
         if guidance == SPECTRA_AT:
             self.spectrum(method, made)
-        point = measured(*setting, self.jobs, made, self.scorer)
+        point = measured(setting, self.jobs, made, self.scorer)
         figures = point.accuracy, point.psnr, point.structure
         log.info("%s %g: accuracy %.3f, %.2f dB, SSIM %.3f", method, guidance, *figures)
         return point

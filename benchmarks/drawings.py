@@ -229,12 +229,11 @@ class Studio:
             some = jobs[start : start + BATCH]
             sources = in_process.render([job.source for job in some])
             svg, image = self.drawn(image=sources.movedim(1, -1), steps=0)
-            target, source = (
-                self.reference.conditioning(list(prompts)) for prompts in zip(*(e.prompts() for e in some))
-            )
+            target = self.reference.conditioning([job.prompt("full") for job in some])
+            source = self.reference.conditioning([job.source_prompt("full") for job in some])
             made.append(edit(svg, image, target, source))
         images = torch.cat(made)
-        point = measured(method, guidance, "full", jobs, images, self.scorer)
+        point = measured((method, guidance, "full"), jobs, images, self.scorer)
         return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, images
 
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:

@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from dreamsampler.guidance.editing.proximal import GammaSchedule
+from torch import Tensor
 
-from tools.reference import in_process
-
-from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, report
+from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
 from .images import save_figure
 from .provenance import RESULTS
 
-log = logging.getLogger("dreamsampler.benchmarks")
-STEPS, CFG, BATCH = 50, 4.0, 32
+STEPS, CFG = 50, 4.0
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PROMPTS = ("full", "object only")
@@ -36,48 +33,22 @@ PROXIMAL: dict[str, GammaSchedule] = {"proximal, alpha_bar": "alpha_bar", "proxi
 IMG2IMG = "img2img"
 
 
-class Bench:
-    """The reference model, the edits and every way to make them."""
+def point(bench: Bench, setting: Setting) -> Point:
+    """One setting. Both methods make 3 * STEPS model calls per image."""
+    method, strength, _ = setting
 
-    def __init__(self, jobs: list[Edit]):
-        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
-
-    def run(self, method: str, strength: float, prompt: str, edit: Callable[[Any, Any, dict], dict]) -> Point:
-        """All jobs, in batches, by `edit(positive, negative, latent)`."""
-        made = []
-        for start in range(0, len(self.jobs), BATCH):
-            jobs = self.jobs[start : start + BATCH]
-            positive = self.reference.conditioning([e.prompt(prompt) for e in jobs])
-            negative = self.reference.conditioning([""])
-            latent = self.reference.latent(in_process.render([e.source for e in jobs]))
-            made.append(self.reference.decoded(edit(positive, negative, latent)))
-        point = measured(method, strength, prompt, self.jobs, torch.cat(made), self.scorer)
-        log.info("%s %g, %s prompt: accuracy %.3f, %.2f dB", method, strength, prompt, point.accuracy, point.psnr)
-        return point
-
-    def proximal(self, method: str, gamma: float, prompt: str) -> Point:
-        """Our node."""
+    def proximal(batch: Batch) -> dict[str, Tensor]:
         schedule = PROXIMAL[method]
+        return bench.reference.edited(
+            batch.target, batch.nothing, batch.latent, steps=STEPS, gamma=strength, gamma_schedule=schedule
+        )
 
-        def edit(positive: Any, negative: Any, latent: dict) -> dict:
-            return self.reference.edited(positive, negative, latent, steps=STEPS, gamma=gamma, gamma_schedule=schedule)
+    def img2img(batch: Batch) -> dict[str, Tensor]:
+        return bench.reference.ksampled(
+            batch.target, batch.nothing, batch.latent, steps=3 * STEPS // 2, cfg=CFG, seed=SEED, denoise=strength
+        )
 
-        return self.run(method, gamma, prompt, edit)
-
-    def img2img(self, denoise: float, prompt: str) -> Point:
-        """ComfyUI's KSampler with as many model calls: 3 * STEPS, two per step."""
-
-        def edit(positive: Any, negative: Any, latent: dict) -> dict:
-            steps = 3 * STEPS // 2
-            return self.reference.ksampled(positive, negative, latent, steps=steps, cfg=CFG, seed=SEED, denoise=denoise)
-
-        return self.run(IMG2IMG, denoise, prompt, edit)
-
-    def point(self, method: str, strength: float, prompt: str) -> Point:
-        """One setting."""
-        if method == IMG2IMG:
-            return self.img2img(strength, prompt)
-        return self.proximal(method, strength, prompt)
+    return bench.measure(setting, img2img if method == IMG2IMG else proximal)
 
 
 def settings() -> list[Setting]:
@@ -128,7 +99,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode():
         bench, path = Bench(edits(arguments.sources)), arguments.output / "edit_front.json"
-        points = measured_points(settings(), arguments.sources, path, lambda setting: bench.point(*setting))
+        points = measured_points(settings(), arguments.sources, path, partial(point, bench))
     path.with_suffix(".md").write_text(report(points, path), "utf-8")
     plot(points, path.with_suffix(".png"))
 

@@ -6,7 +6,9 @@ so an interrupted run resumes where it stopped.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +26,8 @@ from tools.reference.scorer import Scorer
 
 from .provenance import Results
 
-SEED = 77_000
+log = logging.getLogger("dreamsampler.benchmarks")
+SEED, BATCH = 77_000, 32
 ATTRIBUTES = {"colour": world.COLORS, "background": world.COLORS, "pattern": world.PATTERNS, "shape": world.SHAPES}
 POINTS = "points"
 Setting = tuple[str, float, str]
@@ -46,14 +49,17 @@ class Edit:
 
     def prompt(self, kind: str) -> str:
         """The target prompt: the whole image ("full"), or only the edited part."""
-        if kind == "full":
-            return world.describe(self.target)
-        part = world.describe_background if self.attribute in ("background", "pattern") else world.describe_object
-        return part(self.target)
+        return self._described(self.target, kind)
 
-    def prompts(self) -> tuple[str, str]:
-        """Full target and source prompts."""
-        return world.describe(self.target), world.describe(self.source)
+    def source_prompt(self, kind: str) -> str:
+        """The source prompt, in the words of the target prompt."""
+        return self._described(self.source, kind)
+
+    def _described(self, scene: world.Scene, kind: str) -> str:
+        if kind == "full":
+            return world.describe(scene)
+        part = world.describe_background if self.attribute in ("background", "pattern") else world.describe_object
+        return part(scene)
 
     def kept(self) -> np.ndarray:
         """Where the image must not change: (SIZE, SIZE) bool, 3 pixels clear of the edited region."""
@@ -83,7 +89,8 @@ def edits(sources: int) -> list[Edit]:
 class Point:
     """One setting of one method: the accuracy of its edits, and the PSNR outside them, both also by attribute.
 
-    `structure` is the mean structural similarity (SSIM) outside the edits, in [-1, 1].
+    `structure` is the mean structural similarity (SSIM) outside the edits, in [-1, 1]. `evaluations` of the model and
+    `seconds` of one CPU core are those of an edit of one image, without its encoding and decoding.
     """
 
     method: str
@@ -93,10 +100,74 @@ class Point:
     psnr: float
     by_attribute: dict[str, tuple[float, float]]
     structure: float = math.nan
+    evaluations: float = math.nan
+    seconds: float = math.nan
 
 
-def measured(method: str, strength: float, prompt: str, jobs: list[Edit], images: Tensor, scorer: Scorer) -> Point:
-    """Score a batch of edited images."""
+@dataclass(frozen=True)
+class Batch:
+    """Some of the edits: their place among all, prompts as CONDITIONINGs, and the encoded sources as a LATENT."""
+
+    part: slice
+    target: Any
+    source: Any
+    nothing: Any
+    latent: dict[str, Tensor]
+
+
+class Bench:
+    """The reference model and the edits to make with it."""
+
+    def __init__(self, jobs: list[Edit]):
+        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
+        sources = in_process.render([job.source for job in jobs])
+        self._parts = [slice(start, start + BATCH) for start in range(0, len(jobs), BATCH)]
+        self._latents = [self.reference.latent(sources[part]) for part in self._parts]
+
+    def batches(self, prompt: str = "full") -> list[Batch]:
+        """All edits, a batch at a time."""
+        made = []
+        for part, latent in zip(self._parts, self._latents, strict=True):
+            target = self.reference.conditioning([job.prompt(prompt) for job in self.jobs[part]])
+            source = self.reference.conditioning([job.source_prompt(prompt) for job in self.jobs[part]])
+            made.append(Batch(part, target, source, self.reference.conditioning([""]), latent))
+        return made
+
+    def measure(self, setting: Setting, edit: Callable[[Batch], dict[str, Tensor]]) -> Point:
+        """All edits by `edit`, which returns edited LATENTs."""
+        batches = self.batches(setting[2])
+        with _EvaluationCounter(self.reference.model.model.diffusion_model) as counter:
+            start = time.process_time()
+            edited = [edit(batch) for batch in batches]
+            seconds = time.process_time() - start
+        images = torch.cat([self.reference.decoded(latent) for latent in edited])
+        cost = counter.items / len(self.jobs), seconds / len(self.jobs)
+        point = measured(setting, self.jobs, images, self.scorer, cost)
+        log.info("%s: accuracy %.3f, %.2f dB, %.4g evaluations", row_name(setting), point.accuracy, point.psnr, cost[0])
+        return point
+
+
+class _EvaluationCounter:
+    """Counts the items that a network is called with, while it is open."""
+
+    def __init__(self, network: torch.nn.Module):
+        self.items, self._network = 0, network
+
+    def __enter__(self) -> _EvaluationCounter:
+        self._hook = self._network.register_forward_pre_hook(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+    def _count(self, _: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.items += len(inputs[0])
+
+
+def measured(
+    setting: Setting, jobs: list[Edit], images: Tensor, scorer: Scorer, cost: tuple[float, float] = (math.nan, math.nan)
+) -> Point:
+    """Score a batch of edited images; `cost` is evaluations and seconds per image."""
     hits = [seen[e.attribute] == e.wanted for seen, e in zip(scorer.read(images), jobs, strict=True)]
     sources = in_process.render([e.source for e in jobs])
     errors, likeness = (images - sources).square().mean(1), ssim(images, sources, 7).mean(1)
@@ -108,7 +179,7 @@ def measured(method: str, strength: float, prompt: str, jobs: list[Edit], images
         rows = [(h, p) for h, p, e in zip(hits, psnr, jobs, strict=True) if e.attribute == name]
         by_attribute[name] = tuple(float(np.mean(column)) for column in zip(*rows, strict=True))
     accuracy, kept_psnr, kept_structure = (float(np.mean(column)) for column in (hits, psnr, structure))
-    return Point(method, strength, prompt, accuracy, kept_psnr, by_attribute, kept_structure)
+    return Point(*setting, accuracy, kept_psnr, by_attribute, kept_structure, *cost)
 
 
 def measured_points(
@@ -141,7 +212,7 @@ def _points(figures: dict[str, Any], sources: int) -> list[Point]:
 
 
 def _kept(point: Point) -> dict[str, Any]:
-    return {name: value for name, value in asdict(point).items() if name != "structure" or not math.isnan(value)}
+    return {name: value for name, value in asdict(point).items() if not isinstance(value, float) or value == value}
 
 
 def label(attribute: str) -> str:
@@ -151,14 +222,20 @@ def label(attribute: str) -> str:
 
 def table(points: list[Point]) -> str:
     """The points as Markdown."""
-    with_structure = not any(math.isnan(p.structure) for p in points)
-    head = ["method", "strength", "prompt", "accuracy", "PSNR outside", *(["SSIM outside"] if with_structure else [])]
+    costs = {"evaluations": ".0f", "seconds": ".2f"}
+    optional = {name: form for name, form in {"structure": ".3f", **costs}.items() if _known(points, name)}
+    titles = {"structure": "SSIM outside", "seconds": "CPU seconds"}
+    head = ["method", "strength", "prompt", "accuracy", "PSNR outside", *(titles.get(name, name) for name in optional)]
     rows = [[*head, *map(label, ATTRIBUTES)], ["---"] * (len(head) + len(ATTRIBUTES))]
     for p in points:
-        structure = [f"{p.structure:.3f}"] if with_structure else []
+        more = [format(getattr(p, name), form) for name, form in optional.items()]
         each = [f"{accuracy:.2f} / {psnr:.1f}" for accuracy, psnr in (p.by_attribute[n] for n in ATTRIBUTES)]
-        rows.append([p.method, f"{p.strength:g}", p.prompt, f"{p.accuracy:.3f}", f"{p.psnr:.2f}", *structure, *each])
+        rows.append([p.method, f"{p.strength:g}", p.prompt, f"{p.accuracy:.3f}", f"{p.psnr:.2f}", *more, *each])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _known(points: list[Point], name: str) -> bool:
+    return not any(math.isnan(getattr(p, name)) for p in points)
 
 
 def report(points: list[Point], path: Path) -> str:

@@ -14,79 +14,59 @@ import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from dreamsampler.guidance.distillation.objectives.pds import POSTERIOR_FORMS, PosteriorForm
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
-from tools.reference import in_process
-
-from .editing import SEED, Edit, Point, Setting, edits, measured, measured_points, report
+from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
 from .images import save_figure
 from .provenance import RESULTS
 
-log = logging.getLogger("dreamsampler.benchmarks")
-STEPS, GUIDANCE, BATCH, CFG = 200, 7.5, 32, 4.0
+STEPS, GUIDANCE, CFG = 200, 7.5, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
 FLOW_EDITS = ("flowedit", "dvrf", "flowalign", "chord")
 """Methods with the settings of their papers."""
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
-Work = tuple[Any, Any, Any, dict]
-"""Target, source and empty CONDITIONING, and the source LATENT of a batch."""
 
-
-class Bench:
-    """The reference model, the edits and every way to make them."""
-
-    def __init__(self, jobs: list[Edit]):
-        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
+class DistillationBench(Bench):
+    """The edits, and every way to make them."""
 
     def point(self, setting: Setting) -> Point:
-        """All jobs by one setting, in batches."""
+        """All jobs by one setting."""
         method, strength, _ = setting
-        edit, made = self.edit(method, strength), []
-        for start in range(0, len(self.jobs), BATCH):
-            jobs = self.jobs[start : start + BATCH]
-            prompts = zip(*(e.prompts() for e in jobs), strict=True)
-            target, source = (self.reference.conditioning(list(each)) for each in prompts)
-            latent = self.reference.latent(in_process.render([e.source for e in jobs]))
-            made.append(self.reference.decoded(edit((target, source, self.reference.conditioning([""]), latent))))
-        point = measured(*setting, self.jobs, torch.cat(made), self.scorer)
-        figures = point.accuracy, point.psnr, point.structure
-        log.info("%s %g: accuracy %.3f, %.2f dB, SSIM %.3f", method, strength, *figures)
-        return point
+        return self.measure(setting, self.edit(method, strength))
 
-    def edit(self, method: str, strength: float) -> Callable[[Work], dict]:
+    def edit(self, method: str, strength: float) -> Callable[[Batch], dict]:
         """How a method edits a batch at a strength."""
         if method.startswith("PDS"):
-            return lambda work: self.pds(work, method, strength)
+            return lambda batch: self.pds(batch, method, strength)
         if method == "img2img":
-            return lambda work: self.reference.ksampled(
-                work[0], work[2], work[3], steps=STEPS, cfg=CFG, seed=SEED, denoise=strength
+            return lambda batch: self.reference.ksampled(
+                batch.target, batch.nothing, batch.latent, steps=STEPS, cfg=CFG, seed=SEED, denoise=strength
             )
         if method in ("DDPM inversion", "Proximal DreamSampler"):
-            return lambda work: self.inverted(work, method, strength)
+            return lambda batch: self.inverted(batch, method, strength)
         settings = {} if method in FLOW_EDITS else {**ADAM, "guidance_scale": strength}
-        return lambda work: self.reference.distilled(
-            work[0], work[2], work[3], source=work[1], method=method, seed=SEED, **settings
+        return lambda batch: self.reference.distilled(
+            batch.target, batch.nothing, batch.latent, source=batch.source, method=method, seed=SEED, **settings
         )
 
-    def pds(self, work: Work, method: str, weight: float) -> dict:
+    def pds(self, batch: Batch, method: str, weight: float) -> dict:
         """Posterior distillation; `method` names the posterior and the guidance."""
-        target, source, nothing, latent = work
+        target, source, nothing, latent = batch.target, batch.source, batch.nothing, batch.latent
         name, guidance = method.removeprefix("PDS ").rsplit(", s = ", 1)
         posterior: PosteriorForm = next(each for each in POSTERIOR_FORMS if each == name)
         conditionings = source, target, nothing
         objective = PosteriorLatentMatch.execute(latent, *conditionings, float(guidance), posterior, weight).args[0]
         return self.reference.distilled(target, nothing, latent, objective=objective, method="sds", seed=SEED, **ADAM)
 
-    def inverted(self, work: Work, method: str, gamma: float) -> dict:
+    def inverted(self, batch: Batch, method: str, gamma: float) -> dict:
         """Editing by inversion: stochastic with a source prompt, or deterministic without."""
-        target, source, nothing, latent = work
+        target, source, nothing, latent = batch.target, batch.source, batch.nothing, batch.latent
         execute, model = ProximalDreamSampler.execute, self.reference.model
         if method == "DDPM inversion":
             return execute(
@@ -141,7 +121,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "posterior_front.json"
     with torch.inference_mode():
-        points = measured_points(settings(), arguments.sources, path, Bench(edits(arguments.sources)).point)
+        points = measured_points(settings(), arguments.sources, path, DistillationBench(edits(arguments.sources)).point)
     path.with_suffix(".md").write_text(report(points, path), "utf-8")
     plot(points, path.with_suffix(".png"))
 

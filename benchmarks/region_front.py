@@ -20,14 +20,13 @@ import torch
 from dreamsampler.nodes.find_edit_region import FindEditRegion
 from torch import Tensor
 
-from tools.reference import in_process, world
+from tools.reference import world
 
-from .editing import ATTRIBUTES, SEED, Edit, Point, Setting, edits, label, measured, measured_points, report
+from .editing import ATTRIBUTES, SEED, Batch, Bench, Edit, Point, Setting, edits, label, measured_points, report
 from .images import save_figure
 from .provenance import RESULTS, Results
 
-log = logging.getLogger("dreamsampler.benchmarks")
-STEPS, SEARCH_STEPS, SOFTNESS, BATCH = 20, 12, 0.08, 32
+STEPS, SEARCH_STEPS, SOFTNESS = 20, 12, 0.08
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 THRESHOLDS = {"found at 0.2": 0.2, "found at 0.3": 0.3, "found at 0.55": 0.55}
 METHODS = ("no mask", *THRESHOLDS, "true mask", "no mask, 50 steps")
@@ -35,46 +34,34 @@ COLORS = ("tab:gray", "tab:blue", "tab:cyan", "tab:purple", "tab:green", "tab:or
 OVERLAPS = "overlaps"
 
 
-class Bench:
-    """The reference model, the edits, and the masks of each method."""
+class RegionBench(Bench):
+    """The edits, and the masks of each method."""
 
     def __init__(self, jobs: list[Edit]):
-        self.reference, self.scorer, self.jobs = in_process.load(), in_process.load_scorer(), jobs
-        self.sources = in_process.render([job.source for job in jobs])
+        super().__init__(jobs)
         self.masks = {"true mask": torch.from_numpy(np.stack([true_region(job) for job in jobs])).float()}
         self.masks |= {name: self.found(threshold) for name, threshold in THRESHOLDS.items()}
 
-    def batches(self) -> list[tuple[slice, list[Edit], dict[str, Tensor]]]:
-        """The jobs and encoded sources, a batch at a time."""
-        parts = [slice(start, start + BATCH) for start in range(0, len(self.jobs), BATCH)]
-        return [(part, self.jobs[part], self.reference.latent(self.sources[part])) for part in parts]
-
     def found(self, threshold: float) -> Tensor:
         """The masks of Find Edit Region for all jobs."""
-        masks = []
-        for _, jobs, latent in self.batches():
-            target, source = (
-                self.reference.conditioning(list(texts)) for texts in zip(*(job.prompts() for job in jobs), strict=True)
-            )
-            output = FindEditRegion.execute(
-                self.reference.model, target, source, latent, SEARCH_STEPS, threshold, SOFTNESS, SEED
-            )
-            masks.append(output.args[0])
+        find, masks = FindEditRegion.execute, []
+        for batch in self.batches():
+            settings = SEARCH_STEPS, threshold, SOFTNESS, SEED
+            masks.append(find(self.reference.model, batch.target, batch.source, batch.latent, *settings).args[0])
         return torch.cat(masks)
 
-    def point(self, method: str, gamma: float, prompt: str) -> Point:
-        """All jobs by one setting."""
+    def point(self, setting: Setting) -> Point:
+        """All jobs by one setting. The search is not counted."""
+        method, gamma, _ = setting
         steps, masks = 50 if method.endswith("50 steps") else STEPS, self.masks.get(method)
-        made = []
-        for part, jobs, latent in self.batches():
-            masked: dict[str, Any] = {} if masks is None else {"noise_mask": masks[part, None]}
-            positive = self.reference.conditioning([job.prompt(prompt) for job in jobs])
-            negative = self.reference.conditioning([""])
-            edited = self.reference.edited(positive, negative, {**latent, **masked}, steps=steps, gamma=gamma)
-            made.append(self.reference.decoded(edited))
-        point = measured(method, gamma, prompt, self.jobs, torch.cat(made), self.scorer)
-        log.info("%s, gamma %g: accuracy %.3f, %.2f dB", method, gamma, point.accuracy, point.psnr)
-        return point
+
+        def edit(batch: Batch) -> dict[str, Tensor]:
+            masked: dict[str, Any] = {} if masks is None else {"noise_mask": masks[batch.part, None]}
+            return self.reference.edited(
+                batch.target, batch.nothing, {**batch.latent, **masked}, steps=steps, gamma=gamma
+            )
+
+        return self.measure(setting, edit)
 
     def overlap(self, method: str) -> dict[str, float]:
         """The intersection over union of found and true regions, by attribute."""
@@ -91,7 +78,7 @@ def true_region(job: Edit) -> np.ndarray:
     return ~thing if job.attribute in ("background", "pattern") else thing
 
 
-def overlaps(bench: Bench, path: Path) -> dict[str, dict[str, float]]:
+def overlaps(bench: RegionBench, path: Path) -> dict[str, dict[str, float]]:
     """The overlap for each threshold, from `path` or measured."""
     results = Results(path, resume=True)
     if OVERLAPS not in results.figures:
@@ -143,8 +130,8 @@ def main() -> None:
     settings: list[Setting] = [(method, gamma, "full") for method in METHODS for gamma in GAMMAS]
     path = arguments.output / "region_front.json"
     with torch.inference_mode():
-        bench = Bench(edits(arguments.sources))
-        points = measured_points(settings, arguments.sources, path, lambda setting: bench.point(*setting))
+        bench = RegionBench(edits(arguments.sources))
+        points = measured_points(settings, arguments.sources, path, bench.point)
         shares = overlaps(bench, path)
     line = Results(path, resume=True).line(OVERLAPS)
     path.with_suffix(".md").write_text(report(points, path) + overlap_table(shares, line), "utf-8")

@@ -16,6 +16,7 @@ from ..guidance.distillation.schedules import FLOW_TIME, HUMP, LEARNING_RATES, N
 from ..guidance.networks.corrective.storage import ManifoldCorrective
 from . import checks, host, widgets
 from .runs.distillation import Curve, ImageDistillation, check_distillation
+from .runs.region import REGIONS, Region, found_mask
 from .sockets import CORRECTIVE, OBJECTIVE, ObjectiveSocket
 from .widgets import OWN
 
@@ -71,9 +72,10 @@ class DistillationSampler(io.ComfyNode):
         start_from: str = OWN,
         source_weight: float = 0.0,
         corrective: ManifoldCorrective | None = None,
+        region: Region = "off",
         **settings: Any,
     ) -> io.NodeOutput:
-        samples = checks.checked_latent(model, latent_image, needs_content=False)
+        samples = checks.checked_latent(model, latent_image, needs_content=region == "find")
         conditionings = {TARGET: positive, NULL: negative, **({} if source is None else {SOURCE: source})}
         chosen = objective or ObjectiveSocket(
             METHODS[method],
@@ -86,19 +88,25 @@ class DistillationSampler(io.ComfyNode):
         from_scratch = from_noise or chosen.method.from_zeros and not samples.any()
         config = _config(chosen, settings, from_scratch=bool(from_scratch))
         check_distillation(model, chosen, config, vae)
+        seeds = checks.item_seeds(seed, latent_image, samples)
+        mask = checks.checked_noise_mask(latent_image, samples)
+        reference = checks.checked_reference(model, chosen, samples)
+        notes: list[str] = []
+        if region == "find":
+            target, now = chosen.conditionings[TARGET], chosen.conditionings.get(SOURCE, chosen.conditionings[NULL])
+            mask = found_mask(model, target, now, samples, seeds, within=mask, notes=notes)
         curve = Curve(chosen.method.name, config.loop.steps)
         run = ImageDistillation(
             chosen=chosen,
             config=config,
-            seeds=checks.item_seeds(seed, latent_image, samples),
+            seeds=seeds,
             curve=curve,
-            reference=checks.checked_reference(model, chosen, samples),
+            reference=reference,
             from_noise=from_noise,
             source_weight=source_weight,
             model=model,
             vae=vae,
         )
-        notes: list[str] = []
         (latent,) = host.run_in_sampler(
             run,
             model=model,
@@ -107,7 +115,7 @@ class DistillationSampler(io.ComfyNode):
             sigmas=host.full_range(model),
             evaluations=config.loop.steps,
             seed=seed,
-            mask=checks.checked_noise_mask(latent_image, samples),
+            mask=mask,
             notes=notes,
         )
         notes += curve.notes
@@ -306,5 +314,13 @@ def _flow_edits() -> list[io.Input]:
             high=1.0,
             optional=True,
             note="-1 lets it grow over the steps, as in the paper.",
+        ),
+        io.Combo.Input(
+            "region",
+            options=list(REGIONS),
+            default="off",
+            optional=True,
+            tooltip="find edits only where positive and source (without one, negative) differ in this image, as Find "
+            "Edit Region finds it. Costs 24 model evaluations. A noise mask of latent_image narrows the region.",
         ),
     ]

@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..guidance.core.denoiser import SOURCE, TARGET
-from ..guidance.editing.region import relative, soft_mask
+from ..guidance.editing.region import soft_mask
 from . import checks, host, widgets
-from .runs.region import RegionSearch
+from .runs.region import SOFTNESS, STEPS, THRESHOLD, find_region, to_pixels
 
 HEAT = torch.tensor([[0.0, 0.0, 0.02], [0.34, 0.06, 0.43], [0.73, 0.21, 0.33], [0.98, 0.55, 0.04], [0.99, 1.0, 0.64]])
 """Colors of the heat map from no to the largest difference."""
@@ -44,14 +42,14 @@ class FindEditRegion(io.ComfyNode):
                 io.Latent.Input("latent_image", tooltip="The encoded image, or a batch."),
                 io.Int.Input(
                     "steps",
-                    default=12,
+                    default=STEPS,
                     min=1,
                     max=1000,
                     tooltip="Noise levels, each two model evaluations. 8 to 16 are enough.",
                 ),
                 io.Float.Input(
                     "threshold",
-                    default=0.3,
+                    default=THRESHOLD,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -60,7 +58,7 @@ class FindEditRegion(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "softness",
-                    default=0.08,
+                    default=SOFTNESS,
                     min=0.001,
                     max=1.0,
                     step=0.01,
@@ -90,35 +88,16 @@ class FindEditRegion(io.ComfyNode):
         softness: float,
         seed: int,
     ) -> io.NodeOutput:
-        prompts = {TARGET: positive, SOURCE: source}
-        for name, value in prompts.items():
-            checks.check_conditioning(name, value)
+        checks.check_conditioning("positive", positive)
+        checks.check_conditioning("source", source)
         samples = checks.checked_latent(model, latent_image, needs_content=True)
         host.model_path(model)
         notes: list[str] = []
-        search = RegionSearch(steps, checks.item_seeds(seed, latent_image, samples))
-        host.run_in_sampler(
-            search,
-            model=model,
-            conditionings=prompts,
-            samples=samples,
-            sigmas=host.full_range(model),
-            evaluations=steps,
-            seed=seed,
-            notes=notes,
-        )
-        found = relative(search.energy)
-        height, width = host.image_size(model, samples)
-        if not found.any():
-            notes.append("Find Edit Region found no difference: positive and source are the same prompt.")
-            host.show_on_node("\n".join(notes))
-        mask, heat = (_resized(each, height, width) for each in (soft_mask(found, threshold, softness), found))
+        seeds = checks.item_seeds(seed, latent_image, samples)
+        found = find_region(model, positive, source, samples, seeds, steps=steps, notes=notes)
+        host.show_on_node("\n".join(notes))
+        mask, heat = (to_pixels(each, model, samples) for each in (soft_mask(found, threshold, softness), found))
         return io.NodeOutput(mask, _colored(heat), ui={"text": notes})
-
-
-def _resized(values: Tensor, height: int, width: int) -> Tensor:
-    """Values of latent cells (B, h, w) as pixels (B, height, width)."""
-    return F.interpolate(values[:, None], (height, width), mode="bilinear")[:, 0]
 
 
 def _colored(values: Tensor) -> Tensor:

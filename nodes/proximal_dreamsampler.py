@@ -13,7 +13,8 @@ from ..guidance.restoration.blending import spliced
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.proximal import DataSteps
 from . import checks, host, widgets
-from .runs.edit import Edit, StartFrom
+from .runs.edit import INVERSIONS, Edit, Inversion, StartFrom
+from .runs.region import REGIONS, Region, found_mask
 from .runs.restoration import Consistency, Restoration
 from .sockets import MEASUREMENT
 
@@ -39,7 +40,7 @@ class ProximalDreamSampler(io.ComfyNode):
             ),
             essentials_category="Image Tools",
             has_intermediate_output=True,
-            advanced="renoise consistency data_every data_until dps_weight projection",
+            advanced="renoise consistency data_every data_until dps_weight projection inversion",
             inputs=[*_main_inputs(), *_edit_settings(), *_connections(), *_measurement_settings()],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The edited latent."),
@@ -79,27 +80,32 @@ class ProximalDreamSampler(io.ComfyNode):
         dps_weight: float = 1.0,
         projection: bool = True,
         source_image: Tensor | None = None,
+        region: Region = "off",
+        inversion: Inversion = "ddim",
     ) -> io.NodeOutput:
         prompts = {"positive": positive, "negative": negative}
         checks.check_steps(steps)
         checks.check_prompts(model, prompts)
-        samples = checks.checked_latent(model, latent_image, needs_content=start_from != "noise")
-        region = _checked_region(mask, latent_image, samples)
+        samples = checks.checked_latent(model, latent_image, needs_content=start_from != "noise" or region == "find")
+        edited = _checked_mask(mask, latent_image, samples)
         seeds = checks.item_seeds(seed, latent_image, samples)
         host.model_path(model)
         checks.check_autoencoder(model, vae)
         if source_image is not None:
-            checks.check_source_image(source_image, vae, samples, region, measurement)
+            masked = edited is not None or region == "find"
+            checks.check_source_image(source_image, vae, samples, measurement, masked=masked)
         sigmas = checks.after_skip(skip, host.schedule(model, scheduler, steps))
         settings = ProximalSettings(gamma, gamma_schedule, eta, renoise)
-        algorithm: Edit | Restoration = Edit(settings, start_from, seeds)
+        algorithm: Edit | Restoration = Edit(settings, start_from, seeds, inversion)
         if measurement is not None:
             checks.check_measurement(measurement, vae, samples)
-            checks.check_restoration(start_from, data_every)
+            checks.check_restoration(start_from, data_every, region)
             data_steps = DataSteps(data_every, data_until)
             algorithm = Restoration(
-                settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight
+                settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight, inversion
             )
+        if region == "find":
+            edited = found_mask(model, positive, negative, samples, seeds, within=edited, notes=algorithm.notes)
         latents = host.run_in_sampler(
             algorithm,
             model=model,
@@ -108,7 +114,7 @@ class ProximalDreamSampler(io.ComfyNode):
             sigmas=sigmas,
             evaluations=(1 if start_from == "noise" else 2) * (len(sigmas) - 1),
             seed=seed,
-            mask=region,
+            mask=edited,
             notes=algorithm.notes,
         )
         outputs = [host.sampled_latent(latent_image, latent) for latent in latents]
@@ -116,13 +122,13 @@ class ProximalDreamSampler(io.ComfyNode):
             measurement = algorithm.fitted
             algorithm.notes.extend(filter(None, [measurement.operator.findings]))
         image = _decode(vae, latents[0], measurement if projection else None)
-        if source_image is not None and region is not None:
-            image = _kept(image, source_image[..., :3].movedim(-1, 1), region)
+        if source_image is not None and edited is not None:
+            image = _kept(image, source_image[..., :3].movedim(-1, 1), edited)
         host.show_on_node("\n".join(algorithm.notes))
         return io.NodeOutput(*outputs, image, ui={"text": list(algorithm.notes)})
 
 
-def _checked_region(mask: Tensor | None, latent_image: dict, samples: Tensor) -> Tensor | None:
+def _checked_mask(mask: Tensor | None, latent_image: dict, samples: Tensor) -> Tensor | None:
     """The mask, or else the latent's own noise mask. A connected mask has pixels to change in at least one image."""
     if mask is None:
         return checks.checked_noise_mask(latent_image, samples)
@@ -130,10 +136,10 @@ def _checked_region(mask: Tensor | None, latent_image: dict, samples: Tensor) ->
     return checks.checked_mask(mask, samples)
 
 
-def _kept(images: Tensor, source: Tensor, region: Tensor) -> Tensor:
-    """The edited `images` (B, H, W, 3) with the `source` (B or 1, 3, H, W) outside the mask `region`."""
+def _kept(images: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+    """The edited `images` (B, H, W, 3) with the `source` (B or 1, 3, H, W) outside a `mask` (B or 1, 1, [1,] H, W)."""
     edited = images.movedim(-1, 1)
-    mask = F.interpolate(region.reshape(len(region), 1, *region.shape[-2:]), edited.shape[-2:], mode="bilinear")
+    mask = F.interpolate(mask.reshape(len(mask), 1, *mask.shape[-2:]), edited.shape[-2:], mode="bilinear")
     return spliced(edited, source.to(edited).expand_as(edited), mask.to(edited)).clamp(0, 1).movedim(1, -1)
 
 
@@ -309,5 +315,22 @@ def _measurement_settings() -> list[io.Input]:
             optional=True,
             tooltip="The image before VAE Encode. With a mask and a VAE, the output image then has its own pixels "
             "outside the mask, exactly, and the edit is leveled to them.",
+        ),
+        io.Combo.Input(
+            "region",
+            options=list(REGIONS),
+            default="off",
+            optional=True,
+            tooltip="find edits only where positive changes this image, as Find Edit Region finds it with negative as "
+            "source prompt, which may be empty. Raise gamma to 1 or more. Costs 24 model evaluations. A mask "
+            "narrows the region.",
+        ),
+        io.Combo.Input(
+            "inversion",
+            options=list(INVERSIONS),
+            default="ddim",
+            optional=True,
+            tooltip="With start_from inversion: ddim is the paper's. fixed point keeps more of the source at the same "
+            "cost: with 10 steps as much as ddim with 50. half the steps needs half the evaluations; from 20 steps.",
         ),
     ]

@@ -6,7 +6,7 @@ Example: invert a latent `z0` and sample it back, with any `denoise` that follow
     z0_again = ddim_sample(denoise, SCALED, top.x, sigmas, NULL)
 """
 
-from .ddim import InversionStep, ddim_invert, ddim_sample, ddim_step, fresh_share
+from .ddim import ddim_sample, ddim_step, fresh_share
 from .ddpm import ddpm_invert, noised_states, posterior
 from .denoiser import (
     NULL,
@@ -19,6 +19,7 @@ from .denoiser import (
     TrainableDenoiser,
     guide,
 )
+from .inversion import InversionStep, ddim_invert, fixed_point_invert
 from .noise import SeededNoise
 from .path import FLOW, SCALED, NoisePath, flow_path
 from .prior import Prior
@@ -42,6 +43,7 @@ __all__ = [
     "ddim_sample",
     "ddim_step",
     "ddpm_invert",
+    "fixed_point_invert",
     "flow_path",
     "fresh_share",
     "guide",

@@ -1,15 +1,12 @@
-"""DDIM on any noising path: one step, inversion up the noise levels, and sampling down."""
+"""DDIM on any noising path: one step, and sampling down the noise levels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from .denoiser import NULL, Denoiser
+from .denoiser import Denoiser
 from .noise import SeededNoise
 from .path import NoisePath
 
@@ -45,47 +42,6 @@ def mix_noise(eps_hat: Tensor, fresh: Tensor | None, share: Tensor) -> Tensor:
 def mix_fresh_noise(eps_hat: Tensor, share: Tensor, noise: SeededNoise) -> Tensor:
     """Predicted noise (B, ...) mixed with a `share` (scalar) of fresh noise, drawn only for a share above 0."""
     return mix_noise(eps_hat, noise.like(eps_hat) if share > 0 else None, share)
-
-
-@dataclass(frozen=True)
-class InversionStep:
-    """One step up: the state `x` (B, ...) at noise level `sigma`, and the `z0_hat` and `eps_hat` it was made from."""
-
-    sigma: Tensor
-    x: Tensor
-    z0_hat: Tensor
-    eps_hat: Tensor
-
-
-def ddim_invert(
-    denoise: Denoiser, path: NoisePath, z0: Tensor, sigmas: Tensor, name: str = NULL
-) -> Iterator[InversionStep]:
-    """Find the noise that DDIM sampling turns back into a clean latent (DDIM, section 4.3).
-
-    Args:
-        z0: (B, ...) latent in model scale.
-        sigmas: (n + 1,) or (n + 1, B) noise levels, falling to 0.
-        name: the conditioning to invert under.
-
-    Yields:
-        n steps, from `sigmas[n - 1]` up to `sigmas[0]`; each costs one model call.
-
-    Raises:
-        ValueError: the noise levels do not end at 0.
-    """
-    if sigmas[-1].any():
-        raise ValueError(f"The noise levels must fall to 0, where the image is clean; they end at {sigmas[-1]}.")
-    rising = sigmas.flip(0)[1:]
-    x = path.noised(z0, torch.zeros_like(z0), rising[0])
-    for i, sigma_next in enumerate(rising):
-        # The model predicts no noise at level 0, so the first prediction is for the clean image at the lowest level.
-        sigma = rising[max(i - 1, 0)]
-        (z0_hat,) = denoise(x, sigma, (name,))
-        eps_hat = path.eps_hat(x, z0_hat, sigma)
-        if i == 0:
-            z0_hat = z0
-        x = ddim_step(path, z0_hat, eps_hat, sigma_next)
-        yield InversionStep(sigma_next, x, z0_hat, eps_hat)
 
 
 def ddim_sample(denoise: Denoiser, path: NoisePath, x: Tensor, sigmas: Tensor, name: str) -> Tensor:

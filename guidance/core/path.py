@@ -45,8 +45,11 @@ class NoisePath:
 
     def flow_time(self, sigma: Tensor) -> Tensor:
         """The flow time `b / (a + b)` of the same signal-to-noise ratio, in [0, 1]: a flow model's own sigma."""
-        a, b = self.a(sigma), self.b(sigma)
-        return b / (a + b)
+        return self.b(sigma) / self.flow_scale(sigma)
+
+    def flow_scale(self, sigma: Tensor) -> Tensor:
+        """The factor `a + b` from the state `(1 - t) z0 + t eps` at the same `flow_time` t to this path's."""
+        return self.a(sigma) + self.b(sigma)
 
 
 def per_item(sigma: Tensor, x: Tensor) -> Tensor:

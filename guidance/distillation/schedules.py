@@ -14,8 +14,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.ddim import ddim_invert, fresh_share, mix_noise
+from ..core.ddim import fresh_share, mix_noise
 from ..core.denoiser import GuidedDenoiser
+from ..core.inversion import ddim_invert
 from ..core.noise import SeededNoise
 from ..core.path import per_item
 from ..core.prior import Prior

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...guidance.restoration.measurement import Measurement
 
 
-def check_restoration(start_from: str, data_every: int) -> None:
+def check_restoration(start_from: str, data_every: int, region: str) -> None:
     """Check settings that a measurement restricts."""
     if start_from == "stochastic inversion":
         raise ValueError(
@@ -18,18 +18,23 @@ def check_restoration(start_from: str, data_every: int) -> None:
         )
     if data_every < 1:
         raise ValueError(f"data_every is {data_every}: set it to 1 or more (the paper uses 3).")
+    if region != "off":
+        raise ValueError(
+            "region finds where an edit goes, and with a measurement the image is restored: set region to off, or "
+            "disconnect the measurement."
+        )
 
 
 def check_source_image(
-    value: Tensor, vae: Any, samples: Tensor, region: Tensor | None, measurement: Measurement | None
+    value: Tensor, vae: Any, samples: Tensor, measurement: Measurement | None, *, masked: bool
 ) -> None:
     """Check that the source IMAGE of an edit has a mask and a VAE, and that its size and number are what decodes."""
     if measurement is not None:
         raise ValueError("source_image belongs to edits and measurement to restorations: disconnect one of them.")
-    if region is None:
+    if not masked:
         raise ValueError(
-            "source_image keeps what is outside a mask, and there is none: connect one to 'mask', for example from "
-            "Find Edit Region, or disconnect source_image."
+            "source_image keeps what is outside a mask, and there is none: set region to find, connect a mask to "
+            "'mask', or disconnect source_image."
         )
     if vae is None:
         raise ValueError("source_image is for the output image, which needs a VAE: connect it to input 'vae'.")

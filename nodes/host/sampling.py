@@ -127,7 +127,8 @@ def run_in_sampler(
         for note in found:
             log.warning(note)
         show_on_node("\n".join(found))
-        (notes if notes is not None else []).extend(found)
+        if notes is not None:
+            notes.extend(note for note in found if note not in notes)
     return sampler.outputs
 
 

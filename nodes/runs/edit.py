@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
 
-from ...guidance.core.ddim import ddim_invert
 from ...guidance.core.ddpm import ddpm_invert, noised_states
+from ...guidance.core.inversion import InversionStep, ddim_invert, fixed_point_invert
 from ...guidance.core.noise import SeededNoise
 from ...guidance.editing.proximal import KeptRegion, ProximalSettings, ProximalStep, proximal_edit
 from .. import host
 
 StartFrom = Literal["inversion", "noise", "stochastic inversion"]
+Inversion = Literal["ddim", "fixed point", "fixed point, half the steps"]
+"""How a source is inverted: by DDIM as in the paper, or so that sampling leads back to it in few steps."""
+INVERSIONS: dict[Inversion, Callable[..., Iterator[InversionStep]]] = {
+    "ddim": ddim_invert,
+    "fixed point": fixed_point_invert,
+    "fixed point, half the steps": partial(fixed_point_invert, every=2),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Edit:
     settings: ProximalSettings
     start_from: StartFrom
     seeds: list[int]
+    inversion: Inversion = "ddim"
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
@@ -49,7 +58,7 @@ class Edit:
     def _prepare(self, run: host.Run, noise: SeededNoise) -> tuple[list[Tensor], list[Tensor] | None]:
         """The source's states from the highest level down, and for stochastic inversion the residuals to replay."""
         if self.start_from == "inversion":
-            return invert(run, all_states=run.mask is not None), None
+            return invert(run, self.inversion, all_states=run.mask is not None), None
         if self.start_from == "noise":
             return self._noised_states(run, noise), None
         states = noised_states(run.prior.path, run.latent, run.sigmas, noise)
@@ -88,10 +97,11 @@ def walk_down(run: host.Run, walk: Iterator[ProximalStep], start_from: StartFrom
     return x
 
 
-def invert(run: host.Run, *, all_states: bool) -> list[Tensor]:
-    """Invert the source by DDIM: its states from the highest level down to the clean latent, or only the highest."""
+def invert(run: host.Run, inversion: Inversion, *, all_states: bool) -> list[Tensor]:
+    """Invert the source without a prompt: its states from the highest level down to clean, or only the highest."""
     states = deque([run.latent], maxlen=None if all_states else 1)
-    for done, step in enumerate(ddim_invert(run.prior.denoise, run.prior.path, run.latent, run.sigmas)):
+    walk = INVERSIONS[inversion](run.prior.denoise, run.prior.path, run.latent, run.sigmas)
+    for done, step in enumerate(walk):
         run.progress(done, step.z0_hat, step.x)
         states.appendleft(step.x)
     return list(states)

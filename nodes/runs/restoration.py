@@ -24,7 +24,7 @@ from ...guidance.restoration.proximal import (
     proximal_restore,
 )
 from .. import host
-from .edit import StartFrom, invert, walk_down
+from .edit import Inversion, StartFrom, invert, walk_down
 
 REFIT_FROM, REFIT_EVERY = 0.2, 3
 """An operator that is not fully known is refitted from this alpha_bar, every so many steps."""
@@ -47,6 +47,7 @@ class Restoration:
     consistency: Consistency
     data_steps: DataSteps
     dps_weight: float
+    inversion: Inversion = "ddim"
     notes: list[str] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class Restoration:
         path, sigma = run.prior.path, run.sigmas[0]
         if self.start_from == "noise":
             return path.noised(run.latent, noise.like(run.latent), sigma)
-        (x,) = invert(run, all_states=False)
+        (x,) = invert(run, self.inversion, all_states=False)
         return x if hole is None else fill_with_noise(hole, x, noise.like(x), path, sigma)
 
 

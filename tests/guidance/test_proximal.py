@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dreamsampler.guidance.core.ddim import ddim_invert
+from dreamsampler.guidance.core.inversion import ddim_invert
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED
 from dreamsampler.guidance.editing.proximal import KeptRegion, ProximalSettings, proximal_edit, proximal_point

@@ -114,7 +114,9 @@ def test_equal_prompts_give_an_empty_mask_and_a_note():
     with torch.inference_mode():
         output = FindEditRegion.execute(tiny(EPS), SOURCE, SOURCE, encoded(EPS), 3, 0.55, 0.08, 0)
     assert output.args[0].max() < 0.002
-    assert output.ui == {"text": ["Find Edit Region found no difference: positive and source are the same prompt."]}
+    assert output.ui == {
+        "text": ["No edit region was found: the model predicts the same with source and target prompt."]
+    }
 
 
 def test_heat_map_brightens_with_the_difference():

@@ -13,8 +13,9 @@ import pytest
 import torch
 from comfy.model_base import ModelType
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.runs.edit import INVERSIONS, Inversion
 from support.host_oracle import same
-from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Family, V, cond, edit, encoded, tiny
+from support.tiny_models import EPS, FAMILIES, QWEN, SD3, Calls, Family, V, cond, edit, encoded, tiny
 from torch import Tensor
 
 SCHEDULERS = list(comfy.samplers.SCHEDULER_NAMES)
@@ -57,6 +58,41 @@ def test_gamma_zero_error_falls_with_the_number_of_steps(family: Family):
         errors.append(spread(edited["samples"] - latent["samples"], latent["samples"]))
     print(f"error of gamma 0 at 10 and 40 steps, {family}: {errors}")
     assert errors[1] < 0.1 and errors[1] < 0.35 * errors[0]
+
+
+@every_family
+def test_fixed_point_inversion_returns_the_source_more_exactly(family: Family):
+    # Half the steps need predictions that change smoothly with the noise level, as a random network's do not.
+    model, latent, errors = tiny(family, gain=0.1 if family is EPS else 1.0), encoded(family, 2), []
+    for inversion in ("ddim", "fixed point"):
+        edited, _ = edit(model, latent, gamma=0.0, steps=40, inversion=inversion)
+        errors.append(spread(edited["samples"] - latent["samples"], latent["samples"]))
+    print(f"error of gamma 0 at 40 steps by DDIM and by fixed points, {family}: {errors}")
+    assert errors[1] < 0.25 * errors[0]
+
+
+@pytest.mark.parametrize("inversion", INVERSIONS)
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_inversion_costs_what_its_name_says(inversion: Inversion, steps: int):
+    calls = Calls()
+    edit(calls.watch(tiny(SD3)), encoded(SD3), steps=steps, inversion=inversion)
+    stops = {"ddim": steps, "fixed point": steps + 1, "fixed point, half the steps": steps // 2 + 2}
+    assert sum(calls.batches) == stops[inversion] + 2 * steps
+
+
+@pytest.mark.parametrize("inversion", list(INVERSIONS)[1:])
+@pytest.mark.parametrize("family", [EPS, V, SD3, QWEN], ids=str)
+def test_batch_matches_single_images_by_fixed_point(family: Family, inversion: Inversion):
+    mask = torch.zeros(1, 8, 8)
+    mask[..., :4] = 1
+    model, options = tiny(family), {"inversion": inversion, "mask": mask, "steps": 5}
+    together, _ = edit(model, encoded(family, 2), **options)
+    for i in range(2):
+        alone, _ = edit(model, encoded(family, seed=i), **options)
+        scale = alone["samples"].std().item()
+        torch.testing.assert_close(together["samples"][i : i + 1], alone["samples"], rtol=0, atol=2e-4 * scale)
+        torch.testing.assert_close(alone["samples"][..., 4:], encoded(family, seed=i)["samples"][..., 4:])
+        assert spread((alone["samples"] - encoded(family, seed=i)["samples"])[..., :4], alone["samples"]) > 0.05
 
 
 @every_family

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...core.ddim import ddim_invert, ddim_sample
+from ...core.ddim import ddim_sample
 from ...core.denoiser import SOURCE, TARGET, GuidedDenoiser
+from ...core.inversion import ddim_invert
 from ...core.prior import Prior
 from ..method import Method, Resources, register
 from ..objective import Direction, Objective, Sample, eps_hats

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ...core.ddim import ddim_invert
 from ...core.denoiser import NULL
+from ...core.inversion import ddim_invert
 from ...core.prior import Prior
 from ..method import LoopSettings, Method, Resources, register
 from ..objective import Direction, Sample, guided_eps_hat

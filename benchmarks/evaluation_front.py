@@ -1,0 +1,169 @@
+"""Edits at equal numbers of model evaluations: accuracy, and similarity outside, with and without a found region.
+
+    .host/venv/bin/python -m benchmarks.evaluation_front      writes benchmarks/results/evaluation_front.{json,md,png}
+
+Held-out images of the reference world are edited in one attribute each, by every method that edits in 150 evaluations
+or fewer. Steps are chosen to stay within each number; "found" adds the search of a region, which costs 24 of them, and
+"half" inverts by fixed points in half the steps. The rows named by steps invert and sample without the target prompt.
+Prompts describe the whole images ("full") or only what changes. Points already in the JSON are kept; delete the file to
+start over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.runs.edit import Inversion
+from dreamsampler.nodes.runs.region import STEPS as SEARCH_STEPS
+from torch import Tensor
+
+from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
+from .images import save_figure
+from .provenance import RESULTS
+
+BUDGETS = (30, 60, 100, 150)
+SEARCH = 2 * SEARCH_STEPS
+LEAST_STEPS = 6
+CFG = 4.0
+PER_STEP = {"flowedit": 4, "dvrf": 4, "flowalign": 3}
+"""Model evaluations of a step."""
+INVERSIONS: dict[str, Inversion] = {
+    "ddim": "ddim",
+    "fixed point": "fixed point",
+    "half": "fixed point, half the steps",
+}
+FAMILIES = {
+    "proximal, ddim": ("tab:gray", "o"),
+    "proximal, half": ("tab:blue", "o"),
+    "proximal, half, found": ("tab:green", "o"),
+    "flowedit": ("tab:orange", "s"),
+    "flowedit, found": ("tab:olive", "s"),
+    "flowalign": ("tab:purple", "^"),
+    "dvrf": ("tab:pink", "v"),
+    "chord": ("tab:brown", "*"),
+    "img2img": ("tab:red", "D"),
+}
+"""Colors and markers of the plot."""
+
+
+def cost(method: str, steps: int) -> int:
+    """Model evaluations per image of a method, without those of a search."""
+    if method.startswith("proximal"):
+        inversion = {"ddim": steps, "fixed point": steps + 1, "half": steps // 2 + 2}
+        return inversion[method.split(", ")[1]] + 2 * steps
+    return PER_STEP.get(method.split(", ")[0], 2) * steps
+
+
+def steps_within(method: str, budget: int) -> int:
+    """The most steps of a method that stay within a number of evaluations; 0 if these are too few to be of use."""
+    left = budget - SEARCH * method.endswith("found")
+    steps = max((n for n in range(1, budget + 1) if cost(method, n) <= left), default=0)
+    return steps if steps >= LEAST_STEPS else 0
+
+
+def point(bench: Bench, setting: Setting) -> Point:
+    """One setting. The name of its method ends with a number of evaluations, or of steps."""
+    name, strength, _ = setting
+    method, number = name.rsplit(", ", 1)
+    steps = steps_within(method, int(number.removesuffix(" evaluations"))) if "eval" in number else int(number[:-6])
+    region = "find" if method.endswith("found") else "off"
+    model, kind = bench.reference.model, method.split(", ")[0]
+
+    def proximal(batch: Batch) -> dict[str, Tensor]:
+        return ProximalDreamSampler.execute(
+            model, batch.target, batch.nothing, batch.latent, steps=steps, gamma=strength, gamma_schedule="alpha_bar",
+            eta=0.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED, region=region,
+            inversion=INVERSIONS[method.split(", ")[1]],
+        ).args[0]  # fmt: skip
+
+    def distilled(batch: Batch) -> dict[str, Tensor]:
+        return bench.reference.distilled(
+            batch.target, batch.nothing, batch.latent, source=batch.source, method=kind, seed=SEED, region=region,
+            **({} if kind == "chord" else {"steps": steps}),
+        )  # fmt: skip
+
+    def img2img(batch: Batch) -> dict[str, Tensor]:
+        return bench.reference.ksampled(
+            batch.target, batch.nothing, batch.latent, steps=steps, cfg=CFG, seed=SEED, denoise=strength
+        )
+
+    return bench.measure(setting, {"proximal": proximal, "img2img": img2img}.get(kind, distilled))
+
+
+def settings() -> list[Setting]:
+    """Every setting of the table, in its order."""
+    return [*_reconstructions(), *_edits()]
+
+
+def _reconstructions() -> Iterator[Setting]:
+    for steps in (10, 20, 50):
+        for inversion in INVERSIONS:
+            yield f"proximal, {inversion}, {steps} steps", 0.0, "full"
+
+
+def _edits() -> Iterator[Setting]:
+    for budget in BUDGETS:
+        for method, strengths, prompts in (
+            ("proximal, ddim", (0.5, 1.0, 2.0), ("full", "object only")),
+            ("proximal, half", (1.0, 2.0), ("full",)),
+            ("proximal, half, found", (1.0, 2.0, 4.0), ("full", "object only")),
+            ("flowedit", (0.0,), ("full", "object only")),
+            ("flowedit, found", (0.0,), ("full",)),
+            ("flowalign", (0.0,), ("full",)),
+            ("dvrf", (0.0,), ("full",)),
+            ("img2img", (0.5, 0.7, 0.8), ("full",)),
+        ):
+            for prompt in prompts if steps_within(method, budget) and (budget in (60, 150)) else prompts[:1]:
+                if steps_within(method, budget):
+                    yield from ((f"{method}, {budget} evaluations", strength, prompt) for strength in strengths)
+    yield "chord, 4 evaluations", 0.0, "full"
+
+
+def plot(points: list[Point], path: Path) -> None:
+    """Accuracy against what is kept, a panel for each number of evaluations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(BUDGETS), figsize=(14, 4.2), sharex=True, sharey=True)
+    for panel, budget in zip(panels, BUDGETS, strict=True):
+        for family, (color, marker) in FAMILIES.items():
+            names = f"{family}, {budget} evaluations", "chord, 4 evaluations" if family == "chord" else ""
+            chosen = [p for p in points if p.method in names and p.prompt == "full"]
+            panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker, ls="-", c=color, label=family)
+            for p in (each for each in chosen if each.strength):
+                place = (p.accuracy, p.psnr)
+                panel.annotate(f"{p.strength:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        panel.set(title=f"{budget} evaluations", xlabel="accuracy")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("PSNR outside, dB")
+    panels[-1].legend(fontsize=7)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def main() -> None:
+    """Measure, write and print."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", type=int, default=32, help="held-out images; each is edited in every attribute")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "evaluation_front.json"
+    with torch.inference_mode():
+        bench = Bench(edits(arguments.sources))
+        points = measured_points(settings(), arguments.sources, path, partial(point, bench))
+    path.with_suffix(".md").write_text(report(points, path), "utf-8")
+    plot(points, path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
