@@ -25,7 +25,7 @@ from support.tiny_models import measure, photo, square
 from torch import Tensor
 from torch.nn import functional as F
 
-from nodes import ImagePadForOutpaint
+from tools.reference.host_access import host_nodes
 
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
@@ -35,7 +35,7 @@ def operator_inputs(operator: str) -> dict[str, Any]:
     return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {}), **border(operator)}
 
 
-def border(operator: str) -> dict[str, int]:
+def border(operator: str) -> dict[str, Any]:
     return {"left": 16, "bottom": 8} if operator == "outpaint" else {}
 
 
@@ -193,7 +193,7 @@ def test_noise_of_a_jpeg_is_there_before_its_compression():
 def test_outpaint_adds_a_gray_border_as_comfyui_pads():
     image, sides = photo(2)[:, :40], {"left": 16, "top": 8, "right": 0, "bottom": 24}
     measurement, observed = measure(image, "outpaint", **sides, simulate=False)
-    padded, mask = ImagePadForOutpaint().expand_image(image, *sides.values(), feathering=0)
+    padded, mask = host_nodes().ImagePadForOutpaint().expand_image(image, *sides.values(), feathering=0)
     assert_close(observed, padded, 1e-7)
     hole = measurement.operator.hole
     assert hole is not None and torch.equal(hole[:, 0], mask.double())

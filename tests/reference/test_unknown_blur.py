@@ -8,6 +8,7 @@ import torch
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, UnknownGaussianBlur
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
+from dreamsampler.nodes.runs.restoration import Consistency
 
 from tools.reference import in_process, world
 
@@ -16,7 +17,7 @@ SIGMA, NOISE_STD, STEPS = 3.0, 0.01, 25
 
 @torch.inference_mode()
 @pytest.mark.parametrize("consistency", ["consistency only", "both"])
-def test_sigma_is_found_from_half_and_from_twice_as_much(reference: in_process.Reference, consistency: str):
+def test_sigma_is_found_from_half_and_from_twice_as_much(reference: in_process.Reference, consistency: Consistency):
     rng = Random(7)
     scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(2)] * 2
     images = in_process.render(scenes)
