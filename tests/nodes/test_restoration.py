@@ -543,6 +543,16 @@ def test_fitted_blur_is_reported_and_used_for_the_projection():
     assert (measurement.projected(raw) - shown(restored)).abs().max() > 0.05
 
 
+def test_too_large_a_guess_of_an_unknown_blur_is_lowered():
+    options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
+    blurred = (measure(photo(), "gaussian blur")[0].y.movedim(1, -1) + 1) / 2
+    samples = []
+    for sigma in (1.0, 8.0, 10.0):
+        measurement, _ = measure(blurred, "unknown gaussian blur", sigma=sigma, simulate=False)
+        samples.append(restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, **options).samples)
+    assert torch.equal(samples[1], samples[2]) and not torch.equal(samples[0], samples[1])
+
+
 def shown(restored: Restored) -> Tensor:
     return 2 * restored.image.movedim(-1, 1) - 1
 
