@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from .provenance import RESULTS
 
 BUDGETS = (30, 60, 100, 150)
 SEARCH = 2 * SEARCH_STEPS
-LEAST_STEPS = 6
 CFG = 4.0
 PER_STEP = {"flowedit": 4, "dvrf": 4, "flowalign": 3}
 """Model evaluations of a step."""
@@ -61,10 +59,9 @@ def cost(method: str, steps: int) -> int:
 
 
 def steps_within(method: str, budget: int) -> int:
-    """The most steps of a method that stay within a number of evaluations; 0 if these are too few to be of use."""
+    """The most steps of a method that stay within a number of evaluations."""
     left = budget - SEARCH * method.endswith("found")
-    steps = max((n for n in range(1, budget + 1) if cost(method, n) <= left), default=0)
-    return steps if steps >= LEAST_STEPS else 0
+    return max(n for n in range(1, budget + 1) if cost(method, n) <= left)
 
 
 def point(bench: Bench, setting: Setting) -> Point:
@@ -96,33 +93,32 @@ def point(bench: Bench, setting: Setting) -> Point:
     return bench.measure(setting, {"proximal": proximal, "img2img": img2img}.get(kind, distilled))
 
 
+FULL: dict[str, dict[int, tuple[float, ...]]] = {
+    "proximal, ddim": {30: (2.0,), 60: (1.0, 2.0), 100: (1.0,), 150: (0.5, 1.0)},
+    "proximal, half": {30: (2.0, 4.0), 60: (2.0,), 100: (1.0, 2.0), 150: (1.0,)},
+    "proximal, half, found": {60: (2.0, 4.0), 100: (2.0, 4.0), 150: (1.0, 2.0)},
+    "flowedit": {60: (0.0,), 150: (0.0,)},
+    "flowedit, found": {60: (0.0,), 150: (0.0,)},
+    "flowalign": {60: (0.0,), 100: (0.0,)},
+    "dvrf": {150: (0.0,)},
+    "img2img": {60: (0.6, 0.8), 150: (0.6, 0.8)},
+}
+PART: dict[str, dict[int, tuple[float, ...]]] = {
+    "proximal, ddim": {60: (2.0,), 150: (0.5, 1.0)},
+    "proximal, half, found": {60: (4.0,), 100: (2.0,)},
+    "flowedit": {60: (0.0,)},
+}
+"""Strengths by method and number of evaluations, with full prompts and with prompts that name only what changes."""
+
+
 def settings() -> list[Setting]:
     """Every setting of the table, in its order."""
-    return [*_reconstructions(), *_edits()]
-
-
-def _reconstructions() -> Iterator[Setting]:
-    for steps in (10, 20, 50):
-        for inversion in INVERSIONS:
-            yield f"proximal, {inversion}, {steps} steps", 0.0, "full"
-
-
-def _edits() -> Iterator[Setting]:
-    for budget in BUDGETS:
-        for method, strengths, prompts in (
-            ("proximal, ddim", (0.5, 1.0, 2.0), ("full", "object only")),
-            ("proximal, half", (1.0, 2.0), ("full",)),
-            ("proximal, half, found", (1.0, 2.0, 4.0), ("full", "object only")),
-            ("flowedit", (0.0,), ("full", "object only")),
-            ("flowedit, found", (0.0,), ("full",)),
-            ("flowalign", (0.0,), ("full",)),
-            ("dvrf", (0.0,), ("full",)),
-            ("img2img", (0.5, 0.7, 0.8), ("full",)),
-        ):
-            for prompt in prompts if steps_within(method, budget) and (budget in (60, 150)) else prompts[:1]:
-                if steps_within(method, budget):
-                    yield from ((f"{method}, {budget} evaluations", strength, prompt) for strength in strengths)
-    yield "chord, 4 evaluations", 0.0, "full"
+    rows = [(f"proximal, {inversion}, {steps} steps", 0.0, "full") for steps in (10, 20) for inversion in INVERSIONS]
+    for prompt, methods in (("full", FULL), ("object only", PART)):
+        for method, by_budget in methods.items():
+            for budget, strengths in by_budget.items():
+                rows += [(f"{method}, {budget} evaluations", strength, prompt) for strength in strengths]
+    return [*rows, ("chord, 4 evaluations", 0.0, "full")]
 
 
 def plot(points: list[Point], path: Path) -> None:

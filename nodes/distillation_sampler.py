@@ -50,7 +50,7 @@ class DistillationSampler(io.ComfyNode):
             advanced=(
                 "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
                 "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity "
-                "source_consistency_weight shift"
+                "source_consistency_weight shift n_avg n_min"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective(), *_flow_edits()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
@@ -322,5 +322,18 @@ def _flow_edits() -> list[io.Input]:
             optional=True,
             tooltip="find edits only where positive and source (without one, negative) differ in this image, as Find "
             "Edit Region finds it. Costs 24 model evaluations. A noise mask of latent_image narrows the region.",
+        ),
+        widgets.whole(
+            "n_avg",
+            "Noises that each step averages over: steadier, at n_avg times the model calls and the memory of one.",
+            high=100,
+            optional=True,
+        ),
+        widgets.whole(
+            "n_min",
+            "flowedit, dvrf, flowalign: how many of the last steps sample with the target prompt from the renoised "
+            "edit. Sharper, and further from the source.",
+            high=100_000,
+            optional=True,
         ),
     ]

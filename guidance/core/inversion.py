@@ -9,7 +9,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .ddim import ddim_step
 from .denoiser import NULL, Denoiser
 from .path import NoisePath
 
@@ -49,7 +48,7 @@ def ddim_invert(
         eps_hat = path.eps_hat(x, z0_hat, sigma)
         if i == 0:
             z0_hat = z0
-        x = ddim_step(path, z0_hat, eps_hat, sigma_next)
+        x = path.noised(z0_hat, eps_hat, sigma_next)
         yield InversionStep(sigma_next, x, z0_hat, eps_hat)
 
 

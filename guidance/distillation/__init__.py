@@ -13,6 +13,7 @@ Example: optimize a latent with a registered method and its paper's settings.
 `objectives` has one file per objective, which registers its methods; `translator` trains a network with the same loop.
 """
 
+from .ending import PlainSampling, sample_to_the_end
 from .generators import Generator, Latent, Pixels
 from .loop import NonFiniteGradientError, Plan, Step, optimize
 from .method import Config, LoopSettings, Method, Resources, register
@@ -39,6 +40,7 @@ __all__ = [
     "NonFiniteGradientError",
     "Objective",
     "Pixels",
+    "PlainSampling",
     "Plan",
     "Regularizer",
     "Resources",
@@ -46,4 +48,5 @@ __all__ = [
     "Step",
     "optimize",
     "register",
+    "sample_to_the_end",
 ]

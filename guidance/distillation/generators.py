@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Latent:
     """The latent itself as the parameter.
 
     It starts at `start` (B, ...). `mask` in [0, 1] broadcasts over it: 1 where the image may change; where it is 0 the
-    latent is exactly `kept` (B, ...), by default `start`.
+    latent is exactly `kept` (B, ...), by default `start`. In between, each update of the latent has the weight `mask`.
     """
 
     def __init__(self, start: Tensor, mask: Tensor | None = None, kept: Tensor | None = None):
@@ -47,10 +47,28 @@ class Latent:
     def __call__(self) -> Tensor:
         if self._mask is None:
             return self._theta
-        return torch.lerp(self._kept, self._theta, self._mask)
+        return _Masked.apply(self._theta, self._kept, self._mask)
 
     def constrain(self) -> None:
         pass
+
+
+class _Masked(torch.autograd.Function):
+    """`kept + mask (theta - kept)`, whose gradient reaches theta whole wherever the mask is above 0.
+
+    The mask then weights the update once. The chain rule would weight the gradient, too: half a mask, a quarter of a
+    step of plain gradient descent.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        return torch.lerp(kept, theta, mask)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (mask,), (gradient,) = ctx.saved_tensors, gradients
+        return gradient * (mask > 0), None, None
 
 
 class Pixels:

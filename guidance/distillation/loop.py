@@ -48,13 +48,17 @@ def descent_at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator],
 
 @dataclass(frozen=True)
 class Plan:
-    """How a distillation runs: number of steps, descent, time schedule, noise policy and weight w(t)."""
+    """How a distillation runs: number of steps, descent, time schedule, noise policy and weight w(t).
+
+    `n_avg` is the number of noises over which each step averages the objective's gradient.
+    """
 
     steps: int
     descent: Callable[[Generator], Descent]
     times: TimeSchedule
     noise: NoisePolicy
     weight: Weight
+    n_avg: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def optimize(
     """Optimize the parameters of a generator by an objective's gradient (DreamSampler, Algorithm 2, general form).
 
     The gradient `w(t) G + regularizers` on the latent is passed on to the parameters through the generator, never
-    through the denoiser; `losses` act on the parameters directly. Do not run it in `torch.inference_mode`.
+    through the denoiser; `losses` act on the parameters directly. With several noises per step, G is the mean over
+    them, one after another: memory is that of one. Do not run it in `torch.inference_mode`.
 
     Yields:
         Each step after it was taken.
@@ -99,7 +104,8 @@ def optimize(
     Raises:
         NonFiniteGradientError: a gradient or loss is NaN or infinite; the parameters are those of the last finite step.
     """
-    descent, previous = plan.descent(generator), None
+    descent = plan.descent(generator)
+    previous: list[PreviousStep | None] = [None] * plan.n_avg
     for index in range(plan.steps):
         progress = index / plan.steps
         with torch.enable_grad():
@@ -108,14 +114,14 @@ def optimize(
         t = plan.times(progress, noise).to(z)
         sigma = prior.sigma_at(t)
         with torch.no_grad():
-            eps = plan.noise(prior, z, t, sigma, noise, previous)
-            sample = Sample(z, eps, t, sigma, progress)
-            direction = objective(prior, sample)
-            gradient = apply_weight(direction.gradient, plan.weight, prior.path, sigma)
-            gradient = sum((pull(z) for pull in regularizers), gradient)
+            draws = [plan.noise(prior, z, t, sigma, noise, before) for before in previous]
+            samples = [Sample(z, eps, t, sigma, progress) for eps in draws]
+            directions = [objective(prior, sample) for sample in samples]
+            field = _mean([each.gradient for each in directions])
+            gradient = sum((pull(z) for pull in regularizers), apply_weight(field, plan.weight, prior.path, sigma))
         norm = gradient.flatten(1).norm(dim=1)
         with torch.enable_grad():
-            others = [loss(sample) for loss in losses]
+            others = [loss(samples[0]) for loss in losses]
         if not all(value.isfinite().all() for value in (norm, *others)):
             raise NonFiniteGradientError(index, t)
         descent.set_rates(index)
@@ -125,5 +131,9 @@ def optimize(
         torch.autograd.backward([latent, *others], [gradient, *(None for _ in others)])
         descent.optimizer.step()
         generator.constrain()
-        previous = PreviousStep(sigma, eps, direction.eps_hat)
+        previous = [PreviousStep(sigma, eps, each.eps_hat) for eps, each in zip(draws, directions, strict=True)]
         yield Step(index, t, z, norm)
+
+
+def _mean(gradients: Sequence[Tensor]) -> Tensor:
+    return gradients[0] if len(gradients) == 1 else torch.stack(list(gradients)).mean(0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from ..core.noise import SeededNoise
 from ..core.prior import Prior
 from ..core.registry import Registry
 from ..networks.corrective.storage import ManifoldCorrective
+from .ending import PlainSampling
 from .loop import Plan, descent_at_rates
 from .objective import WEIGHTS, Objective
 from .schedules import (
@@ -25,6 +26,7 @@ from .schedules import (
     LEARNING_RATES,
     NOISE_POLICIES,
     TIME_SCHEDULES,
+    Descending,
     flow_time_rates,
     hump_shares,
 )
@@ -39,7 +41,8 @@ class LoopSettings:
     """How the loop runs, whatever the objective. The defaults are those of SDS-Bridge's 2D experiments.
 
     `inversion_steps` are those of the noise policy "inverted"; `eta` in [0, 1] is the share of fresh noise in estimated
-    or inverted noise. All names are keys of the tables in `schedules`, `objective` and `optimize`.
+    or inverted noise; `n_avg` is the number of noises that each step averages over. All names are keys of the tables in
+    `schedules`, `objective` and `optimize`.
     """
 
     steps: int = 1000
@@ -53,6 +56,7 @@ class LoopSettings:
     noise_policy: str = "fresh"
     eta: float = 0.0
     inversion_steps: int = 10
+    n_avg: int = 1
 
     def plan(self, prior: Prior, like: Tensor) -> Plan:
         """The plan of the loop, for latents on the device and in the dtype of `like`."""
@@ -62,6 +66,7 @@ class LoopSettings:
             TIME_SCHEDULES[self.time_schedule](self.t_min, self.t_max),
             NOISE_POLICIES[self.noise_policy](self.eta, self.inversion_steps),
             WEIGHTS[self.weighting],
+            self.n_avg,
         )
 
     def learning_rates(self, prior: Prior, like: Tensor) -> Sequence[float]:
@@ -82,6 +87,27 @@ class Config:
 
     own: Any
     loop: LoopSettings
+
+    @property
+    def n_min(self) -> int:
+        """How many steps at the end sample plainly; 0 for a method that has no such setting."""
+        return getattr(self.own, "n_min", 0)
+
+    @property
+    def edit(self) -> LoopSettings:
+        """The loop of all steps but the last `n_min`."""
+        if not self.n_min:
+            return self.loop
+        return replace(self.loop, steps=self.loop.steps - self.n_min, t_min=self._ending_time)
+
+    @property
+    def ending_times(self) -> Descending:
+        """The times of the last `n_min` steps."""
+        return Descending(self.loop.t_min, self._ending_time)
+
+    @property
+    def _ending_time(self) -> float:
+        return Descending(self.loop.t_min, self.loop.t_max).time(1 - self.n_min / self.loop.steps)
 
     def has(self, name: str) -> bool:
         """Whether there is a setting of that name."""
@@ -133,6 +159,10 @@ class Method:
     an image instead of from scratch. `edits` says that it needs an image to start from; `from_zeros` that it starts
     from the empty latent where others start from noise.
 
+    `ending` makes the sampling of the last `n_min` steps, for methods with that setting. `without_null` names
+    the settings with which it does without the unconditional prompt, which models with embedded guidance lack: None if
+    it never does, empty if it always does.
+
     `order` is its place in the method list of Distillation Sampler: take the next free number. None leaves it out, for
     a method that has a node of its own.
     """
@@ -145,14 +175,28 @@ class Method:
     from_image: Mapping[str, Any] = field(default_factory=dict)
     edits: bool = False
     from_zeros: bool = False
+    ending: Callable[[Any], PlainSampling] | None = None
+    without_null: Mapping[str, float] | None = None
     order: int | None = None
 
     def config(self, *, from_image: bool = False) -> Config:
         """The paper's settings."""
         return Config(self.settings, self.loop).updated(self.from_image if from_image else {})
 
-    def check(self, loop: LoopSettings) -> None:
-        """Raise ValueError where times or schedules do not fit together."""
+    def needs_null(self, config: Config) -> bool:
+        """Whether a run needs the unconditional prompt. The noise policy "inverted" always does."""
+        if self.without_null is None or config.loop.noise_policy == "inverted":
+            return True
+        return any(getattr(config.own, name) not in (None, value) for name, value in self.without_null.items())
+
+    def check(self, config: Config) -> None:
+        """Raise ValueError where steps, times or schedules do not fit together."""
+        loop = config.loop
+        if config.n_min >= loop.steps:
+            raise ValueError(
+                f"n_min is {config.n_min} and steps {loop.steps}: n_min counts the last of these steps, so set it "
+                "lower."
+            )
         if not 0 <= loop.t_min < loop.t_max <= 1:
             raise ValueError(
                 f"t_min is {loop.t_min:g} and t_max {loop.t_max:g}: t_min must be below t_max, both between 0 and 1."

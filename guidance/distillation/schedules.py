@@ -113,6 +113,18 @@ def fixed(
 
 
 @dataclass(frozen=True)
+class Given:
+    """The noise `eps` (B, ...) in every step."""
+
+    eps: Tensor
+
+    def __call__(
+        self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
+    ) -> Tensor:
+        return self.eps
+
+
+@dataclass(frozen=True)
 class Estimated:
     """The model's noise prediction at the previous step, mixed with fresh noise (DreamSampler, Algorithm 2).
 
@@ -195,8 +207,17 @@ FLOW_TIME = "flow time"
 
 def flow_time_rates(prior: Prior, t_min: float, t_max: float, steps: int, like: Tensor) -> list[float]:
     """How much flow time b / (a + b) each of `steps` descending steps from `t_max` to `t_min` covers."""
+    return (-_flow_times(prior, t_min, t_max, steps, like).diff()).tolist()
+
+
+def flow_times(prior: Prior, t_min: float, t_max: float, steps: int, like: Tensor) -> list[float]:
+    """The flow times b / (a + b), `steps` + 1, between `steps` descending steps from `t_max` to `t_min`."""
+    return _flow_times(prior, t_min, t_max, steps, like).tolist()
+
+
+def _flow_times(prior: Prior, t_min: float, t_max: float, steps: int, like: Tensor) -> Tensor:
     t = like.new_tensor([t_max - (t_max - t_min) * (step / steps) for step in range(steps + 1)])
-    return (-prior.path.flow_time(prior.sigma_at(t)).diff()).tolist()
+    return prior.path.flow_time(prior.sigma_at(t))
 
 
 HUMP = "hump"

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...guidance.core import noise
+from ...guidance.distillation.method import Config, Method
 from ...guidance.networks.translation.storage import Translator
 from .. import host
 from ..sockets import ObjectiveSocket
@@ -420,8 +421,11 @@ def check_conditioning(name: str, value: Any) -> None:
         raise ValueError(f"The conditioning on input '{name}' is empty: connect a CLIP Text Encode node to it.")
 
 
-def check_true_negative(model: Any, name: str, value: Any) -> None:
-    """Check that a guidance-distilled MODEL is used at guidance 1, or with guidance disabled."""
+def check_true_negative(model: Any, name: str, value: Any, otherwise: str = "") -> None:
+    """Check that a guidance-distilled MODEL is used at guidance 1, or with guidance disabled.
+
+    `otherwise` is a sentence on how to do without an unconditional prediction.
+    """
     if not host.distilled_guidance(model):
         return
     guidances = (entry[1].get("guidance", DEFAULT_DISTILLED_GUIDANCE) for entry in value)
@@ -429,7 +433,7 @@ def check_true_negative(model: Any, name: str, value: Any) -> None:
         raise ValueError(
             f"This model is guidance-distilled and input '{name}' has guidance {guidance:g}, so there is no "
             "unconditional prediction: add a FluxGuidance node with guidance 1.0 after every text encoder, or use a "
-            "model that is not guidance-distilled."
+            f"model that is not guidance-distilled.{otherwise and f' {otherwise}'}"
         )
 
 
@@ -447,14 +451,29 @@ def same_prompt(one: Any, other: Any) -> bool:
     )
 
 
-def check_objective(model: Any, chosen: ObjectiveSocket) -> None:
-    """Check that all prompts the method needs are connected, and suit the MODEL."""
+def check_objective(model: Any, chosen: ObjectiveSocket, config: Config) -> None:
+    """Check that all prompts the method needs are connected, and suit the MODEL and its settings."""
     if "source" in chosen.method.needs and "source" not in chosen.conditionings:
         raise ValueError(
             f"The method '{chosen.method.name}' needs a source prompt that describes the image as it is now: connect a "
             "conditioning to input 'source', for example from Text-Source Descriptor."
         )
-    check_prompts(model, chosen.conditionings)
+    for name, value in chosen.conditionings.items():
+        check_conditioning(name, value)
+        if chosen.method.needs_null(config):
+            check_true_negative(model, name, value, _without_null(chosen.method, config))
+
+
+def _without_null(method: Method, config: Config) -> str:
+    """A sentence on how a method does without the unconditional prompt, if its guidance scales decide that."""
+    scales = [name for name in method.without_null or () if name.endswith("guidance_scale")]
+    if method.needs_null(config.updated(dict.fromkeys(scales, 1.0))):
+        return ""
+    prompts = "after each prompt, such as 1.5 for the source prompt and 5.5 for the target prompt"
+    return (
+        f"Or set {' and '.join(scales)} to 1: then the method '{method.name}' needs no unconditional prediction, and "
+        f"FluxGuidance nodes set the guidance {prompts if 'source' in method.needs else 'after the prompt'}."
+    )
 
 
 # Numbers
@@ -466,7 +485,7 @@ def check_steps(value: int) -> None:
         raise ValueError(f"steps is {value}: set it to 1 or more.")
 
 
-COUNTS = {"steps", "ode_steps", "lora_rank"}
+COUNTS = {"steps", "ode_steps", "lora_rank", "n_avg"}
 """Settings that must be at least 1."""
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...guidance.core.noise import SeededNoise
+from ...guidance.distillation.ending import sample_to_the_end
 from ...guidance.distillation.generators import Generator, Latent, Pixels
 from ...guidance.distillation.loop import NonFiniteGradientError, Plan, Step, optimize
 from ...guidance.distillation.method import Config, Resources
@@ -74,9 +76,14 @@ class Curve:
 def check_distillation(model: Any, chosen: ObjectiveSocket, config: Config, vae: Any) -> None:
     """Check that prompts, VAE, times and corrective fit the MODEL and the method. Raises ValueError."""
     host.model_path(model)
-    checks.check_objective(model, chosen)
+    checks.check_objective(model, chosen, config)
     checks.check_autoencoder(model, vae)
-    chosen.method.check(config.loop)
+    chosen.method.check(config)
+    if config.n_min and vae is not None:
+        raise ValueError(
+            f"n_min is {config.n_min}, but the last steps can only sample a latent, not the pixels that 'vae' "
+            "optimizes: disconnect 'vae', or set n_min to 0."
+        )
     if "corrective" in chosen.method.needs:
         checks.check_objective_corrective(model, chosen, config.own.guidance_scale)
 
@@ -116,12 +123,34 @@ class Distillation:
     ) -> Iterator[Step]:
         """The steps of the loop, to be taken within `run.with_gradients`. `plan` replaces the one of the settings.
 
-        Raises ValueError where the gradient becomes NaN or infinite.
+        Without the last `n_min`, which `ending` takes. Raises ValueError where the gradient becomes NaN or infinite.
         """
-        plan = plan or self.config.loop.plan(run.prior, run.latent)
+        plan = plan or self.config.edit.plan(run.prior, run.latent)
         walk = optimize(
             run.prior, generator, objective, plan=plan, noise=noise, regularizers=regularizers, losses=losses
         )
+        return self._recorded(walk)
+
+    def ending(
+        self, run: host.Run, generator: Generator, noise: SeededNoise, reference: Tensor | None
+    ) -> Iterator[Step]:
+        """The last `n_min` steps, which sample with the target prompt, after all of `steps` were taken."""
+        ending, config = self.chosen.method.ending, self.config
+        if ending is None or reference is None or not config.n_min:
+            return iter(())
+        walk = sample_to_the_end(
+            run.prior,
+            generator,
+            ending(config.own),
+            reference=reference,
+            noise=noise,
+            times=config.ending_times,
+            first=config.edit.steps,
+            steps=config.n_min,
+        )
+        return self._recorded(walk)
+
+    def _recorded(self, walk: Iterator[Step]) -> Iterator[Step]:
         try:
             for step in walk:
                 if self.curve is not None:
@@ -160,7 +189,8 @@ class ImageDistillation(Distillation):
             reference = None if self.reference is None else run.to_model_scale(self.reference)
             objective = self.objective(run, noise, reference)
             pulls = [L2ToSource(run.latent, self.source_weight)] if self.source_weight else []
-            for step in self.steps(run, generator, objective, noise, regularizers=pulls):
+            edit = self.steps(run, generator, objective, noise, regularizers=pulls)
+            for step in chain(edit, self.ending(run, generator, noise, reference)):
                 run.progress(step.index, step.z, step.z)
             with torch.no_grad():
                 return (generator().clone(),)

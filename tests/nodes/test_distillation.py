@@ -308,6 +308,8 @@ def test_each_option_of_a_list_gives_another_result(name: str):
         ("source_guidance_scale", (0.0, 3.0), {"method": "csd"}),
         ("source_consistency_weight", (0.0, 0.01, 0.1), {"method": "flowalign"}),
         ("shift", (UNSET, 0.0, 0.5, 1.0), {"method": "dvrf"}),
+        ("n_avg", (1, 2, 3), {}),
+        ("n_min", (0, 1, 2), {"method": "flowedit"}),
         ("source_weight", (0.0, 10.0), {"start_from": "noise"}),
         ("first_stage", (0.0, 0.5, 1.0), {"method": "bridge"}),
         ("ode_steps", (1, 2, 3), {"method": "full bridge"}),
@@ -550,10 +552,14 @@ def test_node_schema():
         "diversity",
         "source_consistency_weight",
         "shift",
+        "region",
+        "n_avg",
+        "n_min",
     ]
     assert [i.id for i in schema.inputs if i.optional] == optional
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
     assert lists.pop("method") == (LISTED, "bridge")
+    assert lists.pop("region") == (["off", "find"], "off")
     assert lists == {name: ([OWN, *choices], OWN) for name, choices in OPTIONS.items()}
     left_to_the_method = {
         i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input)) and i.default == i.min == UNSET

@@ -79,7 +79,10 @@ class Oracle:
         source: Tensor | None = None,
         weight: float = 0.0,
     ) -> Tensor:
-        """The latents after two steps toward one. `kept` holds the pixels outside the mask; `source` pulls back."""
+        """The latents after two steps toward one. `kept` holds the pixels outside the mask; `source` pulls back.
+
+        The mask weights each update of the pixels, not the gradient before it.
+        """
         theta = pixels.clone()
         mask = torch.ones(1) if mask is None else mask
         kept = pixels if kept is None else kept
@@ -88,14 +91,14 @@ class Oracle:
             return mask * theta + (1 - mask) * kept
 
         for _ in range(2):
-            theta = theta.detach().requires_grad_()
-            z = self.model.process_latent_in(self.encode(blended(theta)))
+            seen = blended(theta).requires_grad_()
+            z = self.model.process_latent_in(self.encode(seen))
             loss = 0.5 * (z - 1).square().sum()
             if source is not None:
                 loss = loss + weight * (z - self.model.process_latent_in(source)).square().sum()
             loss.backward()
-            assert theta.grad is not None
-            theta = (theta - rate * theta.grad).detach().clamp(0, 1)
+            assert seen.grad is not None
+            theta = (theta - rate * seen.grad).clamp(0, 1)
         return self.encode(blended(theta))
 
 

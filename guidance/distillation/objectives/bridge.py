@@ -89,9 +89,25 @@ def build_full_bridge(s: FullBridgeSettings, _: Resources) -> Stages:
 EDIT = {"sds_stage": 0.0}
 """An image needs no first stage (SDS-Bridge, section 3.4)."""
 
-register(Method("bridge", build_bridge, BridgeSettings(), needs=frozenset({"source"}), from_image=EDIT, order=5))
 register(
     Method(
-        "full bridge", build_full_bridge, FullBridgeSettings(), needs=frozenset({"source"}), from_image=EDIT, order=6
+        "bridge",
+        build_bridge,
+        BridgeSettings(),
+        needs=frozenset({"source"}),
+        from_image=EDIT,
+        without_null={"sds_stage": 0.0},
+        order=5,
+    )
+)
+register(
+    Method(
+        "full bridge",
+        build_full_bridge,
+        FullBridgeSettings(),
+        needs=frozenset({"source"}),
+        from_image=EDIT,
+        without_null={"sds_stage": 0.0, "guidance_scale": 1.0},
+        order=6,
     )
 )

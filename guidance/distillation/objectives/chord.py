@@ -85,4 +85,4 @@ def build(s: ChordSettings, resources: Resources) -> Chord:
     return Chord(resources.need("reference"), s.guidance_scale, s.window, s.refinement_time)
 
 
-register(Method("chord", build, ChordSettings(), LOOP, needs=NEEDS, edits=True, order=12))
+register(Method("chord", build, ChordSettings(), LOOP, needs=NEEDS, edits=True, without_null={}, order=12))

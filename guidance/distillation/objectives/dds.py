@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...core.prior import Prior
 from ..method import LoopSettings, Method, Resources, register
 from ..objective import Direction, Sample
-from .delta import NEEDS, Delta
+from .delta import NEEDS, PLAIN, Delta
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ def build(s: DDSSettings, resources: Resources) -> DDS:
 LOOP = LoopSettings(steps=200, learning_rate=0.05, optimizer="sgd", weighting="uniform", t_min=0.05, t_max=0.95)
 """Steps and times of the authors' code."""
 
-register(Method("dds", build, DDSSettings(), LOOP, needs=NEEDS, edits=True, order=1))
+register(Method("dds", build, DDSSettings(), LOOP, needs=NEEDS, edits=True, without_null=PLAIN, order=1))

@@ -12,6 +12,8 @@ from ..method import Need
 from ..objective import Sample
 
 NEEDS: frozenset[Need] = frozenset({"source", "reference"})
+PLAIN = {"guidance_scale": 1.0, "source_guidance_scale": 1.0}
+"""The settings with which only the two prompts are compared, without unconditional predictions."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Delta:
     """What is compared: the image with the target prompt against `reference` (B or 1, ...) with the source prompt.
 
     Guidance scales are those of the two predictions; `source_guidance_scale` None is the same for both. One model call
-    of 4: two latents, each with and without its prompt.
+    of 4: two latents, each with and without its prompt. Of 2 where both scales are 1 (`PLAIN`), each with its prompt.
     """
 
     reference: Tensor
@@ -41,9 +43,11 @@ class Delta:
         source_scale = self.guidance_scale if self.source_guidance_scale is None else self.source_guidance_scale
         z_t = prior.path.noised(sample.z, target_eps, sample.sigma)
         z_t_ref = prior.path.noised(self.reference.expand_as(sample.z), sample.eps, sample.sigma)
-        mine, reference = prior.denoise.paired([z_t, z_t_ref], sample.sigma, [(NULL, TARGET), (NULL, SOURCE)])
-        z0_target = guide(mine[0], mine[1], self.guidance_scale)
-        z0_source = guide(reference[0], reference[1], source_scale)
+        states, plain = [z_t, z_t_ref], self.guidance_scale == source_scale == 1
+        names = [(TARGET,), (SOURCE,)] if plain else [(NULL, TARGET), (NULL, SOURCE)]
+        mine, reference = prior.denoise.paired(states, sample.sigma, names)
+        z0_target = mine[0] if plain else guide(mine[0], mine[1], self.guidance_scale)
+        z0_source = reference[0] if plain else guide(reference[0], reference[1], source_scale)
         eps_target = prior.path.eps_hat(z_t, z0_target, sample.sigma)
         eps_source = prior.path.eps_hat(z_t_ref, z0_source, sample.sigma)
         return Pair(eps_target, eps_source, z0_target, z0_source)

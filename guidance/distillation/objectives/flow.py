@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...core.prior import Prior
+from ..ending import PlainSampling
 from ..method import LoopSettings, Method, Resources, register
 from ..objective import Direction, Sample
 from ..schedules import FLOW_TIME, HUMP
-from .delta import NEEDS, Delta
+from .delta import NEEDS, PLAIN, Delta
 
 
 @dataclass(frozen=True)
@@ -52,22 +53,28 @@ class FlowDelta:
 
 @dataclass(frozen=True)
 class FlowEditSettings:
-    """FlowEdit's guidance scales for SD3; `source_guidance_scale` None is as much as the target's."""
+    """FlowEdit's guidance scales for SD3; `source_guidance_scale` None is as much as the target's.
+
+    The last `n_min` steps sample with the target prompt; the paper's tables have none.
+    """
 
     guidance_scale: float = 13.5
     source_guidance_scale: float | None = 3.5
+    n_min: int = 0
 
 
 @dataclass(frozen=True)
 class DVRFSettings:
     """DVRF's guidance scales for SD3; `source_guidance_scale` None is as much as the target's.
 
-    `shift` None grows with the progress, as in the paper; a number in [0, 1] is that of the whole run.
+    `shift` None grows with the progress, as in the paper; a number in [0, 1] is that of the whole run. `n_min` is that
+    of FlowEdit; the paper has none.
     """
 
     guidance_scale: float = 16.5
     source_guidance_scale: float | None = 6.0
     shift: float | None = None
+    n_min: int = 0
 
 
 FLOWEDIT_LOOP = LoopSettings(
@@ -80,7 +87,8 @@ FLOWEDIT_LOOP = LoopSettings(
     t_min=0.0,
     t_max=0.66,
 )
-"""FlowEdit on SD3: the last 33 of 50 steps."""
+"""FlowEdit on SD3: the last 33 of 50 steps. Times of the model's clock are spaced evenly before its shift, as in the
+paper, so `t_max` is n_max / T and `steps` n_max: 24 / 28 and 24 on Flux dev."""
 DVRF_LOOP = LoopSettings(
     steps=50,
     learning_rate=0.84,
@@ -107,5 +115,33 @@ def build_dvrf(settings: DVRFSettings, resources: Resources) -> FlowDelta:
     return FlowDelta(_delta(settings, resources), lambda progress: progress if constant is None else constant)
 
 
-register(Method("flowedit", build_flowedit, FlowEditSettings(), FLOWEDIT_LOOP, needs=NEEDS, edits=True, order=7))
-register(Method("dvrf", build_dvrf, DVRFSettings(), DVRF_LOOP, needs=NEEDS, edits=True, order=8))
+def ending(settings: FlowEditSettings | DVRFSettings) -> PlainSampling:
+    return PlainSampling(settings.guidance_scale)
+
+
+register(
+    Method(
+        "flowedit",
+        build_flowedit,
+        FlowEditSettings(),
+        FLOWEDIT_LOOP,
+        needs=NEEDS,
+        edits=True,
+        ending=ending,
+        without_null=PLAIN,
+        order=7,
+    )
+)
+register(
+    Method(
+        "dvrf",
+        build_dvrf,
+        DVRFSettings(),
+        DVRF_LOOP,
+        needs=NEEDS,
+        edits=True,
+        ending=ending,
+        without_null=PLAIN,
+        order=8,
+    )
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...core.denoiser import SOURCE, TARGET, guide
 from ...core.prior import Prior
+from ..ending import PlainSampling
 from ..method import Method, Resources, register
 from ..objective import Direction, Sample
 from .delta import NEEDS
@@ -50,10 +51,11 @@ class FlowAlign:
 
 @dataclass(frozen=True)
 class FlowAlignSettings:
-    """FlowAlign's settings for SD3."""
+    """FlowAlign's settings for SD3. `n_min` is that of FlowEdit; the paper has none."""
 
     guidance_scale: float = 7.5
     source_consistency_weight: float = 0.01
+    n_min: int = 0
 
 
 LOOP = replace(FLOWEDIT_LOOP, steps=PAPER_STEPS, t_max=1.0, noise_policy="fixed")
@@ -65,4 +67,20 @@ def build(s: FlowAlignSettings, resources: Resources) -> FlowAlign:
     return FlowAlign(resources.need("reference"), s.guidance_scale, s.source_consistency_weight)
 
 
-register(Method("flowalign", build, FlowAlignSettings(), LOOP, needs=NEEDS, edits=True, order=11))
+def ending(s: FlowAlignSettings) -> PlainSampling:
+    return PlainSampling(s.guidance_scale, null=SOURCE)
+
+
+register(
+    Method(
+        "flowalign",
+        build,
+        FlowAlignSettings(),
+        LOOP,
+        needs=NEEDS,
+        edits=True,
+        ending=ending,
+        without_null={},
+        order=11,
+    )
+)

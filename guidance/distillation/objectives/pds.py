@@ -134,4 +134,4 @@ def build(s: PDSSettings, resources: Resources) -> PDS:
     return PDS(Delta(resources.need("reference"), s.guidance_scale), s.posterior, s.identity_weight)
 
 
-register(Method("pds", build, PDSSettings(), LOOP, needs=NEEDS, edits=True))
+register(Method("pds", build, PDSSettings(), LOOP, needs=NEEDS, edits=True, without_null={"guidance_scale": 1.0}))

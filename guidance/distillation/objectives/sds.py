@@ -30,4 +30,6 @@ class SDSSettings:
     guidance_scale: float = 100.0
 
 
-register(Method("sds", lambda s, _: SDS(s.guidance_scale), SDSSettings(), order=0))
+register(
+    Method("sds", lambda s, _: SDS(s.guidance_scale), SDSSettings(), without_null={"guidance_scale": 1.0}, order=0)
+)

@@ -54,4 +54,13 @@ def build(settings: VSDSettings, resources: Resources) -> VSD:
     return VSD(settings.guidance_scale, particles, resources.noise)
 
 
-register(Method("vsd", build, VSDSettings(), needs=frozenset({"particles"}), order=4))
+register(
+    Method(
+        "vsd",
+        build,
+        VSDSettings(),
+        needs=frozenset({"particles"}),
+        without_null={"guidance_scale": 1.0},
+        order=4,
+    )
+)
