@@ -7,6 +7,8 @@ GPU's caching allocator would before fragmentation: weights, activations and gra
 
 - KSampler: two predictions without gradients, for comparison.
 - Restoration: the DPS gradient through model and decoder, with activations kept, and recomputed in the backward pass.
+- Restoration without gradients (consistency only, few steps): two predictions, an estimate decoded and encoded again.
+- ding: two predictions, and before the first step an image encoded.
 - Images through the encoder (SVG Optimizer, and Distillation Sampler with a `vae`): two predictions while the encoder's
   activations wait for the gradient.
 - vsd: a training step of the LoRA on the model's attention.
@@ -97,6 +99,18 @@ class Machine:
         """A step of KSampler."""
         self.z0_hat(torch.randn(self.latent_shape).repeat(2, 1, 1, 1))
 
+    @torch.no_grad()
+    def fitted(self) -> None:
+        """A step of a restoration without gradients."""
+        z0, _ = self.z0_hat(torch.randn(self.latent_shape).repeat(2, 1, 1, 1)).chunk(2)
+        self.vae.encode(self.vae.decode(z0))
+
+    @torch.no_grad()
+    def decoupled(self) -> None:
+        """The known cells of `ding`, and a step."""
+        self.vae.encode(torch.randn(self.image_shape))
+        self.sampled()
+
     def kept(self) -> None:
         """The DPS gradient."""
         x, y = torch.randn(self.latent_shape, requires_grad=True), torch.randn(self.image_shape)
@@ -133,6 +147,8 @@ class Machine:
 
 STEPS: dict[str, Callable[[Machine], None]] = {
     "KSampler": Machine.sampled,
+    "restoration without gradients": Machine.fitted,
+    "ding": Machine.decoupled,
     "restoration, kept": Machine.kept,
     "restoration, recomputed": Machine.recomputed,
     "images through the encoder": Machine.encoder,

@@ -9,6 +9,8 @@
 - Restoration: held-out images are made 4 and 8 times smaller, blurred, compressed or cut off, with noise of 0.01. A
   JPEG's noise is there before it is compressed. An image cut off is continued from the prompt of the whole.
 - Blur of unknown sigma 3: the same images, restored with the sigma that the row names, fitted or not.
+- Choices of consistency: holes and small images by every choice (`--batches 0`). Seconds are those of the CPU, which
+  other programs on the machine do not lengthen. "equal" gets as many model calls as both.
 
 Images are processed in batches of 8, which is fastest on a CPU; each batch does all rows before the next batch.
 Finished batches are kept in benchmarks/work/, and at the end, image by image, in the JSON. An interrupted run resumes
@@ -27,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -53,14 +56,20 @@ WORK = Path(__file__).with_name("work") / "restoration"
 IMAGES = 128
 """Held-out images of each table."""
 BATCH, STEPS, MARGIN, CFG, NOISE_STD = 8, 50, 5, 4.0, 0.01
-CONSISTENCY_STEPS, TEMPLATE_STEPS, HOST_STEPS = 80, 58, 92
+CONSISTENCY_STEPS, TEMPLATE_STEPS, HOST_STEPS, DING_STEPS, FEW_STEPS = 80, 58, 92, 25, 8
 """As many model calls as `STEPS` with gradients: 50 up, 2 for each of 15 data steps and 3 for each of 35 others."""
 TEMPLATE = {"steps": TEMPLATE_STEPS, "gamma": 2.0, "data_every": 1, "consistency": "both"}
+EQUAL_DING, EQUAL_FEW = 62, 92
+"""Steps of `ding`, with 2 conditionings and 1 proxy each, and of `few steps`, with as many model calls as both."""
+FROM_NOISE: dict[str, Any] = {"start_from": "noise", "gamma": 2.0, "gamma_schedule": "constant", "renoise": "guided"}
+DING, FEW = {**FROM_NOISE, "consistency": "ding"}, {**FROM_NOISE, "gamma": 1.0, "consistency": "few steps"}
 INPAINTING: dict[str, dict[str, Any]] = {
     "as in the template": TEMPLATE,
     "as in the paper": {"steps": STEPS, "consistency": "both"},
     "consistency only": {"steps": CONSISTENCY_STEPS, "consistency": "consistency only"},
     "dps only": {"steps": STEPS, "consistency": "dps only"},
+    "ding": {**DING, "steps": DING_STEPS},
+    "few steps": {**FEW, "gamma": 2.0, "steps": FEW_STEPS},
 }
 Figures = dict[str, list[float]]
 """A row of a table: the values of its columns for each image; accuracies are 1 or 0 for images of that attribute."""
@@ -93,15 +102,16 @@ class Studio:
         notes: list[str] | None = None,
         *,
         steps: int,
-        gamma: float = 1.0,
         **how: Any,
     ) -> tuple[Tensor, Tensor]:
         """Decoded images without and with projection onto the measurement. `notes` gets those of the node."""
         model, latent = self.reference.model, self.reference.latent(observed)
+        given = {
+            "gamma": 1.0, "gamma_schedule": "alpha_bar", "renoise": "unconditional", "start_from": "inversion", **how
+        }  # fmt: skip
         output = ProximalDreamSampler.execute(
-            model, conditioning, self.nothing, latent, steps=steps, gamma=gamma, gamma_schedule="alpha_bar", eta=1.0,
-            renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED,
-            vae=self.reference.vae, measurement=measurement, **how,
+            model, conditioning, self.nothing, latent, steps=steps, eta=1.0, scheduler="normal", seed=SEED,
+            vae=self.reference.vae, measurement=measurement, **given,
         )  # fmt: skip
         (made, _, image), ui = output.args, output.ui
         if notes is not None and isinstance(ui, dict):
@@ -233,10 +243,9 @@ def _inpainting_row(studio: Studio, jobs: list[Hole], made: Tensor, images: Tens
         ]
         for name in ("colour", "shape")
     }
-    error = ((made - images).square().mean(1) * (1 - masks)).sum((1, 2)) / (1 - masks).sum((1, 2))
     return {
         **hits,
-        "PSNR outside": (-10 * error.clamp(min=1e-10).log10()).tolist(),
+        "PSNR outside": _psnr(made, images, 1 - masks),
         "seam": seam(made, masks).tolist(),
         "seam of the sources": seam(images, masks).tolist(),
     }
@@ -310,13 +319,12 @@ DEGRADATIONS: dict[str, dict[str, Any]] = {
     "JPEG, quality 30": {"operator": "jpeg", "quality": 30},
     "a quarter of the width": {"operator": "outpaint", "right": world.SIZE // 4},
 }
-WAYS = ("observed", "both", "consistency only", "dps only")
+WAYS = ("observed", "both", "consistency only", "dps only", "few steps")
 
 
 def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
     """Rows of the restoration table."""
-    rng = Random(SEED + 1)
-    scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(IMAGES)][batch]
+    scenes = _held_out(batch)
     images = in_process.render(scenes)
     measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
     if way == "observed":
@@ -324,7 +332,8 @@ def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dic
     else:
         conditioning = studio.reference.conditioning([world.describe(scene) for scene in scenes])
         steps = CONSISTENCY_STEPS if way == "consistency only" else STEPS
-        raw, image = studio.restored(measurement, observed, conditioning, steps=steps, consistency=way)
+        how = {**FEW, "steps": FEW_STEPS} if way == "few steps" else {"steps": steps, "consistency": way}
+        raw, image = studio.restored(measurement, observed, conditioning, **how)
         made = {f"ours, {way}": raw, f"ours, {way}, projected": image}
     return {name: _restoration_row(measurement, each, images) for name, each in made.items()}
 
@@ -364,6 +373,83 @@ def _restoration_row(measurement: Any, made: Tensor, images: Tensor) -> Figures:
     return {"PSNR": in_process.psnr(made, images).tolist(), "|A x - y|": away.tolist()}
 
 
+# Choices of consistency, side by side
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "both": {"steps": STEPS, "consistency": "both"},
+    "consistency only": {"steps": CONSISTENCY_STEPS, "consistency": "consistency only"},
+    "dps only": {"steps": STEPS, "consistency": "dps only"},
+    "few steps": {**FEW, "steps": FEW_STEPS},
+    "few steps, equal": {**FEW, "steps": EQUAL_FEW},
+    "consistency only, 8 from noise": {"steps": FEW_STEPS, "consistency": "consistency only", "start_from": "noise"},
+}
+HOLE_CHOICES = {
+    "both, template": TEMPLATE,
+    **{way: {**how, "gamma": 2.0} if how.get("gamma") else how for way, how in CHOICES.items()},
+    "ding": {**DING, "steps": DING_STEPS},
+    "ding, 8 steps": {**DING, "steps": FEW_STEPS},
+    "ding, equal": {**DING, "steps": EQUAL_DING},
+}
+SIDE_BY_SIDE = "Choices of consistency"
+COMPARED = ("super-resolution, 4",)
+
+
+def chosen_for_hole(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
+    """A row of the table of choices, for holes: with the error inside against the image that the prompt names."""
+    jobs = holes()[batch]
+    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
+    images, wanted = (in_process.render([getattr(j.edit, which) for j in jobs]) for which in ("source", "target"))
+    measurement, observed = studio.measured(images, "inpaint", masks, simulate=False)
+    prompts = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
+    (raw, image), seconds = _timed(lambda: studio.restored(measurement, observed, prompts, **HOLE_CHOICES[way]))
+    inside = _psnr(image, wanted, masks)
+    row = _inpainting_row(studio, jobs, raw, images, masks)
+    projected = _inpainting_row(studio, jobs, image, images, masks)
+    return {
+        way: {
+            "colour": projected["colour"],
+            "shape": projected["shape"],
+            "PSNR outside, not projected": row["PSNR outside"],
+            "PSNR inside": inside,
+            "seam": projected["seam"],
+            "seconds": [seconds / len(jobs)] * len(jobs),
+        }
+    }
+
+
+def chosen_for_operator(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
+    """A row of the table of choices, for a degraded image."""
+    scenes = _held_out(batch)
+    images = in_process.render(scenes)
+    measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
+    prompts = studio.reference.conditioning([world.describe(scene) for scene in scenes])
+    (raw, image), seconds = _timed(lambda: studio.restored(measurement, observed, prompts, **CHOICES[way]))
+    return {
+        way: {
+            "PSNR": in_process.psnr(raw, images).tolist(),
+            "PSNR, projected": in_process.psnr(image, images).tolist(),
+            "seconds": [seconds / len(scenes)] * len(scenes),
+        }
+    }
+
+
+def _held_out(batch: slice) -> list[world.Scene]:
+    rng = Random(SEED + 1)
+    return [world.sample_scene(rng, clean=True, objects=1) for _ in range(IMAGES)][batch]
+
+
+def _psnr(made: Tensor, images: Tensor, masks: Tensor) -> list[float]:
+    """PSNR within masks (B, H, W) of images (B, 3, H, W)."""
+    error = ((made - images).square().mean(1) * masks).sum((1, 2)) / masks.sum((1, 2))
+    return (-10 * error.clamp(min=1e-10).log10()).tolist()
+
+
+def _timed(work: Callable[[], tuple[Tensor, Tensor]]) -> tuple[tuple[Tensor, Tensor], float]:
+    """A result, and the seconds of the CPU it took."""
+    started = process_time()
+    return work(), process_time() - started
+
+
 # All of it
 
 
@@ -382,6 +468,12 @@ def tasks() -> dict[str, dict[str, Task]]:
     def restore(degradation: str, way: str) -> Task:
         return lambda studio, batch: restoration(studio, degradation, way, batch)
 
+    def choose_for_hole(way: str) -> Task:
+        return lambda studio, batch: chosen_for_hole(studio, way, batch)
+
+    def choose(degradation: str, way: str) -> Task:
+        return lambda studio, batch: chosen_for_operator(studio, degradation, way, batch)
+
     def sharpen(given: str, way: str) -> Task:
         return lambda studio, batch: unknown_blur(studio, given, way, batch)
 
@@ -394,6 +486,8 @@ def tasks() -> dict[str, dict[str, Task]]:
         "Two prompts in two holes": {name: both(name) for name in prompts},
         **{f"Restoration: {each}": {way: restore(each, way) for way in WAYS} for each in DEGRADATIONS},
         "Restoration: blur of unknown sigma 3": {f"{g}, {way}": sharpen(g, way) for g, way in guesses},
+        f"{SIDE_BY_SIDE}: a hole": {way: choose_for_hole(way) for way in HOLE_CHOICES},
+        **{f"{SIDE_BY_SIDE}: {each}": {way: choose(each, way) for way in CHOICES} for each in COMPARED},
     }
 
 
@@ -486,7 +580,7 @@ def markdown(tables: dict[str, dict[str, dict[str, float]]], results: Results) -
         lines = [f"| | {head} | images |", "|---" * (len(columns) + 2) + "|"]
         for name, row in table.items():
             lines.append(f"| {name} | {' | '.join(f'{row[c]:.3f}' for c in columns)} | {row['images']} |")
-        line = results.line(title) + (f" {HALVES}" if title == "Inpainting" else "")
+        line = results.line(title) + (f" {HALVES}" if title in ("Inpainting", f"{SIDE_BY_SIDE}: a hole") else "")
         parts.append(f"## {title}\n\n{line}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 

@@ -1,12 +1,14 @@
-"""Restoration against an exact posterior: the distance of Algorithm 4's mean to the Wiener solution, and its causes.
+"""Restoration against an exact posterior: the distance of its mean to the Wiener solution, by choice of consistency.
 
     .host/venv/bin/python -m benchmarks.wiener       writes benchmarks/results/wiener.{json,md,png}
+
+With `--modes` it measures some modes again and keeps the other rows.
 
 The prior is a Gaussian of 16 x 16 images with a natural (1/f) spectrum, its denoiser exact and its latents the
 images, in float64. Each operator measures one of its draws with noise of deviation s = 0.01. The mean over seeds is
 compared with the Wiener solution, which is the exact posterior mean, and the deviation over seeds with the posterior's;
 first for growing numbers of steps with the paper's settings, then with one setting changed at a time. Noise levels are
-Karras's from 14.6 to 0.03, gamma is 0. This takes about three minutes on one core.
+Karras's from 14.6 to 0.03, gamma is 0. `ding` fills holes only. This takes about four minutes on one core.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import SCALED
 from dreamsampler.guidance.editing.proximal import ProximalSettings
-from dreamsampler.guidance.restoration.measurement import DataConsistency, Measurement
+from dreamsampler.guidance.restoration.decoupled import decoupled_restore, known_cells
+from dreamsampler.guidance.restoration.few_steps import few_step_restore
+from dreamsampler.guidance.restoration.measurement import CONTRAST, DECODED_ERROR, DataConsistency, Measurement
 from dreamsampler.guidance.restoration.operators import (
     Colorization,
     GaussianBlur,
@@ -50,6 +54,8 @@ COMPARED = 200
 ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Ticks of the axis of errors."""
 MODES = ("both", "consistency only", "dps only")
+GRADIENT_FREE = {"few steps": None, "ding": ("inpainting",)}
+"""Modes other than Algorithm 4, and the operators they restore (None: all)."""
 FOLLOWING = "consistency only, lambda = s^2 / sigma^2"
 CHANGES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("both", "eta 0.5", {"eta": 0.5}),
@@ -60,6 +66,8 @@ CHANGES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("consistency only", "30 iterations", {"iterations": 30}),
     ("dps only", "dps_weight 0.3", {"dps_weight": 0.3}),
     ("dps only", "dps_weight 3", {"dps_weight": 3.0}),
+    ("few steps", "eta 0.5", {"eta": 0.5}),
+    ("few steps", "errors as for a VAE", {"decoded_error": DECODED_ERROR, "contrast": CONTRAST}),
 )
 """A mode, and its one setting that differs from the paper's."""
 WHY = """Where the bias comes from: Algorithm 4 does not sample the exact posterior. With a Gaussian prior its limit is
@@ -75,6 +83,11 @@ converge to the Wiener solution for measurement noise with covariance sigma^2 (1
 - A DPS step is at most about dps_weight long, whatever the distance. A few steps do not reach the solution. Near the
   end they overshoot, so |A z0 - y| stays large and blurs are fitted too weakly, as with a noise variance of about
   sigma^2 |A z0 - y| / dps_weight.
+- few steps is not Algorithm 4. It weights the data by the error of each estimate, here sigma^2 / (1 + sigma^2), because
+  this autoencoder makes none, and its fresh noise falls with the flow time, which keeps the spread. At rest the noise
+  variance is sigma^2 (a^2 + lambda) as above, without the root, so blurs approach the solution slowly.
+- ding takes the noise of the known cells from a proxy of the next state and not from that state, and draws another
+  share of fresh noise than the exact posterior between two levels, so its bias falls slowly with the steps.
 - Fully fresh noise is Langevin dynamics at half the temperature: the deviation over seeds tends to 1 / sqrt(2) of the
   posterior's, and with a share eta of fresh noise to sqrt((1 + sqrt(1 - eta^2)) / 2) of it.
 """
@@ -176,6 +189,23 @@ class Problem:
         return torch.linalg.solve(inner, self.a @ covariance).T
 
 
+class Solved(LinearOperator):
+    """The operator of a problem, with its proximal map solved exactly by dense matrices, which is faster here."""
+
+    def __init__(self, problem: Problem):
+        super().__init__(problem.operator.image_shape, problem.operator.measurement_shape)
+        self.problem = problem
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.problem.operator.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.problem.operator.adjoint(y)
+
+    def prox(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
+        return self.problem.fitted(x0, torch.tensor(weight))
+
+
 class Following:
     """Data consistency solved exactly with the weight s^2 / sigma^2, and the denoiser that passes it the level."""
 
@@ -244,16 +274,28 @@ def restored(problem: Problem, mode: str, steps: int, eta: float = 1.0, **settin
 
     fit: dict[str, Callable | None] = {FOLLOWING: following.fit, "dps only": None}
     noise, sigmas = SeededNoise(range(1000, 1000 + SEEDS)), levels(steps)
-    *_, last = proximal_restore(
-        following.denoise,
-        path,
-        noise.like(prior.mean.expand(SEEDS, *SHAPE)) * path.scale(sigmas[0]),
-        sigmas,
-        settings=ProximalSettings(gamma=0.0, eta=eta),
-        noise=noise,
-        fit=fit.get(mode, data.fit),
-        gradient=gradient if mode in ("both", "dps only") else None,
-    )
+    start = noise.like(prior.mean.expand(SEEDS, *SHAPE)) * path.scale(sigmas[0])
+    how = {"settings": ProximalSettings(gamma=0.0, eta=eta), "noise": noise}
+    if mode == "ding":
+        assert (hole := problem.operator.hole) is not None
+        known = known_cells(problem.measurement, Plain(), hole.double())
+        walk = decoupled_restore(prior, path, start, sigmas, known=known, **how)
+    elif mode == "few steps":
+        solved = dataclasses.replace(problem.measurement, operator=Solved(problem))
+        exact = {"decoded_error": 0.0, "contrast": 1.0, **settings, "measurement": solved}
+        fit_at = dataclasses.replace(data, **exact).fit_at
+        walk = few_step_restore(prior, path, start, sigmas, fit=fit_at, **how)
+    else:
+        walk = proximal_restore(
+            following.denoise,
+            path,
+            start,
+            sigmas,
+            fit=fit.get(mode, data.fit),
+            gradient=gradient if mode in ("both", "dps only") else None,
+            **how,
+        )
+    *_, last = walk
     return last.x
 
 
@@ -277,6 +319,12 @@ def measured(name: str, problem: Problem, mode: str, steps: int, change: str = "
     return point
 
 
+def suits(mode: str, name: str) -> bool:
+    """Whether a mode restores what an operator degrades."""
+    chosen = GRADIENT_FREE.get(mode)
+    return chosen is None or name in chosen
+
+
 def rms(x: Tensor) -> float:
     """The root of the mean square."""
     return x.square().mean().sqrt().item()
@@ -295,10 +343,10 @@ def report(points: list[Point], at_rest: dict[str, float], line: str) -> str:
         *head(["mode", "steps"], names),
         row(["prior's mean", ""], [f"{row_of[n, 'both', '', STEPS[0]].prior:.3f}" for n in names]),
     ]
-    for mode in (*MODES, FOLLOWING):
+    for mode in (*MODES, FOLLOWING, *GRADIENT_FREE):
         for steps in STEPS:
-            chosen = [row_of[n, mode, "", steps] for n in names]
-            cells = [f"{p.error:.4f} ± {p.standard_error:.4f} ({p.spread:.2f})" for p in chosen]
+            chosen = [row_of.get((n, mode, "", steps)) for n in names]
+            cells = [f"{p.error:.4f} ± {p.standard_error:.4f} ({p.spread:.2f})" if p else "" for p in chosen]
             lines.append(row([mode, str(steps)], cells))
     lines += [
         "",
@@ -307,11 +355,13 @@ def report(points: list[Point], at_rest: dict[str, float], line: str) -> str:
         "",
         *head(["mode", "changed"], names),
     ]
-    for mode, change in [(m, c) for m in (*MODES, FOLLOWING) for c in ("", *(c for n, c, _ in CHANGES if n == m))]:
+    for mode, change in [
+        (m, c) for m in (*MODES, FOLLOWING, "few steps") for c in ("", *(c for n, c, _ in CHANGES if n == m))
+    ]:
         chosen = [row_of[n, mode, change, COMPARED] for n in names]
         lines.append(
             row(
-                [mode, change or ("none" if mode in MODES else "")],
+                [mode, change or ("none" if mode != FOLLOWING else "")],
                 [f"{p.bias:.4f} ({p.spread:.2f})" for p in chosen],
             )
         )
@@ -350,8 +400,9 @@ def plot(points: list[Point], path: Path) -> None:
     names = list(dict.fromkeys(p.operator for p in points))
     figure, panels = plt.subplots(2, len(names), figsize=(15, 6.6), sharex=True, sharey="row")
     for (top, bottom), name in zip(panels.T, names, strict=True):
-        series = [[p for p in points if (p.operator, p.mode, p.change) == (name, m, "")] for m in (*MODES, FOLLOWING)]
-        for chosen, marker, style in zip(series, "osv^", ("-", "-", "-", "--"), strict=True):
+        modes = [mode for mode in (*MODES, FOLLOWING, *GRADIENT_FREE) if suits(mode, name)]
+        series = [[p for p in points if (p.operator, p.mode, p.change) == (name, mode, "")] for mode in modes]
+        for chosen, marker, style in zip(series, "osv^DP", ("-", "-", "-", "--", "-", "-")):
             steps, label = [p.steps for p in chosen], chosen[0].mode.replace("lambda = s^2 / sigma^2", "λ = s²/σ²")
             look = {"marker": marker, "markersize": 4, "linestyle": style}
             top.plot(steps, [p.error for p in chosen], label=label, **look)
@@ -379,23 +430,30 @@ def main() -> None:
     """Measure and write the figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    every = (*MODES, FOLLOWING, *GRADIENT_FREE)
+    parser.add_argument("--modes", nargs="+", default=list(every), choices=every, metavar="MODE", help=f"of {every}")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    results = Results(arguments.output / "wiener.json")
-    prior, points, at_rest = Prior(), [], {}
+    results = Results(arguments.output / "wiener.json", resume=True)
+    prior, at_rest = Prior(), {}
+    kept = [Point(**point) for point in results.figures.get("points", ()) if point["mode"] not in arguments.modes]
+    points: list[Point] = []
     last_level = levels(COMPARED)[-2].item()
     for name, operator in operators().items():
         problem = Problem(prior, operator)
         at_rest[name] = rms(problem.at_rest(last_level) - problem.wiener)
-        points += [measured(name, problem, mode, steps) for mode in (*MODES, FOLLOWING) for steps in STEPS]
-        points += [measured(name, problem, mode, COMPARED, change, **how) for mode, change, how in CHANGES]
-    results.figures = {"seeds": SEEDS, "at_rest": at_rest, "points": [dataclasses.asdict(p) for p in points]}
+        modes = [mode for mode in arguments.modes if suits(mode, name)]
+        points += [measured(name, problem, mode, steps) for mode in modes for steps in STEPS]
+        changes = [change for change in CHANGES if change[0] in modes]
+        points += [measured(name, problem, mode, COMPARED, change, **how) for mode, change, how in changes]
+    everything = [dataclasses.asdict(p) for p in (*kept, *points)]
+    results.figures = {"seeds": SEEDS, "at_rest": at_rest, "points": everything}
     results.table("points", "seeds")
     for point in points:
         results.measured("points", point.row_name(), SEEDS)
     results.write()
-    results.path.with_suffix(".md").write_text(report(points, at_rest, results.line("points")), "utf-8")
-    plot(points, results.path.with_suffix(".png"))
+    results.path.with_suffix(".md").write_text(report([*kept, *points], at_rest, results.line("points")), "utf-8")
+    plot([*kept, *points], results.path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ class ProximalDreamSampler(io.ComfyNode):
         if measurement is not None:
             checks.check_measurement(measurement, vae, samples)
             checks.check_restoration(start_from, data_every, region)
+            checks.check_consistency(consistency, eta, measurement)
             data_steps = DataSteps(data_every, data_until)
             algorithm = Restoration(
                 settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight, inversion
@@ -267,11 +268,12 @@ def _measurement_settings() -> list[io.Input]:
     return [
         io.Combo.Input(
             "consistency",
-            options=["both", "consistency only", "dps only"],
+            options=["both", "consistency only", "dps only", "ding", "few steps"],
             default="both",
             optional=True,
             tooltip="With a measurement: how data consistency is enforced. both (the paper): data fitting and DPS "
-            "gradients. consistency only: data fitting, fast, little memory. dps only: DPS gradients.",
+            "gradients. consistency only: data fitting, fast, little memory. dps only: DPS gradients. ding: fills a "
+            "hole in 25 steps without gradients. few steps: fits all data in every step; any operator, 8 to 25 steps.",
         ),
         io.Int.Input(
             "data_every",

@@ -18,6 +18,7 @@ from .denoiser import (
     PairedDenoiser,
     TrainableDenoiser,
     guide,
+    guided_estimates,
 )
 from .inversion import InversionStep, ddim_invert, fixed_point_invert
 from .noise import SeededNoise
@@ -47,6 +48,7 @@ __all__ = [
     "flow_path",
     "fresh_share",
     "guide",
+    "guided_estimates",
     "noised_states",
     "posterior",
 ]

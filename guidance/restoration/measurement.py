@@ -26,6 +26,8 @@ QUANTIZATION = 2 / 255 / 12**0.5
 """Standard deviation of rounding to 8 bits for values in [-1, 1]: no image is known more precisely."""
 DECODED_ERROR = 0.07
 """Expected error of a decoded image for values in [-1, 1]; chosen for blurs on the reference model."""
+CONTRAST = 0.5
+"""Standard deviation of the pixels of an image for values in [-1, 1]; that of latents is about 1."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,20 @@ class Measurement:
         to n, `DECODED_ERROR` is the error of each of the n. Known pixels around a hole are kept exactly, unless the
         measurement has noise.
         """
-        numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
         least = QUANTIZATION if self.operator.hole is None else 0.0
-        weight = (max(self.noise_std, least) / DECODED_ERROR) ** 2 * seen / numbers
-        return self.operator.projected(self.y, images, weight).clamp(-1, 1)
+        return self.operator.projected(self.y, images, self._weight(least, DECODED_ERROR)).clamp(-1, 1)
+
+    def proximal_point(self, images: Tensor, error: float) -> Tensor:
+        """argmin_x |y - A x|^2 + weight |x - images|^2, clamped to [-1, 1], for `images` (B, 3, H, W).
+
+        It is the most probable image if A `images` is off by `error`, smoothly as in `projected`, and y by its noise:
+        weight = noise^2 / error^2, times the share of numbers that are measured.
+        """
+        return self.operator.prox(self.y, images, self._weight(QUANTIZATION, error)).clamp(-1, 1)
+
+    def _weight(self, least: float, error: float) -> float:
+        numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
+        return (max(self.noise_std, least) / error) ** 2 * seen / numbers
 
     def residual(self, images: Tensor) -> Tensor:
         """What keeps images (B, 3, H, W) from agreeing with the measurement: (B, ...), A x - y if A is linear."""
@@ -83,7 +95,8 @@ class DataConsistency:
 
     `weight`, at least 0, is lambda of the data-consistency step, which takes at most `iterations` steps of conjugate
     gradients; few steps keep noise out where A is ill-conditioned. `dps_weight` multiplies the gradient step; the
-    paper's value is 1 for 200 steps on latents of 64 x 64 cells (see `gradient_scale`).
+    paper's value is 1 for 200 steps on latents of 64 x 64 cells (see `gradient_scale`). `decoded_error` is the error of
+    a decoded image, and `contrast` the change of pixels that a change of latents by 1 makes, both for `fit_at`.
     """
 
     measurement: Measurement
@@ -92,6 +105,8 @@ class DataConsistency:
     iterations: int = 10
     tolerance: float = 1e-4
     dps_weight: float = 1.0
+    decoded_error: float = DECODED_ERROR
+    contrast: float = CONTRAST
 
     def of_item(self, index: int) -> DataConsistency:
         """Data consistency for one item of a batch."""
@@ -109,6 +124,22 @@ class DataConsistency:
             x0 = self.autoencoder.decode(z0_hat)
             x = operator.fit(y, x0, self.weight, iterations=self.iterations, tolerance=self.tolerance)
             return self.autoencoder.encode(x)
+
+    def fit_at(self, z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+        """z0_hat + E(x) - E(D(z0_hat)) with the proximal point x of D(z0_hat), for an estimate from a noise level.
+
+        The squared error of such an estimate is that of the decoder plus (1 - alpha_bar) `contrast`^2. The difference
+        of encoded images leaves out what the autoencoder itself changes: an estimate that agrees with the measurement
+        stays as it is.
+        """
+        # Under a Gaussian prior of variance v, a state of the signal-to-noise ratio alpha_bar / (1 - alpha_bar) leaves
+        # the variance v (1 - alpha_bar) / (1 - alpha_bar + v alpha_bar). Latents in model scale have v of about 1, and
+        # 1 - alpha_bar is left.
+        with torch.no_grad():
+            error = math.sqrt(self.decoded_error**2 + self.contrast**2 * (1 - float(alpha_bar)))
+            images = self.autoencoder.decode(z0_hat)
+            fitted = self.autoencoder.encode(self.measurement.proximal_point(images, error))
+            return z0_hat + (fitted - self.autoencoder.encode(images)).to(z0_hat)
 
     def posterior_gradient(
         self, predict: Callable[[Tensor], Tensor], path: NoisePath, x: Tensor, sigma: Tensor

@@ -33,12 +33,13 @@ from .inputs import (
     item_seeds,
     same_prompt,
 )
-from .measurements import check_measurement, check_restoration, check_source_image
+from .measurements import check_consistency, check_measurement, check_restoration, check_source_image
 
 __all__ = [
     "after_skip",
     "check_autoencoder",
     "check_conditioning",
+    "check_consistency",
     "check_corrective",
     "check_corrective_training",
     "check_inputs_of",

@@ -25,6 +25,21 @@ def check_restoration(start_from: str, data_every: int, region: str) -> None:
         )
 
 
+def check_consistency(consistency: str, eta: float, measurement: Measurement) -> None:
+    """Check what a choice of consistency restricts."""
+    if consistency != "ding":
+        return
+    if measurement.operator.hole is None:
+        raise ValueError(
+            "consistency 'ding' only fills holes, and the measurement has none: set consistency to 'few steps' or "
+            "'consistency only', which restore images of every operator, or set 'operator' of Measurement to inpaint."
+        )
+    if eta <= 0:
+        raise ValueError(
+            "eta is 0, and consistency 'ding' keeps known pixels only by the fresh noise of each step: set eta to 1."
+        )
+
+
 def check_source_image(
     value: Tensor, vae: Any, samples: Tensor, measurement: Measurement | None, *, masked: bool
 ) -> None:

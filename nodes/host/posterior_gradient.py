@@ -124,12 +124,18 @@ def check_gradients(run: Run, name: str) -> None:
         comfy.model_management.soft_empty_cache()
 
 
-def data_fit(consistency: DataConsistency, notes: list[str]) -> Callable[[Tensor], Tensor]:
-    """What makes of estimates (B, ...) the latents that explain the measurement; out of memory, one after the other."""
+def data_fit(consistency: DataConsistency, fit: Callable[..., Tensor], notes: list[str]) -> Callable[..., Tensor]:
+    """What makes of estimates (B, ...) the latents that explain the measurement; out of memory, one after the other.
 
-    def item_by_item(z0_hats: Tensor) -> Tensor:
+    `fit` is a method of `DataConsistency`, such as `DataConsistency.fit`.
+    """
+
+    def item_by_item(z0_hats: Tensor, *level: Tensor) -> Tensor:
         items = enumerate(z0_hats.split(1))
-        return torch.cat([consistency.of_item(i).fit(z0_hat) for i, z0_hat in items])
+        return torch.cat([fit(consistency.of_item(i), z0_hat, *level) for i, z0_hat in items])
+
+    def together(z0_hats: Tensor, *level: Tensor) -> Tensor:
+        return fit(consistency, z0_hats, *level)
 
     note = "Out of memory: data fitting now processes one image at a time."
-    return OomFallback([("", consistency.fit), (note, item_by_item)], notes)
+    return OomFallback([("", together), (note, item_by_item)], notes)

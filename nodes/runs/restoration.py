@@ -1,8 +1,8 @@
-"""The run of a restoration by Proximal DreamSampler: sampling with data consistency."""
+"""The run of a restoration by Proximal DreamSampler: sampling constrained by a measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from ...guidance.core.denoiser import Denoiser
 from ...guidance.core.noise import SeededNoise
 from ...guidance.core.path import NoisePath
-from ...guidance.editing.proximal import ProximalSettings
+from ...guidance.editing.proximal import ProximalSettings, ProximalStep
+from ...guidance.restoration.decoupled import decoupled_restore, known_cells
+from ...guidance.restoration.few_steps import LevelFit, few_step_restore
 from ...guidance.restoration.measurement import DataConsistency, Measurement
 from ...guidance.restoration.operators import Operator
 from ...guidance.restoration.proximal import (
@@ -28,14 +30,14 @@ from .edit import Inversion, StartFrom, invert, walk_down
 
 REFIT_FROM, REFIT_EVERY = 0.2, 3
 """An operator that is not fully known is refitted from this alpha_bar, every so many steps."""
-Consistency = Literal["both", "consistency only", "dps only"]
+Consistency = Literal["both", "consistency only", "dps only", "ding", "few steps"]
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """The restoration of one batch (DreamSampler, Algorithm 4).
+    """The restoration of one batch, by Algorithm 4 of DreamSampler or without gradients.
 
-    `notes` collects out-of-memory messages, and `operators` what became of the measurement's operator.
+    `notes` collects messages, and `operators` what became of the measurement's operator.
     """
 
     settings: ProximalSettings
@@ -60,23 +62,7 @@ class Restoration:
             measurement = self.measurement.started().to(torch.empty(0, device=self.vae.device))
             length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
             data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
-            gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
-            fit = host.data_fit(data, self.notes)
-            refits = Refits(data, run.prior.path)
-            walk = proximal_restore(
-                refits.before(run.prior.denoise),
-                run.prior.path,
-                start,
-                run.sigmas,
-                settings=self.settings,
-                noise=noise,
-                region=self._region(run, hole),
-                data_steps=self.data_steps,
-                fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
-                gradient=None if self.consistency == "consistency only" else refits.during(gradient),
-                last_gradient=self._last_gradient,
-            )
-            restored = walk_down(run, walk, self.start_from)
+            restored = walk_down(run, self._walk(run, autoencoder, data, start, noise, hole), self.start_from)
             self.operators.append(data.measurement.operator)
             return restored, start
 
@@ -85,10 +71,48 @@ class Restoration:
         """The measurement, after the run with the operator that was fitted if it was not fully known."""
         return replace(self.measurement, operator=self.operators[-1]) if self.operators else self.measurement
 
+    def _walk(
+        self,
+        run: host.Run,
+        autoencoder: host.HostAutoencoder,
+        data: DataConsistency,
+        start: Tensor,
+        noise: SeededNoise,
+        hole: Tensor | None,
+    ) -> Iterator[ProximalStep]:
+        """The steps down from `start`."""
+        denoise, path, settings, region = run.prior.denoise, run.prior.path, self.settings, self._region(run, hole)
+        if self.consistency == "ding" and hole is not None:
+            known = known_cells(data.measurement, autoencoder, hole)
+            return decoupled_restore(
+                denoise, path, start, run.sigmas, known=known, settings=settings, noise=noise, region=region
+            )
+        refits = Refits(data, path)
+        if self.consistency == "few steps":
+            fit_at = refits.within(host.data_fit(data, DataConsistency.fit_at, self.notes))
+            return few_step_restore(
+                denoise, path, start, run.sigmas, fit=fit_at, settings=settings, noise=noise, region=region
+            )
+        gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
+        fit = host.data_fit(data, DataConsistency.fit, self.notes)
+        return proximal_restore(
+            refits.before(denoise),
+            path,
+            start,
+            run.sigmas,
+            settings=settings,
+            noise=noise,
+            region=region,
+            data_steps=self.data_steps,
+            fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
+            gradient=None if self.consistency == "consistency only" else refits.during(gradient),
+            last_gradient=self._last_gradient,
+        )
+
     def _takes_gradients(self, run: host.Run) -> bool:
         """Whether any step needs a gradient."""
         steps = ((index, run.levels) for index in range(run.levels - (not self._last_gradient)))
-        return self.consistency != "consistency only" and any(step not in self.data_steps for step in steps)
+        return self.consistency in ("both", "dps only") and any(step not in self.data_steps for step in steps)
 
     @property
     def _last_gradient(self) -> bool:
@@ -121,7 +145,7 @@ class Restoration:
 class Refits:
     """Refits what is not known of a measurement's operator to some of the clean estimates that pass.
 
-    The last of `REFIT_EVERY` is taken, from the alpha_bar `REFIT_FROM`: at higher noise levels they show too little.
+    One of `REFIT_EVERY` is taken, from the alpha_bar `REFIT_FROM`: at higher noise levels they show too little.
     """
 
     def __init__(self, data: DataConsistency, path: NoisePath):
@@ -132,7 +156,7 @@ class Refits:
 
         def watched(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
             z0_hat, pull = gradient(x, sigma)
-            self._pass(z0_hat, sigma)
+            self._pass(z0_hat, self._path.alpha_bar(sigma))
             return z0_hat, pull
 
         return watched
@@ -142,13 +166,22 @@ class Refits:
 
         def watched(x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
             estimates = denoise(x, sigma, names)
-            self._pass(estimates[0], sigma)
+            self._pass(estimates[0], self._path.alpha_bar(sigma))
             return estimates
 
         return watched
 
-    def _pass(self, z0_hat: Tensor, sigma: Tensor) -> None:
-        if self._data.measurement.operator.known or self._path.alpha_bar(sigma) < REFIT_FROM:
+    def within(self, fit_at: LevelFit) -> LevelFit:
+        """A fit, whose estimates are passed before they are fitted."""
+
+        def watched(z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+            self._pass(z0_hat, alpha_bar)
+            return fit_at(z0_hat, alpha_bar)
+
+        return watched
+
+    def _pass(self, z0_hat: Tensor, alpha_bar: Tensor) -> None:
+        if self._data.measurement.operator.known or alpha_bar < REFIT_FROM:
             return
         if self._seen % REFIT_EVERY == 0:
             self._data.refit(z0_hat)

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import comfy.model_management
@@ -299,7 +300,13 @@ def test_inversion_is_unchanged_without_a_hole(family: Family, kind: str):
 @every_kind
 @pytest.mark.parametrize(
     ("consistency", "dtype"),
-    [("both", torch.bfloat16), ("consistency only", torch.float32), ("dps only", torch.bfloat16)],
+    [
+        ("both", torch.bfloat16),
+        ("consistency only", torch.float32),
+        ("dps only", torch.bfloat16),
+        ("ding", torch.bfloat16),
+        ("few steps", torch.float32),
+    ],
     ids=str,
 )
 def test_restores_without_changing_inputs_or_networks(family: Family, kind: str, dtype: torch.dtype, consistency: str):
@@ -324,13 +331,12 @@ def test_restores_without_changing_inputs_or_networks(family: Family, kind: str,
 
 @every_path
 def test_consistency_options_differ(family: Family, kind: str):
-    results = {
-        consistency: result(family, kind, hole(), consistency=consistency, **BRIEF)
-        for consistency in ("both", "consistency only", "dps only")
-    }
-    assert_differs(results["both"], results["consistency only"])
-    assert_differs(results["both"], results["dps only"])
-    assert_differs(results["consistency only"], results["dps only"])
+    results = [
+        result(family, kind, hole(), consistency=consistency, **BRIEF)
+        for consistency in ("both", "consistency only", "dps only", "ding", "few steps")
+    ]
+    for one, other in combinations(results, 2):
+        assert_differs(one, other)
 
 
 @every_path
@@ -488,8 +494,13 @@ RECENT: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("consistency", ["both", "consistency only", "dps only"])
-@pytest.mark.parametrize("case", RECENT)
+@pytest.mark.parametrize(
+    ("case", "consistency"),
+    [
+        *((case, each) for case in RECENT for each in ("both", "consistency only", "dps only", "few steps")),
+        ("outpaint", "ding"),
+    ],
+)
 def test_batches_match_single_images(case: str, consistency: str):
     operator, options = RECENT[case]
     measurement, _ = measure(photo(2), operator, **options)
@@ -501,8 +512,9 @@ def test_batches_match_single_images(case: str, consistency: str):
         alone = restore(tiny(V), tiny_vae("kl"), latent, measurement.of_item(i), seed=seed, **settings)
         assert_same(together.samples[i : i + 1], alone.samples, 1e-3)
         torch.testing.assert_close(together.image[i : i + 1], alone.image, rtol=0, atol=0.02)
-    other = restore(tiny(V), tiny_vae("kl"), encoded(V, 2), blur(2), seed=3, **settings)
-    assert_differs(together.samples, other.samples)
+    if consistency != "ding":
+        other = restore(tiny(V), tiny_vae("kl"), encoded(V, 2), blur(2), seed=3, **settings)
+        assert_differs(together.samples, other.samples)
 
 
 def test_projection_agrees_with_a_jpeg_and_keeps_what_outpainting_knows():
@@ -520,9 +532,10 @@ def test_projection_agrees_with_a_jpeg_and_keeps_what_outpainting_knows():
         assert case == "jpeg" or knowns[0] < 1e-6 < 0.05 < knowns[1]
 
 
-def test_fitted_blur_is_reported_and_used_for_the_projection():
+@pytest.mark.parametrize("consistency", ["consistency only", "few steps"])
+def test_fitted_blur_is_reported_and_used_for_the_projection(consistency: str):
     measurement, _ = measure(photo(), "unknown gaussian blur", sigma=0.4)
-    options: dict[str, Any] = {"consistency": "consistency only", "steps": 6}
+    options: dict[str, Any] = {"consistency": consistency, "steps": 6}
     restored = restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, **options)
     (note,) = restored.notes
     sigma = float(re.fullmatch(r"The blur was fitted: sigma (\d+\.\d) pixels\.", note)[1])  # type: ignore
@@ -667,6 +680,16 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "start_from 'stochastic inversion' replays the source.*set start_from to inversion, or to noise",
     ),
     "no data fitting": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
+    "ding without a hole": (
+        EPS,
+        {"measurement": blur(), "consistency": "ding"},
+        "consistency 'ding' only fills holes, and the measurement has none: set consistency to 'few steps'",
+    ),
+    "ding without fresh noise": (
+        EPS,
+        {"consistency": "ding", "eta": 0.0},
+        "eta is 0, and consistency 'ding' keeps known pixels only by the fresh noise of each step: set eta to 1",
+    ),
 }
 
 
@@ -681,7 +704,7 @@ def test_invalid_input_raises_before_sampling(case: str):
         restore(model, **given)
     assert (calls.runs, calls.batches) == (0, [])
     message = str(refusal.value)
-    assert message[0].isupper() or message.startswith(("start_from", "data_every"))
+    assert message[0].isupper() or message.startswith(("start_from", "data_every", "consistency", "eta"))
     assert message.endswith(".") or message.endswith(")")
     restored = restore(model, vae, encoded(family), hole(), consistency="consistency only", steps=1)
     assert restored.samples.isfinite().all() and calls.runs == 1

@@ -90,15 +90,16 @@ class Operator(ABC):
         """
 
     @abstractmethod
+    def prox(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
+        """argmin_x |residual|^2 + weight |x - x0|^2 (B, *image_shape), for images `x0` and a `weight` above 0."""
+
     def projected(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
-        """The image (B, *image_shape) nearest to `x0` that agrees with the measurement.
+        """The image (B, *image_shape) nearest to `x0` that agrees with the measurement; `weight` as in `prox`."""
+        return self.prox(y, x0, weight)
 
-        `weight`, at least 0, is the share of trust in `x0`: argmin_x |residual|^2 + weight |x - x0|^2.
-        """
-
-    @abstractmethod
     def fit(self, y: Tensor, x0: Tensor, weight: float, *, iterations: int, tolerance: float) -> Tensor:
-        """As `projected`, with a `weight` above 0 and by at most so many iterations of a solver if there is one."""
+        """The `prox` from at most so many iterations of a solver, if there is one."""
+        return self.prox(y, x0, weight)
 
     @abstractmethod
     def back_projected(self, y: Tensor) -> Tensor:
@@ -171,9 +172,6 @@ class LinearOperator(Operator):
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """A x - y."""
         return self.forward(x) - y
-
-    def projected(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
-        return self.prox(y, x0, weight)
 
     def fit(self, y: Tensor, x0: Tensor, weight: float, *, iterations: int, tolerance: float) -> Tensor:
         """The `prox` after a few conjugate gradients from `x0`, which keep noise out where A is ill-conditioned."""

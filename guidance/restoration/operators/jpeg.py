@@ -99,16 +99,14 @@ class JPEG(Operator):
         frequencies, reach = self._frequencies(x), self._steps.like(x) / 2
         return frequencies - torch.clamp(frequencies, y - reach, y + reach)
 
-    def projected(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
+    def prox(self, y: Tensor, x0: Tensor, weight: float) -> Tensor:
+        """`x0` with each frequency moved toward its bin, and with a `weight` of 0 to its edge."""
         # A color difference at half the resolution is the mean of four pixels. Changing it by d at the least change of
         # the image changes each of the four by d, which costs 4 d^2.
         pull = self.residual(y, x0) / (1 + weight * self._pixels_per_value.like(x0))
         planes = self._restored(pull)
         change = torch.stack([p.repeated(v) for p, v in zip(self._planes, planes, strict=True)], 1)
         return x0 - self._mixed(self._to_rgb, change)
-
-    def fit(self, y: Tensor, x0: Tensor, weight: float, *, iterations: int, tolerance: float) -> Tensor:
-        return self.projected(y, x0, weight)
 
     def back_projected(self, y: Tensor) -> Tensor:
         """The decoded image."""
