@@ -2,7 +2,7 @@
 
 The layers, lowest first. A package may import those in lower layers, never one in its own layer or above:
 
-    svg, guidance.core                vector graphics; noising path, denoiser, prior, DDIM
+    svg, splats, guidance.core        vector graphics; Gaussian splats; noising path, denoiser, prior, DDIM
     guidance.prompts, guidance.networks, guidance.editing
     guidance.restoration
     guidance.distillation
@@ -25,7 +25,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("svg", "guidance.core"),
+    ("svg", "splats", "guidance.core"),
     ("guidance.prompts", "guidance.networks", "guidance.editing"),
     ("guidance.restoration",),
     ("guidance.distillation",),
@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nodes",),
 )
 """Packages by layer, the lowest first."""
-LIBRARIES = ("svg", "guidance", "drawings")
+LIBRARIES = ("svg", "splats", "guidance", "drawings")
 """Packages that work without ComfyUI."""
 ADAPTER = "nodes.host"
 """The package that may import anything of ComfyUI's; the other nodes have its public `comfy_api` alone."""
