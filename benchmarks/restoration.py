@@ -6,7 +6,9 @@
   ComfyUI's two ways and TReg's mixing of prompt and data get as many model calls; a backward pass counts as two.
 - Two holes: both objects of an image get a new color by Mask Localized Guidance. Each prompt also names another color,
   which must not appear in the other hole.
-- Restoration: held-out images are made 4 and 8 times smaller, or blurred, with noise of 0.01.
+- Restoration: held-out images are made 4 and 8 times smaller, blurred, compressed or cut off, with noise of 0.01. A
+  JPEG's noise is there before it is compressed. An image cut off is continued from the prompt of the whole.
+- Blur of unknown sigma 3: the same images, restored with the sigma that the row names, fitted or not.
 - Choices of consistency: holes and small images by every choice (`--batches 0`). Seconds are those of the CPU, which
   other programs on the machine do not lengthen. "equal" gets as many model calls as both.
 
@@ -21,6 +23,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,17 +95,27 @@ class Studio:
         return measurement, observed.movedim(-1, 1)
 
     def restored(
-        self, measurement: Any, observed: Tensor, conditioning: Any, *, steps: int, **how: Any
+        self,
+        measurement: Any,
+        observed: Tensor,
+        conditioning: Any,
+        notes: list[str] | None = None,
+        *,
+        steps: int,
+        **how: Any,
     ) -> tuple[Tensor, Tensor]:
-        """Decoded images without and with projection onto the measurement."""
+        """Decoded images without and with projection onto the measurement. `notes` gets those of the node."""
         model, latent = self.reference.model, self.reference.latent(observed)
         given = {
             "gamma": 1.0, "gamma_schedule": "alpha_bar", "renoise": "unconditional", "start_from": "inversion", **how
         }  # fmt: skip
-        made, _, image = ProximalDreamSampler.execute(
+        output = ProximalDreamSampler.execute(
             model, conditioning, self.nothing, latent, steps=steps, eta=1.0, scheduler="normal", seed=SEED,
             vae=self.reference.vae, measurement=measurement, **given,
-        ).args  # fmt: skip
+        )  # fmt: skip
+        (made, _, image), ui = output.args, output.ui
+        if notes is not None and isinstance(ui, dict):
+            notes += ui["text"]
         return self.reference.decoded(made), image.movedim(-1, 1)
 
 
@@ -301,6 +315,9 @@ DEGRADATIONS: dict[str, dict[str, Any]] = {
     "super-resolution, 8": {"operator": "super-resolution", "scale": 8},
     "gaussian blur, sigma 2": {"operator": "gaussian blur", "kernel_size": 15, "sigma": 2.0},
     "motion blur, 15": {"operator": "motion blur", "kernel_size": 15, "angle": 30.0},
+    "JPEG, quality 10": {"operator": "jpeg", "quality": 10},
+    "JPEG, quality 30": {"operator": "jpeg", "quality": 30},
+    "a quarter of the width": {"operator": "outpaint", "right": world.SIZE // 4},
 }
 WAYS = ("observed", "both", "consistency only", "dps only", "few steps")
 
@@ -321,8 +338,38 @@ def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dic
     return {name: _restoration_row(measurement, each, images) for name, each in made.items()}
 
 
+SIGMA = 3.0
+FITTED, FIXED = "unknown gaussian blur", "gaussian blur"
+SIGMAS = {
+    "sigma 3, known": (FIXED, SIGMA),
+    "sigma 1.5, fitted": (FITTED, 1.5),
+    "sigma 6, fitted": (FITTED, 6.0),
+    "sigma 1.5, not fitted": (FIXED, 1.5),
+    "sigma 6, not fitted": (FIXED, 6.0),
+}
+"""The operator and the sigma that are given for images blurred by `SIGMA`."""
+
+
+def unknown_blur(studio: Studio, given: str, way: str, batch: slice) -> dict[str, Figures]:
+    """Rows of the table of blurs whose sigma is a guess."""
+    rng = Random(SEED + 1)
+    scenes = [world.sample_scene(rng, clean=True, objects=1) for _ in range(IMAGES)][batch]
+    images = in_process.render(scenes)
+    (operator, sigma), side = SIGMAS[given], 8 * math.ceil(SIGMA) + 1
+    truth, observed = studio.measured(images, FIXED, kernel_size=side, sigma=SIGMA, noise_std=NOISE_STD)
+    side = 8 * math.ceil(sigma) + 1
+    blurred = (truth.y + 1) / 2
+    told, _ = studio.measured(blurred, operator, kernel_size=side, sigma=sigma, noise_std=NOISE_STD, simulate=False)
+    steps = CONSISTENCY_STEPS if way == "consistency only" else STEPS
+    conditioning, notes = studio.reference.conditioning([world.describe(scene) for scene in scenes]), []
+    _, image = studio.restored(told, observed, conditioning, notes, steps=steps, consistency=way)
+    found = [float(number) for note in notes for number in re.findall(r"\d+\.\d+", note)] or [sigma] * len(images)
+    row = {**_restoration_row(truth, image, images), "sigma": found}
+    return {f"{given}, {way}": {**row, "off by": [abs(each / SIGMA - 1) for each in found]}}
+
+
 def _restoration_row(measurement: Any, made: Tensor, images: Tensor) -> Figures:
-    away = (measurement.operator.forward(2 * made - 1) - measurement.y).square().mean((1, 2, 3)).sqrt()
+    away = measurement.residual(2 * made - 1).square().mean((1, 2, 3)).sqrt()
     return {"PSNR": in_process.psnr(made, images).tolist(), "|A x - y|": away.tolist()}
 
 
@@ -427,12 +474,18 @@ def tasks() -> dict[str, dict[str, Task]]:
     def choose(degradation: str, way: str) -> Task:
         return lambda studio, batch: chosen_for_operator(studio, degradation, way, batch)
 
+    def sharpen(given: str, way: str) -> Task:
+        return lambda studio, batch: unknown_blur(studio, given, way, batch)
+
+    fixed = [(given, "consistency only") for given in SIGMAS]
+    guesses = [*fixed, *((given, "both") for given in SIGMAS if "not" not in given)]
     ways = (*INPAINTING, "TReg mixing", "VAEEncodeForInpaint", "SetLatentNoiseMask")
     prompts = ("one prompt for each hole", "one prompt for both", "real images")
     return {
         "Inpainting": {way: fill(way) for way in ways},
         "Two prompts in two holes": {name: both(name) for name in prompts},
         **{f"Restoration: {each}": {way: restore(each, way) for way in WAYS} for each in DEGRADATIONS},
+        "Restoration: blur of unknown sigma 3": {f"{g}, {way}": sharpen(g, way) for g, way in guesses},
         f"{SIDE_BY_SIDE}: a hole": {way: choose_for_hole(way) for way in HOLE_CHOICES},
         **{f"{SIDE_BY_SIDE}: {each}": {way: choose(each, way) for way in CHOICES} for each in COMPARED},
     }

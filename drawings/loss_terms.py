@@ -56,8 +56,7 @@ class MeasurementTerm:
     weight: float
 
     def __call__(self, sample: Sample) -> Tensor:
-        measured = self.measurement.operator.forward(2 * self.batch.images - 1)
-        error = (measured - self.measurement.y).square().flatten(1).mean(1)
+        error = self.measurement.residual(2 * self.batch.images - 1).square().flatten(1).mean(1)
         return (self.weight * self.path.alpha_bar(sample.sigma).to(error) * error).sum()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..guidance.distillation.method import LoopSettings
-from ..guidance.restoration.operators import LinearOperator
+from ..guidance.restoration.operators import Operator
 from .initialization import Canvas, canvas_scale
 from .optimizer import EDITING, LearningRates
 from .styles import ArtStyle
@@ -47,7 +47,7 @@ class RestorationWeights(NamedTuple):
     data: float
 
 
-def restoration_weights(operator: LinearOperator) -> RestorationWeights:
+def restoration_weights(operator: Operator) -> RestorationWeights:
     """The weights that an operator declares for restorations as drawings."""
     return RestorationWeights(operator.lambda_sds, operator.lambda_dc)
 

@@ -157,8 +157,7 @@ class Tracer:
     def _losses(self, drawings: Sequence[Drawing], images: Tensor) -> Tensor:
         if self.measurement is None:
             return data_loss(images, self.targets, self._outline_weights(drawings))
-        error = self.measurement.operator.forward(2 * images - 1) - self.measurement.y
-        return (error / 2).square().flatten(1).mean(1)
+        return (self.measurement.residual(2 * images - 1) / 2).square().flatten(1).mean(1)
 
     def _back_projected(self, images: Tensor) -> Tensor:
         """Images as they compare with the targets: measured and back-projected if the targets are."""

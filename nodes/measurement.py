@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.core.noise import SeededNoise, item_seeds
 from ..guidance.restoration.measurement import Measurement
-from ..guidance.restoration.operators import OPERATORS, LinearOperator, OperatorSettings, Widget
+from ..guidance.restoration.operators import OPERATORS, OperatorSettings, Subsampling, Widget
 from . import checks, widgets
 from .sockets import MEASUREMENT
 
+BORDER: dict[Widget, str] = {"left": "on the left", "top": "above", "right": "on the right", "bottom": "below"}
+"""Where each input of the border adds pixels."""
+
 
 class MeasurementNode(io.ComfyNode):
-    """y = A x + n as a node. `guidance/restoration/operators` declares the operators A that it offers."""
+    """y = A(x) + n as a node. `guidance/restoration/operators` declares the operators A that it offers."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -25,14 +28,14 @@ class MeasurementNode(io.ComfyNode):
             display_name="Measurement",
             category="DreamSampler",
             description=(
-                "Describes a degraded image as a linear measurement: an image with a hole, or a downscaled, blurred or "
-                "gray version of it. Connect it to Proximal DreamSampler or SVG Optimizer, which restore the image."
+                "Describes a degraded image: with a hole or a missing border, small, blurred, gray or compressed as "
+                "JPEG. Connect it to Proximal DreamSampler or SVG Optimizer, which restore the image."
             ),
             search_aliases=(
-                "inpaint, super resolution, upscale, deblur, colorize, restore, inverse problem, DPS, degradation, "
-                "linear operator"
+                "inpaint, outpaint, uncrop, super resolution, upscale, deblur, blind deblurring, colorize, compression "
+                "artifacts, restore, inverse problem, DPS, degradation, linear operator"
             ),
-            advanced="simulate seed",
+            advanced="simulate seed subsampling",
             inputs=[
                 io.Image.Input(
                     "image",
@@ -67,7 +70,7 @@ class MeasurementNode(io.ComfyNode):
                 _operator_input(
                     io.Float.Input,
                     "sigma",
-                    "standard deviation in pixels. Start with 5; 0.5 to 20.",
+                    "standard deviation in pixels; of an unknown blur a first guess. Start with 5; 0.5 to 20.",
                     default=5.0,
                     min=0.01,
                     max=256.0,
@@ -105,6 +108,24 @@ class MeasurementNode(io.ComfyNode):
                     step=1.0,
                     optional=True,
                 ),
+                *(_border_input(side) for side in BORDER),
+                _operator_input(
+                    io.Int.Input,
+                    "quality",
+                    "quality of the compression. 1 to 100; 75 is common, and web images have 60 to 90.",
+                    default=75,
+                    min=1,
+                    max=100,
+                    optional=True,
+                ),
+                _operator_input(
+                    io.Combo.Input,
+                    "subsampling",
+                    "resolution of the colors. 4:2:0 halves it, as most programs do; 4:4:4 keeps it.",
+                    options=list(get_args(Subsampling)),
+                    default="4:2:0",
+                    optional=True,
+                ),
             ],
             outputs=[
                 MEASUREMENT.Output(
@@ -132,6 +153,12 @@ class MeasurementNode(io.ComfyNode):
         seed: int,
         mask: Tensor | None = None,
         angle: float = 0.0,
+        left: int = 0,
+        top: int = 0,
+        right: int = 0,
+        bottom: int = 0,
+        quality: int = 75,
+        subsampling: Subsampling = "4:2:0",
     ) -> io.NodeOutput:
         images = 2 * checks.color_channels(image).movedim(-1, 1) - 1
         kind = OPERATORS[operator]
@@ -141,10 +168,16 @@ class MeasurementNode(io.ComfyNode):
             sigma=sigma,
             angle=angle,
             mask=checks.checked_hole(mask, images) if "mask" in kind.reads else None,
+            left=left,
+            top=top,
+            right=right,
+            bottom=bottom,
+            quality=quality,
+            subsampling=subsampling,
         )
         a, y = kind.measured(images, settings, simulate=simulate)
         if simulate and noise_std > 0:
-            y = y + noise_std * _measurement_noise(a, y, seed)
+            y = a.degraded(images, noise_std, SeededNoise(item_seeds(seed, range(len(images)))))
         observed = a.back_projected(y).clamp(-1, 1)
         return io.NodeOutput(Measurement(a, y, noise_std), (observed.movedim(1, -1) + 1) / 2)
 
@@ -155,7 +188,7 @@ def _operator_input(kind: Callable[..., io.Input], name: Widget, tooltip: str, *
     return kind(name, tooltip=f"{readers}: {tooltip}", **limits)
 
 
-def _measurement_noise(a: LinearOperator, y: Tensor, seed: int) -> Tensor:
-    """Standard normal noise like `y` (B, ...), 0 inside a hole."""
-    noise = SeededNoise(item_seeds(seed, range(len(y)))).like(y)
-    return noise if a.hole is None else (a.hole < 1).to(noise) * noise
+def _border_input(side: Widget) -> io.Input:
+    """The width of the border on one side, as in ComfyUI's Pad Image for Outpainting."""
+    tooltip = f"pixels to add {BORDER[side]}, a multiple of 8."
+    return _operator_input(io.Int.Input, side, tooltip, default=0, min=0, max=16384, step=8, optional=True)

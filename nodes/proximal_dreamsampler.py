@@ -119,6 +119,9 @@ class ProximalDreamSampler(io.ComfyNode):
             notes=algorithm.notes,
         )
         outputs = [host.sampled_latent(latent_image, latent) for latent in latents]
+        if isinstance(algorithm, Restoration):
+            measurement = algorithm.fitted
+            algorithm.notes.extend(filter(None, [measurement.operator.findings]))
         image = _decode(vae, latents[0], measurement if projection else None)
         if source_image is not None and edited is not None:
             image = _kept(image, source_image[..., :3].movedim(-1, 1), edited)

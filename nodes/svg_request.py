@@ -71,6 +71,7 @@ class Request:
     renderer: str = BUILT_IN
 
     def __post_init__(self) -> None:
+        svg_inputs.check_known(self.used_measurement)
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return

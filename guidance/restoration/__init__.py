@@ -1,10 +1,10 @@
-"""Linear inverse problems: degradation operators, solvers, and sampling constrained by a measurement."""
+"""Inverse problems: degradation operators, solvers, and sampling constrained by a measurement."""
 
 from .blending import membrane
 from .decoupled import KnownCells, decoupled_restore, known_cells
 from .few_steps import few_step_restore
 from .measurement import Autoencoder, DataConsistency, Measurement
-from .operators import OPERATORS, LinearOperator
+from .operators import OPERATORS, LinearOperator, Operator
 from .proximal import DataSteps, fill_with_noise, proximal_restore
 from .solvers import Solution, conjugate_gradient
 
@@ -16,6 +16,7 @@ __all__ = [
     "KnownCells",
     "LinearOperator",
     "Measurement",
+    "Operator",
     "Solution",
     "conjugate_gradient",
     "decoupled_restore",

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.path import NoisePath, per_item
-from .operators import LinearOperator
-from .solvers import conjugate_gradient
+from .operators import Operator
 
 
 class Autoencoder(Protocol):
@@ -33,13 +32,13 @@ CONTRAST = 0.5
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measurement `y` = A x + n of images x (B, 3, H, W) in [-1, 1], with the linear `operator` A and noise n.
+    """A measurement `y` = A(x) + n of images x (B, 3, H, W) in [-1, 1], with the `operator` A and noise n.
 
     `y` is (B or 1, *operator.measurement_shape). `noise_std`, the standard deviation of n, is at least 0; both are in
     the scale of the images.
     """
 
-    operator: LinearOperator
+    operator: Operator
     y: Tensor
     noise_std: float = 0.0
 
@@ -73,12 +72,24 @@ class Measurement:
         numbers, seen = (math.prod(shape) for shape in (self.operator.image_shape, self.operator.measurement_shape))
         return (max(self.noise_std, least) / error) ** 2 * seen / numbers
 
+    def residual(self, images: Tensor) -> Tensor:
+        """What keeps images (B, 3, H, W) from agreeing with the measurement: (B, ...), A x - y if A is linear."""
+        return self.operator.residual(self.y, images)
+
     def distance(self, images: Tensor) -> Tensor:
-        """|A x - y| of each image: (B,)."""
-        return (self.operator.forward(images) - self.y).flatten(1).norm(dim=1)
+        """How far the measurement of each image is from the real one, |A x - y| if A is linear: (B,)."""
+        return self.residual(images).flatten(1).norm(dim=1)
+
+    def started(self) -> Measurement:
+        """This measurement with the operator to start with, if it is not fully known."""
+        return replace(self, operator=self.operator.started(self.y))
+
+    def refitted(self, images: Tensor) -> Measurement:
+        """This measurement with what is not known of its operator fitted to clean images (B, 3, H, W)."""
+        return replace(self, operator=self.operator.refitted(self.y, images))
 
 
-@dataclass(frozen=True)
+@dataclass
 class DataConsistency:
     """Data consistency of clean estimates with a measurement, by fitting or by gradient.
 
@@ -101,19 +112,18 @@ class DataConsistency:
         """Data consistency for one item of a batch."""
         return replace(self, measurement=self.measurement.of_item(index))
 
+    def refit(self, z0_hat: Tensor) -> None:
+        """Fit what is not known of the measurement's operator to a clean estimate that was not fitted to it yet."""
+        with torch.no_grad():
+            self.measurement = self.measurement.refitted(self.autoencoder.decode(z0_hat))
+
     def fit(self, z0_hat: Tensor) -> Tensor:
         """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9)."""
         operator, y = self.measurement.operator, self.measurement.y
         with torch.no_grad():
-            x = self.autoencoder.decode(z0_hat)
-            solution = conjugate_gradient(
-                lambda v: operator.normal(v) + self.weight * v,
-                operator.adjoint(y) + self.weight * x,
-                x,
-                tolerance=self.tolerance,
-                iterations=self.iterations,
-            )
-            return self.autoencoder.encode(solution.x)
+            x0 = self.autoencoder.decode(z0_hat)
+            x = operator.fit(y, x0, self.weight, iterations=self.iterations, tolerance=self.tolerance)
+            return self.autoencoder.encode(x)
 
     def fit_at(self, z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
         """z0_hat + E(x) - E(D(z0_hat)) with the proximal point x of D(z0_hat), for an estimate from a noise level.

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...guidance.core.denoiser import Denoiser
 from ...guidance.core.noise import SeededNoise
+from ...guidance.core.path import NoisePath
 from ...guidance.editing.proximal import ProximalSettings, ProximalStep
 from ...guidance.restoration.decoupled import decoupled_restore, known_cells
-from ...guidance.restoration.few_steps import few_step_restore
+from ...guidance.restoration.few_steps import LevelFit, few_step_restore
 from ...guidance.restoration.measurement import DataConsistency, Measurement
-from ...guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
+from ...guidance.restoration.operators import Operator
+from ...guidance.restoration.proximal import (
+    DataSteps,
+    MeasurementGradient,
+    fill_with_noise,
+    gradient_scale,
+    proximal_restore,
+)
 from .. import host
 from .edit import Inversion, StartFrom, invert, walk_down
 
+REFIT_FROM, REFIT_EVERY = 0.2, 3
+"""An operator that is not fully known is refitted from this alpha_bar, every so many steps."""
 Consistency = Literal["both", "consistency only", "dps only", "ding", "few steps"]
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """The restoration of one batch, by Algorithm 4 of DreamSampler or without gradients. `notes` collects messages."""
+    """The restoration of one batch, by Algorithm 4 of DreamSampler or without gradients.
+
+    `notes` collects messages, and `operators` what became of the measurement's operator.
+    """
 
     settings: ProximalSettings
     start_from: StartFrom
@@ -37,6 +51,7 @@ class Restoration:
     dps_weight: float
     inversion: Inversion = "ddim"
     notes: list[str] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
@@ -44,31 +59,44 @@ class Restoration:
             host.check_gradients(run, "negative")
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
-            walk = self._walk(run, autoencoder, start, noise, hole)
-            return walk_down(run, walk, self.start_from), start
+            measurement = self.measurement.started().to(torch.empty(0, device=self.vae.device))
+            length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
+            data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
+            restored = walk_down(run, self._walk(run, autoencoder, data, start, noise, hole), self.start_from)
+            self.operators.append(data.measurement.operator)
+            return restored, start
+
+    @property
+    def fitted(self) -> Measurement:
+        """The measurement, after the run with the operator that was fitted if it was not fully known."""
+        return replace(self.measurement, operator=self.operators[-1]) if self.operators else self.measurement
 
     def _walk(
-        self, run: host.Run, autoencoder: host.HostAutoencoder, start: Tensor, noise: SeededNoise, hole: Tensor | None
+        self,
+        run: host.Run,
+        autoencoder: host.HostAutoencoder,
+        data: DataConsistency,
+        start: Tensor,
+        noise: SeededNoise,
+        hole: Tensor | None,
     ) -> Iterator[ProximalStep]:
         """The steps down from `start`."""
         denoise, path, settings, region = run.prior.denoise, run.prior.path, self.settings, self._region(run, hole)
-        measurement = self.measurement.to(torch.empty(0, device=self.vae.device))
         if self.consistency == "ding" and hole is not None:
-            known = known_cells(measurement, autoencoder, hole)
+            known = known_cells(data.measurement, autoencoder, hole)
             return decoupled_restore(
                 denoise, path, start, run.sigmas, known=known, settings=settings, noise=noise, region=region
             )
-        length = gradient_scale(run.latent.shape[-2:].numel(), run.levels)
-        data = DataConsistency(measurement, autoencoder, dps_weight=self.dps_weight * length)
+        refits = Refits(data, path)
         if self.consistency == "few steps":
-            fit_at = host.data_fit(data, DataConsistency.fit_at, self.notes)
+            fit_at = refits.within(host.data_fit(data, DataConsistency.fit_at, self.notes))
             return few_step_restore(
                 denoise, path, start, run.sigmas, fit=fit_at, settings=settings, noise=noise, region=region
             )
         gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
         fit = host.data_fit(data, DataConsistency.fit, self.notes)
         return proximal_restore(
-            denoise,
+            refits.before(denoise),
             path,
             start,
             run.sigmas,
@@ -77,7 +105,7 @@ class Restoration:
             region=region,
             data_steps=self.data_steps,
             fit=_fit_unless(lambda: gradient.available, fit) if self.consistency == "dps only" else fit,
-            gradient=None if self.consistency == "consistency only" else gradient,
+            gradient=None if self.consistency == "consistency only" else refits.during(gradient),
             last_gradient=self._last_gradient,
         )
 
@@ -112,6 +140,52 @@ class Restoration:
             return path.noised(run.latent, noise.like(run.latent), sigma)
         (x,) = invert(run, self.inversion, all_states=False)
         return x if hole is None else fill_with_noise(hole, x, noise.like(x), path, sigma)
+
+
+class Refits:
+    """Refits what is not known of a measurement's operator to some of the clean estimates that pass.
+
+    One of `REFIT_EVERY` is taken, from the alpha_bar `REFIT_FROM`: at higher noise levels they show too little.
+    """
+
+    def __init__(self, data: DataConsistency, path: NoisePath):
+        self._data, self._path, self._seen = data, path, 0
+
+    def during(self, gradient: MeasurementGradient) -> MeasurementGradient:
+        """A gradient, whose estimates are passed."""
+
+        def watched(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
+            z0_hat, pull = gradient(x, sigma)
+            self._pass(z0_hat, self._path.alpha_bar(sigma))
+            return z0_hat, pull
+
+        return watched
+
+    def before(self, denoise: Denoiser) -> Denoiser:
+        """A denoiser, whose estimates under the unconditional prompt are passed."""
+
+        def watched(x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
+            estimates = denoise(x, sigma, names)
+            self._pass(estimates[0], self._path.alpha_bar(sigma))
+            return estimates
+
+        return watched
+
+    def within(self, fit_at: LevelFit) -> LevelFit:
+        """A fit, whose estimates are passed before they are fitted."""
+
+        def watched(z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
+            self._pass(z0_hat, alpha_bar)
+            return fit_at(z0_hat, alpha_bar)
+
+        return watched
+
+    def _pass(self, z0_hat: Tensor, alpha_bar: Tensor) -> None:
+        if self._data.measurement.operator.known or alpha_bar < REFIT_FROM:
+            return
+        if self._seen % REFIT_EVERY == 0:
+            self._data.refit(z0_hat)
+        self._seen += 1
 
 
 def _fit_unless(available: Callable[[], bool], fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

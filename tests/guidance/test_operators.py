@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from dreamsampler.guidance.restoration.operators import (
+    JPEG,
     OPERATORS,
     Colorization,
     GaussianBlur,
@@ -23,7 +24,9 @@ from dreamsampler.guidance.restoration.operators import (
     MotionBlur,
     OperatorKind,
     OperatorSettings,
+    Outpainting,
     SuperResolution,
+    UnknownGaussianBlur,
     Widget,
 )
 from dreamsampler.guidance.restoration.operators.registry import register
@@ -55,16 +58,17 @@ def soft_hole(height: int, width: int, batch: int = 1) -> Tensor:
 def settings(height: int, width: int, **others: Any) -> OperatorSettings:
     """Settings that are valid for every operator on images of at least 16 x 16 pixels."""
     values = {"scale": 2, "kernel_size": 7, "sigma": 1.5, "angle": 30.0, "mask": rectangular_hole(height, width)}
-    return OperatorSettings(**{**values, **others})
+    return OperatorSettings(**{**values, "left": 8, "top": 8, **others})
 
 
-def builder(name: str, height: int, width: int) -> Callable[[], LinearOperator]:
+def builder(name: str, height: int, width: int) -> Callable[[], Any]:
     """Builds a registered operator."""
     return lambda: OPERATORS[name].build(height, width, settings(height, width))
 
 
+LINEAR = [name for name in OPERATORS if isinstance(builder(name, 16, 18)(), LinearOperator)]
 SIZES = {"even sides": (16, 18), "odd sides": (17, 19)}
-REGISTERED = {f"{name}, {sides}": builder(name, *size) for name in OPERATORS for sides, size in SIZES.items()}
+REGISTERED = {f"{name}, {sides}": builder(name, *size) for name in LINEAR for sides, size in SIZES.items()}
 SPECIAL = {
     "hole": lambda: Inpainting(rectangular_hole(9, 12)),
     "soft hole": lambda: Inpainting(soft_hole(8, 11)),
@@ -89,6 +93,7 @@ LARGE = {
 PER_ITEM = {
     "holes": lambda: Inpainting(rectangular_hole(9, 12, batch=3)),
     "soft holes": lambda: Inpainting(soft_hole(8, 11, batch=3)),
+    "unknown gaussians": lambda: UnknownGaussianBlur(9, 12, torch.tensor([0.5, 1.3, 2.5])),
 }
 EVERY = pytest.mark.parametrize("make", [*REGISTERED.values(), *SPECIAL.values()], ids=[*REGISTERED, *SPECIAL])
 EVERY_AND_LARGE = pytest.mark.parametrize(
@@ -250,6 +255,17 @@ def test_inpainting_prox_takes_the_hole_from_the_estimate_and_the_rest_from_the_
     assert_close(x, torch.where(mask == 1, x0, y), atol=1e-8)
 
 
+def test_outpainting_is_inpainting_of_a_border():
+    mask, x = torch.ones(1, 1, 40, 48), random_values(2, 3, 40, 48)
+    mask[..., 16:40, 8:24] = 0  # as far from the left, top, right and bottom as below
+    operator, other = Outpainting(40, 48, 8, 16, 24, 0), Inpainting(mask)
+    assert operator.hole is not None and torch.equal(operator.hole, mask.double())
+    y = operator.forward(x)
+    assert torch.equal(y, other.forward(x)) and torch.equal(y, operator.read(x[..., 16:40, 8:24]))
+    assert torch.equal(operator.projected(y, x, 0.0), other.projected(y, x, 0.0))
+    assert torch.equal(operator.back_projected(y), y), "gray around the image"
+
+
 def test_colorization_matches_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float64) / 127.5 - 1
@@ -389,6 +405,24 @@ MASK_ERROR = r"mask has the shape \(.*\); give it as \(batch, 1, height, width\)
         (lambda: MotionBlur(32, 32, 6, 0.0), "input 'kernel_size' is 6: choose an odd number of pixels"),
         (lambda: MotionBlur(32, 32, -1, 0.0), "input 'kernel_size' is -1: choose an odd number of pixels"),
         (lambda: MotionBlur(32, 9, 11, 0.0), "is 11, more than a side of the 9 x 32 image: choose a smaller"),
+        (lambda: UnknownGaussianBlur(32, 32, 0.0), "input 'sigma' of the unknown blur is 0.0: choose a number above 0"),
+        (lambda: JPEG(32, 32, 0), "input 'quality' is 0: choose a whole number from 1 to 100"),
+        (lambda: JPEG(32, 32, 101), "input 'quality' is 101: choose a whole number from 1 to 100"),
+        (lambda: JPEG(32, 32, 75, "4:1:1"), "input 'subsampling' is '4:1:1': choose 4:2:0 or 4:4:4"),  # type: ignore
+        (
+            lambda: Outpainting(32, 48, 0, 0, 0, 0),
+            "'outpaint' needs a border to fill: set 'left', 'top', 'right' or 'bottom' to a number of pixels, for",
+        ),
+        (
+            lambda: Outpainting(32, 48, 8, 5, 0, 0),
+            "'left', 'top', 'right' and 'bottom' are 8, 5, 0 and 0: set them to multiples of 8, or to 0",
+        ),
+        (lambda: Outpainting(32, 48, 0, 0, -8, 0), "are 0, 0, -8 and 0: set them to multiples of 8"),
+        (
+            lambda: Outpainting(32, 48, 24, 0, 24, 0),
+            "are 24, 0, 24 and 0, which leaves nothing of a 48 x 32 image: choose smaller numbers",
+        ),
+        (lambda: Outpainting(32, 48, 0, 40, 0, 0), "leaves nothing of a 48 x 32 image"),
     ],
 )
 def test_invalid_settings_raise_an_error_that_says_what_to_change(make, message):
@@ -405,7 +439,8 @@ def test_smallest_allowed_sizes():
 
 
 def test_operator_names_and_order_are_frozen():
-    assert list(OPERATORS)[:5] == ["inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation"]
+    known = ["inpaint", "super-resolution", "gaussian blur", "motion blur", "colourisation", "outpaint", "jpeg"]
+    assert list(OPERATORS)[:8] == [*known, "unknown gaussian blur"]
     assert [kind.order for kind in OPERATORS.values()] == sorted({kind.order for kind in OPERATORS.values()})
 
 
@@ -419,6 +454,12 @@ OTHER_VALUES: dict[Widget, Any] = {
     "sigma": 3.0,
     "angle": 75.0,
     "mask": 1 - rectangular_hole(24, 24),
+    "left": 0,
+    "top": 16,
+    "right": 8,
+    "bottom": 8,
+    "quality": 20,
+    "subsampling": "4:4:4",
 }
 
 
@@ -448,9 +489,10 @@ def test_measured_has_the_declared_shape(kind: OperatorKind, simulate: bool):
 @EVERY_KIND
 def test_measuring_a_degraded_image_gives_its_measurement(kind: OperatorKind):
     """Whether the operator applies A again or takes the image as the measurement."""
-    operator, y = kind.measured(random_values(2, 3, 16, 18), settings(16, 18), simulate=True)
-    degraded = y.expand(-1, 3, -1, -1)
-    again, measured = kind.measured(degraded, settings(16, 18), simulate=False)
+    operator, y = kind.measured(random_values(2, 3, 16, 32), settings(16, 32), simulate=True)
+    degraded = {"jpeg": operator.back_projected, "outpaint": lambda y: y[..., 8:, 8:]}
+    image = degraded.get(kind.name, lambda y: y.expand(-1, 3, -1, -1))(y)
+    again, measured = kind.measured(image, settings(16, 32), simulate=False)
     assert again.image_shape == operator.image_shape
     assert_close(measured, y)
 

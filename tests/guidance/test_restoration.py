@@ -102,9 +102,10 @@ def center_hole(side: int = SIDE) -> Tensor:
     return hole
 
 
-SETTINGS = OperatorSettings(scale=2, kernel_size=7, sigma=1.5, angle=30.0, mask=center_hole())
-OPERATORS: dict[str, LinearOperator] = {name: kind.build(SIDE, SIDE, SETTINGS) for name, kind in KINDS.items()}
-"""All registered operators."""
+SETTINGS = OperatorSettings(scale=2, kernel_size=7, sigma=1.5, angle=30.0, mask=center_hole(), left=8)
+REGISTERED = {name: kind.build(SIDE, SIDE, SETTINGS) for name, kind in KINDS.items()}
+OPERATORS = {name: operator for name, operator in REGISTERED.items() if isinstance(operator, LinearOperator)}
+"""All registered linear operators."""
 
 
 def measure(operator: LinearOperator, truth: Tensor) -> Measurement:
@@ -298,9 +299,9 @@ def test_measurement_of_a_batch_item():
     torch.testing.assert_close(single.of_item(1).distance(guess[1:]), single.distance(guess)[1:])
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", REGISTERED)
 def test_projection_agrees_with_the_measurement(name: str):
-    operator, truth, guess = OPERATORS[name], 0.5 * Prior.smooth().sample(1), 0.5 * Prior.smooth().sample(2)[1:]
+    operator, truth, guess = REGISTERED[name], 0.5 * Prior.smooth().sample(1), 0.5 * Prior.smooth().sample(2)[1:]
     measurement = Measurement(operator, operator.forward(truth))
     before, after = measurement.distance(guess), measurement.distance(measurement.projected(guess))
     assert after < 0.05 * before

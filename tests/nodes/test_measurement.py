@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from comfy_api.latest import io
 from dreamsampler.drawings.tasks import restoration_weights
-from dreamsampler.guidance.core.noise import item_seeds
+from dreamsampler.guidance.core.noise import SeededNoise, item_seeds
 from dreamsampler.guidance.restoration import operators
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS
@@ -24,12 +25,18 @@ from support.tiny_models import measure, photo, square
 from torch import Tensor
 from torch.nn import functional as F
 
+from tools.reference.host_access import host_nodes
+
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
 
 def operator_inputs(operator: str) -> dict[str, Any]:
-    """The operator, and a mask if it needs one."""
-    return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {})}
+    """The operator, and a mask or a border if it needs one."""
+    return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {}), **border(operator)}
+
+
+def border(operator: str) -> dict[str, Any]:
+    return {"left": 16, "bottom": 8} if operator == "outpaint" else {}
 
 
 def reads_mask(operator: str) -> bool:
@@ -154,6 +161,53 @@ def test_blurred_image_is_used_as_the_measurement(operator: str):
     assert measurement.operator.image_shape == (3, 64, 64) and observed.shape == image.shape
 
 
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+@pytest.mark.parametrize("quality", [20, 75])
+def test_jpeg_is_the_image_that_pillow_compresses(quality: int, subsampling: str):
+    pixels = (photo(size=64, seed=3) * 255).round()
+    file = BytesIO()
+    jpeg = {"quality": quality, "subsampling": {"4:4:4": 0, "4:2:0": 2}[subsampling]}
+    Image.fromarray(pixels[0].numpy().astype(np.uint8)).save(file, "JPEG", **jpeg)
+    decoded = torch.from_numpy(np.array(Image.open(file)))[None] / 255
+    options = {"operator": "jpeg", "quality": quality, "subsampling": subsampling}
+    given, shown = measure(decoded, **options, simulate=False)
+    simulated, observed = measure(pixels / 255, **options)
+    assert_close(shown, decoded, 2.5 / 255)
+    assert (observed - decoded).abs().mean() < 2 / 255
+    assert ((given.y - simulated.y).abs() > 1e-4).double().mean() < 0.01
+    for measurement in (given, simulated):
+        assert measurement.distance(signed(pixels / 255)) < 0.05 and measurement.distance(signed(photo())) > 1
+
+
+def test_noise_of_a_jpeg_is_there_before_its_compression():
+    image, options = photo(2), {"operator": "jpeg", "quality": 40}
+    noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
+    assert noisy.noise_std == 0.1
+    noise = SeededNoise(item_seeds(7, [0, 1])).like(signed(image))
+    clean, _ = measure(image + 0.05 * noise.movedim(1, -1), **options)
+    assert ((noisy.y - clean.y).abs() > 1e-4).double().mean() < 1e-3
+    alone, _ = measure(image[1:], **options, noise_std=0.1, seed=item_seeds(7, [1])[0])
+    assert torch.equal(alone.y, noisy.y[1:])
+
+
+def test_outpaint_adds_a_gray_border_as_comfyui_pads():
+    image, sides = photo(2)[:, :40], {"left": 16, "top": 8, "right": 0, "bottom": 24}
+    measurement, observed = measure(image, "outpaint", **sides, simulate=False)
+    padded, mask = host_nodes().ImagePadForOutpaint().expand_image(image, *sides.values(), feathering=0)
+    assert_close(observed, padded, 1e-7)
+    hole = measurement.operator.hole
+    assert hole is not None and torch.equal(hole[:, 0], mask.double())
+    assert measurement.operator.image_shape == (3, 72, 80)
+
+
+def test_outpaint_of_a_clean_image_hides_its_border():
+    measurement, observed = measure(photo(), "outpaint", right=16, simulate=True)
+    mask = torch.zeros(1, 64, 64)
+    mask[..., 48:] = 1
+    expected, shown = measure(photo(), mask=mask)
+    assert torch.equal(measurement.y, expected.y) and torch.equal(observed, shown)
+
+
 # The observed image
 
 
@@ -171,30 +225,32 @@ def test_observed_image_has_the_restored_size(operator: str, simulate: bool):
 @every_operator
 def test_constant_image_is_shown_unchanged(operator: str):
     image = torch.full((1, 64, 64, 3), 0.3)
-    _, observed = measure(image, **operator_inputs(operator))
-    seen = observed[square() == 0] if reads_mask(operator) else observed
-    assert_close(seen, torch.full_like(seen, 0.3), 1e-4)
+    measurement, observed = measure(image, **operator_inputs(operator))
+    hole = measurement.operator.hole
+    seen = observed if hole is None else observed[hole[:, 0] == 0]
+    step = 8 / 8 / 255  # of JPEG's quantization of a mean, at quality 75
+    assert_close(seen, torch.full_like(seen, 0.3), step / 2 if operator == "jpeg" else 1e-4)
 
 
 @every_operator
 def test_inputs_are_unchanged(operator: str):
     image, mask = photo(2), square()
     before = image.clone(), mask.clone()
-    measure(image, operator, mask=mask, noise_std=0.1)
+    measure(image, operator, mask=mask, noise_std=0.1, **border(operator))
     assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
 
 
 # Noise
 
 
-@every_operator
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if name != "jpeg"])
 def test_noise_has_the_given_std_and_one_seed_per_image(operator: str):
     image, options = photo(3), operator_inputs(operator)
     clean, _ = measure(image, **options)
     noisy, _ = measure(image, **options, noise_std=0.1, seed=7)
     noise = noisy.y - clean.y
-    if reads_mask(operator):
-        noise = noise[..., square()[0] == 0]
+    if clean.operator.hole is not None:
+        noise = noise[..., clean.operator.hole[0, 0] == 0]
     assert abs(noise.std().item() - 0.1) < 0.005
     assert noisy.noise_std == 0.1
     for i in range(3):
@@ -285,8 +341,8 @@ def test_mask_without_batch_dimension_or_beyond_0_to_1_is_accepted():
     "mask", [torch.zeros(1, 64, 64), torch.ones(1, 64, 128), torch.ones(3, 64, 64)], ids=["empty", "wide", "three"]
 )
 def test_mask_is_ignored_by_operators_without_a_hole(operator: str, mask: Tensor):
-    expected, _ = measure(photo(), operator)
-    actual, _ = measure(photo(), operator, mask=mask)
+    expected, _ = measure(photo(), operator, **border(operator))
+    actual, _ = measure(photo(), operator, mask=mask, **border(operator))
     assert torch.equal(actual.y, expected.y)
 
 
@@ -344,6 +400,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"operator": "gaussian blur", "sigma": 0.0},
         "'sigma' of the Gaussian blur is 0.0: choose a number above 0",
     ),
+    "no border": (
+        {"operator": "outpaint"},
+        "'outpaint' needs a border to fill: set 'left', 'top', 'right' or 'bottom' to a number of pixels",
+    ),
+    "border that splits a latent cell": (
+        {"operator": "outpaint", "left": 12},
+        "'left', 'top', 'right' and 'bottom' are 12, 0, 0 and 0: set them to multiples of 8",
+    ),
+    "border as wide as the image": (
+        {"operator": "outpaint", "left": 32, "right": 32, "simulate": True},
+        "which leaves nothing of a 64 x 64 image: choose smaller numbers",
+    ),
+    "quality": ({"operator": "jpeg", "quality": 0}, "input 'quality' is 0: choose a whole number from 1 to 100"),
+    "no sigma to start from": (
+        {"operator": "unknown gaussian blur", "sigma": 0.0},
+        "'sigma' of the unknown blur is 0.0: choose a number above 0",
+    ),
     "large scale": (
         {"operator": "super-resolution", "scale": 16},
         "'scale' is 16, which leaves 4 x 4 pixels of a 64 x 64 image: choose a smaller 'scale' or a larger image",
@@ -368,7 +441,8 @@ def test_node_schema():
     assert MeasurementNode in asyncio.run(extension.get_node_list())
     schema = MeasurementNode.GET_SCHEMA()
     assert (schema.node_id, schema.display_name, schema.category) == ("DSMeasurement", "Measurement", "DreamSampler")
-    assert [given.id for given in schema.inputs if given.optional] == ["mask", "angle"]
+    optional = [given.id for given in schema.inputs if given.optional]
+    assert optional == ["mask", "angle", "left", "top", "right", "bottom", "quality", "subsampling"]
 
 
 @every_operator

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_execution.graph_utils import ExecutionBlocker
 from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.guidance.restoration.operators import UnknownGaussianBlur
 from dreamsampler.nodes.runs.edit import StartFrom
 from support.host_oracle import (
     Draws,
@@ -44,6 +47,7 @@ from support.tiny_models import (
     Conditioning,
     Family,
     Latent,
+    Restored,
     V,
     ask,
     autoencoder,
@@ -481,6 +485,89 @@ def test_projection_matches_a_blurred_measurement(family: Family, kind: str):
         shown = 2 * restored.image.movedim(-1, 1) - 1
         distances.append((measurement.operator.forward(shown) - measurement.y).norm().item())
     assert distances[0] < 0.2 * distances[1]
+
+
+RECENT: dict[str, tuple[str, dict[str, Any]]] = {
+    "jpeg": ("jpeg", {"quality": 10}),
+    "outpaint": ("outpaint", {"right": 24}),
+    "unknown blur": ("unknown gaussian blur", {"sigma": 2.0}),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "consistency"),
+    [
+        *((case, each) for case in RECENT for each in ("both", "consistency only", "dps only", "few steps")),
+        ("outpaint", "ding"),
+    ],
+)
+def test_batches_match_single_images(case: str, consistency: str):
+    operator, options = RECENT[case]
+    measurement, _ = measure(photo(2), operator, **options)
+    settings: dict[str, Any] = {"steps": 4, "data_every": 2, "consistency": consistency}
+    together = restore(tiny(V), tiny_vae("kl"), encoded(V, 2), measurement, seed=3, **settings)
+    for i in range(2):
+        latent = encoded(V, seed=i)
+        seed = item_seeds(3, [i])[0]
+        alone = restore(tiny(V), tiny_vae("kl"), latent, measurement.of_item(i), seed=seed, **settings)
+        assert_same(together.samples[i : i + 1], alone.samples, 1e-3)
+        torch.testing.assert_close(together.image[i : i + 1], alone.image, rtol=0, atol=0.02)
+    if consistency != "ding":
+        other = restore(tiny(V), tiny_vae("kl"), encoded(V, 2), blur(2), seed=3, **settings)
+        assert_differs(together.samples, other.samples)
+
+
+def test_projection_agrees_with_a_jpeg_and_keeps_what_outpainting_knows():
+    options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
+    for case in ("jpeg", "outpaint"):
+        operator, settings = RECENT[case]
+        measurement, _ = measure(0.2 + 0.6 * photo(), operator, **settings)
+        misfits, knowns = [], []
+        for projection in (True, False):
+            restored = restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, projection=projection, **options)
+            shown = 2 * restored.image.movedim(-1, 1) - 1
+            misfits.append(measurement.distance(shown).item())
+            knowns.append((restored.image - 0.2 - 0.6 * photo())[:, :, :40].abs().max().item())
+        assert misfits[0] < 0.2 * misfits[1]
+        assert case == "jpeg" or knowns[0] < 1e-6 < 0.05 < knowns[1]
+
+
+@pytest.mark.parametrize("consistency", ["consistency only", "few steps"])
+def test_fitted_blur_is_reported_and_used_for_the_projection(consistency: str):
+    measurement, _ = measure(photo(), "unknown gaussian blur", sigma=0.4)
+    options: dict[str, Any] = {"consistency": consistency, "steps": 6}
+    restored = restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, **options)
+    (note,) = restored.notes
+    sigma = float(re.fullmatch(r"The blur was fitted: sigma (\d+\.\d) pixels\.", note)[1])  # type: ignore
+    assert sigma != 0.4
+    raw = restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, projection=False, **options).image
+    raw = 2 * raw.movedim(-1, 1) - 1
+    nearest = min(
+        (torch.linspace(sigma - 0.06, sigma + 0.06, 25).clamp(min=0.2).tolist()),
+        key=lambda s: (
+            (replace(measurement, operator=UnknownGaussianBlur(64, 64, s)).projected(raw) - shown(restored))
+            .abs()
+            .max()
+            .item()
+        ),
+    )
+    projected = replace(measurement, operator=UnknownGaussianBlur(64, 64, nearest)).projected(raw)
+    assert (projected - shown(restored)).abs().max() < 0.02
+    assert (measurement.projected(raw) - shown(restored)).abs().max() > 0.05
+
+
+def test_too_large_a_guess_of_an_unknown_blur_is_lowered():
+    options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
+    blurred = (measure(photo(), "gaussian blur")[0].y.movedim(1, -1) + 1) / 2
+    samples = []
+    for sigma in (1.0, 8.0, 10.0):
+        measurement, _ = measure(blurred, "unknown gaussian blur", sigma=sigma, simulate=False)
+        samples.append(restore(tiny(V), tiny_vae("kl"), encoded(V), measurement, **options).samples)
+    assert torch.equal(samples[1], samples[2]) and not torch.equal(samples[0], samples[1])
+
+
+def shown(restored: Restored) -> Tensor:
+    return 2 * restored.image.movedim(-1, 1) - 1
 
 
 @every_path

@@ -121,6 +121,14 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"measurement": small()},
         "measurement is of images of 20x20 pixels, but the VAE needs multiples of 8: crop or resize the image",
     ),
+    **{
+        f"unknown blur, {steps} steps": (
+            EPS,
+            {"measurement": measure(photo(), "unknown gaussian blur")[0], "steps": steps},
+            "measurement is of an unknown blur, which SVG Optimizer does not fit: restore the image with Proximal",
+        )
+        for steps in (0, 2)
+    },
     "equal times": (EPS, {"t_min": 0.5, "t_max": 0.5}, "t_min is 0.5 and t_max 0.5: t_min must be below t_max"),
     "t_min above t_max": (EPS, {"svg": value(SHAPES), "t_min": 0.99}, "t_min is 0.99 and t_max 0.98"),
     "views of an edit": (

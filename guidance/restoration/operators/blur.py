@@ -6,6 +6,7 @@ Beyond the border of the image its outermost pixels repeat, so a constant image 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,9 +29,99 @@ class GaussianBlur(Separable):
         _check_kernel(height, width, kernel_size)
         if not sigma > 0:
             raise ValueError(f"The input 'sigma' of the Gaussian blur is {sigma}: choose a number above 0, in pixels.")
-        kernel = torch.exp(-0.5 * (_offsets(kernel_size) / sigma).square())
-        kernel = kernel / kernel.sum()
+        kernel = _gaussian(kernel_size, sigma)
         super().__init__(_convolution(kernel, height), _convolution(kernel, width))
+
+
+class UnknownGaussianBlur(Separable):
+    """Convolution with a Gaussian whose standard deviation is only guessed, and fitted to clean estimates.
+
+    `sigma` in pixels is one number, or one for each item of a batch (B,). The kernel is cut off at `REACH` sigma, or at
+    the size of the image. Raises ValueError for a sigma that is not above 0.
+    """
+
+    lambda_sds, lambda_dc = GaussianBlur.lambda_sds, GaussianBlur.lambda_dc
+    known = False
+
+    def __init__(self, height: int, width: int, sigma: float | Tensor):
+        self.sigma = torch.as_tensor(sigma, dtype=torch.float64).cpu().reshape(-1)
+        if not (self.sigma > 0).all():
+            raise ValueError(f"The input 'sigma' of the unknown blur is {sigma}: choose a number above 0, in pixels.")
+        super().__init__(*(_blurs(self.sigma, side) for side in (height, width)))
+
+    def started(self, y: Tensor) -> UnknownGaussianBlur:
+        """The guess, or what the steepest slope suggests if that is less.
+
+        Fitting with too wide a blur exaggerates edges, which then look more blurred still. Too narrow a blur does not.
+        """
+        return self._with(self.sigma.minimum(self._within(_steepest(y)[0])))
+
+    def refitted(self, y: Tensor, images: Tensor) -> UnknownGaussianBlur:
+        """The blur of the sigma of least |y - A x| for each image x, by golden sections of log sigma."""
+        high = self._within(MARGIN * _steepest(y)[1]).log().expand(len(images))
+
+        def error(log_sigma: Tensor) -> Tensor:
+            return self._with(log_sigma.exp()).residual(y, images).square().flatten(1).sum(1).double().cpu()
+
+        return self._with(least(error, torch.full_like(high, math.log(LEAST_SIGMA)), high, SECTIONS).exp())
+
+    def of_item(self, index: int) -> UnknownGaussianBlur:
+        return self._with(self.sigma[index % len(self.sigma)])
+
+    @property
+    def findings(self) -> str:
+        pixels = ", ".join(f"{sigma:.1f}" for sigma in self.sigma.tolist())
+        return f"The blur was fitted: sigma {pixels} pixels."
+
+    def _with(self, sigma: Tensor) -> UnknownGaussianBlur:
+        _, height, width = self.image_shape
+        return UnknownGaussianBlur(height, width, sigma)
+
+    def _within(self, sigma: Tensor) -> Tensor:
+        """Limited to what changes an image of this size, but leaves something of it."""
+        return sigma.clamp(max=min(self.image_shape[1:]) / 6).clamp(min=2 * LEAST_SIGMA)
+
+
+REACH = 4
+"""Standard deviations at which the kernel of an unknown blur is cut off."""
+LEAST_SIGMA = 0.25
+"""Pixels of an unknown blur that change nothing."""
+SECTIONS = 14
+"""Golden sections of the logarithm of sigma: the rest is 0.0012 of its range, or 1% of sigma at most."""
+MARGIN = 1.1
+"""How much wider a blur may be than the steepest slope allows, because noise makes slopes steeper."""
+
+
+def _steepest(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations (B,) of the Gaussian blur that makes an edge as steep as the steepest one of images y.
+
+    An edge of height h has the slope h / (sigma sqrt(2 pi)) after the blur. First for edges as high as the range of
+    each channel, which is less than before the blur and seldom exceeded, then for edges from black to white, an upper
+    bound.
+    """
+    slopes = torch.stack([y.diff(dim=dim).abs().flatten(2).amax(2) for dim in (-2, -1)]).amax(0)
+    per_height = 1 / (slopes.clamp(min=1e-6) * (2 * math.pi) ** 0.5)
+    ranges = y.flatten(2).amax(2) - y.flatten(2).amin(2)
+    return tuple((height * per_height).amin(1).double().cpu() for height in (ranges, 2.0))
+
+
+def least(error: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, sections: int) -> Tensor:
+    """The places (B,) of the minima of functions (B,) between `low` and `high` (B,), by golden sections.
+
+    Each must fall to its minimum and then rise. Costs two calls and one per section, which shortens the interval to
+    0.618. An item's result does not depend on the others.
+    """
+    ratio = (5**0.5 - 1) / 2
+    inner, outer = high - ratio * (high - low), low + ratio * (high - low)
+    at_inner, at_outer = error(inner), error(outer)
+    for _ in range(sections):
+        left = at_inner < at_outer
+        low, high = torch.where(left, low, inner), torch.where(left, outer, high)
+        fresh = torch.where(left, high - ratio * (high - low), low + ratio * (high - low))
+        at_fresh = error(fresh)
+        inner, outer = torch.where(left, fresh, outer), torch.where(left, inner, fresh)
+        at_inner, at_outer = torch.where(left, at_fresh, at_outer), torch.where(left, at_inner, at_fresh)
+    return (low + high) / 2
 
 
 class MotionBlur(LinearOperator):
@@ -86,6 +177,20 @@ def _convolution(kernel: Tensor, size: int) -> Tensor:
     return matrix.scatter_add_(1, sources.clamp(0, size - 1), kernel.expand(size, -1))
 
 
+def _blurs(sigma: Tensor, size: int) -> Tensor:
+    """The matrices (size, size), or (B, 1, size, size) for more than one sigma (B,), of Gaussian blurs."""
+    matrices = [
+        _convolution(_gaussian(min(2 * math.ceil(REACH * s) + 1, 2 * size - 1), s), size) for s in sigma.tolist()
+    ]
+    return matrices[0] if len(matrices) == 1 else torch.stack(matrices)[:, None]
+
+
+def _gaussian(kernel_size: int, sigma: float) -> Tensor:
+    """A Gaussian (kernel_size,) of sum 1."""
+    kernel = torch.exp(-0.5 * (_offsets(kernel_size) / sigma).square())
+    return kernel / kernel.sum()
+
+
 def _line(size: int, angle: float) -> Tensor:
     """A line through the center of (size, size) pixels, `size` long, one wide and antialiased, of sum 1."""
     right, up = _offsets(size), -_offsets(size)[:, None]
@@ -130,6 +235,15 @@ register(
         tooltip="out of focus",
         reads=("kernel_size", "sigma"),
         build=lambda height, width, settings: GaussianBlur(height, width, settings.kernel_size, settings.sigma),
+    )
+)
+register(
+    OperatorKind(
+        name="unknown gaussian blur",
+        order=8,
+        tooltip="out of focus by an unknown sigma, which is found",
+        reads=("sigma",),
+        build=lambda height, width, settings: UnknownGaussianBlur(height, width, settings.sigma),
     )
 )
 register(

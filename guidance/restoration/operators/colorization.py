@@ -22,6 +22,10 @@ class Colorization(LinearOperator):
     def forward(self, x: Tensor) -> Tensor:
         return (self._luma.like(x) * x).sum(1, keepdim=True)
 
+    def read(self, images: Tensor) -> Tensor:
+        """The luma of a gray image, which arrives with three channels."""
+        return self.forward(images)
+
     def adjoint(self, y: Tensor) -> Tensor:
         return self._luma.like(y) * y
 
@@ -37,6 +41,5 @@ register(
         order=5,
         tooltip="no color, only luma",
         build=lambda height, width, settings: Colorization(height, width),
-        always_measured=True,
     )
 )

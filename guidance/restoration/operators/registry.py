@@ -9,11 +9,15 @@ from typing import Literal
 from torch import Tensor
 
 from ...core.registry import Registry
-from .base import LinearOperator
+from .base import Operator
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-Widget = Literal["scale", "kernel_size", "sigma", "angle", "mask"]
+Subsampling = Literal["4:2:0", "4:4:4"]
+"""Colors of a JPEG: at half the resolution in both directions, or at full resolution."""
+Widget = Literal[
+    "scale", "kernel_size", "sigma", "angle", "mask", "left", "top", "right", "bottom", "quality", "subsampling"
+]
 """Inputs of the node Measurement that an operator may read: the fields of `OperatorSettings`."""
 
 
@@ -28,6 +32,9 @@ class OperatorSettings:
         angle: direction of a streak in degrees, counterclockwise, 0 horizontal.
         mask: (1 or B, 1, H, W) in [0, 1], 1 in the hole and 0 where the image is known. None if no mask is connected,
             or the operator does not read it.
+        left, top, right, bottom: width in pixels of a border on each side of the restored image, at least 0.
+        quality: of a JPEG, 1 to 100.
+        subsampling: of the colors of a JPEG, "4:2:0" or "4:4:4".
     """
 
     scale: int
@@ -35,6 +42,12 @@ class OperatorSettings:
     sigma: float
     angle: float
     mask: Tensor | None = None
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+    quality: int = 75
+    subsampling: Subsampling = "4:2:0"
 
 
 def _same_size(height: int, width: int, settings: OperatorSettings) -> Size:
@@ -54,19 +67,16 @@ class OperatorKind:
             names the input and says what to change where the settings do not fit.
         restored_size: height and width in pixels of the restored image, from those of an image that is degraded
             already. By default they are the same.
-        always_measured: whether an image that is degraded already goes through A too. Set it where degraded images have
-            the size and channels of clean ones and A leaves what it sees as it is (a hole, gray).
     """
 
     name: str
     order: int
     tooltip: str
     reads: tuple[Widget, ...] = ()
-    build: Callable[[int, int, OperatorSettings], LinearOperator]
+    build: Callable[[int, int, OperatorSettings], Operator]
     restored_size: Callable[[int, int, OperatorSettings], Size] = _same_size
-    always_measured: bool = False
 
-    def measured(self, images: Tensor, settings: OperatorSettings, *, simulate: bool) -> tuple[LinearOperator, Tensor]:
+    def measured(self, images: Tensor, settings: OperatorSettings, *, simulate: bool) -> tuple[Operator, Tensor]:
         """The operator A, and the measurement (B, *measurement_shape) of images without added noise.
 
         `images` (B, 3, H, W) in [-1, 1] are clean and get degraded with `simulate`, and are degraded already without.
@@ -76,7 +86,7 @@ class OperatorKind:
         if not simulate:
             height, width = self.restored_size(height, width, settings)
         operator = self.build(height, width, settings)
-        return operator, operator.forward(images) if simulate or self.always_measured else images
+        return operator, operator.forward(images) if simulate else operator.read(images)
 
 
 OPERATORS: Registry[OperatorKind] = Registry("operator")
