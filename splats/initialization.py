@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from .harmonics import from_colors
@@ -38,8 +38,8 @@ def neighbor_distances(points: Tensor, neighbors: int = 3) -> Tensor:
     if count < 1:
         return points.new_ones(len(points))
     places = points.detach().cpu().double().numpy()
-    distances, _ = cKDTree(places).query(places, k=range(2, count + 2))  # the nearest is the point itself
-    return torch.from_numpy(distances).square().mean(1).sqrt().to(points)
+    distances, _ = KDTree(places).query(places, k=count + 1)
+    return torch.from_numpy(distances[:, 1:]).square().mean(1).sqrt().to(points)  # the first is the point itself
 
 
 def on_mesh(

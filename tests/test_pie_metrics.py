@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import numpy as np
@@ -162,7 +163,7 @@ def test_keys_are_those_of_the_last_layer(tmp_path: Path):
     with torch.inference_mode():
         keys = networks.get("structure")(image)
         seen = model(pie_metrics.prepared(image), output_hidden_states=True, interpolate_pos_encoding=True)
-        last = model.encoder.layer[-1]
+        last: Any = model.encoder.layer[-1]
         expected = last.attention.attention.key(last.layernorm_before(seen.hidden_states[-2]))[0]
     assert keys.shape == (1 + 28 * 42, 32) and torch.allclose(keys, expected, atol=1e-5)
     assert networks.names["structure"] == "dino" and not networks.problems
@@ -178,8 +179,8 @@ def test_clip_similarity_is_a_cosine(tmp_path: Path):
     )
     model = transformers.CLIPModel(config).eval()
     tokenizer = transformers.CLIPTokenizer.from_pretrained(str(TOKENIZER))
-    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    processor = transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sizes), tokenizer)
+    sizes: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    processor: Any = transformers.CLIPProcessor(transformers.CLIPImageProcessor(**sizes), tokenizer)
     model.save_pretrained(tmp_path / "clip")
     processor.save_pretrained(tmp_path / "clip")
     networks = Networks(Settings(clip=str(tmp_path / "clip")))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from dreamsampler.guidance.core.ddim import ddim_sample
-from dreamsampler.guidance.core.inversion import ddim_invert, fixed_point_invert
+from dreamsampler.guidance.core.inversion import InversionStep, ddim_invert, fixed_point_invert
 from dreamsampler.guidance.core.path import SCALED, NoisePath
 from support.noise_paths import BOTH_PATHS, schedule
 from support.oracle import TWO_TEXTS, MixtureDenoiser
 from support.tensors import generator, normal
 from torch import Tensor
 
-Invert = Callable[..., object]
+Invert = Callable[..., Iterator[InversionStep]]
 half = partial(fixed_point_invert, every=2)
 every_way = pytest.mark.parametrize("invert", [ddim_invert, fixed_point_invert, half])
 COUNTS = (25, 50, 100, 200)
@@ -85,7 +86,7 @@ def test_costs_one_call_a_step(invert: Invert):
     calls, sigmas = [], schedule(SCALED, 8)
     denoise = MixtureDenoiser(TWO_TEXTS)
 
-    def counted(*arguments: object) -> tuple[Tensor, ...]:
+    def counted(*arguments: Any) -> Sequence[Tensor]:
         calls.append(1)
         return denoise(*arguments)
 

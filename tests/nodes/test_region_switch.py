@@ -39,7 +39,7 @@ SEED = 5
 def region(family: Family, latent: Latent, source: Conditioning) -> Tensor:
     """The mask of Find Edit Region with the defaults of its widgets."""
     defaults = {each.id: getattr(each, "default", None) for each in FindEditRegion.define_schema().inputs}
-    values = {name: defaults[name] for name in ("steps", "threshold", "softness")}
+    values: dict[str, Any] = {name: defaults[name] for name in ("steps", "threshold", "softness")}
     with torch.inference_mode():
         return FindEditRegion.execute(tiny(family), POSITIVE, source, latent, seed=SEED, **values).args[0]
 
