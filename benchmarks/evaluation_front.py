@@ -4,9 +4,9 @@
 
 Held-out images of the reference world are edited in one attribute each, by every method that edits in 150 evaluations
 or fewer. Steps are chosen to stay within each number; "found" adds the search of a region, which costs 24 of them, and
-"half" inverts by fixed points in half the steps. The rows named by steps invert and sample without the target prompt.
-Prompts describe the whole images ("full") or only what changes. Points already in the JSON are kept; delete the file to
-start over.
+"half" inverts by fixed points in half the steps. With "source" the negative prompt describes the source, else it is
+empty. The rows named by steps invert and sample without the target prompt. Prompts describe the whole images ("full")
+or only what changes. Points already in the JSON are kept; delete the file to start over.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ FAMILIES = {
     "proximal, ddim": ("tab:gray", "o"),
     "proximal, half": ("tab:blue", "o"),
     "proximal, half, found": ("tab:green", "o"),
+    "proximal, half, source, found": ("tab:cyan", "o"),
     "flowedit": ("tab:orange", "s"),
     "flowedit, found": ("tab:olive", "s"),
     "flowalign": ("tab:purple", "^"),
@@ -74,8 +75,8 @@ def point(bench: Bench, setting: Setting) -> Point:
 
     def proximal(batch: Batch) -> dict[str, Tensor]:
         return ProximalDreamSampler.execute(
-            model, batch.target, batch.nothing, batch.latent, steps=steps, gamma=strength, gamma_schedule="alpha_bar",
-            eta=0.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED, region=region,
+            model, batch.target, batch.source if "source" in method else batch.nothing, batch.latent, steps=steps,
+            gamma=strength, gamma_schedule="alpha_bar", eta=0.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED, region=region,
             inversion=INVERSIONS[method.split(", ")[1]],
         ).args[0]  # fmt: skip
 
@@ -97,6 +98,7 @@ FULL: dict[str, dict[int, tuple[float, ...]]] = {
     "proximal, ddim": {30: (2.0,), 60: (1.0, 2.0), 100: (1.0,), 150: (0.5, 1.0)},
     "proximal, half": {30: (2.0, 4.0), 60: (2.0,), 100: (1.0, 2.0), 150: (1.0,)},
     "proximal, half, found": {60: (2.0, 4.0), 100: (2.0, 4.0), 150: (1.0, 2.0)},
+    "proximal, half, source, found": {60: (2.0, 4.0), 100: (2.0,)},
     "flowedit": {60: (0.0,), 150: (0.0,)},
     "flowedit, found": {60: (0.0,), 150: (0.0,)},
     "flowalign": {60: (0.0,), 100: (0.0,)},

@@ -243,7 +243,8 @@ def _fine_settings() -> list[io.Input]:
             "weighting",
             list(WEIGHTS),
             "Weight per noise level: 1-alpha_bar favors layout, uniform is constant, snr (b/a) expresses the gradient "
-            "as a difference of clean estimates.",
+            "as a difference of clean estimates. normalized makes all gradients equally long: with sgd, each step "
+            "moves by learning_rate.",
             optional=True,
         ),
         widgets.number("eta", "Share of fresh noise in estimated or inverted noise.", high=1.0, optional=True),

@@ -323,9 +323,9 @@ def _measurement_settings() -> list[io.Input]:
             options=list(REGIONS),
             default="off",
             optional=True,
-            tooltip="find edits only where positive changes this image, as Find Edit Region finds it with negative as "
-            "source prompt, which may be empty. Raise gamma to 1 or more. Costs 24 model evaluations. A mask "
-            "narrows the region.",
+            tooltip="find edits only where positive changes this image, as Find Edit Region finds it. Describe the "
+            "source image in negative, and raise gamma to 2 to 4. Costs 24 model evaluations. A mask narrows the "
+            "region.",
         ),
         io.Combo.Input(
             "inversion",

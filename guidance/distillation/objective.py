@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..core.denoiser import NULL, TARGET, GuidanceOverride, guide
@@ -49,24 +50,33 @@ class Objective(Protocol):
     def __call__(self, prior: Prior, sample: Sample) -> Direction: ...
 
 
-Weight = Callable[[NoisePath, Tensor], Tensor]
-"""Maps a path and its noise levels (B,) to w(t), (B,)."""
+Weight = Callable[[Tensor, NoisePath, Tensor], Tensor]
+"""Maps a gradient (B, ...), a path and its noise levels (B,) to w, (B,)."""
+
+
+def _inverse_size(gradient: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
+    """1 / the root mean square of each item's gradient; finite where the gradient is 0."""
+    size = gradient.flatten(1).square().mean(1).sqrt()
+    return 1 / size.clamp(min=torch.finfo(size.dtype).tiny)
+
 
 WEIGHTS: dict[str, Weight] = {
-    "1-alpha_bar": lambda path, sigma: 1 - path.alpha_bar(sigma),
-    "uniform": lambda path, sigma: sigma.new_ones(sigma.shape),
-    "snr": lambda path, sigma: path.b(sigma) / path.a(sigma),
+    "1-alpha_bar": lambda _, path, sigma: 1 - path.alpha_bar(sigma),
+    "uniform": lambda _, path, sigma: sigma.new_ones(sigma.shape),
+    "snr": lambda _, path, sigma: path.b(sigma) / path.a(sigma),
+    "normalized": _inverse_size,
 }
-"""The weights w(t) of the noise levels, by name.
+"""The weights of the gradient, by name: all but the last are weights w(t) of noise levels.
 
 "1-alpha_bar" is DreamFusion's weight, "uniform" that of LMC-SDS. "snr" divides by the root of the signal-to-noise
-ratio, a / b, which turns a difference of noises into one of clean estimates: SDS becomes z - z0_hat.
+ratio, a / b, which turns a difference of noises into one of clean estimates: SDS becomes z - z0_hat. "normalized" gives
+every step's gradient the root mean square 1, as LUSD does (Chinchuthakun et al., 2025).
 """
 
 
 def apply_weight(gradient: Tensor, weight: Weight, path: NoisePath, sigma: Tensor) -> Tensor:
-    """w(t) times a gradient (B, ...)."""
-    return per_item(weight(path, sigma), gradient) * gradient
+    """w times a gradient (B, ...)."""
+    return per_item(weight(gradient, path, sigma), gradient) * gradient
 
 
 def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:

@@ -272,9 +272,14 @@ def test_weights(path):
     sample = random_sample(path)
     sigma = sample.sigma
     snr = 1 / sigma**2 if path is SCALED else ((1 - sigma) / sigma) ** 2
-    assert_close(WEIGHTS["1-alpha_bar"](path, sigma), 1 - snr / (1 + snr))
-    assert_close(WEIGHTS["uniform"](path, sigma), torch.ones_like(sigma))
-    assert_close(WEIGHTS["snr"](path, sigma), snr**-0.5)
+    z = sample.z
+    assert_close(WEIGHTS["1-alpha_bar"](z, path, sigma), 1 - snr / (1 + snr))
+    assert_close(WEIGHTS["uniform"](z, path, sigma), torch.ones_like(sigma))
+    assert_close(WEIGHTS["snr"](z, path, sigma), snr**-0.5)
+    normalized = apply_weight(z * sigma[:, None], WEIGHTS["normalized"], path, sigma)
+    assert_close(normalized.square().mean(1), torch.ones_like(sigma))
+    assert_close(normalized / normalized[:, :1], z / z[:, :1])
+    assert not apply_weight(torch.zeros_like(z), WEIGHTS["normalized"], path, sigma).any()
 
 
 @BOTH_PATHS

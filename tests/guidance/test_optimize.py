@@ -313,6 +313,7 @@ def test_weights_scale_the_gradient():
     alpha_bar = 1 / (1 + SIGMA**2)
     torch.testing.assert_close(steps[0], steps[1] * (1 - alpha_bar), rtol=1e-6, atol=0)
     torch.testing.assert_close(steps[2], steps[1] * SIGMA, rtol=1e-6, atol=0)
+    torch.testing.assert_close(steps[3].abs(), torch.ones_like(start), rtol=1e-6, atol=0)
 
 
 def test_time_schedules():
