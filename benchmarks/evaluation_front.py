@@ -74,9 +74,10 @@ def point(bench: Bench, setting: Setting) -> Point:
     model, kind = bench.reference.model, method.split(", ")[0]
 
     def proximal(batch: Batch) -> dict[str, Tensor]:
+        negative = batch.source if "source" in method else batch.nothing
         return ProximalDreamSampler.execute(
-            model, batch.target, batch.source if "source" in method else batch.nothing, batch.latent, steps=steps,
-            gamma=strength, gamma_schedule="alpha_bar", eta=0.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED, region=region,
+            model, batch.target, negative, batch.latent, steps=steps, gamma=strength, gamma_schedule="alpha_bar",
+            eta=0.0, renoise="unconditional", start_from="inversion", scheduler="normal", seed=SEED, region=region,
             inversion=INVERSIONS[method.split(", ")[1]],
         ).args[0]  # fmt: skip
 
