@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import resource
 import statistics
 import subprocess
 import sys
@@ -72,9 +71,17 @@ def measured(count: int, size: float, side: int, repeats: int) -> dict[str, floa
 def print_memory(count: int, size: float, side: int) -> None:
     """The bytes by which rendering a scene and its gradients raises the peak of this process."""
     render(*to_render(10, size, side)).color.sum().backward()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    render(*to_render(count, size, side)).color.sum().backward()
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    rendered = to_render(count, size, side)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a process inherits from its parent
+    before = _memory("VmRSS")
+    render(*rendered).color.sum().backward()
+    print(_memory("VmHWM") - before)
+
+
+def _memory(name: str) -> int:
+    """A figure of this process in bytes (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
 def table(rows: list[dict[str, float]], line: str) -> str:
