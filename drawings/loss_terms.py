@@ -82,7 +82,7 @@ def clean_estimate_weight(weight: float, dimension: int) -> Weight:
         dimension: The number of entries of one latent.
     """
 
-    def weights(path: NoisePath, sigma: Tensor) -> Tensor:
+    def weights(_: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
         signal = path.a(sigma).clamp_min(MIN_SIGNAL)
         return 2 * weight / dimension * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
 

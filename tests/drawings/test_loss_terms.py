@@ -7,7 +7,7 @@ from dreamsampler.drawings.drawing import Drawing, DrawingBatch
 from dreamsampler.drawings.loss_terms import MeasurementTerm, SaturationTerm, XingTerm, clean_estimate_weight
 from dreamsampler.drawings.losses import saturation_penalty, xing
 from dreamsampler.guidance.core.path import SCALED
-from dreamsampler.guidance.distillation.objective import Sample
+from dreamsampler.guidance.distillation.objective import Sample, apply_weight
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
 from support.drawings import drawing, gradient_of
@@ -40,8 +40,8 @@ def test_weight_turns_sds_into_the_distance_to_the_clean_estimate(path):
     z = sample.z.clone().requires_grad_()
     share = 1 - path.alpha_bar(sigma)
     (2.4 * share * (z - z0_hat).square().flatten(1).mean(1)).sum().backward()
-    weight = clean_estimate_weight(2.4, sample.z[0].numel())(path, sigma)
-    assert torch.allclose(weight[:, None, None, None] * (eps_hat - sample.eps), gradient_of(z))
+    weight = clean_estimate_weight(2.4, sample.z[0].numel())
+    assert torch.allclose(apply_weight(eps_hat - sample.eps, weight, path, sigma), gradient_of(z))
 
 
 @BOTH_PATHS
