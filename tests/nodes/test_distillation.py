@@ -281,7 +281,7 @@ def test_optional_inputs_can_be_omitted():
 OPTIONS = {
     "optimizer": ["adam", "adamw", "sgd"],
     "learning_rate_schedule": ["constant", "cosine", "warm-up", "cosine to 0.03", "cosine to 0.8", "flow time", "hump"],
-    "weighting": ["1-alpha_bar", "uniform", "snr"],
+    "weighting": ["1-alpha_bar", "uniform", "snr", "normalized"],
     "time_schedule": ["uniform", "annealed", "descending"],
     "noise_policy": ["fresh", "fixed", "estimated", "inverted"],
     "start_from": ["latent", "noise"],
