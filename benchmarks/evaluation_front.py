@@ -143,7 +143,7 @@ def plot(points: list[Point], path: Path) -> None:
         panel.set(title=f"{budget} evaluations", xlabel="accuracy")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR outside, dB")
-    panels[-1].legend(fontsize=7)
+    panels[0].legend(fontsize=7, loc="lower left")
     figure.tight_layout()
     save_figure(figure, path)
 
