@@ -139,13 +139,13 @@ def main() -> None:
     path = arguments.output / "splats.json"
     results = Results(path)
     results.table(TABLE, "repetitions")
-    rows: list[dict[str, float]] = []
     for count, size, side in SCENES:
-        rows.append(measured(count, size, side, arguments.repeats))
-        results.measured(TABLE, f"{count} splats, {side} x {side}", arguments.repeats)
-        log.info("%s", rows[-1])
-    results.figures = {"rows": rows}
+        name = f"{count} splats, {side} x {side}"
+        results.figures[name] = measured(count, size, side, arguments.repeats)
+        results.measured(TABLE, name, arguments.repeats)
+        log.info("%s: %s", name, results.figures[name])
     results.write()
+    rows = list(results.figures.values())
     path.with_suffix(".md").write_text(table(rows, results.line(TABLE)), "utf-8")
     plot(rows, path.with_suffix(".png"))
 
