@@ -18,7 +18,6 @@ from .denoiser import (
     PairedDenoiser,
     TrainableDenoiser,
     guide,
-    guided_estimates,
 )
 from .inversion import InversionStep, ddim_invert, fixed_point_invert
 from .noise import SeededNoise
@@ -48,7 +47,6 @@ __all__ = [
     "flow_path",
     "fresh_share",
     "guide",
-    "guided_estimates",
     "noised_states",
     "posterior",
 ]

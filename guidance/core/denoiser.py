@@ -74,17 +74,3 @@ class GuidedDenoiser:
 def guide(null: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:
     """Classifier-free guidance (Ho and Salimans, eq. 6) of noise predictions or clean estimates (B, ...)."""
     return null + scale * (target - null)
-
-
-def guided_estimates(
-    denoise: Denoiser, x: Tensor, sigma: Tensor, scale: float | Tensor, region: Tensor | float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """The posterior mean (B, ...) under `NULL`, and the one guided to `TARGET` by `scale` in `region`.
-
-    `region` in [0, 1] broadcasts over `x`. One model call of 2 conditionings; a denoiser's own rule for guidance acts.
-    """
-    if isinstance(denoise, GuidanceOverride):
-        null, guided = denoise.guided(x, sigma, scale)
-        return null, guide(null, guided, region)
-    null, target = denoise(x, sigma, (NULL, TARGET))
-    return null, guide(null, target, region * scale)

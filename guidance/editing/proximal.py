@@ -76,12 +76,19 @@ def proximal_point(z0_null: Tensor, z0_target: Tensor, gamma: Tensor | float) ->
     return z0_null + gamma * (z0_target - z0_null)
 
 
-def _estimates(denoise: Denoiser, x: Tensor, sigma: Tensor, gamma: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The unconditional estimate and the proximal point, which a denoiser's own rule for guidance may replace."""
+def estimates(
+    denoise: Denoiser, x: Tensor, sigma: Tensor, gamma: Tensor | float, region: Tensor | float | None = None
+) -> tuple[Tensor, Tensor]:
+    """The unconditional estimate (B, ...) and the proximal point, which a denoiser's own rule for guidance may replace.
+
+    `region` in [0, 1] broadcasts over `x`: 1, or everywhere without it, where the target prompt acts. One model call of
+    2 conditionings.
+    """
     if isinstance(denoise, GuidanceOverride):
-        return denoise.guided(x, sigma, gamma)
+        z0_null, guided = denoise.guided(x, sigma, gamma)
+        return z0_null, guided if region is None else proximal_point(z0_null, guided, region)
     z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
-    return z0_null, proximal_point(z0_null, z0_target, gamma)
+    return z0_null, proximal_point(z0_null, z0_target, gamma if region is None else region * gamma)
 
 
 def proximal_edit(
@@ -109,7 +116,7 @@ def proximal_edit(
         n steps, the last at `sigmas[n]`; each costs one model call of 2 conditionings.
     """
     for level, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
-        z0_null, z_bar = _estimates(denoise, x, sigma, settings.weight(path.alpha_bar(sigma)))
+        z0_null, z_bar = estimates(denoise, x, sigma, settings.weight(path.alpha_bar(sigma)))
         if residuals is not None:
             x = posterior(path, x, z_bar, sigma, sigma_next).mean + residuals[level - 1]
         else:

@@ -9,10 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..core.denoiser import NULL, Denoiser, guided_estimates
+from ..core.denoiser import NULL, Denoiser
 from ..core.noise import SeededNoise
 from ..core.path import NoisePath
-from ..editing.proximal import ProximalSettings, ProximalStep
+from ..editing.proximal import ProximalSettings, ProximalStep, estimates
 from .blending import membrane
 from .measurement import Autoencoder, Measurement
 from .operators.base import MEASURED
@@ -96,7 +96,7 @@ def decoupled_restore(
     # Its eta_s = b_s (1 - a_s) on the flow path is the share 1 - a_s = b_s of the noise: on any path, the flow time.
     for sigma, sigma_next in pairwise(sigmas):
         weight = settings.weight(path.alpha_bar(sigma))
-        z0_null, z_bar = guided_estimates(denoise, x, sigma, weight, region)
+        z0_null, z_bar = estimates(denoise, x, sigma, weight, region)
         eps_hat = path.eps_hat(x, settings.renoise_estimate(z0_null, z_bar), sigma)
         share = settings.eta * path.flow_time(sigma_next)
         mean = path.noised(z_bar, (1 - share.square()).sqrt() * eps_hat, sigma_next)

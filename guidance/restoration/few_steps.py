@@ -8,10 +8,10 @@ from itertools import pairwise
 from torch import Tensor
 
 from ..core.ddim import ddim_step, mix_fresh_noise
-from ..core.denoiser import Denoiser, guided_estimates
+from ..core.denoiser import Denoiser
 from ..core.noise import SeededNoise
 from ..core.path import NoisePath
-from ..editing.proximal import ProximalSettings, ProximalStep
+from ..editing.proximal import ProximalSettings, ProximalStep, estimates
 
 LevelFit = Callable[[Tensor, Tensor], Tensor]
 """Maps a clean estimate (B, ...) and its level's alpha_bar to a latent near it that agrees with the measurement."""
@@ -54,7 +54,7 @@ def few_step_restore(
     """
     for sigma, sigma_next in pairwise(sigmas):
         alpha_bar = path.alpha_bar(sigma)
-        _, z0_hat = guided_estimates(denoise, x, sigma, settings.weight(alpha_bar), region)
+        _, z0_hat = estimates(denoise, x, sigma, settings.weight(alpha_bar), region)
         z_bar = fit(z0_hat, alpha_bar)
         # z_bar stands for E[z0 | x_t, y], so the noise that goes with it is E[eps | x_t, y] = (x_t - a_t z_bar) / b_t.
         # With a Gaussian prior of covariance S, the mean of steps that stay at one level rests where x = a z_bar. Then

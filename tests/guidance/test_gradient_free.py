@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from dreamsampler.guidance.core.denoiser import GuidanceOverride, guided_estimates
+from dreamsampler.guidance.core.denoiser import GuidanceOverride
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
-from dreamsampler.guidance.editing.proximal import ProximalSettings
+from dreamsampler.guidance.editing.proximal import ProximalSettings, estimates
 from dreamsampler.guidance.restoration.decoupled import LATENT_NOISE, KnownCells, decoupled_restore, known_cells
 from dreamsampler.guidance.restoration.few_steps import few_step_restore
 from dreamsampler.guidance.restoration.measurement import (
@@ -274,9 +274,9 @@ def test_guided_estimates_act_in_the_region_and_follow_a_rule_of_their_own():
     x, sigma, region = torch.zeros(1, 3), torch.tensor(1.0), torch.tensor([0.0, 0.5, 1.0])
     patched = Halving()
     assert isinstance(patched, GuidanceOverride)
-    null, guided = guided_estimates(patched, x, sigma, 2.0, region)
+    null, guided = estimates(patched, x, sigma, 2.0, region)
     assert null.tolist() == [[1.0, 1.0, 1.0]] and guided.tolist() == [[1.0, 2.0, 3.0]]
-    null, guided = guided_estimates(patched.__call__, x, sigma, 2.0, region)
+    null, guided = estimates(patched.__call__, x, sigma, 2.0, region)
     assert null.tolist() == [[1.0, 1.0, 1.0]] and guided.tolist() == [[1.0, 3.0, 5.0]]
 
 
