@@ -11,18 +11,14 @@ describe the whole target image or name only the edit (as in the paper). Both me
 
 from __future__ import annotations
 
-import argparse
-import logging
 from functools import partial
 from pathlib import Path
 
-import torch
 from dreamsampler.guidance.editing.proximal import GammaSchedule
 from torch import Tensor
 
-from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
+from .editing import SEED, Batch, Bench, Point, Setting, measure_front
 from .images import save_figure
-from .provenance import RESULTS
 
 STEPS, CFG = 50, 4.0
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -91,17 +87,7 @@ def plot(points: list[Point], path: Path) -> None:
 
 def main() -> None:
     """Measure, write and print."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=64, help="held-out images; each is edited in every attribute")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with torch.inference_mode():
-        bench, path = Bench(edits(arguments.sources)), arguments.output / "edit_front.json"
-        points = measured_points(settings(), arguments.sources, path, partial(point, bench))
-    path.with_suffix(".md").write_text(report(points, path), "utf-8")
-    plot(points, path.with_suffix(".png"))
+    measure_front(__doc__ or "", "edit_front", 64, settings(), Bench, lambda bench: partial(point, bench), plot)
 
 
 if __name__ == "__main__":

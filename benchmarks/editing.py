@@ -6,6 +6,7 @@ so an interrupted run resumes where it stopped.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 from tools.reference import in_process, world
 from tools.reference.scorer import Scorer
 
-from .provenance import Results
+from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
 SEED, BATCH = 77_000, 32
@@ -145,6 +146,38 @@ class Bench:
         point = measured(setting, self.jobs, images, self.scorer, cost)
         log.info("%s: accuracy %.3f, %.2f dB, %.4g evaluations", row_name(setting), point.accuracy, point.psnr, cost[0])
         return point
+
+
+AnyBench = TypeVar("AnyBench", bound=Bench)
+
+
+def measure_front(
+    doc: str,
+    name: str,
+    sources: int,
+    settings: list[Setting],
+    bench_of: Callable[[list[Edit]], AnyBench],
+    point_of: Callable[[AnyBench], Callable[[Setting], Point]],
+    plot: Callable[[list[Point], Path], None],
+) -> None:
+    """The command of a benchmark: measure what its JSON lacks, and write its table and plot.
+
+    `sources` is the number of images without the option --sources; each is edited in every attribute.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--sources", type=int, default=sources, help="held-out images; each is edited in every attribute"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"{name}.json"
+    with torch.inference_mode():
+        bench = bench_of(edits(arguments.sources))
+        points = measured_points(settings, arguments.sources, path, point_of(bench))
+    path.with_suffix(".md").write_text(report(points, path), "utf-8")
+    plot(points, path.with_suffix(".png"))
 
 
 class _EvaluationCounter:

@@ -11,20 +11,16 @@ or only what changes. Points already in the JSON are kept; delete the file to st
 
 from __future__ import annotations
 
-import argparse
-import logging
 from functools import partial
 from pathlib import Path
 
-import torch
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 from dreamsampler.nodes.runs.edit import Inversion
 from dreamsampler.nodes.runs.region import STEPS as SEARCH_STEPS
 from torch import Tensor
 
-from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
+from .editing import SEED, Batch, Bench, Point, Setting, measure_front
 from .images import save_figure
-from .provenance import RESULTS
 
 BUDGETS = (30, 60, 100, 150)
 SEARCH = 2 * SEARCH_STEPS
@@ -150,18 +146,7 @@ def plot(points: list[Point], path: Path) -> None:
 
 def main() -> None:
     """Measure, write and print."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=32, help="held-out images; each is edited in every attribute")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "evaluation_front.json"
-    with torch.inference_mode():
-        bench = Bench(edits(arguments.sources))
-        points = measured_points(settings(), arguments.sources, path, partial(point, bench))
-    path.with_suffix(".md").write_text(report(points, path), "utf-8")
-    plot(points, path.with_suffix(".png"))
+    measure_front(__doc__ or "", "evaluation_front", 32, settings(), Bench, lambda bench: partial(point, bench), plot)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are k
 
 from __future__ import annotations
 
-import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from dreamsampler.guidance.distillation.objectives.pds import POSTERIOR_FORMS, PosteriorForm
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
-from .editing import SEED, Batch, Bench, Point, Setting, edits, measured_points, report
+from .editing import SEED, Batch, Bench, Point, Setting, measure_front
 from .images import save_figure
-from .provenance import RESULTS
 
 STEPS, GUIDANCE, CFG = 200, 7.5, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
@@ -113,17 +109,7 @@ def plot(points: list[Point], path: Path) -> None:
 
 def main() -> None:
     """Measure, write and print."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=32, help="held-out images; each is edited in every attribute")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "posterior_front.json"
-    with torch.inference_mode():
-        points = measured_points(settings(), arguments.sources, path, DistillationBench(edits(arguments.sources)).point)
-    path.with_suffix(".md").write_text(report(points, path), "utf-8")
-    plot(points, path.with_suffix(".png"))
+    measure_front(__doc__ or "", "posterior_front", 32, settings(), DistillationBench, lambda bench: bench.point, plot)
 
 
 if __name__ == "__main__":
