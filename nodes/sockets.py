@@ -17,6 +17,9 @@ MEASUREMENT = io.Custom("DS_MEASUREMENT")
 CORRECTIVE = io.Custom("DS_CORRECTIVE")
 """Its value is a `guidance.networks.corrective.storage.ManifoldCorrective` on the CPU."""
 
+CAMERAS = io.Custom("DS_CAMERAS")
+"""Its value is a `tuple[splats.camera.Camera, ...]` on the CPU, at least one."""
+
 
 @dataclass(frozen=True)
 class ObjectiveSocket:

@@ -33,6 +33,7 @@ from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
+from .splats import SPLAT, splat_scenes, splat_value
 from .svg import (
     input_svg,
     input_svg_names,
@@ -48,6 +49,7 @@ from .vae import HostAutoencoder, autoencoder, decoded
 
 __all__ = [
     "CORRECTIVES",
+    "SPLAT",
     "TRANSLATORS",
     "Algorithm",
     "Cancelled",
@@ -97,6 +99,8 @@ __all__ = [
     "schedulers",
     "set_aside",
     "show_on_node",
+    "splat_scenes",
+    "splat_value",
     "svg_files",
     "svg_previews",
     "svg_value",
