@@ -8,13 +8,17 @@ from .distillation_sampler import DistillationSampler
 from .find_edit_region import FindEditRegion
 from .image_to_svg import ImageToSVG
 from .load_manifold_corrective import ManifoldCorrectiveLoad
+from .load_posed_views import LoadPosedViews
+from .load_splat import LoadSplat
 from .load_svg import LoadSVG
 from .mask_localized_guidance import MaskLocalizedGuidance
 from .measurement import MeasurementNode
+from .orbit_cameras import OrbitCameras
 from .posterior_latent_match import PosteriorLatentMatch
 from .proximal_dreamsampler import ProximalDreamSampler
 from .renamed import RENAMED
 from .save_manifold_corrective import ManifoldCorrectiveSave
+from .save_splat import SaveSplat
 from .svg_optimizer import SVGOptimizer
 from .svg_to_image import SVGToImage
 from .text_source_descriptor import TextSourceDescriptor
@@ -24,16 +28,20 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     DistillationSampler,
     FindEditRegion,
     ImageToSVG,
+    LoadPosedViews,
     LoadSVG,
+    LoadSplat,
     ManifoldCorrectiveLoad,
     ManifoldCorrectiveSave,
     ManifoldCorrectiveTrain,
     MaskLocalizedGuidance,
     MeasurementNode,
+    OrbitCameras,
     PosteriorLatentMatch,
     ProximalDreamSampler,
     SVGOptimizer,
     SVGToImage,
+    SaveSplat,
     TextSourceDescriptor,
     TranslatorApply,
 )

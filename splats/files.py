@@ -11,6 +11,10 @@ from .scene import Scene
 
 MOST_SPLATS = 5_000_000
 LONGEST_HEADER = 65_536
+HEAD = LONGEST_HEADER + 16
+"""How many bytes of a file `size_to_read` looks at."""
+LARGEST = 4_000_000_000
+"""The most bytes of a file that are read: 5 million splats with all coefficients take a third."""
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "<i2", "int16": "<i2", "ushort": "<u2",
     "uint16": "<u2", "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4", "float": "<f4", "float32": "<f4",
@@ -32,6 +36,23 @@ def read_splats(content: bytes, name: str) -> Scene:
         if not values.isfinite().all():
             raise SplatFileError(f"{name} has NaN or infinite {what}: export it again, or choose another file.")
     return scene
+
+
+def size_to_read(head: bytes, size: int, name: str) -> int:
+    """How many bytes of a file to read, from its first `HEAD` ones and its size. Raises SplatFileError.
+
+    So a file that is far too large, or that promises too much, is refused before it fills the memory.
+    """
+    if head.startswith(b"ply"):
+        count, properties, start = _read_header(head, name)
+        needed = start + count * np.dtype(properties).itemsize
+        _check_complete(size, needed, count, name)
+    else:
+        needed = size
+        _check_splat_size(size, name)
+    if needed > LARGEST:
+        raise SplatFileError(f"{name} needs {needed / 1e9:.1f} GB of memory: remove values that splats do not have.")
+    return needed
 
 
 def write_ply(scene: Scene) -> bytes:
@@ -59,11 +80,7 @@ def write_ply(scene: Scene) -> bytes:
 def _from_ply(content: bytes, name: str) -> Scene:
     count, properties, start = _read_header(content, name)
     record = np.dtype(properties)
-    if len(content) - start < count * record.itemsize:
-        raise SplatFileError(
-            f"{name} ends early: its header promises {count} splats of {record.itemsize} bytes. Copy or download it "
-            "again."
-        )
+    _check_complete(len(content), start + count * record.itemsize, count, name)
     values = np.frombuffer(content, record, count, start)
     known = set(record.names or ())
 
@@ -95,14 +112,15 @@ def _read_header(content: bytes, name: str) -> tuple[int, list[tuple[str, str]],
     end = content.find(b"end_header", 0, LONGEST_HEADER)
     if end < 0:
         raise SplatFileError(f"{name} has no header of a .ply in its first {LONGEST_HEADER} bytes: it is damaged.")
-    start = content.find(b"\n", end) + 1
+    start = end + len(b"end_header")
+    start += 2 if content[start : start + 2] == b"\r\n" else 1
     lines = [line.split() for line in content[:end].decode("ascii", "replace").splitlines()]
     if ["format", "binary_little_endian", "1.0"] not in lines:
         raise SplatFileError(f"{name} is not a binary little-endian .ply: export it as binary.")
     elements = [line for line in lines if line[:1] == ["element"]]
     if not elements or elements[0][1:2] != ["vertex"] or len(elements[0]) != 3 or not elements[0][2].isdecimal():
         raise SplatFileError(f"{name} does not begin with vertices, so it holds no Gaussian splats.")
-    count = int(elements[0][2])
+    count = int(elements[0][2][:20])  # more digits are too many splats anyway
     _check_count(count, name)
     properties: list[tuple[str, str]] = []
     for line in lines[lines.index(elements[0]) + 1 :]:
@@ -119,13 +137,25 @@ def _read_header(content: bytes, name: str) -> tuple[int, list[tuple[str, str]],
 
 
 def _from_splat(content: bytes, name: str) -> Scene:
-    if len(content) % SPLAT.itemsize:
-        raise SplatFileError(f"{name} is no .ply, and no .splat either, as its size is not a multiple of 32 bytes.")
-    _check_count(len(content) // SPLAT.itemsize, name)
+    _check_splat_size(len(content), name)
     values = np.frombuffer(content, SPLAT)
     position, scale, color, rotation = (torch.from_numpy(values[each].astype(np.float32)) for each in SPLAT.names or ())
     color = color / 255
     return Scene.activated(position, scale, (rotation - 128) / 128, color[:, 3], from_colors(color[:, :3]))
+
+
+def _check_splat_size(size: int, name: str) -> None:
+    if size % SPLAT.itemsize:
+        raise SplatFileError(f"{name} is no .ply, and no .splat either, as its size is not a multiple of 32 bytes.")
+    _check_count(size // SPLAT.itemsize, name)
+
+
+def _check_complete(size: int, needed: int, count: int, name: str) -> None:
+    if size < needed:
+        raise SplatFileError(
+            f"{name} ends early: its header promises {count} splats, {needed} bytes in all, and it has {size}. Copy or "
+            "download it again."
+        )
 
 
 def _check_count(count: int, name: str) -> None:

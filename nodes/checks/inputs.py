@@ -102,8 +102,10 @@ _MAKERS = {
     "DS_MEASUREMENT": "Measurement",
     "DS_OBJECTIVE": "Posterior Latent Match",
     "DS_CORRECTIVE": "Load Manifold Corrective",
+    "DS_CAMERAS": "Orbit Cameras",
+    "SPLAT": "Load Splat",
 }
-"""A node that outputs a type that only this pack has."""
+"""A node that outputs a type that only this pack has, or old hosts do not have."""
 
 
 def _misfit_sentence(name: str, needed: str, received: Any) -> str:

@@ -29,10 +29,19 @@ from .model import (
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
+from .posed_views import checked_views, posed_image, posed_view_folders, posed_views_file, posed_views_versions
 from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
 from .sampling import Algorithm, Run, run_in_sampler
+from .splat_files import (
+    check_prefix,
+    input_splat,
+    input_splat_names,
+    input_splat_versions,
+    read_input_splat,
+    save_splats,
+)
 from .splats import SPLAT, splat_scenes, splat_value
 from .svg import (
     input_svg,
@@ -63,6 +72,8 @@ __all__ = [
     "autoencoder",
     "blocked",
     "check_gradients",
+    "check_prefix",
+    "checked_views",
     "data_fit",
     "decoded",
     "device",
@@ -73,8 +84,11 @@ __all__ = [
     "fingerprint",
     "fitted_latent",
     "full_range",
-    "image_size",
     "gradients",
+    "image_size",
+    "input_splat",
+    "input_splat_names",
+    "input_splat_versions",
     "input_svg",
     "input_svg_names",
     "input_svg_versions",
@@ -88,15 +102,21 @@ __all__ = [
     "nearest",
     "noise_schedule",
     "ordinary",
+    "posed_image",
+    "posed_view_folders",
+    "posed_views_file",
+    "posed_views_versions",
+    "read_input_splat",
     "read_input_svg",
     "read_state",
     "register_replacements",
     "remove_old_states",
     "run_in_sampler",
     "sampled_latent",
+    "save_splats",
     "schedule",
-    "send_event",
     "schedulers",
+    "send_event",
     "set_aside",
     "show_on_node",
     "splat_scenes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,7 +15,7 @@ from torch import Tensor
 PARTIAL = ".partial"
 """The suffix of a file that is not complete yet."""
 Encoded = tuple[dict[str, Tensor], dict[str, str]]
-Write = Callable[[Path], None]
+Write = Callable[[Path], object]
 
 
 class UnwritableFileError(ValueError):
@@ -94,6 +95,19 @@ def write_new_tensors(path: Path, tensors: dict[str, Tensor], text: dict[str, st
         path,
         _tensor_writer(tensors, text),
         lambda partial: next(place for place in _numbered(path) if _takes_place(partial, place)),
+    )
+
+
+def write_new_bytes(places: Iterator[Path], content: bytes) -> Path:
+    """Write a file to the first of `places`, all in one folder, where there is none yet; returns it.
+
+    Never overwrites a file, even if other processes save under the same names. Raises UnwritableFileError.
+    """
+    first = next(places)
+    return _write(
+        first,
+        lambda partial: partial.write_bytes(content),
+        lambda partial: next(place for place in chain([first], places) if _takes_place(partial, place)),
     )
 
 

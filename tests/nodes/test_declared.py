@@ -25,7 +25,7 @@ async def _nodes() -> list[type[io.ComfyNode]]:
 
 
 NODES = asyncio.run(_nodes())
-OF_FILES = {"file", "name", "translation"}
+OF_FILES = {"file", "folder", "name", "translation"}
 """Combos whose node looks for the file itself: it may have been added after the page loaded."""
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dreamsampler.nodes.host import Replacement
 
 FROZEN = Path(__file__).with_name("frozen.json")
-HOST_LISTS = {"scheduler", "name", "file", "translation"}
+HOST_LISTS = {"scheduler", "name", "file", "folder", "translation"}
 """Inputs whose options come from ComfyUI or from files."""
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 PAGE_WIDGETS = {"control_after_generate", "upload"}
