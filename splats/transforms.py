@@ -19,8 +19,10 @@ from torch import Tensor
 
 from .camera import Camera
 
-LARGEST = 4_000_000
-"""Bytes of the largest file that is read: about 4,000 frames."""
+LARGEST = 8_000_000
+"""Bytes of the largest file that is read: about 8,000 frames."""
+MOST_PARTS = 200_000
+"""The most lists and objects in a file: a frame has six, and millions take seconds."""
 MOST_FRAMES = 2000
 """The most frames that are used."""
 LONGEST_PATH = 1000
@@ -134,6 +136,8 @@ def _parsed(content: bytes, name: str) -> dict[str, Any]:
         raise TransformsError(
             f"{name} has {len(content):,} bytes, more than {LARGEST:,}: leave out frames, or what is not of cameras."
         )
+    if content.count(b"[") + content.count(b"{") > MOST_PARTS:
+        raise TransformsError(f"{name} has more than {MOST_PARTS:,} lists and objects: leave out frames.")
     try:
         data = json.loads(content)
     except RecursionError as error:
