@@ -125,7 +125,7 @@ def posed_image(view: PosedView) -> Tensor:
             straight = image.convert("RGBA")
     except Exception as error:  # damaged files raise errors of many types
         raise ValueError(
-            f"The image '{view.path.name}' is damaged: {reason(error)}. Export or copy it again."
+            f"The image '{view.file}' is damaged: {reason(error)}. Export or copy it again."
         ) from error
     opaque = Image.alpha_composite(Image.new("RGBA", straight.size, "white"), straight).convert("RGB")
     size = view.camera.width, view.camera.height
