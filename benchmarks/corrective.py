@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
+from dreamsampler.guidance.prompts.descriptors import PRESETS
 from dreamsampler.nodes import host
 from kornia.metrics import ssim
 from torch import Tensor
@@ -65,8 +66,6 @@ SPECTRA, SYNTHESES, DIVERSITY, COST = "spectra", "synthesis", "diversity", "cost
 COUNTED = {SPECTRA: "edits", SYNTHESES: "images", DIVERSITY: "edits by ten seeds", COST: "images"}
 OCTAVES = ((1, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 48))
 """Periods per image."""
-BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
-"""The prompt for low-quality images of NFSD (Katzir et al., 2023)."""
 
 Found = dict[str, Any]
 
@@ -106,7 +105,7 @@ class Bench:
         if method in self.correctives:
             own["corrective"] = self.correctives[method]
         if name == "nfsd":
-            own["source"] = self.reference.conditioning([BAD] * len(latent["samples"]))
+            own["source"] = self.reference.conditioning([PRESETS["low quality"].source] * len(latent["samples"]))
         settings = {"steps": self.steps, **own, **inputs}
         return self.reference.distilled(target, self.nothing, latent, method=name, seed=seed, **settings)
 

@@ -1,11 +1,15 @@
 """Text to image by distillation: every method beside DDIM sampling, on the reference world.
 
     .host/venv/bin/python -m benchmarks.text_to_image            writes benchmarks/results/text_to_image.{json,md,png}
+    .host/venv/bin/python -m benchmarks.text_to_image --renoise  writes benchmarks/results/renoise.{json,md}
 
 All methods generate images of the same held-out captions in the same number of optimizer steps, with the papers'
 settings. A scorer network checks the attributes each caption names. A Fréchet distance on the scorer's features, the
 mean saturation and the energy in high frequencies (both relative to real images) measure how natural images look.
 Images are kept in benchmarks/work/, so an interrupted run resumes where it stopped; delete that folder to start over.
+
+With --renoise, the method dreamsampler alone generates 16 images in 100 steps with each kind of noise (DreamSampler,
+Algorithm 2) at several guidance scales. Rows already in the JSON are kept.
 """
 
 from __future__ import annotations
@@ -15,13 +19,19 @@ import json
 import logging
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import torch
+from dreamsampler.guidance.core.prior import Prior
+from dreamsampler.guidance.distillation.method import Resources
+from dreamsampler.guidance.distillation.objective import Direction, Objective, Sample
+from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.prompts.descriptors import describe
+from dreamsampler.nodes.sockets import ObjectiveSocket
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -36,9 +46,7 @@ log = logging.getLogger("dreamsampler.benchmarks")
 WORK = Path(__file__).with_name("work") / "text_to_image"
 SEED, BATCH, STEPS, REAL = 31_000, 32, 1000, 4096
 REAL_IMAGES, METHODS_TABLE = "real images", "methods"
-BAD = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
-"""The prompt for low-quality images of NFSD (Katzir et al., 2023)."""
-METHODS: dict[str, dict[str, Any]] = {
+ROWS: dict[str, dict[str, Any]] = {
     "ddim": {},
     "sds": {"method": "sds"},
     "nfsd": {"method": "nfsd"},
@@ -78,17 +86,38 @@ class Studio:
             pairs = [self.described(name, prompt) for prompt in prompts]
             target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
             latent = self.reference.distilled(
-                target, negative, empty, source=source, seed=seed, steps=self.steps, **METHODS[name]
+                target, negative, empty, source=source, seed=seed, steps=self.steps, **ROWS[name]
             )
         return self.reference.decoded(latent)
 
     @staticmethod
     def described(name: str, prompt: str) -> tuple[str, str]:
         """Target and source prompt: descriptors of SDS artifacts (Bridge's paper); for nfsd low-quality images."""
-        prompts = describe(prompt, "sds artifacts")
-        if name == "nfsd":
-            return prompt, BAD
+        prompts = describe(prompt, "low quality" if name == "nfsd" else "sds artifacts")
         return (prompts.target if "bridge" in name else prompt), prompts.source
+
+    def renoised(self, scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, float]:
+        """Images (B, 3, H, W) by dreamsampler, and the largest standard deviation of the noise that it adds."""
+        prompts = [world.describe(scene) for scene in scenes]
+        positive, negative = self.reference.conditioning(prompts), self.reference.conditioning([""])
+        empty = {"samples": torch.zeros(len(scenes), 4, world.SIZE // 8, world.SIZE // 8)}
+        sizes: list[float] = []
+
+        def build(own: Any, resources: Resources) -> Objective:
+            objective = METHODS["dreamsampler"].build(own, resources)
+
+            def recorded(prior: Prior, sample: Sample) -> Direction:
+                sizes.append(sample.eps.std().item())
+                return objective(prior, sample)
+
+            return recorded
+
+        method = replace(METHODS["dreamsampler"], build=build)
+        socket = ObjectiveSocket(method, {"positive": positive, "negative": negative})
+        latent = self.reference.distilled(
+            positive, negative, empty, objective=socket, method="sds", seed=SEED, steps=self.steps, **settings
+        )
+        return self.reference.decoded(latent), max(sizes)
 
 
 def generated(
@@ -181,15 +210,63 @@ def report(results: Results) -> str:
     return f"{results.line(METHODS_TABLE)}\n\n{table(results.figures['methods'])}"
 
 
+NOISES: dict[str, dict[str, Any]] = {
+    "guided (the paper)": {"renoise": "guided", "eta": 0.0},
+    "unconditional": {"renoise": "unconditional", "eta": 0.0},
+    "unconditional, `eta` 1 (the default)": {"renoise": "unconditional", "eta": 1.0},
+    "fresh": {"noise_policy": "fresh"},
+}
+GUIDANCES = (7.5, 30.0)
+RENOISED_IMAGES, RENOISED_STEPS = 16, 100
+RENOISE_TABLE = "noise of dreamsampler"
+
+
+def measure_renoising(folder: Path) -> None:
+    """Every kind of noise at every guidance scale; what the prompt names, and how large the noise becomes."""
+    results = Results(folder / "renoise.json", resume=True)
+    results.table(RENOISE_TABLE, "images")
+    found = results.figures.setdefault("rows", {})
+    scenes, scorer, studio = captions(RENOISED_IMAGES), in_process.load_scorer(), Studio(RENOISED_STEPS)
+    for guidance in GUIDANCES:
+        for name, settings in NOISES.items():
+            key = f"{name} | {guidance:g}"
+            if key in found:
+                continue
+            began = time.process_time()
+            with torch.inference_mode():
+                images, size = studio.renoised(scenes, {**settings, "guidance_scale": guidance})
+                rates = Agreement.of(scorer, images, [attributes(scene) for scene in scenes]).rates
+            row = {each: rates[each] for each in ("colour", "shape", "background", "pattern")}
+            found[key] = {**row, "largest noise": size, "CPU seconds": time.process_time() - began}
+            results.measured(RENOISE_TABLE, key, len(scenes))
+            results.write()
+            results.path.with_suffix(".md").write_text(renoise_report(results), "utf-8")
+            log.info("%s: %s", key, json.dumps(found[key]))
+
+
+def renoise_report(results: Results) -> str:
+    """The figures as Markdown."""
+    columns = ("colour", "shape", "background", "pattern", "largest noise", "CPU seconds")
+    lines = ["| noise | guidance | " + " | ".join(label(c) for c in columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for key, row in results.figures["rows"].items():
+        lines.append(f"| {key} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |")
+    note = "The largest noise is the largest standard deviation that a step adds; the model expects 1."
+    return "\n".join([results.line(RENOISE_TABLE), "", *lines, "", note]) + "\n"
+
+
 def main() -> None:
     """Generate what is missing, measure, write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--renoise", action="store_true", help="measure the noise of dreamsampler instead")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.renoise:
+        measure_renoising(arguments.output)
+        return
     scenes, scorer, studio = captions(arguments.prompts), in_process.load_scorer(), []
     rng = Random(SEED + 1)
     real = in_process.render([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])

@@ -169,6 +169,7 @@ class DrawingBatch:
 
     Attributes:
         images: The last rendered images (B, 3, H, W) in [0, 1].
+        seen: What was last encoded (B, 3, h, w) in [0, 1]: the images or views of them.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class DrawingBatch:
     ):
         self.drawings, self._encode, self._views, self._rasterizer = drawings, encode, views, rasterizer
         with torch.no_grad():
-            self.images = self.render()
+            self.images = self.seen = self.render()
 
     @property
     def parameters(self) -> Sequence[Tensor]:
@@ -200,11 +201,11 @@ class DrawingBatch:
         return self._encode(2 * images - 1)
 
     def __call__(self) -> Tensor:
-        self.images = self.render()
-        if self._views is None:
-            return self.encode(self.images)
-        backgrounds = torch.stack([drawing.background for drawing in self.drawings])
-        return self.encode(self._views()(self.images, backgrounds))
+        self.images = self.seen = self.render()
+        if self._views is not None:
+            backgrounds = torch.stack([drawing.background for drawing in self.drawings])
+            self.seen = self._views()(self.images, backgrounds)
+        return self.encode(self.seen)
 
     def constrain(self) -> None:
         for drawing in self.drawings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -13,12 +13,14 @@ from ..guidance.distillation.method import Config
 from ..guidance.distillation.objective import WEIGHTS
 from ..guidance.distillation.objectives import LISTED, METHODS
 from ..guidance.distillation.schedules import FLOW_TIME, HUMP, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
+from ..guidance.editing.proximal import Renoise
 from ..guidance.networks.corrective.storage import ManifoldCorrective
+from ..guidance.restoration.measurement import Measurement
 from . import checks, host, widgets
 from .runs.distillation import Curve, ImageDistillation, check_distillation
 from .runs.region import REGIONS, Region, found_mask
-from .sockets import CORRECTIVE, OBJECTIVE, ObjectiveSocket
-from .widgets import OWN
+from .sockets import CORRECTIVE, MEASUREMENT, OBJECTIVE, ObjectiveSocket
+from .widgets import OWN, UNSET
 
 FIELDS = {
     "source_guidance_scale": ("source_guidance_scale", "source_prompt_weight"),
@@ -26,6 +28,9 @@ FIELDS = {
     "ode_steps": ("ode_steps", "inversion_steps"),
 }
 """The settings that a widget of another name sets. Every other widget sets the setting of its own name."""
+RESTORING = {"optimizer": "adam", "weighting": "snr"}
+"""What differs with a measurement, for every method: the distance to the clean estimate (DreamSampler, eq. 10 of the
+appendix) as the paper descends it. AdamW's decay would darken pixels."""
 
 
 class DistillationSampler(io.ComfyNode):
@@ -39,20 +44,28 @@ class DistillationSampler(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Optimizes an image against a diffusion model with a score-distillation gradient: makes one from a "
-                "prompt, or edits the one it is given. Settings left at -1 or \"method's own\" use the paper's values."
+                "prompt, edits the one it is given, or restores a degraded one. Settings left at -1 or \"method's "
+                "own\" use the paper's values."
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, LMC-SDS, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, img2img edit, "
+                "bridge, ISM, LMC-SDS, DreamSampler, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, img2img edit, "
                 "text to image optimization"
             ),
             has_intermediate_output=True,
             advanced=(
                 "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
                 "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity "
-                "source_consistency_weight shift n_avg n_min"
+                "source_consistency_weight shift n_avg n_min renoise data_weight pixel_weight"
             ),
-            inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_manifold_corrective(), *_flow_edits()],
+            inputs=[
+                *_main_inputs(),
+                *_connections(),
+                *_fine_settings(),
+                *_manifold_corrective(),
+                *_flow_edits(),
+                *_restoration(),
+            ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
         )
 
@@ -73,6 +86,9 @@ class DistillationSampler(io.ComfyNode):
         source_weight: float = 0.0,
         corrective: ManifoldCorrective | None = None,
         region: Region = "off",
+        measurement: Measurement | None = None,
+        data_weight: float = UNSET,
+        pixel_weight: float = 0.0,
         **settings: Any,
     ) -> io.NodeOutput:
         samples = checks.checked_latent(model, latent_image, needs_content=region == "find")
@@ -86,8 +102,12 @@ class DistillationSampler(io.ComfyNode):
         )
         from_noise = _from_noise(start_from, chosen, samples)
         from_scratch = from_noise or chosen.method.from_zeros and not samples.any()
-        config = _config(chosen, settings, from_scratch=bool(from_scratch))
+        config = _config(chosen, settings, from_scratch=bool(from_scratch), restores=measurement is not None)
         check_distillation(model, chosen, config, vae)
+        checks.check_pixel_weight(pixel_weight, vae)
+        if measurement is not None:
+            checks.check_distilled_measurement(measurement, chosen.method, vae, samples, region)
+            data_weight = checks.checked_data_weight(data_weight, measurement)
         seeds = checks.item_seeds(seed, latent_image, samples)
         mask = checks.checked_noise_mask(latent_image, samples)
         reference = checks.checked_reference(model, chosen, samples)
@@ -106,6 +126,9 @@ class DistillationSampler(io.ComfyNode):
             source_weight=source_weight,
             model=model,
             vae=vae,
+            measurement=measurement,
+            data_weight=data_weight,
+            pixel_weight=pixel_weight,
         )
         (latent,) = host.run_in_sampler(
             run,
@@ -132,10 +155,11 @@ def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bo
     return start_from == "noise"
 
 
-def _config(chosen: ObjectiveSocket, values: dict[str, Any], *, from_scratch: bool) -> Config:
+def _config(chosen: ObjectiveSocket, values: dict[str, Any], *, from_scratch: bool, restores: bool) -> Config:
     """The paper's settings, which may differ for an edit, with those of the objective's node and the widgets."""
     given = checks.checked_settings(values)
-    config = chosen.method.config(from_image=not from_scratch).updated(chosen.settings)
+    config = chosen.method.config(from_image=not from_scratch).updated(RESTORING if restores else {})
+    config = config.updated(chosen.settings)
     fields = {field: value for name, value in given.items() for field in FIELDS.get(name, (name,))}
     return config.updated({field: value for field, value in fields.items() if config.has(field)})
 
@@ -156,8 +180,8 @@ def _main_inputs() -> list[io.Input]:
             options=LISTED,
             default="bridge",
             tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf, "
-            "flowalign and chord (few-step models) edit; full bridge is slow and exact. The help page lists what each "
-            "needs.",
+            "flowalign and chord (few-step models) edit; full bridge is slow and exact; dreamsampler generates, and "
+            "restores with a measurement. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
@@ -194,8 +218,8 @@ def _connections() -> list[io.Input]:
             "source",
             optional=True,
             tooltip="What the image shows now. bridge, csd and full bridge move away from it; dds, flowedit, dvrf, "
-            "flowalign and chord need a caption of the source image; nfsd a prompt describing low-quality images. "
-            "Text-Source Descriptor makes it.",
+            "flowalign and chord need a caption of the source image; nfsd needs the preset low quality of "
+            "Text-Source Descriptor, which also makes the others.",
         ),
         io.Latent.Input(
             "reference_latent",
@@ -222,7 +246,7 @@ def _fine_settings() -> list[io.Input]:
             "start_from",
             ["latent", "noise"],
             "Where to start: at latent_image, or at noise. By default at latent_image; if that is empty, sds, nfsd, "
-            "csd, vsd, ism and the bridges start at noise.",
+            "csd, vsd, ism, dreamsampler and the bridges start at noise.",
             optional=True,
         ),
         widgets.choice(
@@ -336,5 +360,43 @@ def _flow_edits() -> list[io.Input]:
             "edit. Sharper, and further from the source.",
             high=100_000,
             optional=True,
+        ),
+    ]
+
+
+def _restoration() -> list[io.Input]:
+    return [
+        widgets.choice(
+            "renoise",
+            list(get_args(Renoise)[::-1]),
+            "dreamsampler, with estimated noise: which noise prediction of a step the next one adds. unconditional is "
+            "the authors' choice for edits; guided, the paper's, grows with guidance_scale until it hides the image.",
+            optional=True,
+        ),
+        widgets.number(
+            "data_weight",
+            "With a measurement: its weight against the prompt.",
+            high=1e4,
+            step=0.05,
+            optional=True,
+            note="-1 uses the paper's 4, for blurs 1.25. Noisy measurements need less.",
+        ),
+        io.Float.Input(
+            "pixel_weight",
+            default=0.0,
+            min=0.0,
+            max=1e4,
+            step=0.05,
+            round=False,
+            optional=True,
+            tooltip="With a vae: pulls pixels to the decoded clean estimate too, beside the latent (DreamSampler, "
+            "eq. 11 of the appendix). Costs one VAE decoding per step. 0 is off, 1 weighs pixels as much as the "
+            "latent; 0.1 to 1.",
+        ),
+        MEASUREMENT.Input(
+            "measurement",
+            optional=True,
+            tooltip="A degraded image to restore, from Measurement. Needs the vae, because its pixels are optimized, "
+            "and its encoded image on latent_image. Choose the method dreamsampler.",
         ),
     ]

@@ -152,16 +152,6 @@ def check_views(chosen: ObjectiveSocket, measurement: Measurement | None) -> Non
     )
 
 
-def check_known(measurement: Measurement | None) -> None:
-    """Drawings are fitted to a known measurement only."""
-    if measurement is not None and not measurement.operator.known:
-        raise ValueError(
-            "The measurement is of an unknown blur, which SVG Optimizer does not fit: restore the image with Proximal "
-            "DreamSampler, which reports sigma, or set operator of Measurement to gaussian blur and sigma to a number "
-            "that you know."
-        )
-
-
 def back_projected_images(measurement: Measurement, count: int) -> Tensor:
     """The back-projection of a measurement as images (count, 3, H, W) in [0, 1]."""
     images = measurement.operator.back_projected(measurement.y)

@@ -51,7 +51,7 @@ class SVGOptimizer(io.ComfyNode):
             has_intermediate_output=True,
             advanced=(
                 "fit_groups fit_places learning_rate time_schedule noise_policy t_min t_max views crossing_weight "
-                "sds_weight data_weight renderer"
+                "sds_weight data_weight renderer pixel_weight"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
             outputs=[
@@ -299,6 +299,17 @@ def _fine_settings() -> list[io.Input]:
             tooltip="What draws the SVG while it is optimized. built-in is exact and needs no package. diffvg, which "
             "the papers use, needs the Python package pydiffvg and cannot draw every SVG: choose it to reproduce their "
             "results.",
+        ),
+        io.Float.Input(
+            "pixel_weight",
+            default=0.0,
+            min=0.0,
+            max=1e4,
+            step=0.05,
+            round=False,
+            optional=True,
+            tooltip="Pulls pixels to the decoded clean estimate too, beside the latent (DreamSampler, eq. 11 of the "
+            "appendix). Costs one VAE decoding per step. 0 is off, 1 weighs pixels as much as the latent; 0.1 to 1.",
         ),
     ]
 

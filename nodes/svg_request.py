@@ -69,9 +69,11 @@ class Request:
     sds_weight: float = UNSET
     data_weight: float = UNSET
     renderer: str = BUILT_IN
+    pixel_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        svg_inputs.check_known(self.used_measurement)
+        if self.used_measurement is not None:
+            checks.check_known(self.used_measurement, "SVG Optimizer")
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return
@@ -215,6 +217,7 @@ class Request:
             measurement=self.used_measurement,
             weights=self._restoration_weights(),
             crossing_weight=self.used_crossing_weight,
+            pixel_weight=self.pixel_weight,
             learning_rate_factor=self.learning_rate,
             views=RandomViews(self.canvas, self.view_size, self.generators) if self.uses_views else None,
             canvas=self.canvas,

@@ -46,7 +46,8 @@ class TextSourceDescriptor(io.ComfyNode):
                     default="sds artifacts",
                     tooltip="What the image looks like now. sds artifacts: the result of score distillation (the "
                     "paper's phrases). painting (the paper's), sketch, 3d render: turn it into a photo. low "
-                    "resolution: restore it. custom: only the descriptors below.",
+                    "resolution: restore it. custom: only the descriptors below. low quality: for the method nfsd; its "
+                    "source is the paper's text alone.",
                 ),
                 io.String.Input(
                     "target_descriptor",

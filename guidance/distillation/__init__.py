@@ -19,7 +19,7 @@ from .loop import NonFiniteGradientError, Plan, Step, optimize
 from .method import Config, LoopSettings, Method, Resources, register
 from .objective import WEIGHTS, Direction, Objective, Sample
 from .objectives import LISTED, METHODS
-from .regularizers import L2ToSource, Loss, Regularizer
+from .regularizers import L2ToSource, Loss, MeasurementTerm, PixelTerm, Regularizer
 from .schedules import LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
 
 __all__ = [
@@ -36,9 +36,11 @@ __all__ = [
     "Latent",
     "LoopSettings",
     "Loss",
+    "MeasurementTerm",
     "Method",
     "NonFiniteGradientError",
     "Objective",
+    "PixelTerm",
     "Pixels",
     "PlainSampling",
     "Plan",

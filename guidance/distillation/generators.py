@@ -92,12 +92,12 @@ class Pixels:
         return self._pixels.parameters
 
     @property
-    def pixels(self) -> Tensor:
-        """The current image (B, 3, H, W)."""
+    def images(self) -> Tensor:
+        """The current images (B, 3, H, W) in [0, 1]."""
         return self._pixels()
 
     def __call__(self) -> Tensor:
-        return self._encode(self.pixels)
+        return self._encode(self.images)
 
     def constrain(self) -> None:
         with torch.no_grad():

@@ -121,7 +121,8 @@ def optimize(
             gradient = sum((pull(z) for pull in regularizers), apply_weight(field, plan.weight, prior.path, sigma))
         norm = gradient.flatten(1).norm(dim=1)
         with torch.enable_grad():
-            others = [loss(samples[0]) for loss in losses]
+            seen = samples[0].led_by(field, prior.path) if losses else None
+            others = [loss(seen) for loss in losses if seen is not None]
         if not all(value.isfinite().all() for value in (norm, *others)):
             raise NonFiniteGradientError(index, t)
         descent.set_rates(index)

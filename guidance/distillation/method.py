@@ -161,7 +161,8 @@ class Method:
 
     `ending` makes the sampling of the last `n_min` steps, for methods with that setting. `without_null` names
     the settings with which it does without the unconditional prompt, which models with embedded guidance lack: None if
-    it never does, empty if it always does.
+    it never does, empty if it always does. `source_preset` names the preset of Text-Source Descriptor that is its
+    source prompt, where that is the same for every image.
 
     `order` is its place in the method list of Distillation Sampler: take the next free number. None leaves it out, for
     a method that has a node of its own.
@@ -176,7 +177,8 @@ class Method:
     edits: bool = False
     from_zeros: bool = False
     ending: Callable[[Any], PlainSampling] | None = None
-    without_null: Mapping[str, float] | None = None
+    without_null: Mapping[str, float | str] | None = None
+    source_preset: str | None = None
     order: int | None = None
 
     def config(self, *, from_image: bool = False) -> Config:

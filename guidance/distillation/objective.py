@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -13,13 +13,17 @@ from ..core.denoiser import NULL, TARGET, GuidanceOverride, guide
 from ..core.path import NoisePath, per_item
 from ..core.prior import Prior
 
+MIN_SIGNAL = 1e-4
+"""Smallest a(sigma) to divide by; below it, the signal in a state is lost in float32 rounding."""
+
 
 @dataclass(frozen=True)
 class Sample:
     """One draw of time and noise for the current image.
 
     `z` (B, ...) is the clean latent g(theta) in model scale and `eps` its noise; `t` in [0, 1] and its level `sigma`
-    are (B,). `progress` runs from 0 at the first step to 1 after the last.
+    are (B,). `progress` runs from 0 at the first step to 1 after the last. `z0_hat` (B, ...) is there for losses only:
+    the clean estimate that the objective's gradient leads to, in SDS the model's guided one.
     """
 
     z: Tensor
@@ -27,6 +31,12 @@ class Sample:
     t: Tensor
     sigma: Tensor
     progress: float
+    z0_hat: Tensor | None = None
+
+    def led_by(self, gradient: Tensor, path: NoisePath) -> Sample:
+        """With the clean estimate z - b / a `gradient`, for a gradient (B, ...) on noise predictions."""
+        signal = path.a(self.sigma).clamp_min(MIN_SIGNAL)
+        return replace(self, z0_hat=self.z - per_item(path.b(self.sigma) / signal, self.z) * gradient)
 
     def noised(self, path: NoisePath) -> Tensor:
         """The state the model sees: z_t = a z + b eps."""

@@ -1,13 +1,21 @@
-"""Regularizers: gradients on the latent (`Regularizer`) or losses on the parameters (`Loss`)."""
+"""Regularizers: gradients on the latent (`Regularizer`) or losses on the parameters (`Loss`).
+
+Losses are sums over the batch, and |.|^2 in them is a mean over the values of a measurement or image, so that weights
+compare as in the papers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from .objective import Sample
+from ..core.path import NoisePath
+from ..restoration.measurement import Measurement
+from .objective import MIN_SIGNAL, Sample, Weight
 
 
 class Regularizer(Protocol):
@@ -17,7 +25,10 @@ class Regularizer(Protocol):
 
 
 class Loss(Protocol):
-    """A scalar loss on the generator's parameters at one step; the sample holds its latent, time and noise level."""
+    """A scalar loss on the generator's parameters at one step.
+
+    The sample holds the latent, time and noise level of the step, and the clean estimate that its gradient leads to.
+    """
 
     def __call__(self, sample: Sample) -> Tensor: ...
 
@@ -31,3 +42,94 @@ class L2ToSource:
 
     def __call__(self, z: Tensor) -> Tensor:
         return 2 * self.weight * (z - self.source)
+
+
+class Rendered(Protocol):
+    """A generator whose latents are those of images."""
+
+    @property
+    def images(self) -> Tensor:
+        """The images (B, 3, H, W) in [0, 1] of the last step, differentiable in the parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeasurementTerm:
+    """The data term gamma lambda_DC |y - A g|^2 with gamma = alpha_bar (DreamSampler, eq. 21; its appendix, eq. 10).
+
+    Images g are in [-1, 1] as the measurement's.
+    """
+
+    rendered: Rendered
+    measurement: Measurement
+    path: NoisePath
+    weight: float
+
+    def __call__(self, sample: Sample) -> Tensor:
+        error = self.measurement.residual(2 * self.rendered.images - 1).square().flatten(1).mean(1)
+        return (self.weight * self.path.alpha_bar(sample.sigma).to(error) * error).sum()
+
+
+@dataclass(frozen=True)
+class PixelTerm:
+    """Distillation of pixels, (1 - gamma) lambda |g - D(z0_hat)|^2 with gamma = alpha_bar (DreamSampler, eq. 11).
+
+    The equation is that of the paper's appendix. `seen` gives the images g (B, 3, H, W) in [0, 1] that were encoded at
+    this step, and `decode` maps latents to images in [-1, 1]; both are compared in [-1, 1]. The clean estimate z0_hat
+    is held fixed, clamped to what an image can be.
+    """
+
+    seen: Callable[[], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    path: NoisePath
+    weight: float
+
+    def __call__(self, sample: Sample) -> Tensor:
+        if sample.z0_hat is None:
+            raise ValueError("This loss needs the clean estimate of a step.")
+        with torch.no_grad():
+            estimate = self.decode(sample.z0_hat).clamp(-1, 1)
+        error = (2 * self.seen() - 1 - estimate.to(self.seen())).square().flatten(1).mean(1)
+        return (self.weight * (1 - self.path.alpha_bar(sample.sigma)).to(error) * error).sum()
+
+
+def clean_estimate_weight(weight: float, dimension: int) -> Weight:
+    """The weight that turns SDS into the pull to the clean estimate (DreamSampler, eq. 21, first term).
+
+    Eq. 21 descends E(z) = (1 - gamma) lambda_SDS |z - z0_hat|^2 with gamma = alpha_bar, z0_hat held fixed, and |.|^2
+    here a mean over the n = `dimension` entries of a latent:
+
+        grad E = 2 lambda_SDS (1 - gamma) / n (z - z0_hat).
+
+    The state is z_t = a z + b eps, and the model's prediction says z_t = a z0_hat + b eps_hat. Subtracting,
+
+        z - z0_hat = b / a (eps_hat - eps).
+
+    So grad E is SDS's gradient, w (eps_hat - eps), with w = 2 lambda_SDS (1 - gamma) b / (n a), which is returned.
+
+    At pure noise a is 0 and z_t = b eps, so eps_hat = eps and there is no pull; clamping a keeps it from being
+    infinity times 0.
+
+    Args:
+        weight: lambda_SDS.
+        dimension: The number of entries of one latent.
+    """
+
+    def weights(_: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
+        signal = path.a(sigma).clamp_min(MIN_SIGNAL)
+        return 2 * weight / dimension * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
+
+    return weights
+
+
+def beside_data(weight: Weight) -> Weight:
+    """A weight of the gradient beside a `MeasurementTerm`: times 1 - gamma, with gamma = alpha_bar.
+
+    With the weight "snr" and the data term weighted by n / 2 lambda_DC / lambda_SDS, where n is the number of entries
+    of one latent, the sum is n / (2 lambda_SDS) times the gradient of eq. 21: see `clean_estimate_weight`.
+    """
+
+    def weights(gradient: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
+        return (1 - path.alpha_bar(sigma)) * weight(gradient, path, sigma)
+
+    return weights

@@ -18,10 +18,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """Comma-separated phrases to add to the target prompt and to the source prompt."""
+    """Comma-separated phrases to add to the target prompt and to the source prompt.
+
+    `alone` says that the source prompt is its phrases alone, without the user's prompt.
+    """
 
     target: str = ""
     source: str = ""
+    alone: bool = False
 
 
 _WANTED = "detailed high resolution, high quality, sharp"
@@ -35,9 +39,14 @@ PRESETS: dict[str, Preset] = {
     "3d render": Preset(source="3d render"),
     "low resolution": Preset(_WANTED, "low resolution, blurry, pixelated, jpeg artifacts"),
     "custom": Preset(),
+    "low quality": Preset(
+        source="unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy",
+        alone=True,
+    ),
 }
 """By name. "sds artifacts" (the flaws of score distillation) and "painting" (the domain word of painting-to-real) are
-the paper's; "sketch", "3d render" and "low resolution" follow the same pattern."""
+the paper's; "sketch", "3d render" and "low resolution" follow the same pattern. "low quality" is the negative prompt of
+NFSD (Katzir et al., 2023), the same for every image."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ def describe(prompt: str, preset: str, target_descriptor: str = "", source_descr
     """The target and source prompts of a user's prompt (Rethinking Score Distillation, y_tgt and y_src).
 
     The target is `prompt`, the preset's target phrases and `target_descriptor`; the source is `prompt` without its
-    quality words, the preset's source phrases and `source_descriptor`. A prompt to which nothing is added stays as it
-    is.
+    quality words (nothing of it with "low quality"), the preset's source phrases and `source_descriptor`. A prompt to
+    which nothing is added stays as it is.
 
     Raises:
         ValueError: `preset` is not in `PRESETS`, or a text is longer than `MAX_CHARACTERS` or has parentheses nested
@@ -67,7 +76,7 @@ def describe(prompt: str, preset: str, target_descriptor: str = "", source_descr
     phrases = PRESETS[preset]
     return PromptPair(
         target=_extend(prompt, phrases.target, target_descriptor),
-        source=_extend(without_quality_words(prompt), phrases.source, source_descriptor),
+        source=_extend("" if phrases.alone else without_quality_words(prompt), phrases.source, source_descriptor),
     )
 
 

@@ -33,7 +33,16 @@ from .inputs import (
     item_seeds,
     same_prompt,
 )
-from .measurements import check_consistency, check_measurement, check_restoration, check_source_image
+from .measurements import (
+    check_consistency,
+    check_distilled_measurement,
+    check_known,
+    check_measurement,
+    check_pixel_weight,
+    check_restoration,
+    check_source_image,
+    checked_data_weight,
+)
 
 __all__ = [
     "after_skip",
@@ -42,17 +51,21 @@ __all__ = [
     "check_consistency",
     "check_corrective",
     "check_corrective_training",
+    "check_distilled_measurement",
     "check_inputs_of",
+    "check_known",
     "check_masks",
     "check_mask_not_empty",
     "check_measurement",
     "check_objective",
     "check_objective_corrective",
+    "check_pixel_weight",
     "check_prompts",
     "check_restoration",
     "check_source_image",
     "check_steps",
     "check_trained_further",
+    "checked_data_weight",
     "checked_hole",
     "checked_noise_mask",
     "color_channels",

@@ -456,14 +456,23 @@ def same_prompt(one: Any, other: Any) -> bool:
 def check_objective(model: Any, chosen: ObjectiveSocket, config: Config) -> None:
     """Check that all prompts the method needs are connected, and suit the MODEL and its settings."""
     if "source" in chosen.method.needs and "source" not in chosen.conditionings:
-        raise ValueError(
-            f"The method '{chosen.method.name}' needs a source prompt that describes the image as it is now: connect a "
-            "conditioning to input 'source', for example from Text-Source Descriptor."
-        )
+        raise ValueError(_source_wanted(chosen.method))
     for name, value in chosen.conditionings.items():
         check_conditioning(name, value)
         if chosen.method.needs_null(config):
             check_true_negative(model, name, value, _without_null(chosen.method, config))
+
+
+def _source_wanted(method: Method) -> str:
+    if method.source_preset is None:
+        return (
+            f"The method '{method.name}' needs a source prompt that describes the image as it is now: connect a "
+            "conditioning to input 'source', for example from Text-Source Descriptor."
+        )
+    return (
+        f"The method '{method.name}' needs a source prompt, the same for every image: connect the output source of "
+        f"Text-Source Descriptor, with preset {method.source_preset}, to input 'source'."
+    )
 
 
 def _without_null(method: Method, config: Config) -> str:

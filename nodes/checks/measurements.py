@@ -6,7 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ...guidance.distillation.method import Method
 from ...guidance.restoration.measurement import Measurement
+from ..widgets import UNSET
+
+REGION_EDITS = (
+    "region finds where an edit goes, and with a measurement the image is restored: set region to off, or disconnect "
+    "the measurement."
+)
 
 
 def check_restoration(start_from: str, data_every: int, region: str) -> None:
@@ -19,10 +26,7 @@ def check_restoration(start_from: str, data_every: int, region: str) -> None:
     if data_every < 1:
         raise ValueError(f"data_every is {data_every}: set it to 1 or more (the paper uses 3).")
     if region != "off":
-        raise ValueError(
-            "region finds where an edit goes, and with a measurement the image is restored: set region to off, or "
-            "disconnect the measurement."
-        )
+        raise ValueError(REGION_EDITS)
 
 
 def check_consistency(consistency: str, eta: float, measurement: Measurement) -> None:
@@ -37,6 +41,47 @@ def check_consistency(consistency: str, eta: float, measurement: Measurement) ->
     if eta <= 0:
         raise ValueError(
             "eta is 0, and consistency 'ding' keeps known pixels only by the fresh noise of each step: set eta to 1."
+        )
+
+
+def check_distilled_measurement(value: Measurement, method: Method, vae: Any, samples: Tensor, region: str) -> None:
+    """Check that a measurement suits a distillation of pixels by this method."""
+    if method.edits:
+        raise ValueError(
+            f"The method '{method.name}' edits an image that is not degraded, and does not restore: set method to "
+            "dreamsampler, or disconnect the measurement."
+        )
+    if region != "off":
+        raise ValueError(REGION_EDITS)
+    check_known(value, "Distillation Sampler")
+    check_measurement(value, vae, samples)
+
+
+def checked_data_weight(value: float, measurement: Measurement) -> float:
+    """The weight of the measurement against that of the prompt, by default the paper's."""
+    if value == UNSET:
+        return measurement.operator.lambda_dc / measurement.operator.lambda_sds
+    if value < 0:
+        raise ValueError(f"data_weight is {value:g}: set it to 0 or more, or to -1 for the paper's value.")
+    return value
+
+
+def check_pixel_weight(value: float, vae: Any) -> None:
+    """Check that there are pixels to pull."""
+    if value and vae is None:
+        raise ValueError(
+            f"pixel_weight is {value:g}, but without a VAE a latent is optimized and there are no pixels to pull: "
+            "connect the VAE that belongs to the model to input 'vae', or set pixel_weight to 0."
+        )
+
+
+def check_known(value: Measurement, node: str) -> None:
+    """Check that nothing of the measurement's operator is left to fit, which only Proximal DreamSampler does."""
+    if not value.operator.known:
+        raise ValueError(
+            f"The measurement is of an unknown blur, which {node} does not fit: restore the image with Proximal "
+            "DreamSampler, which reports sigma, or set operator of Measurement to gaussian blur and sigma to a number "
+            "that you know."
         )
 
 

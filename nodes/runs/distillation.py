@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -20,7 +20,15 @@ from ...guidance.distillation.generators import Generator, Latent, Pixels
 from ...guidance.distillation.loop import NonFiniteGradientError, Plan, Step, optimize
 from ...guidance.distillation.method import Config, Resources
 from ...guidance.distillation.objective import Objective
-from ...guidance.distillation.regularizers import L2ToSource, Loss, Regularizer
+from ...guidance.distillation.regularizers import (
+    L2ToSource,
+    Loss,
+    MeasurementTerm,
+    PixelTerm,
+    Regularizer,
+    beside_data,
+)
+from ...guidance.restoration.measurement import Measurement
 from .. import checks, host
 from ..sockets import ObjectiveSocket
 from .thinning import thinned
@@ -173,7 +181,8 @@ class ImageDistillation(Distillation):
     """The distillation of a batch of latents, or of their pixels with a `vae`.
 
     `reference` (B or 1, ...) is in the host's scale. `from_noise` starts at noise instead of the latent;
-    `source_weight` is the weight of the squared distance from the latent.
+    `source_weight` is the weight of the squared distance from the latent. `measurement` pulls pixels to agree with it,
+    `data_weight` times as much as the latent to its clean estimate; `pixel_weight` is that of the pixels to theirs.
     """
 
     reference: Tensor | None = None
@@ -181,24 +190,31 @@ class ImageDistillation(Distillation):
     source_weight: float = 0.0
     model: Any = None
     vae: Any = None
+    measurement: Measurement | None = None
+    data_weight: float = 0.0
+    pixel_weight: float = 0.0
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with run.with_gradients() as run, ExitStack() as stack:
             noise = SeededNoise(self.seeds)
-            generator = self._generator(run, noise, stack)
+            generator, losses = self._generator(run, noise, stack)
             reference = None if self.reference is None else run.to_model_scale(self.reference)
             objective = self.objective(run, noise, reference)
             pulls = [L2ToSource(run.latent, self.source_weight)] if self.source_weight else []
-            edit = self.steps(run, generator, objective, noise, regularizers=pulls)
+            plan = self.config.edit.plan(run.prior, run.latent)
+            if self.measurement is not None:
+                plan = replace(plan, weight=beside_data(plan.weight))
+            edit = self.steps(run, generator, objective, noise, plan=plan, regularizers=pulls, losses=losses)
             for step in chain(edit, self.ending(run, generator, noise, reference)):
                 run.progress(step.index, step.z, step.z)
             with torch.no_grad():
                 return (generator().clone(),)
 
-    def _generator(self, run: host.Run, noise: SeededNoise, stack: ExitStack) -> Generator:
+    def _generator(self, run: host.Run, noise: SeededNoise, stack: ExitStack) -> tuple[Generator, Sequence[Loss]]:
+        """What is optimized, and the losses on its pixels if it has any."""
         start = noise.like(run.latent) if self.from_noise else run.latent
         if self.vae is None:
-            return Latent(start, run.mask, kept=run.latent)
+            return Latent(start, run.mask, kept=run.latent), ()
         pixels = self._decoded(run, start)
         kept = pixels if run.mask is None or not self.from_noise else self._decoded(run, run.latent)
         autoencoder = stack.enter_context(host.autoencoder(self.vae, self.model, run))
@@ -206,7 +222,18 @@ class ImageDistillation(Distillation):
         def encode(pixels: Tensor) -> Tensor:
             return autoencoder.encode(2 * pixels - 1)
 
-        return Pixels(pixels, encode, _for_pixels(run.mask, pixels), kept)
+        generator = Pixels(pixels, encode, _for_pixels(run.mask, pixels), kept)
+        return generator, self._losses(run, generator, autoencoder)
+
+    def _losses(self, run: host.Run, generator: Pixels, autoencoder: host.HostAutoencoder) -> list[Loss]:
+        """Terms whose weight 1 is that of the squared distance of latents, by `weighting` snr (see `beside_data`)."""
+        losses, path, unit = list[Loss](), run.prior.path, run.latent[0].numel() / 2
+        if self.measurement is not None:
+            measurement = self.measurement.to(generator.images)
+            losses.append(MeasurementTerm(generator, measurement, path, unit * self.data_weight))
+        if self.pixel_weight:
+            losses.append(PixelTerm(lambda: generator.images, autoencoder.decode, path, unit * self.pixel_weight))
+        return losses
 
     def _decoded(self, run: host.Run, latent: Tensor) -> Tensor:
         return host.decoded(self.vae, run.to_host_scale(latent)).clone()

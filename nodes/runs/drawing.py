@@ -13,7 +13,7 @@ from torch import Tensor
 from ...drawings.augmentation import Augmentation
 from ...drawings.drawing import Drawing, DrawingBatch
 from ...drawings.initialization import Canvas
-from ...drawings.loss_terms import MeasurementTerm, SaturationTerm, XingTerm, clean_estimate_weight
+from ...drawings.loss_terms import SaturationTerm, XingTerm
 from ...drawings.optimizer import LearningRates
 from ...drawings.reinitialization import reinitialization_due, reinitialize_dead
 from ...drawings.styles import ART_STYLES, ArtStyle
@@ -21,7 +21,7 @@ from ...drawings.tasks import RestorationWeights, Task, learning_rates
 from ...drawings.tracing import Tracer, TracingSettings, adds_in_groups, group_sizes
 from ...guidance.core.noise import MAX_SEED, SeededNoise
 from ...guidance.distillation.loop import Descent, Plan
-from ...guidance.distillation.regularizers import Loss
+from ...guidance.distillation.regularizers import Loss, MeasurementTerm, PixelTerm, clean_estimate_weight
 from ...guidance.restoration.measurement import Measurement
 from ...svg.document import Document
 from ...svg.raster.rasterizer import Rasterizer, rasterize
@@ -99,6 +99,7 @@ class DrawingDistillation(Distillation):
     """The distillation of a batch of drawings, which it changes in place.
 
     `reference` (B or 1, ...) is in the host's scale. `crossing_weight` is the weight of the self-intersection loss,
+    `pixel_weight` that of the distance of pixels to their clean estimate, 1 as much as that of the latent;
     `learning_rate_factor` multiplies all learning rates, `preview(step, image)` shows an image (3, H, W) in [0, 1].
     """
 
@@ -109,6 +110,7 @@ class DrawingDistillation(Distillation):
     measurement: Measurement | None = None
     weights: RestorationWeights = RestorationWeights(1.0, 0.0)
     crossing_weight: float = 0.0
+    pixel_weight: float = 0.0
     learning_rate_factor: float = 1.0
     views: Callable[[], Augmentation] | None = None
     canvas: Canvas = (0, 0)
@@ -124,7 +126,7 @@ class DrawingDistillation(Distillation):
             rates = learning_rates(self.task, self.style, self.canvas).times(self.learning_rate_factor)
             optimizer, noise = rates.adam(batch.parameter_groups), SeededNoise(self.seeds)
             objective = self.objective(run, noise, self._reference(run, batch))
-            plan, losses = self._plan(run, rates, optimizer), self._losses(run, batch)
+            plan, losses = self._plan(run, rates, optimizer), self._losses(run, batch, autoencoder)
             for step in self.steps(run, batch, objective, noise, plan=plan, losses=losses):
                 self.preview(step.index + 1, batch.images[0])
                 self._reinitialize(step.index, optimizer)
@@ -139,7 +141,7 @@ class DrawingDistillation(Distillation):
             weight = clean_estimate_weight(self.weights.sds, run.latent[0].numel())
         return dataclasses.replace(plan, descent=lambda _: descent, weight=weight)
 
-    def _losses(self, run: host.Run, batch: DrawingBatch) -> list[Loss]:
+    def _losses(self, run: host.Run, batch: DrawingBatch, autoencoder: host.HostAutoencoder) -> list[Loss]:
         losses: list[Loss] = []
         if self.crossing_weight and self.task != "edit":
             losses.append(XingTerm(batch, self.crossing_weight))
@@ -148,6 +150,10 @@ class DrawingDistillation(Distillation):
         if self.measurement is not None:
             measurement = self.measurement.to(batch.images)
             losses.append(MeasurementTerm(batch, measurement, run.prior.path, self.weights.data))
+        if self.pixel_weight:
+            unit = self.weights.sds if self.measurement is not None else run.latent[0].numel() / 2
+            weight = unit * self.pixel_weight
+            losses.append(PixelTerm(lambda: batch.seen, autoencoder.decode, run.prior.path, weight))
         return losses
 
     def _reference(self, run: host.Run, batch: DrawingBatch) -> Tensor | None:

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 import torch
 from dreamsampler.drawings.drawing import Drawing, DrawingBatch
-from dreamsampler.drawings.loss_terms import MeasurementTerm, SaturationTerm, XingTerm
+from dreamsampler.drawings.loss_terms import SaturationTerm, XingTerm
 from dreamsampler.drawings.styles import ART_STYLES, ArtStyle
 from dreamsampler.drawings.tasks import Task, learning_rates
 from dreamsampler.guidance.core.noise import SeededNoise
@@ -18,7 +18,7 @@ from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.loop import Descent, optimize
 from dreamsampler.guidance.distillation.method import LoopSettings
 from dreamsampler.guidance.distillation.objectives.sds import SDS
-from dreamsampler.guidance.distillation.regularizers import Loss
+from dreamsampler.guidance.distillation.regularizers import Loss, MeasurementTerm, PixelTerm
 from dreamsampler.guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import SuperResolution
@@ -27,7 +27,7 @@ from torch import Tensor
 
 CANVAS = (16, 16)
 PATHS, STEPS = 4, 2
-LOSSES = ("crossing", "saturation", "measurement")
+LOSSES = ("crossing", "saturation", "measurement", "pixels")
 TASKS: tuple[Task, ...] = ("draw", "refine", "edit", "restore")
 SCHEDULES = list(product(TIME_SCHEDULES, NOISE_POLICIES))
 
@@ -62,14 +62,17 @@ def losses(batch: DrawingBatch, names: Sequence[str]) -> list[Loss]:
         "crossing": XingTerm(batch, 1.0),
         "saturation": SaturationTerm(batch, 1.0),
         "measurement": MeasurementTerm(batch, measurement, SCALED, 1.0),
+        "pixels": PixelTerm(lambda: batch.seen, lambda latents: latents, SCALED, 1.0),
     }
     return [terms[name] for name in names]
 
 
 def test_the_losses_are_all_there_are():
     from dreamsampler.drawings import loss_terms
+    from dreamsampler.guidance.distillation import regularizers
 
-    assert sum(name.endswith("Term") for name in vars(loss_terms)) == len(LOSSES)
+    names = {name for module in (loss_terms, regularizers) for name in vars(module) if name.endswith("Term")}
+    assert len(names) == len(LOSSES)
 
 
 @pytest.mark.parametrize("chosen", [(), *((name,) for name in LOSSES), LOSSES], ids="+".join)

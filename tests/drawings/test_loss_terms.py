@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from dreamsampler.drawings.drawing import Drawing, DrawingBatch
-from dreamsampler.drawings.loss_terms import MeasurementTerm, SaturationTerm, XingTerm, clean_estimate_weight
+from dreamsampler.drawings.loss_terms import SaturationTerm, XingTerm
 from dreamsampler.drawings.losses import saturation_penalty, xing
 from dreamsampler.guidance.core.path import SCALED
 from dreamsampler.guidance.distillation.objective import Sample, apply_weight
+from dreamsampler.guidance.distillation.regularizers import MeasurementTerm, clean_estimate_weight
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
 from support.drawings import drawing, gradient_of

@@ -48,18 +48,27 @@ def test_source_drops_the_quality_words_of_the_papers_prompt():
 def test_presets_differ_and_add_quality_words_only_to_the_target(preset: str):
     prompts = describe("a cat", preset)
     assert (prompts.target != prompts.source) == (preset != "custom")
-    assert prompts.target.startswith("a cat") and prompts.source.startswith("a cat")
+    assert prompts.target.startswith("a cat") and prompts.source.startswith("a cat") == (preset != "low quality")
     assert without_quality_words(prompts.source) == prompts.source
     assert without_quality_words(prompts.target) == "a cat"
 
 
 def test_preset_names_are_part_of_saved_workflows():
-    assert list(PRESETS) == ["sds artifacts", "painting", "sketch", "3d render", "low resolution", "custom"]
+    assert list(PRESETS) == [
+        "sds artifacts",
+        "painting",
+        "sketch",
+        "3d render",
+        "low resolution",
+        "custom",
+        "low quality",
+    ]
 
 
 def test_unknown_preset_error_lists_the_presets():
     with pytest.raises(
-        ValueError, match=r"^The input 'preset' is 'etching': choose one of sds artifacts, painting, .*custom\.$"
+        ValueError,
+        match=r"^The input 'preset' is 'etching': choose one of sds artifacts, painting, .*custom, low quality\.$",
     ):
         describe("a cat", "etching")
 
@@ -68,6 +77,12 @@ def test_descriptors_follow_the_presets_phrases():
     prompts = describe("a cat", "painting", "photo, 35mm", "watercolor, faded")
     assert prompts == PromptPair("a cat, photo, 35mm", "a cat, painting, watercolor, faded")
     assert describe("a cat", "sds artifacts", "photo").target == f"a cat{QUALITY}, photo"
+
+
+def test_source_of_low_quality_is_the_papers_text_alone():
+    bad = "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, gloomy"
+    assert describe("A cat.", "low quality") == PromptPair("A cat.", bad)
+    assert describe("A cat.", "low quality", "photo", "noisy") == PromptPair("A cat, photo", f"{bad}, noisy")
 
 
 def test_custom_adds_only_the_descriptors():

@@ -403,11 +403,11 @@ def test_pixels_get_gradients_through_the_encoder_and_stay_in_range():
     expected = start - 0.05 * ((generator().detach() - target) @ matrix).reshape(start.shape)
     for _ in optimize(model, generator, pull_to_target, plan=plan, noise=SeededNoise([0, 1])):
         pass
-    torch.testing.assert_close(generator.pixels, expected)
+    torch.testing.assert_close(generator.images, expected)
     large_step = Plan(1, descent_at_rates("sgd", [100.0]), Uniform(0.1, 0.9), fresh, WEIGHTS["uniform"])
     for _ in optimize(model, generator, pull_to_target, plan=large_step, noise=SeededNoise([0, 1])):
         pass
-    assert set(generator.pixels.flatten().tolist()) <= {0.0, 1.0}
+    assert set(generator.images.flatten().tolist()) <= {0.0, 1.0}
 
 
 def test_non_finite_gradient_raises_before_the_parameters_change():

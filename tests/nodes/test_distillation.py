@@ -38,6 +38,7 @@ from support.tiny_models import (
     distilled,
     encoded,
     tiny,
+    tiny_vae,
 )
 
 LISTED = [
@@ -54,6 +55,7 @@ LISTED = [
     "ism",
     "flowalign",
     "chord",
+    "dreamsampler",
 ]
 """The methods in the order of the node's list, which must not change."""
 NAMES = [name for name in LISTED if name != "lmc"]
@@ -244,6 +246,20 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
             "t_max": 0.9,
         },
     ),
+    "dreamsampler": (
+        200,
+        {
+            "guidance_scale": 7.5,
+            "renoise": "unconditional",
+            **TWO_DIMENSIONAL,
+            "learning_rate": 0.05,
+            "optimizer": "adam",
+            "weighting": "uniform",
+            "time_schedule": "descending",
+            "noise_policy": "estimated",
+            "eta": 1.0,
+        },
+    ),
 }
 """Each method's documented steps and settings, for a latent that is not empty."""
 
@@ -304,6 +320,7 @@ def test_each_option_of_a_list_gives_another_result(name: str):
     ("name", "values", "options"),
     [
         ("eta", (0.0, 0.5, 1.0), {"time_schedule": "descending", "noise_policy": "estimated"}),
+        ("pixel_weight", (0.0, 1.0, 2.0), {"vae": tiny_vae("kl")}),
         ("source_guidance_scale", (0.0, 3.0), {"method": "dds"}),
         ("source_guidance_scale", (0.0, 3.0), {"method": "csd"}),
         ("source_consistency_weight", (0.0, 0.01, 0.1), {"method": "flowalign"}),
@@ -555,11 +572,16 @@ def test_node_schema():
         "region",
         "n_avg",
         "n_min",
+        "renoise",
+        "data_weight",
+        "pixel_weight",
+        "measurement",
     ]
     assert [i.id for i in schema.inputs if i.optional] == optional
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
     assert lists.pop("method") == (LISTED, "bridge")
     assert lists.pop("region") == (["off", "find"], "off")
+    assert lists.pop("renoise") == ([OWN, "unconditional", "guided"], OWN)
     assert lists == {name: ([OWN, *choices], OWN) for name, choices in OPTIONS.items()}
     left_to_the_method = {
         i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input)) and i.default == i.min == UNSET
@@ -567,4 +589,5 @@ def test_node_schema():
     assert {i.id for i in schema.inputs if isinstance(i, (io.Float.Input, io.Int.Input))} - left_to_the_method == {
         "seed",
         "source_weight",
+        "pixel_weight",
     }

@@ -162,6 +162,10 @@ def chord(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tens
     return z - (reference + SCALE * way)
 
 
+def dreamsampler(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    return sds(see, t, z, eps, reference)  # the first step's noise is a fresh draw
+
+
 GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "sds": sds,
     "nfsd": nfsd,
@@ -175,6 +179,7 @@ GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "ism": ism,
     "flowalign": flowalign,
     "chord": chord,
+    "dreamsampler": dreamsampler,
 }
 
 ONE_STEP = {
@@ -357,6 +362,7 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("ism", {"ode_steps": 3}, [1, 1, 1, 1, 2] * 2),
     ("flowalign", {}, [3, 3]),
     ("chord", {}, [4, 1]),
+    ("dreamsampler", {}, [2, 2]),
     ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
     ("dds", {"noise_policy": "estimated"}, [4, 4]),
 ]

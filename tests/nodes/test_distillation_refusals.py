@@ -55,7 +55,7 @@ def objective(method: str, reference: dict[str, Any] | None = None, **prompts: C
 
 
 EDITS = ("dds", "flowedit", "dvrf", "flowalign", "chord")
-WITH_SOURCE = ("nfsd", "csd", "bridge", "full bridge", *EDITS)
+WITH_SOURCE = ("csd", "bridge", "full bridge", *EDITS)
 SMALL = latent(1, 4, 4, 8)
 
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
@@ -80,6 +80,12 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         )
         for method in EDITS
     },
+    "no source for nfsd": (
+        EPS,
+        {"source": None, "method": "nfsd"},
+        "'nfsd' needs a source prompt, the same for every image: connect the output source of Text-Source Descriptor, "
+        "with preset low quality, to input 'source'",
+    ),
     "empty reference": (EPS, {"reference": latent(1, 4, 8, 8, value=0), "method": "dds"}, "reference_latent"),
     "reference of other size": (
         EPS,

@@ -11,6 +11,7 @@ from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, Pro
 from dreamsampler.guidance.distillation.objectives.chord import Chord
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
+from dreamsampler.guidance.distillation.objectives.dreamsampler import DreamSampler
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
 from dreamsampler.guidance.distillation.objectives.flowalign import FlowAlign
 from dreamsampler.guidance.distillation.objectives.ism import ISM
@@ -39,6 +40,7 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "ism": (ISM.__call__, 12),
     "flowalign": (FlowAlign.__call__, 13),  # as flowedit
     "chord": (Chord.__call__, 12),
+    "dreamsampler": (DreamSampler.__call__, 12),
 }
 """Each method's equation, and the maximum number of files on the way there, its own included."""
 

@@ -38,4 +38,13 @@ class NFSDSettings:
     guidance_scale: float = 7.5
 
 
-register(Method("nfsd", lambda s, _: NFSD(s.guidance_scale), NFSDSettings(), needs=frozenset({"source"}), order=2))
+register(
+    Method(
+        "nfsd",
+        lambda s, _: NFSD(s.guidance_scale),
+        NFSDSettings(),
+        needs=frozenset({"source"}),
+        source_preset="low quality",
+        order=2,
+    )
+)
