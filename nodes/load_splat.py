@@ -33,7 +33,7 @@ class LoadSplat(io.ComfyNode):
             outputs=[
                 host.SPLAT.Output(
                     display_name="splat",
-                    tooltip="The scene, for Splat Optimizer, Save Splat, Render Splat and other splat nodes.",
+                    tooltip="The scene, for Save Splat, Render Splat and other nodes for splats.",
                 ),
             ],
         )

@@ -44,8 +44,8 @@ class OrbitCameras(io.ComfyNode):
                     min=0.01,
                     max=FARTHEST,
                     step=0.1,
-                    tooltip="Distance to the target, in units of the scene. Scenes of this pack fit into a ball of "
-                    "radius 1 around it.",
+                    tooltip="Distance to the target in units of the scene. At 4 with fov 40, a ball of radius 1.3 fits "
+                    "into the image.",
                 ),
                 io.Float.Input(
                     "fov",

@@ -124,9 +124,7 @@ def posed_image(view: PosedView) -> Tensor:
                 image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
             straight = image.convert("RGBA")
     except Exception as error:  # damaged files raise errors of many types
-        raise ValueError(
-            f"The image '{view.file}' is damaged: {reason(error)}. Export or copy it again."
-        ) from error
+        raise ValueError(f"The image '{view.file}' is damaged: {reason(error)}. Export or copy it again.") from error
     opaque = Image.alpha_composite(Image.new("RGBA", straight.size, "white"), straight).convert("RGB")
     size = view.camera.width, view.camera.height
     if opaque.size != size:
