@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 import torch
 from comfy_api.latest import io
+from comfy_client import PromptRefused
 from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_server import ComfyServer
 from dreamsampler.nodes import host
 from dreamsampler.nodes.load_posed_views import LoadPosedViews
 from dreamsampler.nodes.load_splat import LoadSplat
@@ -522,6 +524,46 @@ def test_loading_can_be_canceled(inputs: Path):
     with progress_hook(cancel), pytest.raises(host.Cancelled):
         posed()
     assert seen == [1, 2]
+
+
+# A real server
+
+
+def test_a_server_runs_the_nodes_and_loads_changed_files_again(server: ComfyServer):
+    folder, client = server.workdir / "input", server.client
+    views(folder / "fox", 2)
+
+    def name(value: str) -> dict[str, Any]:
+        return {"class_type": "PrimitiveString", "inputs": {"value": value}}
+
+    prompt = {
+        "file": name("ball.ply"),
+        "prefix": name("splats/server"),
+        "folder": name("fox"),
+        "load": {"class_type": "DSLoadSplat", "inputs": {"file": ["file", 0]}},
+        "save": {"class_type": "DSSaveSplat", "inputs": {"splat": ["load", 0], "filename_prefix": ["prefix", 0]}},
+        "views": {
+            "class_type": "DSLoadPosedViews",
+            "inputs": {"folder": ["folder", 0], "every": 1, "hold_out": 0, "longest_side": 0},
+        },
+        "show": {"class_type": "PreviewImage", "inputs": {"images": ["views", 0]}},
+    }
+    if HOST_HAS_SPLATS:
+        widgets = {"width": 64, "height": 64, "frames": 1, "splat_scale": 1.0, "sharpen": 1.0, "headlight_shading": 0.0}
+        more = {"opacity_threshold": 0.0, "render_style": "color", "background": "#000000", "splat": ["load", 0]}
+        prompt["render"] = {"class_type": "RenderSplat", "inputs": {**widgets, **more}}
+        prompt["seen"] = {"class_type": "PreviewImage", "inputs": {"images": ["render", 0]}}
+    for count in (2, 3):
+        (folder / "ball.ply").write_bytes(write_ply(scene(count)))
+        views(folder / "fox", count)
+        result = client.run(prompt)
+        (file,) = result.files(key="3d", node_id="save")
+        assert file.filename == f"server_{count - 1:05}_.ply" and len(result.files(node_id="show")) == count
+        assert len(read_splats(client.fetch(file), "saved")) == count
+        assert len(result.files(node_id="seen")) == HOST_HAS_SPLATS
+    outside = {"load": {"class_type": "DSLoadSplat", "inputs": {"file": "../a.ply"}}}
+    with pytest.raises(PromptRefused, match="'../a.ply' is not in ComfyUI's input folder"):
+        client.run({"prefix": prompt["prefix"], "save": prompt["save"], **outside})
 
 
 # ComfyUI's own nodes
