@@ -14,6 +14,7 @@ from .load_svg import LoadSVG
 from .mask_localized_guidance import MaskLocalizedGuidance
 from .measurement import MeasurementNode
 from .orbit_cameras import OrbitCameras
+from .overlay_illusion import OverlayIllusion
 from .posterior_latent_match import PosteriorLatentMatch
 from .proximal_dreamsampler import ProximalDreamSampler
 from .renamed import RENAMED
@@ -37,6 +38,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     MaskLocalizedGuidance,
     MeasurementNode,
     OrbitCameras,
+    OverlayIllusion,
     PosteriorLatentMatch,
     ProximalDreamSampler,
     SVGOptimizer,

@@ -11,6 +11,16 @@ NULL, TARGET, SOURCE = "negative", "positive", "source"
 """Names of the conditionings: the unconditional (negative) prompt, the target prompt and the source prompt."""
 
 
+def numbered(name: str, number: int) -> str:
+    """The name of one of several conditionings of a kind, such as the target prompt of a view."""
+    return f"{name} {number}"
+
+
+def kind_of(name: str) -> str:
+    """The kind of a `numbered` conditioning; the name itself of any other."""
+    return name.partition(" ")[0]
+
+
 class Denoiser(Protocol):
     """A diffusion model with named conditionings, such as `NULL` and `TARGET`.
 

@@ -54,7 +54,7 @@ from .svg import (
 )
 from .text import blocked, send_event, show_on_node, tokenize
 from .training_state import read_state, remove_old_states, set_aside, training_state_path, write_state
-from .vae import HostAutoencoder, autoencoder, decoded
+from .vae import FrugalEncoder, HostAutoencoder, autoencoder, decoded
 
 __all__ = [
     "CORRECTIVES",
@@ -62,6 +62,7 @@ __all__ = [
     "TRANSLATORS",
     "Algorithm",
     "Cancelled",
+    "FrugalEncoder",
     "HostAutoencoder",
     "LoraParticles",
     "PosteriorGradient",

@@ -12,7 +12,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...guidance.core.denoiser import NULL, TARGET
+from ...guidance.core.denoiser import NULL, TARGET, kind_of
 from .conds import (
     Cond,
     Controls,
@@ -91,17 +91,25 @@ class HostDenoiser:
 
     def with_gradients(self, x: Tensor, sigma: Tensor, name: str) -> Tensor:
         """Predict the estimate under one conditioning in the caller's grad mode, for training."""
+        return self._complete(self._predict_with_gradients, x, sigma.expand(len(x)), [name])[0]
 
+    def each_with_gradients(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> Tensor:
+        """The same under a conditioning for each item."""
+        levels = sigma.expand(len(x))
+        joined = None if any(self._stand_in(name) for name in names) else self._joined(names, 1)
+        if joined is not None:
+            return self._predict_with_gradients(x, levels, [joined])[0]
+        items = zip(x.split(1), levels.split(1), names, strict=True)
+        return torch.cat([self.with_gradients(*item) for item in items])
+
+    def _predict_with_gradients(self, x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
         def predict(x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
             ordinary = [Branch(ordinary_conditioning(branch.cond), branch.roles) for branch in branches]
             return self._call_model(x, levels, ordinary)
 
-        def predict_all(x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
-            if len(x) == 1 or self._same_for_all_items(levels, branches):
-                return predict(x, levels, branches)
-            return self._predict_items_apart(predict, x, levels, branches)
-
-        return self._complete(predict_all, x, sigma.expand(len(x)), [name])[0]
+        if len(x) == 1 or self._same_for_all_items(levels, branches):
+            return predict(x, levels, branches)
+        return self._predict_items_apart(predict, x, levels, branches)
 
     def of_item(self, index: int) -> HostDenoiser:
         """The denoiser of one batch item."""
@@ -117,7 +125,8 @@ class HostDenoiser:
 
     def _stand_in(self, name: str) -> str | None:
         """The prompt for where a conditioning does not act: the negative, and for the negative the positive."""
-        other = TARGET if name == NULL else NULL
+        kind = kind_of(name)
+        other = (TARGET if kind == NULL else NULL) + name.removeprefix(kind)
         return other if other in self.conds and _is_partial(self.conds[name]) else None
 
     def _filled(self, estimates: dict[str, Tensor], name: str, other: str | None, x: Tensor, levels: Tensor) -> Tensor:
@@ -224,13 +233,18 @@ class PatchedDenoiser(HostDenoiser):
 
     guided_calls: int = field(default=0, init=False)
 
-    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def guided(
+        self, x: Tensor, sigma: Tensor, scale: float | Tensor, names: tuple[str, str] = (NULL, TARGET)
+    ) -> tuple[Tensor, Tensor]:
+        """As a `GuidanceOverride` does it, between two conditionings of any name."""
         self.guided_calls += 1
         levels = sigma.expand(len(x))
         with torch.inference_mode():
             if bool((levels == levels[0]).all()):
-                return self._guided(x, levels, float(scale))
-            items = [self.of_item(i)._guided(x[i : i + 1], levels[i : i + 1], float(scale)) for i in range(len(x))]
+                return self._guided(x, levels, float(scale), names)
+            items = [
+                self.of_item(i)._guided(x[i : i + 1], levels[i : i + 1], float(scale), names) for i in range(len(x))
+            ]
             nulls, guided = zip(*items, strict=True)
             return torch.cat(nulls), torch.cat(guided)
 
@@ -238,11 +252,14 @@ class PatchedDenoiser(HostDenoiser):
         conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
         return PatchedDenoiser(self.model, conds, self.model_options)
 
-    def _guided(self, x: Tensor, levels: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    def _guided(
+        self, x: Tensor, levels: Tensor, scale: float, names: tuple[str, str]
+    ) -> tuple[Tensor, Tensor]:
         """As the host's samplers do it, with both branches at any scale."""
-        conds = [self.conds[TARGET], self.conds[NULL]]
+        null_name, target_name = names
+        conds = [self.conds[target_name], self.conds[null_name]]
         asked = {"conds": conds, "cond_scale": scale, "timestep": levels, "input": x, "sigma": levels}
-        estimates = self._complete(self._predict, x, levels, [TARGET, NULL])
+        estimates = self._complete(self._predict, x, levels, [target_name, null_name])
         for patch in self.model_options.get("sampler_pre_cfg_function", ()):
             estimates = patch({
                 **asked, "conds_out": estimates, "model": self.model, "model_options": self.model_options
@@ -256,7 +273,7 @@ class PatchedDenoiser(HostDenoiser):
 
 def _role(name: str) -> int:
     """The branch of guidance that a conditioning belongs to. Source prompts are what methods move away from."""
-    return POSITIVE if name == TARGET else NEGATIVE
+    return POSITIVE if kind_of(name) == TARGET else NEGATIVE
 
 
 def _is_partial(cond: Cond) -> bool:

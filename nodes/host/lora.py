@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,12 +40,19 @@ class LowRank:
 class LoraParticles:
     """A run's model with a LoRA on its attention layers, trained as in VSD. The model is unchanged between calls.
 
-    `rank` is the rank of each addition, `learning_rate` that of AdamW, `seed` initializes the weights. Create it
-    outside inference mode.
+    `rank` is the rank of each addition, `learning_rate` that of AdamW, `seed` initializes the weights. `targets` names
+    the conditioning of each batch item at the time, where it is not `TARGET` for all. Create it outside inference mode.
     """
 
-    def __init__(self, run: Run, rank: int, learning_rate: float, seed: int):
-        self._denoiser, self._path = run.denoiser, run.prior.path
+    def __init__(
+        self,
+        run: Run,
+        rank: int,
+        learning_rate: float,
+        seed: int,
+        targets: Callable[[], Sequence[str]] | None = None,
+    ):
+        self._denoiser, self._path, self._targets = run.denoiser, run.prior.path, targets
         self._network: nn.Module = run.denoiser.model.diffusion_model
         generator = torch.Generator().manual_seed(seed % MAX_SEED)
         self._additions = {layer: LowRank(layer, rank, generator) for layer in attention_layers(self._network)}
@@ -54,17 +61,25 @@ class LoraParticles:
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         with self._applied():
-            return self._denoiser(x, sigma, names)
+            if self._targets is None:
+                return self._denoiser(x, sigma, names)
+            found = self._denoiser.paired(x.split(1), sigma[:, None], [[target] for target in self._targets()])
+            return [torch.cat([each for (each,) in found])]
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """Take one optimizer step on the mean squared error of the predicted noise."""
         with explained(ADVICE), gradients(), differentiable(self._network), self._applied():
             with mutation_allowed():  # some of the host's networks add in place
-                z0_hat = self._denoiser.with_gradients(x, sigma, TARGET)
+                z0_hat = self._estimate(x, sigma)
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
             loss.backward()
         self._optimizer.step()
+
+    def _estimate(self, x: Tensor, sigma: Tensor) -> Tensor:
+        if self._targets is None:
+            return self._denoiser.with_gradients(x, sigma, TARGET)
+        return self._denoiser.each_with_gradients(x, sigma, self._targets())
 
     @contextmanager
     def _applied(self) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor
 
 from .gradients import differentiable, ordinary_attributes
+from .oom_fallback import is_oom
 from .sampling import Run
+
+log = logging.getLogger("dreamsampler")
 
 
 def decoded(vae: Any, samples: Tensor) -> Tensor:
@@ -52,3 +56,70 @@ def autoencoder(vae: Any, patcher: Any, run: Run) -> Iterator[HostAutoencoder]:
     run = replace(run, latent_format=ordinary_attributes(run.latent_format))
     with differentiable(vae.first_stage_model, torch.float32):
         yield HostAutoencoder(vae, run)
+
+
+class FrugalEncoder:
+    """Encodes images (B, 3, H, W) differentiably: all at once, or after memory ran out one at a time.
+
+    Latents and gradients stay the same. The change appends a sentence for the user to `notes`.
+    """
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], notes: list[str]):
+        self._encode, self._notes, self._apart = encode, notes, False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return _Encoding.apply(images, self)
+
+    def latents(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """The latents, and the graph from images to latents unless it does not fit."""
+        if not self._apart:
+            try:
+                with torch.enable_grad():
+                    leaf = images.detach().requires_grad_()
+                    latents = self._encode(leaf)
+                return latents.detach(), (leaf, latents)
+            except Exception as error:
+                self._one_at_a_time(error, images)
+        with torch.no_grad():
+            return torch.cat([self._encode(image) for image in images.split(1)]), None
+
+    def pull_back(self, images: Tensor, gradient: Tensor, graph: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The gradient on the images that a gradient on their latents makes."""
+        if graph is not None:
+            leaf, latents = graph
+            try:
+                return torch.autograd.grad(latents, leaf, gradient)[0]
+            except Exception as error:
+                del latents
+                self._one_at_a_time(error, images)
+        return torch.cat([self._pulled_back(*pair) for pair in zip(images.split(1), gradient.split(1), strict=True)])
+
+    def _pulled_back(self, image: Tensor, gradient: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = image.detach().requires_grad_()
+            return torch.autograd.grad(self._encode(leaf), leaf, gradient)[0]
+
+    def _one_at_a_time(self, error: Exception, images: Tensor) -> None:
+        """From now on. Raises the error if it is not about memory, or a single image does not fit."""
+        if not is_oom(error) or len(images) == 1:
+            raise error
+        note = "Out of memory: the VAE now encodes one view at a time, which is slower and gives the same result."
+        log.warning(note)
+        self._notes.append(note)
+        self._apart = True
+        comfy.model_management.soft_empty_cache()
+
+
+class _Encoding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, encoder: FrugalEncoder) -> Tensor:
+        latents, ctx.graph = encoder.latents(images)
+        ctx.save_for_backward(images)
+        ctx.encoder = encoder
+        return latents
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (images,), (gradient,) = ctx.saved_tensors, gradients
+        graph, ctx.graph = ctx.graph, None
+        return ctx.encoder.pull_back(images, gradient, graph), None

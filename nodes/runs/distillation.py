@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -108,12 +108,21 @@ class Distillation:
     seeds: Sequence[int]
     curve: Curve | None = None
 
-    def objective(self, run: host.Run, noise: SeededNoise, reference: Tensor | None) -> Objective:
-        """The gradient field. `reference` (B or 1, ...) in model scale is the latent that some methods compare with."""
+    def objective(
+        self,
+        run: host.Run,
+        noise: SeededNoise,
+        reference: Tensor | None,
+        targets: Callable[[], Sequence[str]] | None = None,
+    ) -> Objective:
+        """The gradient field. `reference` (B or 1, ...) in model scale is the latent that some methods compare with.
+
+        `targets` names the target prompt of each item at the time, where items have their own.
+        """
         method, corrective = self.chosen.method, self.chosen.corrective
 
         def particles(rank: int, learning_rate: float) -> host.LoraParticles:
-            return host.LoraParticles(run, rank, learning_rate, self.seeds[0])
+            return host.LoraParticles(run, rank, learning_rate, self.seeds[0], targets)
 
         resources = Resources(noise, reference, None if corrective is None else corrective.to(run.latent), particles)
         return method.build(self.config.own, resources)
