@@ -84,7 +84,7 @@ class OverlayIllusion(io.ComfyNode):
         _check(model, vae, chosen, config, negative, targets, sources)
         _check_size(size, vae, arranged)
         curve, turns = Curve(chosen.method.name, steps), TURNS[views_per_step](len(arranged.views), seed)
-        taken = len(turns(0))
+        taken, preview = len(turns(0)), host.Previews(steps)
         run = IllusionDistillation(
             chosen=chosen,
             config=config,
@@ -97,20 +97,24 @@ class OverlayIllusion(io.ComfyNode):
             start=_start(start_sheets, arranged.sheets, size),
             model=model,
             vae=vae,
-            preview=host.Previews(steps),
+            preview=preview,
             notes=notes,
         )
         cells = size // vae.spacial_compression_encode()
-        host.run_in_sampler(
-            run,
-            model=model,
-            conditionings=chosen.conditionings,
-            samples=host.empty_latent(model, taken, cells, cells),
-            sigmas=host.full_range(model),
-            evaluations=None,
-            seed=seed,
-            notes=notes,
-        )
+        try:
+            host.run_in_sampler(
+                run,
+                model=model,
+                conditionings=chosen.conditionings,
+                samples=host.empty_latent(model, taken, cells, cells),
+                sigmas=host.full_range(model),
+                evaluations=None,
+                seed=seed,
+                notes=notes,
+            )
+        except host.Cancelled:
+            preview.show_last()
+            raise
         notes += curve.notes
         host.show_on_node("\n".join(notes))
         sheets, views = (images.movedim(1, -1) for images in (run.result.sheets, run.result.views))
@@ -229,7 +233,9 @@ def _main_inputs() -> list[io.Input]:
             tooltip="Optimizer steps, each one model call for every view it takes; vsd makes three. 300 for a first "
             "try; the paper uses 1000.",
         ),
-        widgets.number("guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4),
+        widgets.number(
+            "guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4
+        ),
         io.Combo.Input(
             "method",
             options=FROM_SCRATCH,

@@ -83,8 +83,8 @@ ARRANGEMENTS: dict[str, Arrangement] = {
     "hidden overlay": Arrangement(4, [*(partial(alone, sheet=sheet) for sheet in range(4)), stacked], light=3.0),
     "hidden overlay of 2": Arrangement(2, [alone, partial(alone, sheet=1), stacked], light=2.0),
 }
-"""By name. Overlays are those of Diffusion Illusions (Burgert et al., 2023); their product of sheets is darker than any of
-them, hence a brighter light."""
+"""By name. Overlays are those of Diffusion Illusions (Burgert et al., 2023). A product of sheets is darker than each
+of them, hence the brighter light."""
 
 
 def permutation(count: int, seed: int) -> list[int]:
@@ -148,15 +148,19 @@ TURNS: dict[str, Callable[[int, int], Turns]] = {"all": all_views, "in turn": in
 """Which views a step takes, by name; each takes the number of views and a seed."""
 
 
-SMALLEST = 4
-FINEST = 1.0
-GAINS = (1.0,)
+FINE_SHARES = (0.25, 0.5)
+"""How much the changes at full and at half size count; all coarser ones count whole. Tuned on the reference model:
+with 1 everywhere, noise builds up in single pixels."""
+COARSEST = 4
+"""The side in pixels below which there are no coarser changes."""
+
 
 class Composition:
     """Sheets (S, 3, H, W) in [0, 1] that start at `start`; the latents are those of the views that a step takes.
 
     The parameters are changes of the sheets at full size, at half of it, a quarter, and so on, which add up. Adam
     moves every parameter equally far, so large areas change together and little noise builds up in single pixels.
+    What leaves the range [0, 1] is taken back from the finest change.
     `encode` maps images (K, 3, H, W) to latents differentiably. Unlike the items of other generators, views share
     parameters: their gradients add up. `current` holds the views of the latest step.
     """
@@ -173,11 +177,9 @@ class Composition:
         self._turns = turns or all_views(len(arrangement.views), 0)
         self._step = 0
         self._followers: list[tuple[Tensor, Tensor]] = []
-        sides = [max(start.shape[-2:])]
-        while sides[-1] > SMALLEST:
-            sides.append(sides[-1] // 2)
-        scales = [side / sides[0] for side in sides]
-        sizes = [[max(1, round(scale * side)) for side in start.shape[-2:]] for scale in scales]
+        sizes = [start.shape[-2:]]
+        while max(sizes[-1]) > COARSEST:
+            sizes.append(torch.Size(max(side // 2, 1) for side in sizes[-1]))
         self._changes = [start.new_zeros(*start.shape[:2], *size).requires_grad_() for size in sizes]
         self.current: tuple[int, ...] = ()
 
@@ -204,28 +206,25 @@ class Composition:
         return self._encode(self._seen(self.current))
 
     def following(self, values: Tensor) -> Tensor:
-        """Of values of all views (V, ...), those of the views that a step takes (K, ...); every step overwrites them."""
+        """Of values of all views (V, ...), those of a step's views (K, ...). Every step overwrites them."""
         chosen = values[list(self._turns(0))].clone()
         self._followers.append((values, chosen))
         return chosen
 
     def _sheets(self) -> Tensor:
-        finest, *coarser = self._changes
-        size = self._start.shape[-2:]
-        total = self._start + FINEST * finest
-        for k,change in enumerate(coarser):
-            total = total + GAINS[min(k,len(GAINS)-1)]*F.interpolate(change, size, mode="bilinear")
-        return total
+        finest, *others = self._changes
+        shares = [*FINE_SHARES, *(1.0 for _ in others)]
+        larger = [F.interpolate(change, finest.shape[-2:], mode="bilinear") for change in others]
+        return self._start + sum(share * change for share, change in zip(shares, [finest, *larger]))
 
     def _seen(self, chosen: Sequence[int]) -> Tensor:
         sheets = self._sheets()
         return torch.stack([self._arrangement.views[i](sheets, self._look) for i in chosen])
 
     def constrain(self) -> None:
-        """The change at full size takes back what leaves the range."""
         with torch.no_grad():
             sheets = self._sheets()
-            self._changes[0] += (sheets.clamp(0, 1) - sheets)/FINEST
+            self._changes[0] += (sheets.clamp(0, 1) - sheets) / FINE_SHARES[0]
 
 
 # The denoiser

@@ -252,9 +252,7 @@ class PatchedDenoiser(HostDenoiser):
         conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
         return PatchedDenoiser(self.model, conds, self.model_options)
 
-    def _guided(
-        self, x: Tensor, levels: Tensor, scale: float, names: tuple[str, str]
-    ) -> tuple[Tensor, Tensor]:
+    def _guided(self, x: Tensor, levels: Tensor, scale: float, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
         """As the host's samplers do it, with both branches at any scale."""
         null_name, target_name = names
         conds = [self.conds[target_name], self.conds[null_name]]

@@ -34,7 +34,7 @@ def sheets_of(name: str, size: int = 8, seed: int = 0) -> Tensor:
     return torch.rand(ARRANGEMENTS[name].sheets, 3, size, size, generator=generator, dtype=torch.float64)
 
 
-def shown(name: str, sheets: Tensor, look: Look = Look()) -> list[np.ndarray]:
+def shown(name: str, sheets: Tensor, look: Look) -> list[np.ndarray]:
     """The views as NumPy arrays (H, W, 3)."""
     return [view(sheets, look).movedim(0, -1).detach().numpy() for view in ARRANGEMENTS[name].views]
 
@@ -184,9 +184,7 @@ def test_one_view_a_step_is_taken_in_turn_or_at_random():
 
 def test_values_follow_the_views_of_a_step():
     arrangement = ARRANGEMENTS["rotation overlay"]
-    composition = Composition(
-        sheets_of("rotation overlay"), arrangement, lambda images: images, TURNS["in turn"](4, 0)
-    )
+    composition = Composition(sheets_of("rotation overlay"), arrangement, lambda images: images, TURNS["in turn"](4, 0))
     values = torch.arange(4.0)[:, None]
     followed = composition.following(values)
     seen = []
