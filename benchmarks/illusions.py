@@ -77,7 +77,9 @@ class Studio:
         self.reference = in_process.load()
         self.reference.run_autoencoder_in_bfloat16()
 
-    def views(self, arrangement: Arrangement, scenes: list[list[world.Scene]], method: str, steps: int) -> Tensor:
+    def views(
+        self, arrangement: Arrangement, scenes: list[list[world.Scene]], method: str, steps: int, seed: int
+    ) -> Tensor:
         """The views (cases V, 3, H, W) of all cases."""
         from dreamsampler.nodes import host
         from dreamsampler.nodes.overlay_illusion import SETTINGS
@@ -93,10 +95,10 @@ class Studio:
         run = IllusionDistillation(
             chosen=ObjectiveSocket(METHODS[name], prompts),
             config=config,
-            seeds=item_seeds(SEED, range(len(targets))),
+            seeds=item_seeds(seed, range(len(targets))),
             arrangement=side_by_side(arrangement, len(scenes)),
             size=world.SIZE,
-            look=Look(SEED, arrangement.light),
+            look=Look(seed, arrangement.light),
             model=self.reference.model,
             vae=self.reference.vae,
         )
@@ -108,7 +110,7 @@ class Studio:
             samples=host.empty_latent(self.reference.model, len(targets), cells, cells),
             sigmas=host.full_range(self.reference.model),
             evaluations=None,
-            seed=SEED,
+            seed=seed,
         )
         return run.result.views
 
@@ -132,7 +134,7 @@ def made(
                 studio.append(Studio())
             began = time.process_time()
             with torch.inference_mode():
-                images = studio[0].views(ARRANGEMENTS[name], part, method, steps)
+                images = studio[0].views(ARRANGEMENTS[name], part, method, steps, SEED + start)
             each = (time.process_time() - began) / len(part)
             file.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(file, images=(images * 255).round().byte().numpy(), seconds=each)
@@ -198,7 +200,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=CASES)
-    parser.add_argument("--batch", type=int, default=8, help="cases optimized at once")
+    parser.add_argument("--batch", type=int, default=4, help="cases optimized at once")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--arrangements", nargs="+", default=list(ARRANGED), choices=ARRANGEMENTS)
     parser.add_argument("--methods", nargs="+", default=list(COMPARED), choices=COMPARED)

@@ -156,7 +156,7 @@ def _prompts_of_views(
         )
     unused = [name for name in connected if name not in names[:count]]
     if unused:
-        notes.append(f"The arrangement '{arrangement}' has {count} views, so {_listed(unused)} had no effect.")
+        notes.append(f"The arrangement '{arrangement}' has {count} views, so {_listed(unused)} has no effect.")
     return [prompts[name] for name in names[:count]]
 
 
@@ -230,8 +230,8 @@ def _main_inputs() -> list[io.Input]:
             default=STEPS,
             min=1,
             max=100_000,
-            tooltip="Optimizer steps, each one model call for every view it takes; vsd makes three. 300 for a first "
-            "try; the paper uses 1000.",
+            tooltip="Optimizer steps. Each calls the model once with a batch of all its views; vsd calls it three times. "
+            "300 for a first try, 1000 for the best result.",
         ),
         widgets.number(
             "guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4
@@ -246,25 +246,22 @@ def _main_inputs() -> list[io.Input]:
     ]
 
 
+VIEWS = (
+    "the sheet as it is. rotation overlay: the stack with the upper sheet upright.",
+    "the sheet flipped, turned or cut up. rotation overlay: the upper sheet turned by 90 degrees. hidden overlay: the "
+    "second sheet.",
+    "rotation overlay: the upper sheet turned by 180 degrees. hidden overlay: the third sheet. hidden overlay of 2: the "
+    "stack.",
+    "rotation overlay: the upper sheet turned by 270 degrees. hidden overlay: the fourth sheet.",
+    "hidden overlay: the stack.",
+)
+"""What the prompt of each input describes."""
+
+
 def _conditionings() -> list[io.Input]:
     return [
-        io.Conditioning.Input(
-            f"conditioning_{number}",
-            optional=number > 2,
-            tooltip=f"The prompt of view {number}: {what}",
-        )
-        for number, what in enumerate(
-            (
-                "the sheet as it is; with rotation overlay, the stack with the upper sheet upright.",
-                "the sheet flipped, turned or cut up; of rotation overlay the stack with the upper sheet turned by 90 "
-                "degrees; of hidden overlay the second sheet.",
-                "rotation overlay: the upper sheet turned by 180 degrees. hidden overlay: the third sheet; of 2: the "
-                "stack.",
-                "rotation overlay: the upper sheet turned by 270 degrees. hidden overlay: the fourth sheet.",
-                "hidden overlay: all sheets on top of each other.",
-            ),
-            start=1,
-        )
+        io.Conditioning.Input(f"conditioning_{i}", optional=i > 2, tooltip=f"Prompt {i}, of {what}")
+        for i, what in enumerate(VIEWS, start=1)
     ]
 
 
