@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from .harmonics import from_colors
+from .harmonics import COUNTS, from_colors
 from .scene import Scene
 
 OPACITY = 0.1
@@ -70,3 +72,10 @@ def on_mesh(
         return torch.einsum("nk,nkc->nc", weights, values[faces[chosen]])
 
     return from_points(between(vertices), vertices.new_full((count, 3), 0.5) if colors is None else between(colors))
+
+
+def with_degree(scene: Scene, degree: int) -> Scene:
+    """The scene with harmonics up to `degree`, 0 to 3; new ones are 0."""
+    count = COUNTS[degree] - scene.harmonics.shape[1]
+    zeros = scene.harmonics.new_zeros(len(scene), max(count, 0), 3)
+    return replace(scene, harmonics=torch.cat([scene.harmonics[:, : COUNTS[degree]], zeros], dim=1))

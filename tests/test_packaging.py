@@ -89,7 +89,7 @@ def test_files_linked_in_the_readme_exist():
 
 PYTHON = """
 import sys
-import dreamsampler.guidance, dreamsampler.svg, dreamsampler.splats, dreamsampler.drawings
+import dreamsampler.guidance, dreamsampler.svg, dreamsampler.splats, dreamsampler.drawings, dreamsampler.scenes
 assert dreamsampler.__file__.startswith(sys.argv[1]), dreamsampler.__file__
 assert not {"comfy", "comfy_api", "nodes", "folder_paths"} & sys.modules.keys()
 """
@@ -104,7 +104,7 @@ def run_python(script: str, *arguments: object, packages: Path) -> subprocess.Co
 
 
 def test_every_package_is_listed_in_pyproject():
-    tops = ("guidance", "svg", "splats", "drawings", "nodes")
+    tops = ("guidance", "svg", "splats", "drawings", "scenes", "nodes")
     folders = {path.parent.relative_to(CHECKOUT) for top in tops for path in (CHECKOUT / top).rglob("*.py")}
     assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == {
         "dreamsampler",

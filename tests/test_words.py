@@ -11,7 +11,7 @@ import pytest
 from devhost import CHECKOUT
 from support.house_words import prose, python_prose, unwanted
 
-FOLDERS = ("benchmarks", "drawings", "guidance", "nodes", "svg", "tests", "tools")
+FOLDERS = ("benchmarks", "drawings", "guidance", "nodes", "scenes", "splats", "svg", "tests", "tools")
 """The folders whose docstrings and comments are checked."""
 PAGES = [
     *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),

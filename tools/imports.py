@@ -7,7 +7,7 @@ The layers, lowest first. A package may import those in lower layers, never one 
     guidance.restoration
     guidance.distillation
     guidance                          what its packages export
-    drawings                          optimizing SVGs: on guidance and svg
+    drawings, scenes                  optimizing SVGs and splats: on guidance, and on svg or splats
     nodes.host                        the only package that knows ComfyUI's internals
     nodes.sockets, nodes.widgets      socket types, widget helpers
     nodes.checks                      checks of what users connect
@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("guidance.restoration",),
     ("guidance.distillation",),
     ("guidance",),
-    ("drawings",),
+    ("drawings", "scenes"),
     ("nodes.host",),
     ("nodes.sockets", "nodes.widgets"),
     ("nodes.checks",),
@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nodes",),
 )
 """Packages by layer, the lowest first."""
-LIBRARIES = ("svg", "splats", "guidance", "drawings")
+LIBRARIES = ("svg", "splats", "guidance", "drawings", "scenes")
 """Packages that work without ComfyUI."""
 ADAPTER = "nodes.host"
 """The package that may import anything of ComfyUI's; the other nodes have its public `comfy_api` alone."""

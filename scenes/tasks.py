@@ -1,0 +1,35 @@
+"""The tasks of scenes and the papers' settings for them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from ..guidance.distillation.method import LoopSettings
+from .optimizer import FITTING, GENERATING, LearningRates
+
+Task = Literal["generate", "sketch", "edit", "restore"]
+"""Make a scene from a prompt, turn a mesh into an object, edit a scene, restore one from degraded views."""
+
+
+class TaskDefaults(NamedTuple):
+    """The defaults of a task: the name of its method, guidance scale, settings of the loop, and learning rates.
+
+    `geometry` multiplies the learning rates of positions, scales and rotations.
+    """
+
+    method: str
+    guidance_scale: float
+    loop: LoopSettings
+    rates: LearningRates
+    geometry: float = 1.0
+
+
+DEFAULTS: dict[Task, TaskDefaults] = {
+    "generate": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING),
+    "sketch": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING, geometry=0.1),
+    "edit": TaskDefaults("pds", 100.0, LoopSettings(weighting="uniform"), FITTING),
+    "restore": TaskDefaults("sds", 7.5, LoopSettings(time_schedule="descending"), FITTING),
+}
+"""generate: DreamFusion's guidance and times (Poole et al., 2022). sketch: SDS-Bridge, appendix, which lowers the rates
+of geometry. edit: PDS, section 4.1. restore: DreamSampler, supplement 4.1, with fresh noise: a camera's noise of the
+step before belongs to another view, so Algorithm 2's estimated noise has no meaning for views at random."""

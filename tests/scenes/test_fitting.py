@@ -1,0 +1,119 @@
+"""A scene fitted to views of another one shows that one, from other sides too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from dreamsampler.guidance.restoration.measurement import Measurement
+from dreamsampler.guidance.restoration.operators import SuperResolution
+from dreamsampler.scenes.cameras import Ball, CameraRange, Look
+from dreamsampler.scenes.fitting import Targets, fit, relocation_due
+from dreamsampler.scenes.losses import SparsityTerm, image_distance, ssim
+from dreamsampler.scenes.optimizer import FITTING, TrainableScene
+from dreamsampler.scenes.views import SceneViews, seen
+from dreamsampler.splats.harmonics import from_colors
+from dreamsampler.splats.initialization import in_ball
+from dreamsampler.splats.scene import Scene
+from support.splats import ball
+from torch import Tensor
+
+WHITE = torch.ones(3)
+SIZE = 20
+
+
+def object_of_two_colors() -> Scene:
+    """An opaque ball whose upper half is red and whose lower half is blue."""
+    scene = ball(150, size=0.12, dtype=torch.float32)
+    colors = torch.where(scene.positions[:, 1:2] < 0, torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0]))
+    return replace(scene, opacity_logits=torch.full((150,), 2.0), harmonics=from_colors(colors))
+
+
+def views(scene: Scene, azimuth: float, count: int) -> tuple[list[Any], Tensor]:
+    cameras = [
+        CameraRange().camera(Ball(radius=1.0), azimuth + 360 * i / count, 15 * (i % 3 - 1), SIZE) for i in range(count)
+    ]
+    with torch.no_grad():
+        return cameras, seen(scene, [Look(camera, WHITE) for camera in cameras])
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a - b).square().mean().log10())
+
+
+def fitted(targets: Targets, steps: int, seed: int = 0) -> Scene:
+    generator = torch.Generator().manual_seed(seed)
+    trainable = TrainableScene(in_ball(150, generator))
+    for _ in fit(trainable, targets, steps, generator, rates=FITTING):
+        pass
+    return trainable.scene()
+
+
+def test_views_of_a_fitted_scene_are_right_from_sides_it_was_not_fitted_to():
+    scene = object_of_two_colors()
+    cameras, images = views(scene, 0, 8)
+    found = fitted(Targets(cameras, WHITE, images), 200)
+    others, held_out = views(scene, 20, 5)
+    with torch.no_grad():
+        rendered = seen(found, [Look(camera, WHITE) for camera in others])
+    assert psnr(rendered, held_out) > 23
+
+
+def test_scene_fits_what_is_measured_of_its_views():
+    scene = object_of_two_colors()
+    cameras, images = views(scene, 0, 6)
+    operator = SuperResolution(SIZE, SIZE, 2)
+    measurement = Measurement(operator, operator.forward(2 * images - 1))
+    found = fitted(Targets(cameras, WHITE, measurement=measurement), 150)
+    with torch.no_grad():
+        rendered = seen(found, [Look(camera, WHITE) for camera in cameras])
+    assert psnr((operator.forward(2 * rendered - 1) + 1) / 2, (measurement.y + 1) / 2) > 19
+
+
+def test_relocation_is_due_every_hundred_steps_but_not_at_the_end():
+    assert [step for step in range(600) if relocation_due(step, 600)] == [99, 199, 299, 399, 499]
+
+
+def test_similarity_is_that_of_kornia():
+    kornia = pytest.importorskip("kornia")
+    x, y = torch.rand(2, 3, 20, 30, dtype=torch.float64), torch.rand(2, 3, 20, 30, dtype=torch.float64)
+    expected = kornia.metrics.ssim(x, y, 11, padding="valid").mean()
+    assert float(ssim(x, y)) == pytest.approx(float(expected), abs=1e-9)
+    assert float(ssim(x, x)) == pytest.approx(1.0)
+    assert float(image_distance(x, x)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_sparsity_pulls_to_transparent_and_small():
+    trainable = TrainableScene(ball(5))
+    SparsityTerm(trainable)().backward()
+    assert (trainable.groups["opacity_logits"].grad > 0).all()
+    assert (trainable.groups["log_scales"].grad > 0).all()
+
+
+def test_views_of_a_step_add_up_their_gradients():
+    scene, cameras = ball(30), CameraRange().orbit(Ball(radius=1.0), 2, 16)
+
+    def gradient(chosen: list[Any]) -> Tensor:
+        trainable = TrainableScene(scene)
+        latent = SceneViews(trainable, lambda images: images, lambda: [Look(camera, WHITE) for camera in chosen])()
+        latent.backward(torch.ones_like(latent))
+        grad = trainable.groups["positions"].grad
+        assert grad is not None
+        return grad
+
+    each = torch.stack([gradient([camera]) for camera in cameras]).sum(0)
+    assert torch.allclose(gradient(cameras), each, atol=1e-12)
+    assert each.abs().max() > 0
+
+
+def test_another_scene_is_seen_by_the_cameras_of_the_step():
+    draws = iter([[Look(camera, WHITE)] for camera in CameraRange().orbit(Ball(radius=1.0), 2, 16)])
+    scene = ball(30)
+    found = SceneViews(TrainableScene(scene), lambda images: images, lambda: next(draws))
+    found()
+    assert torch.equal(found.of(scene), found.images)
+    before = found.images
+    found()
+    assert torch.equal(found.of(scene), found.images) and not torch.equal(found.images, before)
