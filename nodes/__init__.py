@@ -20,6 +20,7 @@ from .proximal_dreamsampler import ProximalDreamSampler
 from .renamed import RENAMED
 from .save_manifold_corrective import ManifoldCorrectiveSave
 from .save_splat import SaveSplat
+from .splat_optimizer import SplatOptimizer
 from .svg_optimizer import SVGOptimizer
 from .svg_to_image import SVGToImage
 from .text_source_descriptor import TextSourceDescriptor
@@ -41,6 +42,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     OverlayIllusion,
     PosteriorLatentMatch,
     ProximalDreamSampler,
+    SplatOptimizer,
     SVGOptimizer,
     SVGToImage,
     SaveSplat,

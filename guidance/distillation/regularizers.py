@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ..core.path import NoisePath
-from ..restoration.measurement import Measurement
 from .objective import MIN_SIGNAL, Sample, Weight
 
 
@@ -53,6 +52,14 @@ class Rendered(Protocol):
         ...
 
 
+class Measured(Protocol):
+    """What images are compared with: a `Measurement`, or one that differs from step to step."""
+
+    def residual(self, images: Tensor) -> Tensor:
+        """What keeps images (B, 3, H, W) in [-1, 1] from agreeing with the measurement: (B, ...)."""
+        ...
+
+
 @dataclass(frozen=True)
 class MeasurementTerm:
     """The data term gamma lambda_DC |y - A g|^2 with gamma = alpha_bar (DreamSampler, eq. 21; its appendix, eq. 10).
@@ -61,7 +68,7 @@ class MeasurementTerm:
     """
 
     rendered: Rendered
-    measurement: Measurement
+    measurement: Measured
     path: NoisePath
     weight: float
 

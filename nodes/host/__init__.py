@@ -29,6 +29,7 @@ from .model import (
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
+from .oom_fallback import free_memory, is_oom
 from .posed_views import checked_views, posed_image, posed_view_folders, posed_views_file, posed_views_versions
 from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
@@ -42,7 +43,7 @@ from .splat_files import (
     read_input_splat,
     save_splats,
 )
-from .splats import SPLAT, splat_scenes, splat_value
+from .splats import SPLAT, splat_scenes, splat_value, temporary_splat
 from .svg import (
     input_svg,
     input_svg_names,
@@ -84,6 +85,7 @@ __all__ = [
     "family",
     "fingerprint",
     "fitted_latent",
+    "free_memory",
     "full_range",
     "gradients",
     "image_size",
@@ -93,6 +95,7 @@ __all__ = [
     "input_svg",
     "input_svg_names",
     "input_svg_versions",
+    "is_oom",
     "keeps_latent_shape",
     "latent_channels",
     "latent_has_frames",
@@ -125,6 +128,7 @@ __all__ = [
     "svg_files",
     "svg_previews",
     "svg_value",
+    "temporary_splat",
     "tokenize",
     "training_state_path",
     "weights_digest",

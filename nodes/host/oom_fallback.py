@@ -18,6 +18,11 @@ def is_oom(error: Exception) -> bool:
     return host.is_oom(error) if hasattr(host, "is_oom") else isinstance(error, host.OOM_EXCEPTION)
 
 
+def free_memory() -> None:
+    """Give memory that nothing uses any more back to the device."""
+    comfy.model_management.soft_empty_cache()
+
+
 class OomFallback(Generic[Result]):
     """Calls the first function that fits in memory, and sticks with it.
 
@@ -43,5 +48,5 @@ class OomFallback(Generic[Result]):
         note = self._functions[0][0]
         log.warning(note)
         self._notes.append(note)
-        comfy.model_management.soft_empty_cache()
+        free_memory()
         return self(*arguments)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import folder_paths
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...splats.files import MOST_SPLATS
+from ...splats.files import MOST_SPLATS, write_ply
 from ...splats.harmonics import COUNTS
 from ...splats.scene import Scene
 
@@ -90,6 +92,14 @@ def splat_scenes(name: str, value: Any) -> list[Scene]:
         opacities = own["opacities"][:, 0]
         scenes.append(Scene.activated(own["positions"], own["scales"], own["rotations"], opacities, own["sh"]))
     return scenes
+
+
+def temporary_splat(scene: Scene) -> str:
+    """Save a scene to the host's temp folder; returns the name of the file."""
+    folder, name, number, _, _ = folder_paths.get_save_image_path("DreamSampler", folder_paths.get_temp_directory())
+    place = Path(folder, f"{name}_{number:05}_.ply")
+    place.write_bytes(write_ply(scene))
+    return place.name
 
 
 def _check_shapes(name: str, parts: dict[str, Tensor]) -> None:

@@ -1,0 +1,234 @@
+"""Splat Optimizer on tiny models: each task, what its inputs do, refusals, canceling and memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import pytest
+import torch
+from dreamsampler.nodes import host
+from dreamsampler.nodes.splat_optimizer import LAZY, SplatOptimizer
+from dreamsampler.splats.files import read_splats
+from support.host_oracle import progress_hook
+from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
+from support.splats import ball
+from support.tiny_models import EPS, QWEN, SD3, SOURCE, Family, V, measure
+
+FAMILIES = [EPS, V, SD3, QWEN]
+SCENE, CAMERAS = splat(), cameras()
+VIEWS = views_of(SCENE, CAMERAS)
+BLURRED, _ = measure(VIEWS, "gaussian blur", kernel_size=5, sigma=2.0)
+TETRAHEDRON = SimpleNamespace(
+    vertices=torch.tensor([[[0.0, 3.0, 0.0], [2.0, 0.0, 0.0], [-1.0, 0.0, 2.0], [-1.0, 0.0, -2.0]]]),
+    faces=torch.tensor([[[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]]]),
+)
+TASKS: dict[str, dict[str, Any]] = {
+    "generate": {},
+    "sketch": {"mesh": TETRAHEDRON},
+    "edit": {"splat": SCENE},
+    "edit images": {"images": VIEWS, "cameras": CAMERAS},
+    "restore": {"measurement": BLURRED, "cameras": CAMERAS},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_changes_its_scene_and_shows_it(task: str, family: Family):
+    result = optimized(family, **TASKS[task])
+    still = optimized(family, **TASKS[task], learning_rate=0.0)
+    assert all(each.isfinite().all() for each in result.scene.parameters)
+    assert not torch.equal(result.scene.harmonics, still.scene.harmonics)
+    given = "cameras" in TASKS[task]
+    assert result.image.shape == (3 if given else 2, SIZE, SIZE, 3)
+    assert len(result.cameras) == len(result.image)
+    assert len(result.page_data["distillation"][0]["step"]) == 2
+
+
+@pytest.mark.parametrize("method", ["sds", "nfsd", "csd", "vsd", "bridge", "ism", "dds", "pds"])
+def test_every_method_moves_a_scene(method: str):
+    settings: dict[str, Any] = {"lora_rank": 2} if method == "vsd" else {}
+    result = optimized(splat=SCENE, method=method, source=SOURCE, steps=3, first_stage=0.3, **settings)
+    assert not torch.equal(result.scene.harmonics, host.splat_scenes("splat", SCENE)[0].harmonics)
+
+
+def test_result_depends_only_on_the_seed():
+    assert torch.equal(optimized().image, optimized().image)
+    assert not torch.equal(optimized().image, optimized(seed=8).image)
+
+
+def test_source_of_an_edit_is_the_scene_seen_by_the_same_camera():
+    """The same prompt on both sides and no change yet: PDS and DDS have nothing to do, whatever the camera."""
+    from support.tiny_models import POSITIVE
+
+    before = host.splat_scenes("splat", SCENE)[0]
+    result = optimized(splat=SCENE, source=POSITIVE, views=2)
+    assert result.notes and "was 0 in every step" in result.notes[-1]
+    assert torch.allclose(result.scene.positions, before.positions, atol=1e-6)
+
+
+def test_zero_steps_fit_without_a_model():
+    def error(result: Any) -> float:
+        return float((result.image - VIEWS).square().mean())
+
+    inputs: dict[str, Any] = {"steps": 0, "images": VIEWS, "cameras": CAMERAS, "splats": 100}
+    start, result = (optimized(None, **inputs, fit_steps=steps) for steps in (0, 120))
+    assert error(result) < 0.2 * error(start)
+
+
+def test_zero_steps_fit_a_measurement_without_a_model():
+    def error(result: Any) -> float:
+        images = result.image.movedim(-1, 1)
+        return float(BLURRED.residual(2 * images - 1).square().mean())
+
+    inputs: dict[str, Any] = {"steps": 0, "measurement": BLURRED, "cameras": CAMERAS, "splats": 100}
+    start, result = (optimized(None, **inputs, fit_steps=steps) for steps in (0, 80))
+    assert error(result) < 0.3 * error(start)
+
+
+def test_zero_steps_render_a_splat():
+    result = optimized(None, steps=0, splat=SCENE, fit_steps=None)
+    before = host.splat_scenes("splat", SCENE)[0]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(result.scene.parameters, before.parameters, strict=True))
+    assert result.image.amin() < 0.8 and not torch.equal(result.image[0], result.image[1])
+
+
+def test_only_distillation_evaluates_the_model():
+    waiting = dict.fromkeys(LAZY)
+    assert SplatOptimizer.check_lazy_status(steps=0, **waiting) == []
+    assert SplatOptimizer.check_lazy_status(steps=1, **waiting) == list(LAZY)
+
+
+def test_mesh_is_turned_upright_and_made_as_large_as_a_new_object():
+    result = optimized(mesh=TETRAHEDRON, learning_rate=0.0, splats=400)
+    positions = result.scene.positions
+    assert positions.norm(dim=1).max() <= 0.5 + 1e-5
+    assert (positions[:, 1] < 0).sum() < (positions[:, 1] > 0).sum()  # the tip is up, which is -y
+
+
+def test_sketches_keep_their_shape_better_than_new_scenes():
+    def moved(**inputs: Any) -> float:
+        still = optimized(**inputs, learning_rate=0.0).scene.positions
+        return float((optimized(**inputs).scene.positions - still).abs().mean())
+
+    assert moved(mesh=TETRAHEDRON) < 0.5 * moved()
+
+
+def test_new_scenes_have_the_chosen_number_and_degree():
+    result = optimized(splats=17, color_degree=2)
+    assert result.scene.harmonics.shape == (17, 9, 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"views": 2}, {"background": "black"}, {"background": "random"}, {"elevation_min": 40.0},
+        {"azimuth_min": 170.0}, {"distance": 1.0}, {"fov": 20.0}, {"time_schedule": "descending"},
+        {"noise_policy": "fixed"}, {"t_max": 0.5}, {"guidance_scale": 3.0}, {"learning_rate": 0.5},
+        {"pixel_weight": 1.0},
+    ],
+    ids=lambda change: "-".join(change),
+)  # fmt: skip
+def test_inputs_change_the_result(change: dict[str, Any]):
+    assert not torch.equal(optimized(**{"steps": 3, **change}).scene.positions, optimized(steps=3).scene.positions)
+
+
+def test_weights_of_a_restoration_act():
+    inputs: dict[str, Any] = {**TASKS["restore"], "steps": 3, "time_schedule": "uniform"}
+    results = [
+        optimized(**inputs, **change).scene.harmonics for change in ({}, {"sds_weight": 9.0}, {"data_weight": 9.0})
+    ]
+    assert not torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
+
+
+def test_each_side_has_its_own_prompt():
+    """Of cameras in front only the front's prompt acts; where one looks from behind, that of the back."""
+    front: dict[str, Any] = {"azimuth_min": 0.0, "azimuth_max": 0.0}
+    back: dict[str, Any] = {"azimuth_min": 180.0, "azimuth_max": 180.0}
+    plain = {azimuth: optimized(**where).scene.positions for azimuth, where in (("front", front), ("back", back))}
+    assert torch.equal(optimized(**front, positive_back=SOURCE).scene.positions, plain["front"])
+    assert not torch.equal(optimized(**back, positive_back=SOURCE).scene.positions, plain["back"])
+    named = optimized(**back, positive=SOURCE).scene.positions
+    assert torch.allclose(optimized(**back, positive_back=SOURCE).scene.positions, named, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["vsd", "bridge", "dds"])
+def test_methods_with_prompts_by_side(method: str):
+    settings: dict[str, Any] = {"lora_rank": 2} if method == "vsd" else {}
+    result = optimized(splat=SCENE, method=method, views=2, positive_back=SOURCE, **settings)
+    assert result.scene.positions.isfinite().all()
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"model": None}, "Input 'model' is not connected"),
+    "nothing to fit": ({"steps": 0}, "steps is 0"),
+    "no cameras": ({"images": VIEWS}, "Input 'images' needs the cameras"),
+    "few cameras": ({"images": VIEWS, "cameras": CAMERAS[:2]}, "images holds 3 views, but there are 2 cameras"),
+    "other proportions": ({"images": VIEWS[:, :16], "cameras": CAMERAS}, "camera 1 has 32x32"),
+    "measurement of other size": (
+        {"measurement": BLURRED, "cameras": cameras(2)}, "The measurement holds 3 views, but there are 2 cameras"
+    ),
+    "both": ({"images": VIEWS, "measurement": BLURRED, "cameras": CAMERAS}, "disconnect images to restore"),
+    "mesh and splat": ({"mesh": TETRAHEDRON, "splat": SCENE}, "A mesh starts a new scene"),
+    "no mesh": ({"mesh": SimpleNamespace()}, "Input 'mesh' is not a valid mesh"),
+    "two scenes": ({"splat": host.splat_value([ball(3), ball(4)])}, "Input 'splat' has 2 scenes"),
+    "random background": ({"background": "random", **TASKS["restore"]}, "background 'random' is for new scenes"),
+    "range": ({"elevation_min": 50.0, "elevation_max": 40.0}, "elevation_min is 50"),
+    "no corrective": ({"method": "lmc"}, "corrective"),
+    "times": ({"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_name_the_input_before_any_work(case: str, monkeypatch: pytest.MonkeyPatch):
+    inputs, words = REFUSED[case]
+    monkeypatch.setattr(host, "run_in_sampler", lambda *_, **__: pytest.fail("It went on."))
+    with pytest.raises(ValueError, match=words):
+        optimized(**inputs)
+
+
+def test_canceling_saves_the_scene_so_far(caplog: pytest.LogCaptureFixture):
+    turns = [False, True]  # the last preview is shown again after canceling
+
+    def cancel(done: int, *_: Any, **__: Any) -> None:
+        if done == 2 and turns.pop():
+            comfy.model_management.interrupt_current_processing()
+
+    with progress_hook(cancel), caplog.at_level("INFO", "dreamsampler"), pytest.raises(host.Cancelled):
+        optimized(steps=5)
+    (name,) = [word for record in caplog.records for word in record.getMessage().split() if word.endswith(".ply")]
+    saved = Path(folder_paths.get_temp_directory(), name)
+    assert len(read_splats(saved.read_bytes(), name)) == 40
+
+
+def test_out_of_memory_takes_fewer_views_then_smaller_ones(monkeypatch: pytest.MonkeyPatch):
+    from dreamsampler.nodes import splat_optimizer
+
+    sizes, run = [], host.run_in_sampler
+
+    def first_ones_do_not_fit(algorithm: Any, **inputs: Any) -> Any:
+        sizes.append(tuple(inputs["samples"].shape[-4:]))
+        if len(sizes) < 3:
+            raise torch.OutOfMemoryError
+        return run(algorithm, **inputs)
+
+    monkeypatch.setattr(splat_optimizer, "SMALLEST", 8)
+    monkeypatch.setattr(host, "run_in_sampler", first_ones_do_not_fit)
+    result = optimized(views=3)
+    cells = SIZE // 8
+    assert [(shape[0], shape[-1]) for shape in sizes] == [(3, cells), (1, cells), (1, cells // 2)]
+    assert result.notes == [
+        "Out of memory: goes on with views 1 in place of 3.",
+        "Out of memory: goes on with render_size 16 in place of 32.",
+    ]
+    assert result.image.shape[1] == SIZE
+
+
+def test_nan_is_a_sentence():
+    broken = replace(ball(3), positions=torch.full((3, 3), torch.nan))
+    with pytest.raises(ValueError, match="Input 'splat' contains NaN"):
+        optimized(splat=host.splat_value([broken]))
