@@ -254,6 +254,10 @@ def others() -> list[Shot]:
             "Mask Localized Guidance.feather": 2.0,
         }),
         Shot("", "distil_text_to_image", None, {"Text-Source Descriptor.text": world.describe(HEART)}),
+        Shot("", "illusion", "Overlay Illusion", {
+            "Prompt of the upright image.text": "a red heart on a plain white background",
+            "Prompt upside down.text": "a red triangle on a plain white background",
+        }),
         Shot("", "painting_to_real", painting, {
             "Source image.image": painting, "Text-Source Descriptor.text": world.describe(CIRCLE),
         }),

@@ -26,7 +26,7 @@ NEEDS_AN_IMAGE = frozenset({"reference", "corrective"})
 """What the methods need that cannot start from blank sheets."""
 FROM_SCRATCH = [name for name in LISTED if not (METHODS[name].edits or METHODS[name].needs & NEEDS_AN_IMAGE)]
 """The methods that make images from nothing."""
-METHOD, STEPS, LEARNING_RATE = "sds", 500, 0.02
+METHOD, STEPS, LEARNING_RATE = "sds", 300, 0.02
 SETTINGS = {"optimizer": "adam", "learning_rate": LEARNING_RATE, "learning_rate_schedule": "cosine to 0.03"}
 """The loop of sheets. Rates that fall average noise out."""
 
@@ -230,8 +230,8 @@ def _main_inputs() -> list[io.Input]:
             default=STEPS,
             min=1,
             max=100_000,
-            tooltip="Optimizer steps. Each calls the model once with a batch of all its views; vsd calls it three times. "
-            "300 for a first try, 1000 for the best result.",
+            tooltip="Optimizer steps. Each calls the model once with a batch of all its views; vsd calls it three "
+            "times. 150 for a first try, 1000 for the best result.",
         ),
         widgets.number(
             "guidance_scale", "Guidance scale of the gradient; bridge: weight of target minus source.", high=1e4
@@ -250,8 +250,8 @@ VIEWS = (
     "the sheet as it is. rotation overlay: the stack with the upper sheet upright.",
     "the sheet flipped, turned or cut up. rotation overlay: the upper sheet turned by 90 degrees. hidden overlay: the "
     "second sheet.",
-    "rotation overlay: the upper sheet turned by 180 degrees. hidden overlay: the third sheet. hidden overlay of 2: the "
-    "stack.",
+    "rotation overlay: the upper sheet turned by 180 degrees. hidden overlay: the third sheet. hidden overlay of 2: "
+    "the stack.",
     "rotation overlay: the upper sheet turned by 270 degrees. hidden overlay: the fourth sheet.",
     "hidden overlay: the stack.",
 )

@@ -33,6 +33,7 @@ CHOSEN_BY_THE_USER = {
     ("EmptyLatentImage", "height"),
     ("DSLoadSVG", "file"),
     ("DSSVGOptimizer", "canvas_size"),
+    ("DSOverlayIllusion", "size"),
     ("DSManifoldCorrectiveLoad", "name"),
     ("DSManifoldCorrectiveTrain", "patch_size"),
     ("DSTranslatorApply", "translation"),
@@ -166,6 +167,17 @@ def test_distillation_follows_the_prompt(client: ComfyClient):
     (seen,) = in_process.load_scorer().read(as_tensor(Image.open(BytesIO(client.fetch(result.files()[0])))))
     wanted = {"colour": "red", "shape": "heart", "background": "white", "pattern": "dotted"}
     assert {name: seen[name] for name in wanted} == wanted
+
+
+def test_illusion_shows_one_shape_upright_and_another_upside_down(client: ComfyClient):
+    prompt = json.loads((PROMPTS / "illusion.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Overlay Illusion")]["inputs"]["steps"] = 100  # enough for recognizable shapes
+    files = [file for file in client.run(prompt).files() if file.kind == "output"]
+    upright, turned = (as_tensor(Image.open(BytesIO(client.fetch(file)))) for file in files)
+    assert (turned - upright.rot90(2, (2, 3))).abs().max() < 0.01
+    seen = in_process.load_scorer().read(torch.cat([upright, turned]))
+    assert [each["shape"] for each in seen] == ["heart", "triangle"]
+    assert {(each["colour"], each["background"]) for each in seen} == {("red", "white")}
 
 
 def test_painting_becomes_a_photo(client: ComfyClient, tmp_path: Path):

@@ -13,6 +13,7 @@ Example: optimize a latent with a registered method and its paper's settings.
 `objectives` has one file per objective, which registers its methods; `translator` trains a network with the same loop.
 """
 
+from .compositions import ARRANGEMENTS, Arrangement, Composition, per_view
 from .ending import PlainSampling, sample_to_the_end
 from .generators import Generator, Latent, Pixels
 from .loop import NonFiniteGradientError, Plan, Step, optimize
@@ -23,12 +24,15 @@ from .regularizers import L2ToSource, Loss, MeasurementTerm, PixelTerm, Regulari
 from .schedules import LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
 
 __all__ = [
+    "ARRANGEMENTS",
     "LEARNING_RATES",
     "LISTED",
     "METHODS",
     "NOISE_POLICIES",
     "TIME_SCHEDULES",
     "WEIGHTS",
+    "Arrangement",
+    "Composition",
     "Config",
     "Direction",
     "Generator",
@@ -49,6 +53,7 @@ __all__ = [
     "Sample",
     "Step",
     "optimize",
+    "per_view",
     "register",
     "sample_to_the_end",
 ]

@@ -137,11 +137,7 @@ def test_the_seed_decides_every_bit():
 
 
 def test_patches_of_the_models_guidance_act():
-    (patched,) = (
-        RescaleCFG.execute(tiny(EPS), 0.9).args
-        if hasattr(RescaleCFG, "execute")
-        else RescaleCFG().patch(tiny(EPS), 0.9)
-    )
+    patched = RescaleCFG().patch(tiny(EPS), 0.9)[0]
     made = illusion(model=patched)
     assert made.ui["text"] == []
     assert_differs(made.args[0], sheets())
