@@ -12,13 +12,8 @@ NULL, TARGET, SOURCE = "negative", "positive", "source"
 
 
 def numbered(name: str, number: int) -> str:
-    """The name of one of several conditionings of a kind, such as the target prompt of a view."""
+    """The name of one of several conditionings of a kind, such as the target prompt of a view: "positive 2"."""
     return f"{name} {number}"
-
-
-def kind_of(name: str) -> str:
-    """The kind of a `numbered` conditioning; the name itself of any other."""
-    return name.partition(" ")[0]
 
 
 class Denoiser(Protocol):

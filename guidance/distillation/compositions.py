@@ -140,7 +140,7 @@ def in_turn(count: int, seed: int) -> Turns:
 
 
 def at_random(count: int, seed: int) -> Turns:
-    """One view in each step, drawn anew every time."""
+    """One view in each step, drawn at random."""
     return lambda step: (derived_seed(seed, "view", step) % count,)
 
 

@@ -12,7 +12,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from ...guidance.core.denoiser import NULL, TARGET, kind_of
+from ...guidance.core.denoiser import NULL, TARGET
 from .conds import (
     Cond,
     Controls,
@@ -125,8 +125,8 @@ class HostDenoiser:
 
     def _stand_in(self, name: str) -> str | None:
         """The prompt for where a conditioning does not act: the negative, and for the negative the positive."""
-        kind = kind_of(name)
-        other = (TARGET if kind == NULL else NULL) + name.removeprefix(kind)
+        kind, *number = name.split(" ")  # as `numbered` makes names
+        other = " ".join([TARGET if kind == NULL else NULL, *number])
         return other if other in self.conds and _is_partial(self.conds[name]) else None
 
     def _filled(self, estimates: dict[str, Tensor], name: str, other: str | None, x: Tensor, levels: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ class PatchedDenoiser(HostDenoiser):
 
 def _role(name: str) -> int:
     """The branch of guidance that a conditioning belongs to. Source prompts are what methods move away from."""
-    return POSITIVE if kind_of(name) == TARGET else NEGATIVE
+    return POSITIVE if name.split(" ")[0] == TARGET else NEGATIVE
 
 
 def _is_partial(cond: Cond) -> bool:
