@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import comfy.hooks
@@ -64,6 +65,12 @@ def run(name: str, model: ModelPatcher, *, count: int = 1, notes: Any = None, **
     return distill(model, latent, method=name, notes=notes, **{**corrective, **inputs})[0]["samples"]
 
 
+@cache
+def plain(name: str, **inputs: Any) -> Tensor:
+    """What `run` makes of the model with nothing attached, computed once for all tests that compare with it."""
+    return run(name, tiny(EPS), **inputs)
+
+
 every_run = pytest.mark.parametrize("name", [*EDITS, *LISTED])
 
 
@@ -92,7 +99,7 @@ def test_an_adapter_acts_as_if_its_image_were_the_target_prompt(name: str, count
     adapter = adapted(tiny(EPS), wanted[0][0])
     expected = run(name, tiny(EPS), count=count, positive=wanted)
     assert_same(run(name, adapter, count=count), expected)
-    assert_differs(run(name, tiny(EPS), count=count), expected, 1e-3)
+    assert_differs(plain(name, count=count), expected, 1e-3)
 
 
 def test_an_adapter_acts_in_a_restoration():
@@ -179,21 +186,23 @@ def by_ranges(conditioning: Conditioning, *strengths: float) -> Conditioning:
     return parts
 
 
+@cache  # the strengths of the tests have parts in common
+def hooked(name: str, change: Callable[..., Conditioning], *strengths: float) -> Tensor:
+    """What `run` makes with hooks of these strengths on all prompts."""
+    prompts: Any = {"positive": change(POSITIVE, *strengths), "negative": change(NEGATIVE, *strengths)}
+    if name in EDITS:
+        return run(name, tiny(EPS), **prompts, steps=4)
+    source = change(SOURCE, *strengths)
+    return run(name, tiny(EPS), count=2, **prompts, source=source, time_schedule="uniform")
+
+
 @pytest.mark.parametrize("strengths", [(1.0, 0.0), (0.0, 1.0), (0.3, 1.0, 0.0, 0.6)], ids=str)
 @pytest.mark.parametrize("name", ["inversion", "noise", "sds", "dds", "full bridge"])
 def test_the_noise_level_alone_chooses_the_strength_of_a_hook(name: str, strengths: tuple[float, ...]):
-    changes: Any = {"steps": 6} if name in EDITS else {"steps": 4, "time_schedule": "uniform"}
-
-    def made(change: Callable[..., Conditioning], *parts: float) -> Tensor:
-        prompts: Any = {"positive": change(POSITIVE, *parts), "negative": change(NEGATIVE, *parts)}
-        if name not in EDITS:
-            prompts["source"] = change(SOURCE, *parts)
-        return run(name, tiny(EPS), count=1 if name in EDITS else 3, **prompts, **changes)
-
-    found = made(keyframed, *strengths)
-    assert_same(found, made(by_ranges, *strengths))
+    found = hooked(name, keyframed, *strengths)
+    assert_same(found, hooked(name, by_ranges, *strengths))
     for strength in strengths:
-        assert_differs(found, made(by_ranges, strength), 1e-4)
+        assert_differs(found, hooked(name, by_ranges, strength), 1e-4)
 
 
 def test_keyframes_start_anew_in_the_next_run():
@@ -229,13 +238,13 @@ def test_each_item_of_a_batch_has_the_level_of_its_own_time(name: str):
 # Step caches
 
 
-@pytest.mark.parametrize("cache", [EasyCacheNode, LazyCacheNode])
+@pytest.mark.parametrize("node", [EasyCacheNode, LazyCacheNode])
 @every_run
-def test_step_caches_are_switched_off_and_named(cache: Any, name: str, caplog: pytest.LogCaptureFixture):
+def test_step_caches_are_switched_off_and_named(node: Any, name: str, caplog: pytest.LogCaptureFixture):
     with torch.inference_mode():
-        (model,) = cache.execute(tiny(EPS), 0.9, 0.0, 1.0, False).args
+        (model,) = node.execute(tiny(EPS), 0.9, 0.0, 1.0, False).args
     notes: list[str] = []
-    assert torch.equal(run(name, model, notes=notes), run(name, tiny(EPS)))
+    assert torch.equal(run(name, model, notes=notes), plain(name))
     (note,) = notes
     assert note.startswith("Ran without the step cache on the model (") and "cache)" in note
     assert caplog.messages.count(note) == 1
@@ -256,7 +265,7 @@ def test_a_cache_around_the_models_calls_is_switched_off():
     model, notes = tiny(EPS).clone(), list[str]()
     model.set_model_unet_function_wrapper(cached_forward)  # pyright: ignore[reportArgumentType]
     cached_forward.__module__ = "ComfyUI-TeaCache.nodes"
-    assert torch.equal(run("sds", model, notes=notes), run("sds", tiny(EPS)))
+    assert torch.equal(run("sds", model, notes=notes), plain("sds"))
     assert len(notes) == 1 and model.model_options["model_function_wrapper"] is cached_forward
 
 
@@ -305,8 +314,8 @@ def test_patches_of_the_guidance_act_where_a_method_uses_it(name: str, kind: str
     inputs: Any = {**GUIDED[name], **more}
     weaker: Any = {**{key: value / 2 for key, value in GUIDED[name].items()}, **more}
     found = run(name, halved(tiny(EPS), kind), count=count, notes=notes, **inputs)
-    assert_same(found, run(name, tiny(EPS), count=count, **weaker))
-    assert_differs(found, run(name, tiny(EPS), count=count, **inputs), 1e-4)
+    assert_same(found, plain(name, count=count, **weaker))
+    assert_differs(found, plain(name, count=count, **inputs), 1e-4)
     assert notes == []
 
 
@@ -314,7 +323,7 @@ def test_patches_of_the_guidance_act_where_a_method_uses_it(name: str, kind: str
 def test_a_method_without_plain_guidance_says_that_the_patch_has_no_effect(name: str):
     notes: list[str] = []
     model = RescaleCFG().patch(tiny(EPS), 0.7)[0]
-    assert torch.equal(run(name, model, notes=notes), run(name, tiny(EPS)))
+    assert torch.equal(run(name, model, notes=notes), plain(name))
     (note,) = notes
     assert note.startswith("No effect here: RescaleCFG.")
 
@@ -330,9 +339,9 @@ def test_the_first_stage_of_bridge_uses_the_patched_guidance():
 def test_a_restoration_says_that_the_patch_has_no_effect():
     blurred = measure(photo(), "gaussian blur")[0]
     model = RescaleCFG().patch(tiny(EPS), 0.7)[0]
-    found, plain = (restore(each, tiny_vae("kl"), encoded(EPS), blurred) for each in (model, tiny(EPS)))
-    assert torch.equal(found.samples, plain.samples)
-    assert plain.notes == [] and found.notes[0].startswith("No effect here: RescaleCFG.")
+    found, usual = (restore(each, tiny_vae("kl"), encoded(EPS), blurred) for each in (model, tiny(EPS)))
+    assert torch.equal(found.samples, usual.samples)
+    assert usual.notes == [] and found.notes[0].startswith("No effect here: RescaleCFG.")
 
 
 def test_differential_diffusion_is_named():
@@ -369,7 +378,7 @@ def test_the_negative_stands_in_where_a_prompt_does_not_act(name: str, part: Any
     more: Any = {} if name in EDITS else {"time_schedule": "uniform", "optimizer": "sgd"}
     found = run(name, tiny(EPS), count=count, positive=part(POSITIVE), **more)
     assert_same(found, run(name, tiny(EPS), count=count, positive=part(POSITIVE) + rest(NEGATIVE), **more))
-    assert_differs(found, run(name, tiny(EPS), count=count, **more), 1e-4)
+    assert_differs(found, plain(name, count=count, **more), 1e-4)
 
 
 @pytest.mark.parametrize("name", ["inversion", "sds", "dds"])
@@ -381,8 +390,9 @@ def test_the_positive_stands_in_where_the_negative_does_not_act(name: str):
 def test_outside_the_area_of_a_prompt_only_the_negative_acts():
     inputs: Any = {"steps": 1, "optimizer": "sgd"}
     found = run("sds", tiny(EPS), positive=set_area(POSITIVE), **inputs)  # the upper half
-    assert_same(found[..., 4:, :], run("sds", tiny(EPS), positive=NEGATIVE, **inputs)[..., 4:, :])
-    assert_differs(found[..., :4, :], run("sds", tiny(EPS), positive=NEGATIVE, **inputs)[..., :4, :], 1e-4)
+    negative = run("sds", tiny(EPS), positive=NEGATIVE, **inputs)
+    assert_same(found[..., 4:, :], negative[..., 4:, :])
+    assert_differs(found[..., :4, :], negative[..., :4, :], 1e-4)
 
 
 def test_a_restoration_has_gradients_where_its_prompt_does_not_act():
