@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ class Prior:
     path: NoisePath = SCALED
 
     @classmethod
+    @cache  # the decomposition takes longer than most tests
     def smooth(cls, path: NoisePath = SCALED) -> Prior:
         rows, columns = torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 2, indexing="ij")
         places = torch.stack([rows.flatten(), columns.flatten()], 1)
@@ -68,7 +70,7 @@ class Prior:
         values, vectors = torch.linalg.eigh(0.09 * torch.kron(colors, near))
         return cls((0.2 * torch.sin(places[:, 0] / 5)).repeat(3), values.clamp(min=0), vectors, path)
 
-    @property
+    @cached_property
     def covariance(self) -> Tensor:
         return self.vectors * self.values @ self.vectors.T
 
