@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from comfy_client import ComfyClient
+from comfy_server import ComfyServer
 from playwright.sync_api import Browser, sync_playwright
 from support.browser_page import Page
 
@@ -25,7 +26,7 @@ def browser() -> Iterator[Browser]:
         yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
-@pytest.fixture(params=["canvas", "nodes 2.0"])
+@pytest.fixture(scope="module", params=["canvas", "nodes 2.0"])
 def renderer(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -36,14 +37,14 @@ def post(address: str, value: object) -> None:
     )
 
 
-@pytest.fixture
-def language() -> str:
-    return "en"
+@pytest.fixture(scope="module")
+def language(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "en")
 
 
-@pytest.fixture
-def page(browser: Browser, client: ComfyClient, renderer: str, language: str) -> Iterator[Page]:
-    """The page of a returning user."""
+@pytest.fixture(scope="module")
+def loaded_page(browser: Browser, server: ComfyServer, renderer: str, language: str) -> Iterator[Page]:
+    """The page of a returning user. Loading it takes longer than most tests."""
     settings = {
         "Comfy.Locale": language,
         "Comfy.TutorialCompleted": True,
@@ -51,16 +52,22 @@ def page(browser: Browser, client: ComfyClient, renderer: str, language: str) ->
         "Comfy.Workflow.ShowMissingModelsWarning": False,  # the templates' checkpoints are not installed
     }
     for name, value in settings.items():
-        post(f"{client.url}/settings/{name}", value)
-    post(f"{client.url}/free", {"free_memory": True})  # else results cached by the other renderer are reused
+        post(f"{server.client.url}/settings/{name}", value)
     context = browser.new_context(
         viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
     )
-    opened = Page(context.new_page(), client, renderer.replace(" ", "_"))
-    yield opened
-    opened.screenshot("last")
+    yield Page(context.new_page(), server.client, renderer.replace(" ", "_"))
     context.close()
-    assert not opened.errors, "\n".join(opened.errors)
+
+
+@pytest.fixture
+def page(loaded_page: Page) -> Iterator[Page]:
+    """The page with a new, empty workflow."""
+    post(f"{loaded_page.client.url}/free", {"free_memory": True})  # else results cached by other tests are reused
+    loaded_page.start_anew()
+    yield loaded_page
+    loaded_page.screenshot("last")
+    assert not loaded_page.errors, "\n".join(loaded_page.errors)
 
 
 @pytest.fixture

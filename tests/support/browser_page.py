@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from playwright.sync_api import ConsoleMessage, Response
+from playwright.sync_api import ConsoleMessage, Locator, Response
 from playwright.sync_api import Page as Tab
 
 SCREENSHOTS = CHECKOUT / "browser_output"
@@ -42,14 +42,40 @@ class Page:
         if response.status >= 400 and "dreamsampler" in response.url:
             self.errors.append(f"{response.status} {response.url}")
 
+    def start_anew(self) -> None:
+        """Open an empty workflow, and forget the errors so far."""
+        self.tab.keyboard.press("Escape")  # leaves a dialog of a test that failed
+        self.run("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        self.tab.wait_for_function("() => window.app.rootGraph.nodes.length === 0")
+        self.errors.clear()
+
     def open_template(self, name: str) -> None:
-        """Open a template from the template list."""
+        """Open a template by the file that the template list offers. The list itself takes seconds to draw."""
+        offered = self.client._json("/workflow_templates")  # noqa: SLF001
+        (pack,) = (pack for pack, names in offered.items() if name in names)
+        saved = "await (await fetch(`/api/workflow_templates/${value}.json`)).json()"
+        self.run(f"app.loadGraphData({saved})", f"{pack}/{name}")
+        self._wait_for_template(name)
+
+    def open_template_list(self) -> None:
         self.run("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+
+    def find_in_template_list(self, name: str) -> Locator:
+        """Type a template's name into the list's search. Returns its card."""
         self.tab.get_by_role("dialog").locator("input[type=text]:not([readonly])").fill(name)  # in any language
-        self.tab.get_by_test_id(f"template-workflow-{name}").click()
+        card = self.tab.get_by_test_id(f"template-workflow-{name}")
+        card.wait_for()
+        return card
+
+    def choose_in_template_list(self, name: str) -> None:
+        """Open a template from the list."""
+        self.find_in_template_list(name).click()
+        self._wait_for_template(name)
+        self.tab.get_by_test_id("template-workflows-content").wait_for(state="hidden")
+
+    def _wait_for_template(self, name: str) -> None:
         nodes = len(json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8"))["nodes"])
         self.tab.wait_for_function("count => window.app.graph.nodes.length === count", arg=nodes)
-        self.tab.get_by_test_id("template-workflows-content").wait_for(state="hidden")
 
     def run(self, script: str, value: Any = None) -> Any:
         """Evaluate a JavaScript expression, which may use `app` and `value`."""
