@@ -210,14 +210,20 @@ def test_wrong_options_start_nothing(
 def test_ctrl_c_leaves_a_report(data: Path, tmp_path: Path, client: ComfyClient):
     command = arguments(data, tmp_path, client, "--limit", "3", "--methods", "img2img:steps=1", "proximal:steps=2000")
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.pie", *command], cwd=CHECKOUT, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while (
-        not any('"done"' in line for line in read(tmp_path / pie.LEDGER)) or not client._json("/queue")["queue_running"]
-    ):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while (
+            not any('"done"' in line for line in read(tmp_path / pie.LEDGER))
+            or not client._json("/queue")["queue_running"]
+        ):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    except BaseException:  # 2000 steps would keep the server from the tests to come
+        process.kill()
+        client.interrupt()
+        raise
     assert process.returncode == pie.STOPPED, error
     assert b"Traceback" not in error and client._json("/queue")["queue_running"] == []
     row = table(tmp_path)["img2img, steps=1"]
