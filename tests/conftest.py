@@ -7,6 +7,7 @@ last on ``sys.path``, because ComfyUI has a ``nodes`` module too.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and by the servers
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # runs Triton kernels on the CPU; Triton reads it on import
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; tests press Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path += [str(CHECKOUT), str(CHECKOUT / "tools")]  # last: ComfyUI has a `nodes` of its own
 
 from comfy_client import ComfyClient  # noqa: E402
@@ -29,6 +32,15 @@ from tools.reference.host_access import import_comfy  # noqa: E402
 if locate().comfyui.is_dir():  # pure PyTorch tests also run without a host
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
+
+
+LONGEST_FILES = ["test_page.py", "test_workflows.py", "test_attached.py", "test_svg_optimizer.py", "test_queue.py"]
+"""They run first, or one of them would keep a single process busy at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: first.get(item.path.name, len(first)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,7 +25,10 @@ RUFF, PYRIGHT = ("ruff", "check", "."), ("pyright",)
 NO_NETWORK = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
 """Keeps pyright from checking online for a newer version at every run."""
 PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
-"""Each file runs on one worker, because its tests share servers and models; the slow browser tests run first."""
+"""Each file runs on one worker, because its tests share servers and models.
+
+tests/conftest.py names those that run first.
+"""
 
 
 def main() -> int:
