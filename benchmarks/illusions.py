@@ -99,6 +99,7 @@ class Studio:
             arrangement=side_by_side(arrangement, len(scenes)),
             size=world.SIZE,
             look=Look(seed, arrangement.light),
+            shift=4,
             model=self.reference.model,
             vae=self.reference.vae,
         )

@@ -85,6 +85,7 @@ class OverlayIllusion(io.ComfyNode):
         _check_size(size, vae, arranged)
         curve, turns = Curve(chosen.method.name, steps), TURNS[views_per_step](len(arranged.views), seed)
         taken, preview = len(turns(0)), host.Previews(steps)
+        cell = vae.spacial_compression_encode()
         run = IllusionDistillation(
             chosen=chosen,
             config=config,
@@ -94,19 +95,19 @@ class OverlayIllusion(io.ComfyNode):
             size=size,
             look=Look(seed, arranged.light if light == UNSET else light),
             turns=turns,
+            shift=cell // 2,
             start=_start(start_sheets, arranged.sheets, size),
             model=model,
             vae=vae,
             preview=preview,
             notes=notes,
         )
-        cells = size // vae.spacial_compression_encode()
         try:
             host.run_in_sampler(
                 run,
                 model=model,
                 conditionings=chosen.conditionings,
-                samples=host.empty_latent(model, taken, cells, cells),
+                samples=host.empty_latent(model, taken, size // cell, size // cell),
                 sigmas=host.full_range(model),
                 evaluations=None,
                 seed=seed,

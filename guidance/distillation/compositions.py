@@ -161,7 +161,8 @@ class Composition:
     The parameters are changes of the sheets at full size, at half of it, a quarter, and so on, which add up. Adam
     moves every parameter equally far, so large areas change together and little noise builds up in single pixels.
     What leaves the range [0, 1] is taken back from the finest change.
-    `encode` maps images (K, 3, H, W) to latents differentiably. Unlike the items of other generators, views share
+    `encode` maps images (K, 3, H, W) to latents differentiably; it sees them moved by up to `shift` pixels, so that no
+    texture builds up that fits the grid of its cells. Unlike the items of other generators, views share
     parameters: their gradients add up. `current` holds the views of the latest step.
     """
 
@@ -172,10 +173,11 @@ class Composition:
         encode: Callable[[Tensor], Tensor],
         turns: Turns | None = None,
         look: Look = Look(),
+        shift: int = 0,
     ):
         self._start, self._arrangement, self._encode, self._look = start, arrangement, encode, look
         self._turns = turns or all_views(len(arrangement.views), 0)
-        self._step = 0
+        self._step, self._shift = 0, shift
         self._followers: list[tuple[Tensor, Tensor]] = []
         sizes = [start.shape[-2:]]
         while max(sizes[-1]) > COARSEST:
@@ -203,7 +205,7 @@ class Composition:
         self._step += 1
         for every, chosen in self._followers:
             chosen.copy_(every[list(self.current)])
-        return self._encode(self._seen(self.current))
+        return self._encode(self._shifted(self._seen(self.current)))
 
     def following(self, values: Tensor) -> Tensor:
         """Of values of all views (V, ...), those of a step's views (K, ...). Every step overwrites them."""
@@ -220,6 +222,18 @@ class Composition:
     def _seen(self, chosen: Sequence[int]) -> Tensor:
         sheets = self._sheets()
         return torch.stack([self._arrangement.views[i](sheets, self._look) for i in chosen])
+
+    def _shifted(self, images: Tensor) -> Tensor:
+        """Each image moved by up to `shift` pixels, other ones in every step; border pixels are repeated."""
+        if not self._shift:
+            return images
+        draws = [derived_seed(self._look.seed, "shift", self._step, i) for i in range(len(images))]
+        span, (height, width) = 2 * self._shift + 1, images.shape[-2:]
+        padded = F.pad(images, (self._shift,) * 4, mode="replicate")
+        places = [(draw % span, draw // span % span) for draw in draws]
+        return torch.stack(
+            [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)]
+        )
 
     def constrain(self) -> None:
         with torch.no_grad():

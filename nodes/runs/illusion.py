@@ -45,13 +45,15 @@ class Illusion:
 class IllusionDistillation(Distillation):
     """The distillation of sheets of `size` pixels a side, which it leaves in `result`.
 
-    `seeds` holds one seed for each view that a step takes. `preview(step, image)` shows an image (3, H, W) in [0, 1].
+    The model sees views moved by up to `shift` pixels. `seeds` holds one seed for each view that a step takes.
+    `preview(step, image)` shows an image (3, H, W) in [0, 1].
     """
 
     arrangement: Arrangement = ARRANGEMENTS["flip"]
     size: int = 512
     look: Look = Look()
     turns: Turns | None = None
+    shift: int = 0
     start: Tensor | None = None
     model: Any = None
     vae: Any = None
@@ -66,7 +68,7 @@ class IllusionDistillation(Distillation):
                 return autoencoder.encode(2 * images - 1)
 
             encoder = host.FrugalEncoder(encode, self.notes)
-            composition = Composition(self._sheets(run), self.arrangement, encoder, self.turns, self.look)
+            composition = Composition(self._sheets(run), self.arrangement, encoder, self.turns, self.look, self.shift)
 
             def targets() -> list[str]:
                 return [numbered(TARGET, view) for view in composition.current]

@@ -174,6 +174,17 @@ def test_sheets_stay_in_range_and_change_together():
     assert [tuple(change.shape[-2:]) for change in composition.parameters] == [(16, 16), (8, 8), (4, 4)]
 
 
+def test_the_encoder_sees_views_moved_by_a_few_pixels_and_the_user_does_not():
+    sheets = sheets_of("flip", 8)
+    composition = Composition(sheets, ARRANGEMENTS["flip"], lambda images: images, shift=2)
+    seen = [composition()[0] for _ in range(40)]
+    padded = torch.nn.functional.pad(sheets, (2, 2, 2, 2), mode="replicate")[0]
+    moved = [padded[:, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
+    places = {next(i for i, each in enumerate(moved) if torch.equal(each, image)) for image in seen}
+    assert len(places) > 12
+    assert torch.equal(composition.views(), torch.stack([sheets[0], sheets[0].flip(-2)]))
+
+
 def test_one_view_a_step_is_taken_in_turn_or_at_random():
     assert [*TURNS["all"](3, 0)(7)] == [0, 1, 2]
     assert [TURNS["in turn"](3, 0)(step) for step in range(4)] == [(0,), (1,), (2,), (0,)]
