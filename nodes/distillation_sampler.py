@@ -28,9 +28,9 @@ FIELDS = {
     "ode_steps": ("ode_steps", "inversion_steps"),
 }
 """The settings that a widget of another name sets. Every other widget sets the setting of its own name."""
-RESTORING = {"optimizer": "adam", "weighting": "snr"}
+RESTORING = {"optimizer": "adam", "weighting": "snr", "learning_rate": 0.005}
 """What differs with a measurement, for every method: the distance to the clean estimate (DreamSampler, eq. 10 of the
-appendix) as the paper descends it. AdamW's decay would darken pixels."""
+appendix) as the paper descends it. AdamW's decay would darken pixels, and the learning rate is one for pixels."""
 
 
 class DistillationSampler(io.ComfyNode):
@@ -104,7 +104,8 @@ class DistillationSampler(io.ComfyNode):
         from_scratch = from_noise or chosen.method.from_zeros and not samples.any()
         config = _config(chosen, settings, from_scratch=bool(from_scratch), restores=measurement is not None)
         check_distillation(model, chosen, config, vae)
-        checks.check_pixel_weight(pixel_weight, vae)
+        if pixel_weight:
+            checks.check_pixel_weight(pixel_weight, vae)
         if measurement is not None:
             checks.check_distilled_measurement(measurement, chosen.method, vae, samples, region)
             data_weight = checks.checked_data_weight(data_weight, measurement)

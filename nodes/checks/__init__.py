@@ -17,6 +17,7 @@ from .inputs import (
     check_autoencoder,
     check_conditioning,
     check_inputs_of,
+    check_known,
     check_mask_not_empty,
     check_masks,
     check_objective,
@@ -36,7 +37,6 @@ from .inputs import (
 from .measurements import (
     check_consistency,
     check_distilled_measurement,
-    check_known,
     check_measurement,
     check_pixel_weight,
     check_restoration,

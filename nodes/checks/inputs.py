@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ...guidance.core import noise
 from ...guidance.distillation.method import Config, Method
 from ...guidance.networks.translation.storage import Translator
+from ...guidance.restoration.measurement import Measurement
 from .. import host
 from ..sockets import ObjectiveSocket
 from ..widgets import OWN, UNSET
@@ -411,6 +412,16 @@ def check_autoencoder(model: Any, vae: Any) -> None:
     if (vae.latent_dim == 3) != host.latent_has_frames(model):
         raise ValueError(
             "Only one of VAE and model has latents with a frame dimension: connect the VAE that belongs to the model."
+        )
+
+
+def check_known(value: Measurement, node: str) -> None:
+    """Check that nothing of the measurement's operator is left to fit, which only Proximal DreamSampler does."""
+    if not value.operator.known:
+        raise ValueError(
+            f"The measurement is of an unknown blur, which {node} does not fit: restore the image with Proximal "
+            "DreamSampler, which reports sigma, or set operator of Measurement to gaussian blur and sigma to a number "
+            "that you know."
         )
 
 

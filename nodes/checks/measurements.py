@@ -9,6 +9,7 @@ from torch import Tensor
 from ...guidance.distillation.method import Method
 from ...guidance.restoration.measurement import Measurement
 from ..widgets import UNSET
+from .inputs import check_known
 
 REGION_EDITS = (
     "region finds where an edit goes, and with a measurement the image is restored: set region to off, or disconnect "
@@ -67,21 +68,11 @@ def checked_data_weight(value: float, measurement: Measurement) -> float:
 
 
 def check_pixel_weight(value: float, vae: Any) -> None:
-    """Check that there are pixels to pull."""
-    if value and vae is None:
+    """Check that there are pixels for a weight above 0 to pull."""
+    if vae is None:
         raise ValueError(
             f"pixel_weight is {value:g}, but without a VAE a latent is optimized and there are no pixels to pull: "
             "connect the VAE that belongs to the model to input 'vae', or set pixel_weight to 0."
-        )
-
-
-def check_known(value: Measurement, node: str) -> None:
-    """Check that nothing of the measurement's operator is left to fit, which only Proximal DreamSampler does."""
-    if not value.operator.known:
-        raise ValueError(
-            f"The measurement is of an unknown blur, which {node} does not fit: restore the image with Proximal "
-            "DreamSampler, which reports sigma, or set operator of Measurement to gaussian blur and sigma to a number "
-            "that you know."
         )
 
 

@@ -122,13 +122,13 @@ def test_the_noise_mask_keeps_the_pixels_outside():
 
 @pytest.mark.parametrize("method", ["dreamsampler", "bridge"])
 def test_defaults_with_a_measurement(method: str):
-    """Adam, the weight snr, and the weight of the data that the paper uses for the operator."""
+    """Adam at a rate for pixels, the weight snr, and the weight of the data that the paper uses for the operator."""
     model, vae, latent = tiny(V), tiny_vae("kl"), encoded(V)
     for operator, weight in (("super-resolution", 4.0), ("gaussian blur", 3.0 / 2.4)):
         measurement, _ = measure(photo(), operator)
         options = {"method": method, "vae": vae, "measurement": measurement, "steps": 2}
         own = distilled(model, latent, **options)
-        given = {"optimizer": "adam", "weighting": "snr", "data_weight": weight}
+        given = {"optimizer": "adam", "weighting": "snr", "learning_rate": 0.005, "data_weight": weight}
         assert torch.equal(own, distilled(model, latent, **options, **given))
         assert_differs(own, distilled(model, latent, **options, data_weight=0.0), 1e-5)
 

@@ -661,6 +661,15 @@ def test_restoration_reduces_the_data_error(operator: str):
     assert end < 0.95 * middle < 0.95 * start
 
 
+@pytest.mark.parametrize("views", ["off", "on"])
+def test_pixel_weight_pulls_what_the_model_sees(views: str):
+    runs = [vectorize(SD3, steps=2, pixel_weight=weight, views=views) for weight in (0.0, 1.0, 100.0)]
+    assert all(run.image.isfinite().all() for run in runs)
+    assert differ(runs[0], runs[1]) and differ(runs[1], runs[2])
+    restored = [vectorize(SD3, measurement=measured("inpaint"), pixel_weight=weight) for weight in (0.0, 1.0)]
+    assert differ(*restored)
+
+
 def test_restoration_works_from_pure_noise():
     for family in (V, SD3):
         assert_sound(vectorize(family, measurement=measured(), t_max=1.0))
