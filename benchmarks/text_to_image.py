@@ -225,7 +225,7 @@ def measure_renoising(folder: Path) -> None:
     """Every kind of noise at every guidance scale; what the prompt names, and how large the noise becomes."""
     results = Results(folder / "renoise.json", resume=True)
     results.table(RENOISE_TABLE, "images")
-    found = results.figures.setdefault("rows", {})
+    found = results.figures
     scenes, scorer, studio = captions(RENOISED_IMAGES), in_process.load_scorer(), Studio(RENOISED_STEPS)
     for guidance in GUIDANCES:
         for name, settings in NOISES.items():
@@ -248,7 +248,7 @@ def renoise_report(results: Results) -> str:
     """The figures as Markdown."""
     columns = ("colour", "shape", "background", "pattern", "largest noise", "CPU seconds")
     lines = ["| noise | guidance | " + " | ".join(label(c) for c in columns) + " |", "|---" * (len(columns) + 2) + "|"]
-    for key, row in results.figures["rows"].items():
+    for key, row in results.figures.items():
         lines.append(f"| {key} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |")
     note = "The largest noise is the largest standard deviation that a step adds; the model expects 1."
     return "\n".join([results.line(RENOISE_TABLE), "", *lines, "", note]) + "\n"
