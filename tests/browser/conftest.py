@@ -23,7 +23,8 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("Chromium is not installed. On Debian, run 'apt-get install chromium'.")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", "--disable-gpu"]  # emulating one takes longer than drawing without
+        yield playwright.chromium.launch(executable_path=path, args=arguments)
 
 
 @pytest.fixture(scope="module", params=["canvas", "nodes 2.0"])
