@@ -43,9 +43,16 @@ class Page:
             self.errors.append(f"{response.status} {response.url}")
 
     def start_anew(self) -> None:
-        """Open an empty workflow, and forget the errors so far."""
+        """Open an empty workflow, close all others, and forget the errors so far."""
         self.tab.keyboard.press("Escape")  # leaves a dialog of a test that failed
-        self.run("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        self.run(
+            """(async () => {
+                 const { command, workflow: workflows } = app.extensionManager;
+                 await command.execute("Comfy.NewBlankWorkflow");
+                 for (const opened of [...workflows.openWorkflows])
+                   if (opened.path !== workflows.activeWorkflow.path) await workflows.closeWorkflow(opened);
+               })()"""
+        )
         self.tab.wait_for_function("() => window.app.rootGraph.nodes.length === 0")
         self.errors.clear()
 
@@ -53,8 +60,8 @@ class Page:
         """Open a template by the file that the template list offers. The list itself takes seconds to draw."""
         offered = self.client._json("/workflow_templates")  # noqa: SLF001
         (pack,) = (pack for pack, names in offered.items() if name in names)
-        saved = "await (await fetch(`/api/workflow_templates/${value}.json`)).json()"
-        self.run(f"app.loadGraphData({saved})", f"{pack}/{name}")
+        saved = "await (await fetch(`/api/workflow_templates/${value[0]}/${value[1]}.json`)).json()"
+        self.run(f"app.loadGraphData({saved}, true, true, value[1])", [pack, name])
         self._wait_for_template(name)
 
     def open_template_list(self) -> None:
