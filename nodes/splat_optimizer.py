@@ -147,7 +147,7 @@ class _Job:
             rates=request.rates,
             draw=draw,
             generator=request.generator,
-            relocates=request.task in ("generate", "sketch"),
+            relocates=request.task != "edit",
             prompts_by_side=request.prompts_by_side,
             restoration=request.restoration,
             pixel_weight=request.pixel_weight,
@@ -230,7 +230,7 @@ def _main_inputs() -> list[io.Input]:
             "Guidance scale.",
             high=1e4,
             step=0.5,
-            note="-1 uses the papers' 100; with a measurement 7.5, as for drawings.",
+            note="-1 uses the papers' 100; with a measurement 2.",
         ),
         io.Int.Input(
             "render_size",
@@ -348,7 +348,12 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
         ),
         widgets.number("t_min", "Lowest noise level visited: 0 is clean.", high=1.0, optional=True),
-        widgets.number("t_max", "Highest noise level visited: 1 is pure noise.", high=1.0, optional=True),
+        widgets.number(
+            "t_max",
+            "Highest noise level visited: 1 is pure noise. With a measurement 0.5 by default.",
+            high=1.0,
+            optional=True,
+        ),
         widgets.number(
             "first_stage",
             "bridge: fraction of steps spent in the initial SDS stage. lmc: fraction that sees downscaled views.",

@@ -53,8 +53,10 @@ GENERATING = LearningRates(2e-3, 4e-5, 5e-3, 5e-3, 5e-2, 1e-2, 1e-2 / 20)
 """DreamGaussian (Tang et al., 2023), for an object of radius 1; its own has 0.5."""
 FITTING = LearningRates(5e-3, 5e-3, 1.5e-2, 3e-3, 0.15, 7.5e-3, 7.5e-3 / 20)
 """For about 1000 steps and an object of radius 1. 3DGS (Kerbl et al., 2023) has a third of these rates, and far lower
-ones of positions, for 30,000 steps. On a textured torus, 600 steps reach 29.6 dB on views held out, and with a third of
-these rates 26.1."""
+ones of positions, for 30,000 steps: after 600 steps, views held out of a textured torus are 3.5 dB worse with them."""
+BETAS = (0.9, 0.9)
+"""As DreamSampler optimizes drawings. With (0.9, 0.999) of 3DGS, a fit of 500 steps to 8 views is 3.5 dB worse, because
+the size of the gradients of the first steps is remembered to the end."""
 
 
 class TrainableScene:
@@ -73,10 +75,10 @@ class TrainableScene:
         return Scene(**groups, harmonics=harmonics)
 
     def adam(self, rates: LearningRates) -> Adam:
-        """Adam with one parameter group per group of the scene, as 3DGS runs it."""
+        """Adam with one parameter group per group of the scene."""
         first = rates.at(0.0)
         groups = [{"params": [leaf], "lr": first[name], "name": name} for name, leaf in self.groups.items()]
-        return Adam(groups, eps=1e-15)
+        return Adam(groups, betas=BETAS, eps=1e-15)
 
     @torch.no_grad()
     def relocate(self, optimizer: Adam, generator: torch.Generator) -> int:

@@ -28,8 +28,11 @@ DEFAULTS: dict[Task, TaskDefaults] = {
     "generate": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING),
     "sketch": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING, geometry=0.1),
     "edit": TaskDefaults("pds", 100.0, LoopSettings(weighting="uniform"), FITTING),
-    "restore": TaskDefaults("sds", 7.5, LoopSettings(time_schedule="descending"), FITTING),
+    "restore": TaskDefaults("sds", 2.0, LoopSettings(time_schedule="descending", t_max=0.5), FITTING),
 }
 """generate: DreamFusion's guidance and times (Poole et al., 2022). sketch: SDS-Bridge, appendix, which lowers the rates
 of geometry. edit: PDS, section 4.1. restore: DreamSampler, supplement 4.1, with fresh noise: a camera's noise of the
-step before belongs to another view, so Algorithm 2's estimated noise has no meaning for views at random."""
+step before belongs to another view, so Algorithm 2's estimated noise has no meaning for views at random.
+
+Deviation: restore starts at t = 0.5 and has a guidance scale of 2; the paper gives neither. Higher levels undo what the
+data has found, and at 7.5 the prompt's own idea of the object counts more than the data (benchmarks/results/scenes_restore.md)."""

@@ -51,7 +51,7 @@ class ViewMeasurements:
 
 @dataclass(frozen=True)
 class FromEachView:
-    """An objective that compares with a `reference` of the current views, for which `build` makes it anew."""
+    """An objective that compares with a `reference` of the current views, from which `build` makes it at each step."""
 
     build: Callable[[Tensor], Objective]
     reference: Callable[[], Tensor]
