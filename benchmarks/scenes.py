@@ -207,7 +207,7 @@ def edited(**settings: Any) -> Row:
         target, before = replace(source, color=targets[source]), source.solid()
         prompts = {"source": bench.reference.conditioning([source.prompt]), "background": source.background}
         inputs = {"splat": host.splat_value([before]), "steps": 150, **prompts, **settings}
-        scene, seconds = bench.run(target.prompt, **inputs)
+        scene, seconds = bench.run(target.prompt, **inputs) if inputs["steps"] else (before, 0.0)
         cameras = around(HELD_OUT, (0.0, 20.0))
         views = images_of(scene, cameras, source.shade)
         kept = psnr(silhouettes(scene, cameras), silhouettes(before, cameras))
@@ -284,7 +284,7 @@ def parts() -> dict[str, Part]:
         "edit": Part(
             "Edits of the color",
             {
-                "pds": edited(), "pds, guidance 30": edited(guidance_scale=30.0), "dds": edited(method="dds"),
+                "unedited": edited(steps=0), "pds": edited(), "pds, guidance 30": edited(guidance_scale=30.0), "dds": edited(method="dds"),
                 "sds": edited(method="sds"), "sds, guidance 30": edited(method="sds", guidance_scale=30.0),
             },
             [source for source, _ in EDITED],

@@ -16,6 +16,7 @@ from ..scenes.cameras import BACKGROUNDS, RANDOM, Look, among, backgrounds
 from ..scenes.fitting import fit
 from ..scenes.optimizer import FITTING, TrainableScene
 from ..scenes.views import seen
+from ..splats.renderers import BUILT_IN, NAMES
 from ..splats.scene import Scene
 from . import host, splat_inputs, widgets
 from .runs.distillation import Curve
@@ -55,7 +56,7 @@ class SplatOptimizer(io.ComfyNode):
             advanced=(
                 "learning_rate time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate "
                 "sds_weight data_weight pixel_weight color_degree elevation_min elevation_max azimuth_min azimuth_max "
-                "distance fov"
+                "distance fov renderer"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings(), *_cameras()],
             outputs=[
@@ -82,7 +83,7 @@ class SplatOptimizer(io.ComfyNode):
         scene, cameras = job.scene(), request.shown_cameras
         shade = splat_inputs.shade(request.fixed_background)
         with torch.no_grad():
-            images = torch.cat([seen(scene, [Look(camera, shade)]).cpu() for camera in cameras])
+            images = torch.cat([seen(scene, [Look(camera, shade)], request.drawer).cpu() for camera in cameras])
         notes = job.notes + (job.curve.notes if job.curve else [])
         curve = {"distillation": [job.curve.output]} if job.curve else {}
         host.show_on_node("\n".join(notes))
@@ -114,7 +115,14 @@ class _Job:
         if self.targets is not None:
             with host.gradients():
                 rates = FITTING.of_size(self.request.ball.radius)
-                steps = fit(self._trainable, self.targets, self.fit_steps, self.request.generator, rates=rates)
+                steps = fit(
+                    self._trainable,
+                    self.targets,
+                    self.fit_steps,
+                    self.request.generator,
+                    rates=rates,
+                    renderer=self.request.drawer,
+                )
                 for step in steps:
                     self.preview(step.index + 1, step.image.clamp(0, 1))
         while self.request.steps:
@@ -146,6 +154,7 @@ class _Job:
             trainable=self._trainable,
             rates=request.rates,
             draw=draw,
+            renderer=request.drawer,
             generator=request.generator,
             relocates=request.task != "edit",
             prompts_by_side=request.prompts_by_side,
@@ -350,9 +359,10 @@ def _fine_settings() -> list[io.Input]:
         widgets.number("t_min", "Lowest noise level visited: 0 is clean.", high=1.0, optional=True),
         widgets.number(
             "t_max",
-            "Highest noise level visited: 1 is pure noise. With a measurement 0.5 by default.",
+            "Highest noise level visited: 1 is pure noise.",
             high=1.0,
             optional=True,
+            note="-1 uses the method's value, 0.5 with a measurement.",
         ),
         widgets.number(
             "first_stage",
@@ -441,5 +451,13 @@ def _cameras() -> list[io.Input]:
             max=1000,
             optional=True,
             tooltip="Number of output images around the scene, if no cameras are connected.",
+        ),
+        io.Combo.Input(
+            "renderer",
+            options=list(NAMES),
+            default=BUILT_IN,
+            optional=True,
+            tooltip="What draws the splats. built-in works everywhere. gsplat is faster on large scenes, and needs "
+            "CUDA and the Python package gsplat.",
         ),
     ]

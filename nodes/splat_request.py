@@ -22,6 +22,7 @@ from ..scenes.optimizer import LearningRates
 from ..scenes.tasks import DEFAULTS, Task
 from ..splats.camera import Camera
 from ..splats.initialization import in_ball, on_mesh, with_degree
+from ..splats.renderers import BUILT_IN, Renderer, renderer
 from ..splats.scene import Scene
 from . import checks, host, splat_inputs
 from .runs.distillation import check_distillation
@@ -82,10 +83,12 @@ class Request:
     distance: float = UNSET
     fov: float = 49.1
     frames: int = 24
+    renderer: str = BUILT_IN
 
     def __post_init__(self) -> None:
         splat_inputs.check_connections(self)
         splat_inputs.check_camera_ranges(self)
+        _ = self.drawer
         if self.steps:
             prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
             for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
@@ -158,6 +161,11 @@ class Request:
         return task.rates.times(self.learning_rate, task.geometry).of_size(self.ball.radius)
 
     # Where to look from
+
+    @cached_property
+    def drawer(self) -> Renderer:
+        """The chosen renderer. Raises RendererUnavailable where it cannot be used."""
+        return renderer(self.renderer)
 
     @cached_property
     def generator(self) -> torch.Generator:

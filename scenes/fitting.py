@@ -12,6 +12,7 @@ from torch import Tensor
 from ..guidance.restoration.measurement import Measurement
 from ..splats.camera import Camera
 from ..splats.rasterizer import render
+from ..splats.renderers import Renderer
 from .losses import SparsityTerm, image_distance
 from .optimizer import FITTING, LearningRates, TrainableScene, set_rates
 
@@ -55,6 +56,7 @@ def fit(
     generator: torch.Generator,
     *,
     rates: LearningRates = FITTING,
+    renderer: Renderer = render,
 ) -> Iterator[FitStep]:
     """Fit a scene in place, one view a step: all views in random order, then again.
 
@@ -66,7 +68,7 @@ def fit(
         order = order or torch.randperm(len(targets.cameras), generator=generator).tolist()
         index = order.pop()
         with torch.enable_grad():
-            image = render(trainable.scene(), targets.cameras[index], targets.background).color
+            image = renderer(trainable.scene(), targets.cameras[index], targets.background).color
             loss = targets.distance(image, index) + sparsity()
         set_rates(optimizer, rates, step / steps)
         optimizer.zero_grad()

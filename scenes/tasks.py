@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..guidance.distillation.method import LoopSettings
-from .optimizer import FITTING, GENERATING, LearningRates
+from .optimizer import EDITING, FITTING, GENERATING, LearningRates
 
 Task = Literal["generate", "sketch", "edit", "restore"]
 """Make a scene from a prompt, turn a mesh into an object, edit a scene, restore one from degraded views."""
@@ -27,7 +27,7 @@ class TaskDefaults(NamedTuple):
 DEFAULTS: dict[Task, TaskDefaults] = {
     "generate": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING),
     "sketch": TaskDefaults("sds", 100.0, LoopSettings(), GENERATING, geometry=0.1),
-    "edit": TaskDefaults("pds", 100.0, LoopSettings(weighting="uniform"), FITTING),
+    "edit": TaskDefaults("pds", 100.0, LoopSettings(weighting="uniform"), EDITING),
     "restore": TaskDefaults("sds", 2.0, LoopSettings(time_schedule="descending", t_max=0.5), FITTING),
 }
 """generate: DreamFusion's guidance and times (Poole et al., 2022). sketch: SDS-Bridge, appendix, which lowers the rates
@@ -35,4 +35,5 @@ of geometry. edit: PDS, section 4.1. restore: DreamSampler, supplement 4.1, with
 step before belongs to another view, so Algorithm 2's estimated noise has no meaning for views at random.
 
 Deviation: restore starts at t = 0.5 and has a guidance scale of 2; the paper gives neither. Higher levels undo what the
-data has found, and at 7.5 the prompt's own idea of the object counts more than the data (benchmarks/results/scenes_restore.md)."""
+data has found, and at 7.5 the prompt's own idea of the object counts more than the data
+(benchmarks/results/scenes_restore.md)."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..splats.rasterizer import render
+from ..splats.renderers import Renderer
 from ..splats.scene import Scene
 from .cameras import Draw, Look
 from .optimizer import TrainableScene
@@ -22,14 +23,17 @@ class SceneViews:
         trainable: the scene; it is changed in place.
         encode: maps images (V, 3, H, W) in [-1, 1] to latents, differentiably.
         draw: the looks of each call.
+        renderer: draws the scene.
 
     Attributes:
         looks: the last looks.
         images: the last rendered images (V, 3, H, W) in [0, 1].
     """
 
-    def __init__(self, trainable: TrainableScene, encode: Callable[[Tensor], Tensor], draw: Draw):
-        self.trainable, self._encode, self._draw = trainable, encode, draw
+    def __init__(
+        self, trainable: TrainableScene, encode: Callable[[Tensor], Tensor], draw: Draw, renderer: Renderer = render
+    ):
+        self.trainable, self._encode, self._draw, self._renderer = trainable, encode, draw, renderer
         self.looks: Sequence[Look] = ()
         self.images = torch.empty(0)
 
@@ -43,7 +47,7 @@ class SceneViews:
 
     def of(self, scene: Scene) -> Tensor:
         """Another scene seen by the last looks: (V, 3, H, W) in [0, 1]."""
-        return seen(scene, self.looks)
+        return seen(scene, self.looks, self._renderer)
 
     def __call__(self) -> Tensor:
         self.looks = self._draw()
@@ -54,6 +58,6 @@ class SceneViews:
         self.trainable.constrain()
 
 
-def seen(scene: Scene, looks: Sequence[Look]) -> Tensor:
+def seen(scene: Scene, looks: Sequence[Look], renderer: Renderer = render) -> Tensor:
     """A scene by looks of one size: (V, 3, H, W) in [0, 1]."""
-    return torch.stack([render(scene, look.camera, look.background).color for look in looks]).clamp(0, 1)
+    return torch.stack([renderer(scene, look.camera, look.background).color for look in looks]).clamp(0, 1)

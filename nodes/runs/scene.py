@@ -23,6 +23,7 @@ from ...scenes.fitting import relocation_due
 from ...scenes.losses import SparsityTerm
 from ...scenes.optimizer import LearningRates, TrainableScene, set_rates
 from ...scenes.views import SceneViews
+from ...splats.renderers import Renderer
 from .. import host
 from .distillation import Distillation
 
@@ -72,6 +73,7 @@ class SceneDistillation(Distillation):
     trainable: TrainableScene
     rates: LearningRates
     draw: Draw
+    renderer: Renderer
     generator: torch.Generator
     relocates: bool
     prompts_by_side: bool
@@ -83,7 +85,7 @@ class SceneDistillation(Distillation):
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with run.with_gradients() as run, host.autoencoder(self.vae, self.model, run) as autoencoder:
-            views = SceneViews(self.trainable, autoencoder.encode, self.draw)
+            views = SceneViews(self.trainable, autoencoder.encode, self.draw, self.renderer)
             optimizer, noise = self.trainable.adam(self.rates), SeededNoise(self.seeds)
             plan, objective = self._plan(run, optimizer), self._objective_of(run, views, noise)
             losses = self._losses(run, views, autoencoder)

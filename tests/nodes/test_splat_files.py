@@ -273,8 +273,11 @@ PREFIXES = {
 def test_an_unusable_name_is_refused_before_the_splat_is_made(own_folders: Path, prefix: str):
     message = SaveSplat.validate_inputs(prefix)
     assert isinstance(message, str) and PREFIXES[prefix] in message
-    for method in (SaveSplat.check_lazy_status, lambda prefix: SaveSplat.execute(host.splat_value([scene(1)]), prefix)):
-        assert str(pytest.raises(ValueError, method, prefix).value) == message
+    for act in (
+        lambda: SaveSplat.check_lazy_status(prefix),
+        lambda: SaveSplat.execute(host.splat_value([scene(1)]), prefix),
+    ):
+        assert str(pytest.raises(ValueError, act).value) == message
     assert SaveSplat.check_lazy_status("ball") == ["splat"] and not own_folders.joinpath("output").exists()
 
 
@@ -416,8 +419,8 @@ def test_other_folders_are_rejected(inputs: Path, name: str):
     (inputs / "empty").mkdir()
     message = LoadPosedViews.validate_inputs(name)
     assert isinstance(message, str) and FOLDERS[name] in message
-    for act in (LoadPosedViews.fingerprint_inputs, posed):
-        assert str(pytest.raises(ValueError, act, name).value) == message
+    for act in (lambda: LoadPosedViews.fingerprint_inputs(name), lambda: posed(name)):
+        assert str(pytest.raises(ValueError, act).value) == message
 
 
 def test_changed_images_are_loaded_again(inputs: Path):

@@ -14,6 +14,7 @@ import torch
 from dreamsampler.nodes import host
 from dreamsampler.nodes.splat_optimizer import LAZY, SplatOptimizer
 from dreamsampler.splats.files import read_splats
+from dreamsampler.splats.renderers import RendererUnavailable
 from support.host_oracle import progress_hook
 from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
 from support.splats import ball
@@ -139,9 +140,8 @@ def test_inputs_change_the_result(change: dict[str, Any]):
 
 def test_weights_of_a_restoration_act():
     inputs: dict[str, Any] = {**TASKS["restore"], "steps": 3, "time_schedule": "uniform"}
-    results = [
-        optimized(**inputs, **change).scene.harmonics for change in ({}, {"sds_weight": 9.0}, {"data_weight": 9.0})
-    ]
+    changes: list[dict[str, Any]] = [{}, {"sds_weight": 9.0}, {"data_weight": 9.0}]
+    results = [optimized(**inputs, **change).scene.harmonics for change in changes]
     assert not torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
@@ -179,6 +179,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "random background": ({"background": "random", **TASKS["restore"]}, "background 'random' is for new scenes"),
     "range": ({"elevation_min": 50.0, "elevation_max": 40.0}, "elevation_min is 50"),
     "no corrective": ({"method": "lmc"}, "corrective"),
+    "no gsplat": ({"renderer": "gsplat"}, "The renderer 'gsplat' needs"),
     "times": ({"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6"),
 }  # fmt: skip
 
@@ -187,7 +188,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_refusals_name_the_input_before_any_work(case: str, monkeypatch: pytest.MonkeyPatch):
     inputs, words = REFUSED[case]
     monkeypatch.setattr(host, "run_in_sampler", lambda *_, **__: pytest.fail("It went on."))
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, RendererUnavailable), match=words):
         optimized(**inputs)
 
 

