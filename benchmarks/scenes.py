@@ -284,7 +284,8 @@ def parts() -> dict[str, Part]:
         "edit": Part(
             "Edits of the color",
             {
-                "unedited": edited(steps=0), "pds": edited(), "pds, guidance 30": edited(guidance_scale=30.0), "dds": edited(method="dds"),
+                "unedited": edited(steps=0), "pds": edited(), "pds, guidance 30": edited(guidance_scale=30.0),
+                "dds": edited(method="dds"),
                 "sds": edited(method="sds"), "sds, guidance 30": edited(method="sds", guidance_scale=30.0),
             },
             [source for source, _ in EDITED],
