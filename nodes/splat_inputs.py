@@ -16,6 +16,7 @@ from ..splats.camera import Camera
 from ..splats.scene import Scene
 from . import checks, host
 from .checks.inputs import check_finite, check_images
+from .widgets import UNSET
 
 if TYPE_CHECKING:
     from .splat_request import Request
@@ -46,8 +47,8 @@ def check_connections(request: Request) -> None:
                 f"Input '{name}' needs the cameras of its views: connect Load Posed Views or Orbit Cameras to input "
                 "'cameras'."
             )
-    if request.cameras is not None and not request.cameras:
-        raise ValueError("Input 'cameras' has no cameras: check the node connected to it.")
+    if request.cameras is not None:
+        _check_cameras(request.cameras)
     if not request.steps and not (given["splat"] or given["images"] or given["measurement"]):
         raise ValueError(
             "steps is 0, which only fits a scene to images or renders a splat, and none is connected: connect images "
@@ -88,6 +89,26 @@ def check_camera_ranges(request: Request) -> None:
             raise ValueError(
                 f"{angle}_min is {low:g} and {angle}_max {high:g}: set {angle}_min to at most {angle}_max."
             )
+
+    if request.distance != UNSET and not request.cameras and request.distance <= request.ball.radius:
+        raise ValueError(
+            f"distance is {request.distance:g}, which is inside the object, whose radius is {request.ball.radius:.3g}: "
+            "set it to twice the radius or more, or to -1 for four times."
+        )
+
+
+def _check_cameras(value: Any) -> None:
+    """Check a value of a DS_CAMERAS socket."""
+    if not isinstance(value, tuple) or not all(isinstance(camera, Camera) for camera in value):
+        raise ValueError(
+            f"Input 'cameras' has no valid cameras, its type is {type(value).__name__}: connect Load Posed Views or "
+            "Orbit Cameras."
+        )
+    if not value:
+        raise ValueError("Input 'cameras' has no cameras: check the node connected to it.")
+    for number, camera in enumerate(value, start=1):
+        if not all(each.isfinite().all() for each in (camera.position, camera.axes)):
+            raise ValueError(f"Camera {number} on input 'cameras' has NaN or infinite values: check its pose.")
 
 
 def shade(name: str) -> Tensor:

@@ -179,6 +179,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "random background": ({"background": "random", **TASKS["restore"]}, "background 'random' is for new scenes"),
     "range": ({"elevation_min": 50.0, "elevation_max": 40.0}, "elevation_min is 50"),
     "no corrective": ({"method": "lmc"}, "corrective"),
+    "no camera": ({"cameras": ("camera",)}, "Input 'cameras' has no valid cameras"),
+    "NaN camera": (
+        {"cameras": (replace(CAMERAS[0], position=torch.full((3,), torch.nan)),)}, "Camera 1 on input 'cameras' has NaN"
+    ),
+    "inside": ({"distance": 0.3}, "distance is 0.3, which is inside the object"),
+    "a video": ({"images": VIEWS.repeat(9, 1, 1, 1), "cameras": CAMERAS}, "images holds 27 views"),
     "no gsplat": ({"renderer": "gsplat"}, "The renderer 'gsplat' needs"),
     "times": ({"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6"),
 }  # fmt: skip
