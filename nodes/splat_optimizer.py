@@ -99,7 +99,7 @@ class _Job:
         self.request, self.notes = request, list[str]()
         self.config = request.config() if request.steps else None
         self.fit_steps = request.fit_steps if request.fits else 0
-        self.curve = Curve(request.chosen.method.name, request.steps) if request.steps else None
+        self.curve: Curve | None = None
         _ = request.shown_cameras, request.restoration  # what they refuse is refused before any work
         self.preview = host.Previews(self.fit_steps + request.steps)
         with host.gradients():
@@ -140,6 +140,7 @@ class _Job:
     def _distill(self) -> None:
         request, config = self.request, self.config
         assert config is not None
+        self.curve = Curve(request.chosen.method.name, request.steps)
         background = backgrounds(request.background, request.generator)
         if request.given_cameras:
             draw = among(request.given_cameras, request.views, background, request.generator)
@@ -239,7 +240,7 @@ def _main_inputs() -> list[io.Input]:
             "Guidance scale.",
             high=1e4,
             step=0.5,
-            note="-1 uses the papers' 100; with a measurement 2.",
+            note="-1 uses the papers' 100; 20 for lmc, 7.5 for vsd, 2 with a measurement.",
         ),
         io.Int.Input(
             "render_size",

@@ -19,7 +19,7 @@ from ..guidance.restoration.measurement import Measurement
 from ..scenes.cameras import RANDOM, Ball, CameraRange, ball_around, ball_seen, fitted_size
 from ..scenes.fitting import Targets
 from ..scenes.optimizer import LearningRates
-from ..scenes.tasks import DEFAULTS, Task
+from ..scenes.tasks import DEFAULTS, SETTINGS, Task
 from ..splats.camera import Camera
 from ..splats.initialization import in_ball, on_mesh, with_degree
 from ..splats.renderers import BUILT_IN, Renderer, renderer
@@ -143,7 +143,7 @@ class Request:
         task, method = DEFAULTS[self.task], self.chosen.method
         if self.objective is not None or self.method not in (OWN, task.method):
             own = replace(method.config(), loop=replace(task.loop, weighting=method.loop.weighting))
-            own = own.updated(self.chosen.settings)
+            own = own.updated(SETTINGS.get(method.name, {})).updated(self.chosen.settings)
         else:
             own = Config(method.settings, task.loop).updated({"guidance_scale": task.guidance_scale})
         names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate".split()

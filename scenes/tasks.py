@@ -37,3 +37,10 @@ step before belongs to another view, so Algorithm 2's estimated noise has no mea
 Deviation: restore starts at t = 0.5 and has a guidance scale of 2; the paper gives neither. Higher levels undo what the
 data has found, and at 7.5 the prompt's own idea of the object counts more than the data
 (benchmarks/results/scenes_restore.md)."""
+
+SETTINGS: dict[str, dict[str, float]] = {
+    "bridge": {"guidance_scale": 1.0, "sds_stage": 0.8, "sds_guidance_scale": 100.0},
+    "lmc": {"guidance_scale": 20.0},
+}
+"""Settings of methods that differ in 3D. bridge: SDS-Bridge, appendix, SDS for 20,000 of 25,000 steps. lmc: LMC-SDS,
+section 5.3."""
