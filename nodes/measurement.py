@@ -29,7 +29,7 @@ class MeasurementNode(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Describes a degraded image: with a hole or a missing border, small, blurred, gray or compressed as "
-                "JPEG. Connect it to Proximal DreamSampler or SVG Optimizer, which restore the image."
+                "JPEG. Connect it to Proximal DreamSampler, SVG Optimizer or Splat Optimizer, which restore the image."
             ),
             search_aliases=(
                 "inpaint, outpaint, uncrop, super resolution, upscale, deblur, blind deblurring, colorize, compression "
@@ -130,7 +130,7 @@ class MeasurementNode(io.ComfyNode):
             outputs=[
                 MEASUREMENT.Output(
                     display_name="measurement",
-                    tooltip="For the measurement input of Proximal DreamSampler or SVG Optimizer.",
+                    tooltip="For the measurement input of Proximal DreamSampler, SVG Optimizer and Splat Optimizer.",
                 ),
                 io.Image.Output(
                     display_name="observed",
