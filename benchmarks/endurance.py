@@ -31,9 +31,10 @@ from typing import Any
 
 import numpy as np
 import psutil
+from dreamsampler.splats import write_ply
 from PIL import Image
 
-from tools.reference import world
+from tools.reference import solids, world
 
 from .provenance import CHECKOUT, RESULTS, Results, this_run
 
@@ -66,7 +67,8 @@ LONGEST = 600.0
 """Seconds after which a run counts as one that does not end."""
 LARGEST: Mapping[str, int] = {
     "steps": 6, "fit_steps": 6, "ode_steps": 3, "paths": 8, "canvas_size": 96, "width": 8, "levels": 3, "batch_size": 2,
-    "patch_size": 96, "kernel_size": 31, "lora_rank": 4, "inversion_steps": 4,
+    "patch_size": 96, "kernel_size": 31, "lora_rank": 4, "inversion_steps": 4, "splats": 100, "render_size": 96,
+    "views": 2, "frames": 3,
 }  # fmt: skip
 """The largest values of settings that decide how long a run takes; other whole numbers are at most 64."""
 TEXTS = (
@@ -146,6 +148,10 @@ class Maker:
                 inputs["file"] = "drawing.svg"
             elif node["class_type"] == "LoadImageDataSetFromFolder":
                 inputs["folder"] = "folder"
+            elif node["class_type"] == "DSLoadPosedViews":
+                inputs["folder"] = "views"
+            elif node["class_type"] == "DSLoadSplat":
+                inputs["file"] = "ball.ply"
         for setting in self.settings(prompt):
             if setting.name in LARGEST and setting.kind == "INT":
                 inputs = prompt[setting.node_id]["inputs"]
@@ -227,6 +233,10 @@ def _odd_image(maker: Maker, prompt: Prompt) -> None:
             node["inputs"]["image"] = maker.rng.choice(ODD)
         elif node["class_type"] == "DSLoadSVG":
             node["inputs"]["file"] = maker.rng.choice(["empty.svg", "broken.svg", "missing.svg"])
+        elif node["class_type"] == "DSLoadSplat":
+            node["inputs"]["file"] = maker.rng.choice(["empty.svg", "missing.ply"])
+        elif node["class_type"] == "DSLoadPosedViews":
+            node["inputs"]["folder"] = maker.rng.choice(["folder", "missing", "../views"])
 
 
 def _odd_texts(maker: Maker, prompt: Prompt) -> None:
@@ -297,6 +307,9 @@ class Server:
         (inputs / "folder").mkdir()
         for name in SCENES:
             (inputs / "folder" / name).write_bytes((inputs / name).read_bytes())
+        ball, cameras = solids.ball("red", 100), solids.cameras_around(9, 24)
+        (inputs / "ball.ply").write_bytes(write_ply(ball))
+        solids.write_posed_views(inputs / "views", solids.views_of(ball, cameras), cameras)
 
     def stop(self) -> None:
         """Stop the server, if it runs."""

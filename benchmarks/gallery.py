@@ -1,11 +1,12 @@
 """Makes the images of the README and the thumbnails of the templates, with the reference model.
 
-    .host/venv/bin/python -m benchmarks.gallery [edits] [restorations] [drawings] [others]
+    .host/venv/bin/python -m benchmarks.gallery [edits] [restorations] [drawings] [scenes] [others]
                                             writes docs/{edits,restorations}.png and workflows/*.jpg
 
 Every image is made by a template on a real server, with inputs as a user would choose them: images, prompts, and sizes
-for the model's 96 pixels. The sheets of the README show inputs above and results below; its captions name settings
-changed for them. A thumbnail shows the template's input on the left and its unchanged result on the right.
+for the model's 96 pixels, at which scenes also have fewer splats and steps. The sheets of the README show inputs above
+and results below; its captions name settings changed for them. A thumbnail shows the template's input on the left and
+its unchanged result on the right.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from typing import Any
 import torch
 from dreamsampler.nodes import host
 from dreamsampler.nodes.measurement import MeasurementNode
-from PIL import Image, ImageDraw, ImageFont
+from dreamsampler.splats import Camera, Scene, write_ply
+from PIL import Image, ImageDraw, ImageFont, ImageSequence
 from torch import Tensor
 
-from tools.reference import corrective, host_access, in_process, translator, world
+from tools.reference import corrective, host_access, in_process, solids, translator, world
 
 from .images import save
 
@@ -43,8 +45,16 @@ CELL, GAP, LINE = 192, 12, 44
 
 
 @dataclass(frozen=True)
+class Views:
+    """Images (V, 3, H, W) in [0, 1] with their cameras, for Load Posed Views."""
+
+    images: Tensor
+    cameras: Sequence[Camera]
+
+
+@dataclass(frozen=True)
 class Shot:
-    """A template and its inputs: values by "TITLE.INPUT"; images and drawings (SVG) are uploaded.
+    """A template and its inputs: values by "TITLE.INPUT"; images, drawings (SVG), splats and views are uploaded.
 
     `before` is shown beside the result: an image, or the title of the node that makes it. `settings` are like `chosen`,
     but differ from the template's own.
@@ -60,8 +70,8 @@ class Shot:
 class Studio:
     """A server that runs templates."""
 
-    def __init__(self, client: ComfyClient):
-        self.client = client
+    def __init__(self, client: ComfyClient, inputs: Path):
+        self.client, self.inputs = client, inputs
 
     def made(self, shot: Shot) -> tuple[Image.Image | None, Image.Image]:
         """The input of a template and its result."""
@@ -83,14 +93,32 @@ class Studio:
             file = BytesIO()
             value.save(file, "PNG")
             return self.client.upload(f"{name}.png", file.getvalue())
+        if isinstance(value, Scene):
+            return self.client.upload(f"{name}.ply", write_ply(value))
+        if isinstance(value, Views):
+            return solids.write_posed_views(self.inputs / name, value.images, value.cameras).name
         return self.client.upload(f"{name}.svg", value) if isinstance(value, bytes) else value
 
 
 def shown(content: bytes) -> Image.Image:
-    """The image in a file; drawings are rendered at the size of a cell."""
+    """The image in a file; drawings are rendered at the size of a cell, of animations four frames are shown."""
     if not content.lstrip().startswith(b"<"):
-        return Image.open(BytesIO(content))
+        image = Image.open(BytesIO(content))
+        return four([frame.convert("RGB") for frame in ImageSequence.Iterator(image)]) if is_animated(image) else image
     return to_image(in_process.rasterize(host.svg_value([content]), CELL)[0])
+
+
+def is_animated(image: Image.Image) -> bool:
+    return getattr(image, "n_frames", 1) > 1
+
+
+def four(frames: Sequence[Image.Image]) -> Image.Image:
+    """Four of the frames, evenly spread, in a square."""
+    width, height = frames[0].size
+    canvas = Image.new("RGB", (2 * width, 2 * height))
+    for i in range(4):
+        canvas.paste(frames[i * len(frames) // 4], (i % 2 * width, i // 2 * height))
+    return canvas
 
 
 def to_image(values: Tensor) -> Image.Image:
@@ -233,6 +261,39 @@ def drawings() -> list[Shot]:
     ]  # fmt: skip
 
 
+CIRCLES = [f"a {color} circle on a plain white background" for color in ("red", "blue")]
+SMALL_SCENE = {"render_size": 96, "splats": 500, "steps": 60}
+"""What is enough at 96 pixels."""
+
+
+def scenes() -> list[Shot]:
+    """Scenes of splats: from a prompt, edited, fitted and restored."""
+    size, ball = {f"Splat Optimizer.{name}": value for name, value in SMALL_SCENE.items()}, solids.ball("red")
+    cameras, small = solids.cameras_around(20), solids.cameras_around(12, 24)
+    views = Views(solids.views_of(solids.two_colored_ball("yellow", "green"), cameras), cameras)
+    sharp = solids.views_of(ball, solids.cameras_around(12))
+    degraded = Views(torch.nn.functional.interpolate(sharp, scale_factor=0.25, mode="area"), small)
+    around = solids.views_of(ball, solids.cameras_around(4))
+    sides = [f"From {side}.text" for side in ("the front", "the side", "behind")]
+    fitting, rendering = "Fit the scene", "Render the held-out views"
+    return [
+        Shot("", "text_to_3d", None, {
+            **dict.fromkeys(sides, CIRCLES[0]), **size, "Splat Optimizer.learning_rate": 2.0,
+        }),
+        Shot("", "edit_3d", four([to_image(each) for each in around]), {
+            "Scene to edit.file": ball, **size,
+            "What it shows.text": CIRCLES[0], "What it should show.text": CIRCLES[1],
+        }),
+        Shot("", "posed_views_to_splat", to_image(views.images[16]), {
+            "Views.folder": views, f"{fitting}.splats": SMALL_SCENE["splats"],
+            f"{fitting}.render_size": 96, f"{rendering}.render_size": 96,
+        }),
+        Shot("", "restore_3d", to_image(degraded.images[-1]), {
+            "Degraded views.folder": degraded, "What the views show.text": CIRCLES[0], **size,
+        }),
+    ]  # fmt: skip
+
+
 SMALL_CIRCLE = alone("circle", "orange", "green", "dotted", radius=24)
 HEARTS = f"{translator.TRANSLATOR.name}: heart"
 
@@ -269,7 +330,9 @@ def others() -> list[Shot]:
 
 SHEETS: dict[str, Callable[[], list[Shot]]] = {"edits": edits, "restorations": restorations}
 """Shots shown in the README; thumbnails are saved of those with the template's own settings."""
-THUMBNAILS: dict[str, Callable[[], list[Shot]]] = {"drawings": drawings, "others": others}
+THUMBNAILS: dict[str, Callable[[], list[Shot]]] = {
+    "drawings": drawings, "scenes": scenes, "others": others,
+}  # fmt: skip
 
 BLURRED_AT = 0.7
 """The time at which the thumbnail of `train_corrective` shows a corrective's prediction."""
@@ -307,7 +370,7 @@ def main() -> None:
     host_access.import_svg()
     with torch.inference_mode(), ComfyServer(locate(), WORK) as server:
         for name in names:
-            draw(Studio(server.client), name)
+            draw(Studio(server.client, WORK / "input"), name)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def test_pre_commit_uses_the_same_ruff_as_the_tests():
 EXPECTED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "Edit a latent": lambda found: bool(((found["last"].x - found["z0"] - 2.7).abs() < 0.05).all()),
     "Descend on a drawing": lambda found: found["loss"].item() < 1e-4,
+    "Fit splats to images": lambda found: found["error"].item() < 0.005,
     "Distill": lambda found: bool(((found["latent"]() - 2).abs() < 0.3).all()),
 }
 """For each example of docs/python.md, by heading: whether its variables are as expected."""

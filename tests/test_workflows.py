@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from comfy_client import ComfyClient, find_node
+from comfy_client import ComfyClient, OutputFile, find_node
+from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from dreamsampler.nodes.measurement import MeasurementNode
-from PIL import Image
+from dreamsampler.splats import write_ply
+from PIL import Image, ImageSequence
 from queueing.workflow import to_api
 from support.scenes import as_tensor, save_scene
 from support.svg_oracle import render
 
-from tools.reference import in_process, world
+from tools.reference import in_process, solids, world
 
 TEMPLATES = sorted((CHECKOUT / "workflows").glob("*.json"))
 PROMPTS = CHECKOUT / "workflows" / "api"
@@ -33,6 +35,9 @@ CHOSEN_BY_THE_USER = {
     ("EmptyLatentImage", "height"),
     ("DSLoadSVG", "file"),
     ("DSSVGOptimizer", "canvas_size"),
+    ("DSSplatOptimizer", "render_size"),
+    ("DSLoadSplat", "file"),
+    ("DSLoadPosedViews", "folder"),
     ("DSOverlayIllusion", "size"),
     ("DSManifoldCorrectiveLoad", "name"),
     ("DSManifoldCorrectiveTrain", "patch_size"),
@@ -393,3 +398,59 @@ def test_image_is_vectorized_without_a_model(client: ComfyClient, tmp_path: Path
     prompt[find_node(prompt, "Image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"fit_steps": 25, "paths": 32}
     assert in_process.psnr(drawn(client, prompt, "The drawing"), as_tensor(Image.open(source))) > 25
+
+
+def images_in(client: ComfyClient, files: list[OutputFile]) -> torch.Tensor:
+    """The images (N, 3, H, W) of files, and all of an animation."""
+    opened = [Image.open(BytesIO(client.fetch(file))) for file in files]
+    return torch.cat([as_tensor(frame) for image in opened for frame in ImageSequence.Iterator(image)])
+
+
+def test_prompt_becomes_an_object_that_has_its_color_from_all_sides(client: ComfyClient):
+    prompt = json.loads((PROMPTS / "text_to_3d.json").read_text("utf-8"))
+    optimizer, orbit = find_node(prompt, "Splat Optimizer"), find_node(prompt, "Orbit")
+    prompt[optimizer]["inputs"] |= {"steps": 40, "splats": 300, "learning_rate": 2.0, "frames": 4}
+    result = client.run(prompt)
+    seen = in_process.load_scorer().read(images_in(client, result.files(node_id=orbit)))
+    assert [(each["colour"], each["shape"]) for each in seen] == 4 * [("red", "circle")]
+    (scene,) = result.files("3d", find_node(prompt, "The scene"))
+    assert client.fetch(scene).startswith(b"ply\n")
+
+
+def test_scene_is_edited_by_prompt(client: ComfyClient):
+    prompt = json.loads((PROMPTS / "edit_3d.json").read_text("utf-8"))
+    ball = solids.ball("red", 300)
+    prompt[find_node(prompt, "Scene to edit")]["inputs"]["file"] = client.upload("ball.ply", write_ply(ball))
+    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"steps": 30, "learning_rate": 2.0, "frames": 4}
+    result = client.run(prompt)
+    views = images_in(client, result.files(node_id=find_node(prompt, "Orbit")))
+    red, _, blue = views[:, :, 43:53, 43:53].mean((0, 2, 3))
+    assert blue > red, "a red ball, in the middle of the views"
+    assert [each["shape"] for each in in_process.load_scorer().read(views)] == 4 * ["circle"]
+
+
+def test_scene_fits_posed_views_and_those_held_out(client: ComfyClient, server: ComfyServer):
+    """The object is red in front and blue behind, and held-out views are of both."""
+    cameras = solids.cameras_around(16)
+    views = solids.views_of(solids.two_colored_ball("red", "blue"), cameras)
+    folder = solids.write_posed_views(server.workdir / "input" / "posed", views, cameras)
+    prompt = json.loads((PROMPTS / "posed_views_to_splat.json").read_text("utf-8"))
+    prompt[find_node(prompt, "Views")]["inputs"]["folder"] = folder.name
+    prompt[find_node(prompt, "Fit the scene")]["inputs"] |= {"splats": 300, "fit_steps": 150}
+    result = client.run(prompt)
+    found = images_in(client, result.files(node_id=find_node(prompt, "The scene in their place")))
+    assert in_process.psnr(found, views[[0, 8]]).min() > 22
+
+
+def test_scene_is_restored_from_small_views(client: ComfyClient, server: ComfyServer):
+    sharp = solids.views_of(solids.ball("red"), solids.cameras_around(8))
+    small = torch.nn.functional.interpolate(sharp, scale_factor=0.25, mode="area")
+    folder = server.workdir / "input" / "small"
+    prompt = json.loads((PROMPTS / "restore_3d.json").read_text("utf-8"))
+    folder = solids.write_posed_views(folder, small, solids.cameras_around(8, world.SIZE // 4))
+    prompt[find_node(prompt, "Degraded views")]["inputs"]["folder"] = folder.name
+    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"splats": 300, "fit_steps": 100, "steps": 15}
+    result = client.run(prompt)
+    restored = images_in(client, result.files(node_id=find_node(prompt, "Restored views")))
+    enlarged = small.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    assert in_process.psnr(restored, sharp).min() > in_process.psnr(enlarged, sharp).max()

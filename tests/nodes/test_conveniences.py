@@ -24,6 +24,8 @@ WORDS = {
     "PDS": "DSPosteriorLatentMatch",
     "LMC": "DSManifoldCorrectiveTrain",
     "regional prompt": "DSMaskLocalizedGuidance",
+    "text to 3D": "DSSplatOptimizer",
+    "gaussian splatting": "DSSplatOptimizer",
 }
 """What users search for, and a node that they have to find."""
 SHOWN = {
@@ -37,6 +39,18 @@ SHOWN = {
         "source_weight",
     ],
     "DSSVGOptimizer": ["style", "paths", "steps", "guidance_scale", "canvas_size", "seed", "fit_steps"],
+    "DSSplatOptimizer": [
+        "splats",
+        "steps",
+        "guidance_scale",
+        "render_size",
+        "views",
+        "seed",
+        "method",
+        "fit_steps",
+        "background",
+        "frames",
+    ],
     "DSProximalDreamSampler": ["steps", "gamma", "gamma_schedule", "eta", "start_from", "scheduler", "seed", "skip"],
 }
 """The widgets that are not advanced."""
