@@ -421,7 +421,7 @@ def test_scene_is_edited_by_prompt(client: ComfyClient):
     prompt = json.loads((PROMPTS / "edit_3d.json").read_text("utf-8"))
     ball = solids.ball("red", 300)
     prompt[find_node(prompt, "Scene to edit")]["inputs"]["file"] = client.upload("ball.ply", write_ply(ball))
-    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"steps": 30, "learning_rate": 2.0, "frames": 4}
+    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"steps": 20, "learning_rate": 2.0, "frames": 4}
     result = client.run(prompt)
     views = images_in(client, result.files(node_id=find_node(prompt, "Orbit")))
     red, _, blue = views[:, :, 43:53, 43:53].mean((0, 2, 3))
@@ -449,8 +449,8 @@ def test_scene_is_restored_from_small_views(client: ComfyClient, server: ComfySe
     prompt = json.loads((PROMPTS / "restore_3d.json").read_text("utf-8"))
     folder = solids.write_posed_views(folder, small, solids.cameras_around(8, world.SIZE // 4))
     prompt[find_node(prompt, "Degraded views")]["inputs"]["folder"] = folder.name
-    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"splats": 300, "fit_steps": 100, "steps": 15}
+    prompt[find_node(prompt, "Splat Optimizer")]["inputs"] |= {"splats": 300, "fit_steps": 150, "steps": 10}
     result = client.run(prompt)
     restored = images_in(client, result.files(node_id=find_node(prompt, "Restored views")))
-    enlarged = small.repeat_interleave(4, -1).repeat_interleave(4, -2)
-    assert in_process.psnr(restored, sharp).min() > in_process.psnr(enlarged, sharp).max()
+    assert in_process.psnr(restored, sharp).min() > in_process.psnr(torch.ones_like(sharp), sharp).max() + 6
+    assert {(each["colour"], each["shape"]) for each in in_process.load_scorer().read(restored)} == {("red", "circle")}
