@@ -298,6 +298,7 @@ GUIDED: dict[str, dict[str, Any]] = {
     "noise": {"gamma": 2.0},
     "stochastic inversion": {"gamma": 2.0},
     "sds": {"guidance_scale": 10.0},
+    "dreamsampler": {"guidance_scale": 7.5},
     "vsd": {"guidance_scale": 7.5},
     "ism": {"guidance_scale": 7.5},
     "full bridge": {"guidance_scale": 7.5},
