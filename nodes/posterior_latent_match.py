@@ -32,8 +32,8 @@ class PosteriorLatentMatch(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Edits an image and keeps it close to its source: posterior distillation (PDS). Connect its output to "
-                "the objective input of Distillation Sampler or SVG Optimizer, which then use it instead of their own "
-                "method."
+                "the objective input of Distillation Sampler, SVG or Splat Optimizer, which then use it instead of "
+                "their own method."
             ),
             search_aliases="PDS, posterior distillation sampling, img2img edit, identity preserving edit",
             advanced="posterior",
@@ -76,7 +76,7 @@ class PosteriorLatentMatch(io.ComfyNode):
             outputs=[
                 OBJECTIVE.Output(
                     display_name="objective",
-                    tooltip="For the objective input of Distillation Sampler or SVG Optimizer.",
+                    tooltip="For the objective input of Distillation Sampler, SVG or Splat Optimizer.",
                 ),
             ],
         )

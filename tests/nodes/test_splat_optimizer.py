@@ -12,13 +12,14 @@ import folder_paths
 import pytest
 import torch
 from dreamsampler.nodes import host
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.splat_optimizer import LAZY, SplatOptimizer
 from dreamsampler.splats.files import read_splats
 from dreamsampler.splats.renderers import RendererUnavailable
 from support.host_oracle import progress_hook
 from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
 from support.splats import ball
-from support.tiny_models import EPS, QWEN, SD3, SOURCE, Family, V, measure
+from support.tiny_models import EPS, NEGATIVE, POSITIVE, QWEN, SD3, SOURCE, Family, V, encoded, measure
 
 FAMILIES = [EPS, V, SD3, QWEN]
 SCENE, CAMERAS = splat(), cameras()
@@ -64,8 +65,6 @@ def test_result_depends_only_on_the_seed():
 
 def test_source_of_an_edit_is_the_scene_seen_by_the_same_camera():
     """The same prompt on both sides and no change yet: PDS and DDS have nothing to do, whatever the camera."""
-    from support.tiny_models import POSITIVE
-
     before = host.splat_scenes("splat", SCENE)[0]
     result = optimized(splat=SCENE, source=POSITIVE, views=2)
     assert result.notes and "was 0 in every step" in result.notes[-1]
@@ -161,6 +160,17 @@ def test_methods_with_prompts_by_side(method: str):
     settings: dict[str, Any] = {"lora_rank": 2} if method == "vsd" else {}
     result = optimized(splat=SCENE, method=method, views=2, positive_back=SOURCE, **settings)
     assert result.scene.positions.isfinite().all()
+
+
+def test_objective_of_another_node_compares_with_the_scene():
+    """Posterior Latent Match with one prompt on both sides has nothing to do, whatever latent it brings."""
+    prompts = {"source": POSITIVE, "target": POSITIVE, "negative": NEGATIVE}
+    settings: dict[str, Any] = {"guidance_scale": 7.5, "posterior": "official", "identity_weight": 1.0}
+    objective = PosteriorLatentMatch.execute(encoded(EPS), **prompts, **settings).args[0]
+    result = optimized(splat=SCENE, objective=objective, positive=None, negative=None)
+    assert "was 0 in every step" in result.notes[-1]
+    objective = PosteriorLatentMatch.execute(encoded(EPS), **{**prompts, "target": SOURCE}, **settings).args[0]
+    assert optimized(splat=SCENE, objective=objective, positive=None, negative=None).notes == []
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
