@@ -22,12 +22,6 @@ from .runs.region import REGIONS, Region, found_mask
 from .sockets import CORRECTIVE, MEASUREMENT, OBJECTIVE, ObjectiveSocket
 from .widgets import OWN, UNSET
 
-FIELDS = {
-    "source_guidance_scale": ("source_guidance_scale", "source_prompt_weight"),
-    "first_stage": ("sds_stage", "whole_image_stage"),
-    "ode_steps": ("ode_steps", "inversion_steps"),
-}
-"""The settings that a widget of another name sets. Every other widget sets the setting of its own name."""
 RESTORING = {"optimizer": "adam", "weighting": "snr", "learning_rate": 0.005}
 """What differs with a measurement, for every method: the distance to the clean estimate (DreamSampler, eq. 10 of the
 appendix) as the paper descends it. AdamW's decay would darken pixels, and the learning rate is one for pixels."""
@@ -158,11 +152,8 @@ def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bo
 
 def _config(chosen: ObjectiveSocket, values: dict[str, Any], *, from_scratch: bool, restores: bool) -> Config:
     """The paper's settings, which may differ for an edit, with those of the objective's node and the widgets."""
-    given = checks.checked_settings(values)
     config = chosen.method.config(from_image=not from_scratch).updated(RESTORING if restores else {})
-    config = config.updated(chosen.settings)
-    fields = {field: value for name, value in given.items() for field in FIELDS.get(name, (name,))}
-    return config.updated({field: value for field, value in fields.items() if config.has(field)})
+    return checks.with_settings(config.updated(chosen.settings), values)
 
 
 def _main_inputs() -> list[io.Input]:

@@ -132,8 +132,7 @@ def _chosen(objective: ObjectiveSocket | None, method: str, prompts: dict[str, A
 def _config(chosen: ObjectiveSocket, **widgets: float) -> Config:
     """The paper's settings with the loop of sheets, those of the objective's node and those of the widgets."""
     config = chosen.method.config().updated({**SETTINGS, **chosen.settings})
-    given = checks.checked_settings(widgets)
-    return config.updated({name: value for name, value in given.items() if config.has(name)})
+    return checks.with_settings(config, widgets)
 
 
 def _prompts_of_views(

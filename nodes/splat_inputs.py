@@ -54,11 +54,8 @@ def check_connections(request: Request) -> None:
             "steps is 0, which only fits a scene to images or renders a splat, and none is connected: connect images "
             "with cameras, a measurement with cameras, or a splat; or set steps to 1 or more."
         )
-    if request.measurement is not None and not request.measurement.operator.known:
-        raise ValueError(
-            "The measurement is of an unknown blur, which Splat Optimizer does not fit: set operator of Measurement to "
-            "gaussian blur and sigma to a number that you know."
-        )
+    if request.measurement is not None:
+        checks.check_known(request.measurement, "Splat Optimizer")
     sided = [f"positive_{side}" for side in ("side", "back", "overhead") if getattr(request, f"positive_{side}")]
     if sided and request.objective is not None:
         raise ValueError(
@@ -69,15 +66,6 @@ def check_connections(request: Request) -> None:
         raise ValueError(
             "background 'random' is for new scenes, but the views have a background of their own: set background to "
             "the color behind the object in them."
-        )
-
-
-def check_connected(name: str, value: Any) -> None:
-    """An input that is optional only where no model runs."""
-    if value is None:
-        raise ValueError(
-            f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to fit images "
-            "or to render a splat without a model."
         )
 
 

@@ -92,7 +92,7 @@ class Request:
         if self.steps:
             prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
             for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
-                splat_inputs.check_connected(name, value)
+                checks.check_connected(name, value, "fit images or to render a splat")
 
     # What to do
 
@@ -147,10 +147,7 @@ class Request:
         else:
             own = Config(method.settings, task.loop).updated({"guidance_scale": task.guidance_scale})
         names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate".split()
-        given = checks.checked_settings({name: getattr(self, name) for name in names})
-        if "first_stage" in given:
-            given["sds_stage"] = given.pop("first_stage")
-        config = own.updated({name: value for name, value in given.items() if own.has(name)} | {"steps": self.steps})
+        config = checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
         check_distillation(self.model, self.chosen, config, self.vae)
         return config
 

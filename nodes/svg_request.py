@@ -81,7 +81,7 @@ class Request:
             raise ValueError(f"steps is {self.steps}: set it to 1 or more, or to 0 to trace an image without a model.")
         prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
-            _check_connected(name, value)
+            checks.check_connected(name, value, "trace an image")
         if self.views == "on":
             svg_inputs.check_views(self.chosen, self.used_measurement)
 
@@ -272,13 +272,4 @@ def _check_something_to_trace(image: Tensor | None, measurement: Measurement | N
         raise ValueError(
             "steps is 0, which only traces an image, and no image is connected: connect one to input 'image', or a "
             "measurement, or set steps to 1 or more (the paper uses 1000)."
-        )
-
-
-def _check_connected(name: str, value: Any) -> None:
-    """An input that is optional only for tracing without a model."""
-    if value is None:
-        raise ValueError(
-            f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to trace an "
-            "image without a model."
         )

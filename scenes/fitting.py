@@ -13,6 +13,7 @@ from ..guidance.restoration.measurement import Measurement
 from ..splats.camera import Camera
 from ..splats.rasterizer import render
 from ..splats.renderers import Renderer
+from .cameras import among
 from .losses import SparsityTerm, image_distance
 from .optimizer import FITTING, LearningRates, TrainableScene, set_rates
 
@@ -63,13 +64,12 @@ def fit(
     Do not run it in `torch.inference_mode`. Yields each step after it was taken.
     """
     optimizer, sparsity = trainable.adam(rates), SparsityTerm(trainable)
-    order: list[int] = []
+    draw = among(targets.cameras, 1, lambda: targets.background, generator)
     for step in range(steps):
-        order = order or torch.randperm(len(targets.cameras), generator=generator).tolist()
-        index = order.pop()
+        (look,) = draw()
         with torch.enable_grad():
-            image = renderer(trainable.scene(), targets.cameras[index], targets.background).color
-            loss = targets.distance(image, index) + sparsity()
+            image = renderer(trainable.scene(), look.camera, look.background).color
+            loss = targets.distance(image, look.index) + sparsity()
         set_rates(optimizer, rates, step / steps)
         optimizer.zero_grad()
         loss.backward()

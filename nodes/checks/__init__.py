@@ -16,6 +16,7 @@ from .inputs import (
     after_skip,
     check_autoencoder,
     check_conditioning,
+    check_connected,
     check_inputs_of,
     check_known,
     check_mask_not_empty,
@@ -33,6 +34,7 @@ from .inputs import (
     color_channels,
     item_seeds,
     same_prompt,
+    with_settings,
 )
 from .measurements import (
     check_consistency,
@@ -48,6 +50,7 @@ __all__ = [
     "after_skip",
     "check_autoencoder",
     "check_conditioning",
+    "check_connected",
     "check_consistency",
     "check_corrective",
     "check_corrective_training",
@@ -76,4 +79,5 @@ __all__ = [
     "checked_translatable",
     "item_seeds",
     "same_prompt",
+    "with_settings",
 ]

@@ -428,6 +428,15 @@ def check_known(value: Measurement, node: str) -> None:
 # Prompts
 
 
+def check_connected(name: str, value: Any, otherwise: str) -> None:
+    """Check an input that is optional only with steps 0, which serves `otherwise`, such as "trace an image"."""
+    if value is None:
+        raise ValueError(
+            f"Input '{name}' is not connected, and distillation needs it: connect it, or set steps to 0 to "
+            f"{otherwise} without a model."
+        )
+
+
 def check_conditioning(name: str, value: Any) -> None:
     """Check that a CONDITIONING has at least one entry."""
     if not value:
@@ -509,6 +518,21 @@ def check_steps(value: int) -> None:
 
 COUNTS = {"steps", "ode_steps", "lora_rank", "n_avg"}
 """Settings that must be at least 1."""
+
+
+FIELDS = {
+    "source_guidance_scale": ("source_guidance_scale", "source_prompt_weight"),
+    "first_stage": ("sds_stage", "whole_image_stage"),
+    "ode_steps": ("ode_steps", "inversion_steps"),
+}
+"""The settings that a widget of another name sets. Every other widget sets the setting of its own name."""
+
+
+def with_settings(config: Config, values: dict[str, Any]) -> Config:
+    """The settings with the values of widgets that are set, where the method has them. Raises ValueError."""
+    given = checked_settings(values)
+    fields = {field: value for name, value in given.items() for field in FIELDS.get(name, (name,))}
+    return config.updated({field: value for field, value in fields.items() if config.has(field)})
 
 
 def checked_settings(values: dict[str, Any]) -> dict[str, Any]:

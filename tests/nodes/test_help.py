@@ -12,7 +12,8 @@ from comfy_api.latest import io
 from dreamsampler import comfy_entrypoint
 from dreamsampler.guidance.distillation.method import Config
 from dreamsampler.guidance.distillation.objectives import LISTED, METHODS
-from dreamsampler.nodes.distillation_sampler import FIELDS, DistillationSampler
+from dreamsampler.nodes.checks.inputs import FIELDS
+from dreamsampler.nodes.distillation_sampler import DistillationSampler
 
 PAGES = Path(__file__).resolve().parents[2] / "js" / "docs"
 IMAGE = re.compile(r"!\[([^\]]+)\]\(([^)]+)\)")
