@@ -16,6 +16,7 @@ from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.splat_optimizer import LAZY, SplatOptimizer
 from dreamsampler.splats.files import read_splats
 from dreamsampler.splats.renderers import RendererUnavailable
+from support.corrective_nodes import spectral
 from support.host_oracle import progress_hook
 from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
 from support.splats import ball
@@ -56,6 +57,12 @@ def test_every_method_moves_a_scene(method: str):
     settings: dict[str, Any] = {"lora_rank": 2} if method == "vsd" else {}
     result = optimized(splat=SCENE, method=method, source=SOURCE, steps=3, first_stage=0.3, **settings)
     assert not torch.equal(result.scene.harmonics, host.splat_scenes("splat", SCENE)[0].harmonics)
+
+
+def test_first_stage_of_lmc_sees_downscaled_views():
+    inputs: dict[str, Any] = {"method": "lmc", "corrective": spectral(EPS), "render_size": 128, "steps": 2}
+    whole, patches = (optimized(**inputs, first_stage=stage).scene.positions for stage in (1.0, 0.0))
+    assert not torch.equal(whole, patches)
 
 
 def test_result_depends_only_on_the_seed():
