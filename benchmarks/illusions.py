@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from dreamsampler.guidance.core.denoiser import NULL, SOURCE, TARGET
 from dreamsampler.guidance.core.noise import item_seeds
-from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, Arrangement, Look
+from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, Arrangement, Look, conditionings_of_views
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.prompts.descriptors import describe
 from PIL import Image, ImageDraw, ImageFont
@@ -83,14 +84,15 @@ class Studio:
         """The views (cases V, 3, H, W) of all cases."""
         from dreamsampler.nodes import host
         from dreamsampler.nodes.overlay_illusion import SETTINGS
-        from dreamsampler.nodes.runs.illusion import IllusionDistillation, conditionings_of_views
+        from dreamsampler.nodes.runs.illusion import IllusionDistillation
         from dreamsampler.nodes.sockets import ObjectiveSocket
 
         name = method.partition(",")[0]
         pairs = [self._prompts(name, world.describe(scene)) for case in scenes for scene in case]
         prompted = ([self.reference.conditioning([text]) for text in each] for each in zip(*pairs, strict=True))
         targets, sources = prompted
-        prompts = conditionings_of_views(targets, self.reference.conditioning([""]), sources)
+        negatives = [self.reference.conditioning([""])] * len(targets)
+        prompts = conditionings_of_views({TARGET: targets, NULL: negatives, SOURCE: sources})
         config = METHODS[name].config().updated({**SETTINGS, "steps": steps, **COMPARED[method]})
         run = IllusionDistillation(
             chosen=ObjectiveSocket(METHODS[name], prompts),

@@ -11,13 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.core.noise import item_seeds
-from ..guidance.distillation.compositions import ARRANGEMENTS, TURNS, Arrangement, Look
+from ..guidance.distillation.compositions import ARRANGEMENTS, TURNS, Arrangement, Look, conditionings_of_views
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objectives import LISTED, METHODS
 from . import checks, host, widgets
 from .runs.distillation import Curve, check_distillation
-from .runs.illusion import IllusionDistillation, conditionings_of_views
+from .runs.illusion import IllusionDistillation
 from .sockets import OBJECTIVE, ObjectiveSocket
 from .widgets import UNSET
 
@@ -79,7 +80,8 @@ class OverlayIllusion(io.ComfyNode):
         arranged, notes = ARRANGEMENTS[arrangement], list[str]()
         targets = _prompts_of_views("conditioning", arrangement, prompts, notes)
         sources = _prompts_of_views("source", arrangement, prompts, notes, otherwise=negative)
-        chosen = _chosen(objective, method, conditionings_of_views(targets, negative, sources))
+        kinds = {TARGET: targets, NULL: [negative] * len(targets), SOURCE: sources}
+        chosen = _chosen(objective, method, conditionings_of_views(kinds))
         config = _config(chosen, steps=steps, guidance_scale=guidance_scale, learning_rate=learning_rate)
         _check(model, vae, chosen, config, negative, targets, sources)
         _check_size(size, vae, arranged)

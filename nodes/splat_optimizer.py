@@ -373,18 +373,7 @@ def _fine_settings() -> list[io.Input]:
         ),
         widgets.whole("lora_rank", "vsd: rank of the LoRA trained on the current views.", high=512, optional=True),
         widgets.number("lora_learning_rate", "vsd: learning rate of that LoRA.", high=1.0, step=1e-5, optional=True),
-        widgets.number(
-            "sds_weight",
-            "With a measurement: weight of the prompt. The paper uses 2.4 for blurs, 1 for super-resolution.",
-            high=1e4,
-            optional=True,
-        ),
-        widgets.number(
-            "data_weight",
-            "With a measurement: weight of the measurement. The paper uses 3 for blurs, 4 for super-resolution.",
-            high=1e4,
-            optional=True,
-        ),
+        *widgets.restoration_weights(),
         io.Float.Input(
             "pixel_weight",
             default=0.0,

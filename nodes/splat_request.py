@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..guidance.core.denoiser import NULL, SOURCE, TARGET, numbered
+from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.core.noise import item_seeds
+from ..guidance.distillation.compositions import conditionings_of_views
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objectives import METHODS
 from ..guidance.networks.corrective.storage import ManifoldCorrective
@@ -135,8 +136,9 @@ class Request:
             return plain
         given = (self.positive, self.positive_side, self.positive_back, self.positive_overhead)
         targets = [self.positive if each is None else each for each in given]
-        names = {numbered(TARGET, i): each for i, each in enumerate(targets)}
-        return names | {numbered(kind, i): plain[kind] for kind in plain if kind != TARGET for i in range(len(targets))}
+        return conditionings_of_views(
+            {**{kind: [each] * len(targets) for kind, each in plain.items()}, TARGET: targets}
+        )
 
     def config(self) -> Config:
         """The settings of the task and method. Raises ValueError for inputs that do not fit the model."""

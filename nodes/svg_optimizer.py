@@ -279,18 +279,7 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
             note="-1 uses the paper's 0.01 for iconography, 0 for other styles.",
         ),
-        widgets.number(
-            "sds_weight",
-            "With a measurement: weight of the prompt. The paper uses 2.4 for blurs, 1 for super-resolution.",
-            high=1e4,
-            optional=True,
-        ),
-        widgets.number(
-            "data_weight",
-            "With a measurement: weight of the measurement. The paper uses 3 for blurs, 4 for super-resolution.",
-            high=1e4,
-            optional=True,
-        ),
+        *widgets.restoration_weights(),
         io.Combo.Input(
             "renderer",
             options=list(NAMES),

@@ -241,8 +241,7 @@ class Request:
             times = {name: getattr(task.loop, name) for name in names}
             own = self.objective.method.config().updated({**times, **self.objective.settings})
         names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
-        given = checks.checked_settings({name: getattr(self, name) for name in names})
-        return own.updated({**given, "steps": self.steps})
+        return checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
 
     def _restoration_weights(self) -> RestorationWeights:
         measurement = self.used_measurement

@@ -60,6 +60,24 @@ def choice(name: str, options: Iterable[str], tooltip: str, *, optional: bool = 
     return io.Combo.Input(name, options=[OWN, *options], default=OWN, optional=optional, tooltip=tooltip)
 
 
+def restoration_weights() -> list[io.Input]:
+    """The weights of prompt and measurement where something other than an image is restored."""
+    return [
+        number(
+            "sds_weight",
+            "With a measurement: weight of the prompt. The paper uses 2.4 for blurs, 1 for super-resolution.",
+            high=1e4,
+            optional=True,
+        ),
+        number(
+            "data_weight",
+            "With a measurement: weight of the measurement. The paper uses 3 for blurs, 4 for super-resolution.",
+            high=1e4,
+            optional=True,
+        ),
+    ]
+
+
 def seed(tooltip: str) -> io.Input:
     """A seed, with the host's control after generate."""
     return io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True, tooltip=tooltip)

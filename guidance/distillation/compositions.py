@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -242,6 +242,11 @@ class Composition:
 
 
 # The denoiser
+
+
+def conditionings_of_views(kinds: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The conditionings of each kind, one per view, by the names that `ViewDenoiser` asks for."""
+    return {numbered(kind, i): value for kind, values in kinds.items() for i, value in enumerate(values)}
 
 
 @dataclass(frozen=True)

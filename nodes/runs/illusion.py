@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...guidance.core.denoiser import NULL, SOURCE, TARGET, numbered
+from ...guidance.core.denoiser import TARGET, numbered
 from ...guidance.core.noise import SeededNoise
 from ...guidance.distillation.compositions import ARRANGEMENTS, Arrangement, Composition, Look, Turns, per_view
 from .. import host
@@ -17,12 +17,6 @@ from .distillation import Distillation
 
 GRAY = 0.5
 """The value of the pixels that sheets start with."""
-
-
-def conditionings_of_views(targets: list[Any], negative: Any, sources: list[Any]) -> dict[str, Any]:
-    """The CONDITIONINGs of all views, by the names that `ViewDenoiser` asks for."""
-    kinds = {TARGET: targets, NULL: [negative] * len(targets), SOURCE: sources}
-    return {numbered(kind, i): value for kind, values in kinds.items() for i, value in enumerate(values)}
 
 
 def contact_sheet(images: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from dreamsampler.splats.scene import Scene
 from torch import Tensor
 
 from support.splats import ball
-from support.svg_nodes import VAES
-from support.tiny_models import EPS, NEGATIVE, POSITIVE, Family, tiny, tiny_vae
+from support.svg_nodes import model_inputs
+from support.tiny_models import EPS, Family
 
 SIZE = 32
 
@@ -38,16 +38,8 @@ def optimized(family: Family | None = EPS, **inputs: Any) -> Optimized:
 
     `inputs` are inputs of the node. None leaves an input unconnected.
     """
-    connected: dict[str, Any] = {}
-    if family is not None:
-        connected = {
-            "model": tiny(family),
-            "vae": tiny_vae(VAES[family.name]),
-            "positive": POSITIVE,
-            "negative": NEGATIVE,
-        }
     widgets = {"splats": 40, "steps": 2, "guidance_scale": -1.0, "render_size": SIZE, "views": 1, "seed": 7}
-    values = {**widgets, "fit_steps": 2, "frames": 2, **connected, **inputs}
+    values = {**widgets, "fit_steps": 2, "frames": 2, **model_inputs(family), **inputs}
     with torch.inference_mode():
         output = SplatOptimizer.execute(**{name: each for name, each in values.items() if each is not None})
     splat, image, cameras = output.args

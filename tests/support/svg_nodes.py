@@ -86,21 +86,21 @@ class Optimized(NamedTuple):
         return curve
 
 
+def model_inputs(family: Family | None) -> dict[str, Any]:
+    """A tiny model with its VAE and prompts, as inputs of a node; nothing for None."""
+    if family is None:
+        return {}
+    vae = tiny_vae(VAES[family.name])
+    return {"model": tiny(family), "vae": vae, "positive": POSITIVE, "negative": NEGATIVE}
+
+
 def vectorize(family: Family | None = EPS, **inputs: Any) -> Optimized:
     """Run SVG Optimizer like ComfyUI, in inference mode, on a tiny model and its VAE, or on none.
 
     `inputs` are inputs of the node. None leaves an input unconnected.
     """
-    connected: dict[str, Any] = {}
-    if family is not None:
-        connected = {
-            "model": tiny(family),
-            "vae": tiny_vae(VAES[family.name]),
-            "positive": POSITIVE,
-            "negative": NEGATIVE,
-        }
     widgets = {"style": "iconography", "paths": 5, "steps": 2, "guidance_scale": -1.0, "canvas_size": 64, "seed": 7}
-    values = {**widgets, "fit_steps": 2, "fit_groups": 2, **connected, **inputs}
+    values = {**widgets, "fit_steps": 2, "fit_groups": 2, **model_inputs(family), **inputs}
     with torch.inference_mode():
         output = SVGOptimizer.execute(**{name: each for name, each in values.items() if each is not None})
     svg, image = output.args
