@@ -1,0 +1,70 @@
+"""From an image to a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...svg.document import Contour, Document, Fill, Point, Shape, ViewBox
+from .contours import chains, located
+from .curves import fitted
+from .layers import Layer, side_by_side, stacked
+from .paints import paint
+from .segmentation import SCALE, Floats, Regions, segmented
+
+HIDDEN_TOLERANCE = 1.5
+"""How far curves below other shapes may be from where they should be, in pixels; less than their overlap."""
+TOLERANCE = 0.3
+"""How far curves may be from the edges of the image, in pixels."""
+SMALLEST_AREA = 9
+"""Regions of fewer pixels are specks."""
+
+
+def traced(
+    image: Tensor,
+    most: int,
+    *,
+    alpha: Tensor | None = None,
+    scale: float = SCALE,
+    tolerance: float = TOLERANCE,
+    smallest: int = SMALLEST_AREA,
+    overlapping: bool = True,
+    ramps: bool = True,
+) -> Document:
+    """A drawing of an image: at most `most` opaque shapes, in pixels.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        most: The largest number of shapes.
+        alpha: (H, W) in [0, 1]. Where it is below 1/2 on average, there is no shape.
+        scale: How much error a pixel of border is worth, see `segmentation`. A larger value gives fewer shapes.
+        tolerance: How far curves may be from the edges of the image, in pixels.
+        smallest: Smaller regions, in pixels, are left out.
+        overlapping: Whether shapes lie on top of each other, without gaps, or side by side.
+        ramps: Whether shapes may have linear gradients.
+    """
+    channels = image if alpha is None else torch.cat([image, alpha[None]])
+    pixels = channels.detach().movedim(0, -1).double().cpu().numpy()
+    regions = segmented(pixels, most, scale=scale, smallest=smallest, ramps=ramps)
+    transparent = regions.colors[:, 3:].min(1, initial=1) < 0.5
+    shapes = []
+    for layer in (stacked if overlapping else side_by_side)(regions.labels, transparent):
+        mask = regions.labels == layer.region
+        pure = mask & regions.pure
+        color = paint(pixels[..., :3], pure if pure.any() else mask, scale if ramps else np.inf)
+        if contours := tuple(_contours(layer, pixels, regions, tolerance)):
+            shapes.append(Shape(contours, Fill(color)))
+    height, width, _ = pixels.shape
+    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(shapes))
+
+
+def _contours(layer: Layer, pixels: Floats, regions: Regions, tolerance: float) -> Iterator[Contour]:
+    for chain in chains(layer.mask):
+        shifted = chain.moved(np.array([layer.column, layer.row]))
+        outline = located(shifted, pixels, regions, layer.region)
+        cubics = fitted(outline.points, np.where(outline.visible, tolerance, HIDDEN_TOLERANCE))
+        if len(cubics):
+            yield Contour(tuple(Point(*point) for point in cubics[:, :3].reshape(-1, 2).tolist()), closed=True)
