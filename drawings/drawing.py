@@ -15,9 +15,12 @@ from ..svg.raster.scene import Scene, scene
 from .augmentation import Augmentation
 from .initialization import THIRDS, Paths, polygons
 from .optimizer import append_rows, reset_state
+from .selection import Selection, selection
 
 PARAMETER_GROUPS = ("points", "width", "color", "background")
 """The groups that parameters are optimized in, each with a learning rate of its own (`optimizer.LearningRates`)."""
+OPTIMIZABLE = (*PARAMETER_GROUPS, "opacity")
+"""What can be optimized: the groups, and opacities, which are in the group of colors."""
 MIN_WIDTH = 0.01
 """Smallest width of a stroke in pixels: above 0, where the gradient would vanish."""
 STRAIGHT_TOLERANCE = 1e-3
@@ -34,7 +37,8 @@ class Drawing:
         height: Height of the canvas in pixels.
         width: Width of the canvas in pixels.
         like: A tensor whose dtype and device are used; float32 on the CPU by default.
-        optimized: Which of `PARAMETER_GROUPS` require gradients.
+        optimized: Which of `OPTIMIZABLE` change. Without "opacity", what is opaque stays opaque.
+        selected: Which parts change; all by default.
         background: The color of the canvas. If "background" is optimized, the canvas becomes the lowest path of
             `document()`.
 
@@ -54,33 +58,53 @@ class Drawing:
         like: Tensor | None = None,
         *,
         optimized: Iterable[str] = ("points", "width", "color"),
+        selected: Selection | None = None,
         background: Color = WHITE,
     ):
         self.optimized = frozenset(optimized)
         self._template = start = scene(document, height, width, like)
-        self.points, self.colors = self._leaf("points", start.points), self._leaf("color", start.colors)
-        self.widths = self._leaf("width", start.widths)
-        self.opacities = self._leaf("color", start.opacities)
+        chosen = selection(document) if selected is None else selected
+        self.points = self._leaf("points", start.points, chosen.points)
+        self.colors = self._leaf("color", start.colors, chosen.layers)
+        self.widths = self._leaf("width", start.widths, chosen.widths)
+        self.opacities = self._leaf("opacity", start.opacities, chosen.opacities)
+        moving = [(paint, torch.tensor(moves)) for paint, moves in zip(start.gradients, chosen.gradients, strict=True)]
         # In pixels like all other lengths, so that one learning rate means the same step for all points.
-        self._gradient_points = [self._leaf("points", p.geometry * start.placement.a) for p in start.gradients]
-        self._gradient_colors = [self._leaf("color", paint.colors) for paint in start.gradients]
+        self._gradient_shifts = [self._leaf("points", 0 * paint.geometry, moves) for paint, moves in moving]
+        self._gradient_colors = [self._leaf("color", paint.colors, moves) for paint, moves in moving]
         self.background = self._leaf("background", start.colors.new_tensor(background))
         self._straight = _straight_sides(start)
+        moves = chosen.points.to(start.points.device) & self.points.requires_grad
+        self._straight = self._straight[moves[self._straight[:, 0]]]
 
-    def _leaf(self, group: str, value: Tensor) -> Tensor:
-        return value.detach().clone().requires_grad_(group in self.optimized)
+    def _leaf(self, group: str, value: Tensor, moves: Tensor | None = None) -> Tensor:
+        """A leaf that changes only in the rows that move, and in its opacities only if these are optimized.
+
+        Adam leaves a number alone whose gradient has always been 0, to the bit.
+        """
+        leaf = value.detach().clone().requires_grad_(group in self.optimized)
+        if not leaf.requires_grad:
+            return leaf
+        mask = torch.ones_like(leaf)
+        if moves is not None:
+            mask *= moves.to(leaf).reshape(moves.shape + (1,) * (leaf.ndim - moves.ndim))
+        if group == "color" and "opacity" not in self.optimized:
+            mask[..., 3] = 0
+        if not mask.all():
+            leaf.register_hook(lambda gradient: gradient * mask)
+        return leaf
 
     @property
     def parameters(self) -> dict[str, list[Tensor]]:
         """The optimized leaves by group; groups without a leaf are left out."""
         groups = {
-            "points": [self.points, *self._gradient_points],
+            "points": [self.points, *self._gradient_shifts],
             "width": [self.widths],
             "color": [self.colors, self.opacities, *self._gradient_colors],
             "background": [self.background],
         }
-        nonempty = {name: [leaf for leaf in leaves if leaf.numel()] for name, leaves in groups.items()}
-        return {name: leaves for name, leaves in nonempty.items() if leaves and name in self.optimized}
+        used = {name: [x for x in leaves if x.numel() and x.requires_grad] for name, leaves in groups.items()}
+        return {name: leaves for name, leaves in used.items() if leaves}
 
     @property
     def control_points(self) -> Tensor:
@@ -95,8 +119,8 @@ class Drawing:
             thirds = [torch.lerp(points[start], points[end], third) for third in THIRDS[1:]]
             points = points.index_copy(0, torch.cat(handles), torch.cat(thirds))
         gradients = tuple(
-            dataclasses.replace(paint, geometry=geometry / template.placement.a, colors=colors)
-            for paint, geometry, colors in zip(template.gradients, self._gradient_points, self._gradient_colors)
+            dataclasses.replace(paint, geometry=paint.geometry + shift / template.placement.a, colors=colors)
+            for paint, shift, colors in zip(template.gradients, self._gradient_shifts, self._gradient_colors)
         )
         leaves = {"colors": self.colors, "widths": self.widths, "opacities": self.opacities}
         return dataclasses.replace(template, points=points, gradients=gradients, **leaves)
@@ -121,7 +145,8 @@ class Drawing:
         """Clamp colors and opacities to [0, 1] and widths to `MIN_WIDTH` or more, in place. Call after each step."""
         clamp_colors(self.colors, self.opacities, self.background, *self._gradient_colors)
         with torch.no_grad():
-            self.widths.clamp_(min=MIN_WIDTH)
+            if self.widths.requires_grad:
+                self.widths.clamp_(min=MIN_WIDTH)
 
     def append(self, paths: Paths, optimizer: Optimizer) -> None:
         """Add paths above a drawing that is made of paths of the same kind. The others keep their optimizer state."""

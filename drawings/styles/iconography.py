@@ -43,7 +43,7 @@ register(
         path_count=128,
         random_paths=random_paths,
         paths_at=paths_at,
-        optimized=frozenset({"points", "color", "background"}),
+        optimized=frozenset({"points", "color", "background", "opacity"}),
         xing_weight=0.01,
     )
 )

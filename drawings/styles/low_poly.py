@@ -38,6 +38,6 @@ register(
         path_count=256,
         random_paths=random_paths,
         paths_at=paths_at,
-        optimized=frozenset({"points", "color", "background"}),
+        optimized=frozenset({"points", "color", "background", "opacity"}),
     )
 )

@@ -30,6 +30,6 @@ register(
         path_count=256,
         random_paths=random_paths,
         paths_at=paths_at,
-        optimized=frozenset({"points", "width", "color", "background"}),
+        optimized=frozenset({"points", "width", "color", "background", "opacity"}),
     )
 )

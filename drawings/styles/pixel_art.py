@@ -29,7 +29,7 @@ register(
         path_count=1024,
         random_paths=random_paths,
         paths_at=None,
-        optimized=frozenset({"color"}),
+        optimized=frozenset({"color", "opacity"}),
         # The paper's rates could change a color by a tenth at most, which is enough only after tracing. From scratch,
         # the rates are those of the other styles.
         rates_after_tracing=PIXEL_ART,

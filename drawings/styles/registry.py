@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...guidance.core.registry import Registry
 from ...svg.document import IDENTITY, WHITE, Document, ViewBox
-from ..drawing import PARAMETER_GROUPS, Drawing
+from ..drawing import OPTIMIZABLE, Drawing
 from ..initialization import Canvas, Centers, Paths
 from ..optimizer import FROM_SCRATCH, REFINING, LearningRates
 
@@ -31,7 +31,7 @@ class ArtStyle:
         paths_at: New paths at given centers, with the target's colors where the style has colors:
             `paths_at(centers, canvas, generator)`. None if paths have fixed positions; then they are never added in
             groups or reinitialized.
-        optimized: Which of `drawing.PARAMETER_GROUPS` are optimized; the others keep their first values.
+        optimized: Which of `drawing.OPTIMIZABLE` are optimized; the others keep their first values.
         rates: Learning rates for drawing and restoring, on VectorFusion's canvas of 600 pixels.
         rates_after_tracing: Learning rates for refining a traced image, on the same canvas.
         xing_weight: Weight of the self-intersection loss.
@@ -53,11 +53,11 @@ class ArtStyle:
     saturation_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        unknown = ", ".join(sorted(self.optimized.difference(PARAMETER_GROUPS)))
+        unknown = ", ".join(sorted(self.optimized.difference(OPTIMIZABLE)))
         if unknown:
             raise ValueError(
                 f"The style '{self.name}' optimizes {unknown}, which no drawing has: choose from "
-                f"{', '.join(PARAMETER_GROUPS)}."
+                f"{', '.join(OPTIMIZABLE)}."
             )
 
     def random_drawing(self, count: int, canvas: Canvas, generator: torch.Generator, like: Tensor) -> Drawing:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,8 +99,8 @@ class Scene:
     document: Document
 
     def to_document(self) -> Document:
-        """The document with the current values of the tensors, in user units; colors and opacities are clamped."""
-        return _DocumentBuilder(self).document()
+        """The document with the tensors' values where they have changed, in user units; colors and opacities clamped."""
+        return _DocumentBuilder(self, scene(self.document, self.height, self.width, self.points)).document()
 
 
 def scene(document: Document, height: int, width: int, like: Tensor | None = None) -> Scene:
@@ -277,16 +278,18 @@ def _float64(values: Tensor) -> Tensor:
 
 
 class _DocumentBuilder:
-    """Walks a scene's document in paint order and substitutes the scene's numbers."""
+    """Walks a scene's document in paint order and substitutes the scene's numbers, where they have changed.
 
-    def __init__(self, scene: Scene):
+    Numbers that have not changed are kept from the document, because a scene holds them in pixels and rounded.
+    """
+
+    def __init__(self, scene: Scene, unchanged: Scene):
         scale, shift = scene.placement.a, torch.tensor(scene.placement[4:], dtype=torch.float64)
-        user_points = (_float64(scene.points) - shift) / scale
-        self.points = iter(user_points.tolist())
-        self.colors = iter(_float64(scene.colors).clamp(0, 1).tolist())
-        self.widths = iter((_float64(scene.widths) / scale).tolist())
-        self.opacities = iter(_float64(scene.opacities).clamp(0, 1).tolist())
-        self.gradients = iter(scene.gradients)
+        self.points = _changed(scene.points, unchanged.points, (_float64(scene.points) - shift) / scale)
+        self.colors = _changed(scene.colors, unchanged.colors, _float64(scene.colors).clamp(0, 1))
+        self.widths = _changed(scene.widths, unchanged.widths, (_float64(scene.widths) / scale).clamp(min=0))
+        self.opacities = _changed(scene.opacities, unchanged.opacities, _float64(scene.opacities).clamp(0, 1))
+        self.gradients = zip(scene.gradients, unchanged.gradients, strict=True)
         self.source = scene.document
 
     def document(self) -> Document:
@@ -297,28 +300,38 @@ class _DocumentBuilder:
 
     def group(self, group: Group) -> Group:
         opacity = next(self.opacities)  # before those of nested groups
-        return dataclasses.replace(group, opacity=opacity, children=self.children(group.children))
+        return dataclasses.replace(
+            group, opacity=group.opacity if opacity is None else opacity, children=self.children(group.children)
+        )
 
     def shape(self, shape: Shape) -> Shape:
         contours = tuple(
-            dataclasses.replace(contour, points=tuple(Point(*next(self.points)) for _ in contour.points))
+            dataclasses.replace(contour, points=tuple(self.point(point) for point in contour.points))
             for contour in shape.contours
         )
         fill, stroke = shape.fill, shape.stroke
         if fill:
-            fill = dataclasses.replace(fill, **self.paint(fill.paint))
+            fill = dataclasses.replace(fill, **self.paint(fill))
         if stroke:
-            stroke = dataclasses.replace(stroke, **self.paint(stroke.paint), width=max(next(self.widths), 0.0))
+            width = next(self.widths)
+            stroke = dataclasses.replace(stroke, **self.paint(stroke), width=stroke.width if width is None else width)
         return dataclasses.replace(shape, contours=contours, fill=fill, stroke=stroke)
 
-    def paint(self, paint: Paint) -> dict:
-        *color, opacity = next(self.colors)
-        if isinstance(paint, Color):
-            return {"paint": Color(*color), "opacity": opacity}
-        return {"paint": self.gradient(paint), "opacity": opacity}
+    def point(self, point: Point) -> Point:
+        moved = next(self.points)
+        return point if moved is None else Point(*moved)
+
+    def paint(self, part: Fill | Stroke) -> dict:
+        color = next(self.colors)
+        if not isinstance(part.paint, Color):
+            paint = self.gradient(part.paint)
+            return {"paint": paint} if color is None else {"paint": paint, "opacity": color[3]}
+        return {} if color is None else {"paint": Color(*color[:3]), "opacity": color[3]}
 
     def gradient(self, paint: LinearGradient | RadialGradient) -> Paint:
-        tensors = next(self.gradients)
+        tensors, unchanged = next(self.gradients)
+        if torch.equal(tensors.geometry, unchanged.geometry) and torch.equal(tensors.colors, unchanged.colors):
+            return paint
         numbers = _float64(tensors.geometry).tolist()
         offsets, colors = _float64(tensors.offsets).tolist(), _float64(tensors.colors).clamp(0, 1).tolist()
         stops = tuple(Stop(offset, Color(*c), a) for offset, (*c, a) in zip(offsets, colors, strict=True))
@@ -326,3 +339,9 @@ class _DocumentBuilder:
             return dataclasses.replace(paint, start=Point(*numbers[:2]), end=Point(*numbers[2:]), stops=stops)
         center, focus = Point(*numbers[:2]), Point(*numbers[2:4])
         return dataclasses.replace(paint, center=center, focus=focus, radius=numbers[4], stops=stops)
+
+
+def _changed(now: Tensor, before: Tensor, values: Tensor) -> Iterator[Any]:
+    """The values (N, ...) one by one; None for rows that are the same now as before."""
+    same = (now == before).flatten(1).all(1) if now.ndim > 1 else now == before
+    return (None if kept else value for kept, value in zip(same.tolist(), values.tolist(), strict=True))

@@ -9,6 +9,8 @@ import torch
 from dreamsampler.drawings.augmentation import RandomViews
 from dreamsampler.drawings.drawing import Drawing, DrawingBatch, clamp_colors, parameter_groups, render
 from dreamsampler.drawings.initialization import Paths
+from dreamsampler.drawings.optimizer import FROM_SCRATCH
+from dreamsampler.drawings.selection import NothingSelected, selection
 from dreamsampler.drawings.styles import ART_STYLES
 from dreamsampler.svg.document import (
     IDENTITY,
@@ -18,6 +20,7 @@ from dreamsampler.svg.document import (
     Fill,
     Group,
     LinearGradient,
+    Paint,
     Point,
     RadialGradient,
     Shape,
@@ -117,7 +120,7 @@ def test_group_opacities_are_optimized_with_colors():
     document = with_groups()
     outer = document.children[1]
     loaded = load(
-        replace(document, children=(document.children[0], replace(outer, opacity=0.25))), optimized=("color",)
+        replace(document, children=(document.children[0], replace(outer, opacity=0.25))), optimized=("color", "opacity")
     )
     target, optimizer = image_of(document), Adam([loaded.opacities], 0.05)
     for _ in range(300):
@@ -282,3 +285,86 @@ def test_views_differ_and_show_the_background_outside_the_image():
     assert all(view.shape == (1, 3, 16, 16) for view in samples)
     assert len({view.sum().item() for view in samples}) == 6
     assert all(view.min() >= -1 - 1e-6 and view.max() <= 1 + 1e-6 for view in samples)
+
+
+# What moves
+
+
+def test_opaque_stays_opaque_unless_asked():
+    document = parse('<svg viewBox="0 0 8 8"><path fill="#f80" fill-opacity=".5" d="M1 1H7V7H1Z"/></svg>').document
+    for optimized, changes in ((("points", "color"), False), (("points", "color", "opacity"), True)):
+        drawing = Drawing(document, 8, 8, optimized=optimized)
+        _descended(drawing)
+        assert (drawing.colors[0, 3].item() != 0.5) is changes
+        assert drawing.colors[0, 0].item() != 1
+
+
+@pytest.mark.parametrize("optimized", [("color",), ("color", "opacity")])
+def test_with_colors_only_the_document_keeps_its_points_to_the_bit(optimized: tuple[str, ...]):
+    start = with_gradients()
+    drawing = Drawing(start, 33, 47, optimized=optimized)
+    _descended(drawing)
+    end = drawing.document()
+    assert [shape.contours for shape in end.shapes()] == [shape.contours for shape in start.shapes()]
+    assert end != start
+
+
+def test_with_shapes_only_the_document_keeps_its_colors_to_the_bit():
+    start = with_gradients()
+    drawing = Drawing(start, 33, 47, optimized=("points", "width"))
+    _descended(drawing)
+    paints = [[part.paint for part in (shape.fill, shape.stroke) if part] for shape in drawing.document().shapes()]
+    colors = [[_colors_of(paint) for paint in each] for each in paints]
+    assert colors == [
+        [_colors_of(part.paint) for part in (shape.fill, shape.stroke) if part] for shape in start.shapes()
+    ]
+    assert drawing.document() != start
+
+
+def _colors_of(paint: Paint) -> object:
+    return paint if isinstance(paint, Color) else paint.stops
+
+
+def _descended(drawing: Drawing) -> None:
+    """Three steps of Adam towards gray."""
+    optimizer = FROM_SCRATCH.adam(drawing.parameters)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (render([drawing]) - 0.4).square().sum().backward()
+        optimizer.step()
+        drawing.constrain()
+
+
+NAMED = """<svg viewBox="0 0 30 10">
+  <g id="pair" opacity=".9"><path id="one" fill="#f00" d="M1 1H9V9H1Z"/><path id="two" fill="#0f0" d="M11 1H19V9H11Z"/></g>
+  <path id="three" fill="#00f" stroke="#ff0" d="M21 1H29V9H21Z"/>
+</svg>"""
+LEFT = torch.zeros(20, 60)
+LEFT[:, :20] = 1
+
+
+@pytest.mark.parametrize(
+    "names, area, changed",
+    [
+        (["one"], None, ["one"]),
+        (["pair"], None, ["one", "two"]),
+        (["one", "three"], None, ["one", "three"]),
+        ([], LEFT, ["one"]),
+        (["pair"], 1 - LEFT, ["two"]),
+        ([], None, ["one", "two", "three"]),
+    ],
+)
+def test_only_what_is_selected_changes(names: list[str], area: Tensor | None, changed: list[str]):
+    start = parse(NAMED).document
+    drawing = Drawing(start, 10, 30, selected=selection(start, names, area))
+    _descended(drawing)
+    pairs = zip(start.shapes(), drawing.document().shapes(), strict=True)
+    assert [before.name for before, after in pairs if before != after] == changed
+
+
+@pytest.mark.parametrize(
+    "names, area, message", [(["four"], None, "'one', 'pair', 'three', 'two'"), ([], torch.zeros(5, 5), "area")]
+)
+def test_a_selection_of_nothing_is_refused(names: list[str], area: Tensor | None, message: str):
+    with pytest.raises(NothingSelected, match=message):
+        selection(parse(NAMED).document, names, area)

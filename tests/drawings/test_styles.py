@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from dreamsampler.drawings.drawing import MIN_WIDTH, PARAMETER_GROUPS
+from dreamsampler.drawings.drawing import MIN_WIDTH, OPTIMIZABLE
 from dreamsampler.drawings.initialization import Centers, Paths
 from dreamsampler.drawings.styles import ART_STYLES, ArtStyle, register
 from support.tensors import generator
@@ -41,7 +41,7 @@ def test_style_is_described(style: ArtStyle):
     assert style.name == style.name.lower().strip() and style.elements and style.source
     assert not style.elements.endswith(".")
     assert style.prompt_suffix.startswith(", ") and style.path_count > 0
-    assert style.optimized and style.optimized <= set(PARAMETER_GROUPS)
+    assert style.optimized and style.optimized <= set(OPTIMIZABLE)
 
 
 @every_style
@@ -81,7 +81,7 @@ def test_lengths_scale_with_the_canvas(style: ArtStyle):
 def test_drawing_optimizes_the_declared_groups(style: ArtStyle):
     drawing = style.random_drawing(6, CANVAS, generator(), torch.empty(0))
     stroked = style.random_paths(6, CANVAS, generator()).widths is not None
-    assert set(drawing.parameters) == style.optimized - (set() if stroked else {"width"})
+    assert set(drawing.parameters) == style.optimized - ({"opacity"} if stroked else {"opacity", "width"})
     assert drawing.background.tolist() == [1, 1, 1]
 
 
@@ -121,7 +121,7 @@ def test_iconography_is_made_of_blobs():
 def test_pixel_art_is_a_grid(count: int, canvas: tuple[int, int], rows: int, columns: int):
     style = ART_STYLES["pixel art"]
     paths = style.random_paths(count, canvas, generator())
-    assert len(paths.points) == rows * columns and style.paths_at is None and style.optimized == {"color"}
+    assert len(paths.points) == rows * columns and style.paths_at is None and style.optimized == {"color", "opacity"}
     assert paths.points.amax((0, 1)).tolist() == pytest.approx([canvas[1], canvas[0]])
 
 

@@ -1,0 +1,121 @@
+"""Selections: the parts of a drawing that may change, by name or by area."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..svg.document import Color, Document, Group, Node
+from ..svg.raster.rasterizer import rasterize
+from ..svg.raster.scene import scene
+from .initialization import Canvas
+
+LONGEST = 128
+"""Longer side in pixels of the canvas on which areas are compared."""
+MOST = 0.5
+"""A shape is selected by an area that holds at least this part of it."""
+
+
+class NothingSelected(ValueError):
+    """No part of a drawing has one of the names, or lies in the area."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which numbers of a drawing may change, in the order of its scene's tensors; see `svg.raster.scene.Scene`.
+
+    Attributes:
+        points: (P,) control points.
+        layers: (L,) colors.
+        widths: (K,) strokes.
+        opacities: (G,) groups.
+        gradients: One entry per gradient.
+    """
+
+    points: Tensor
+    layers: Tensor
+    widths: Tensor
+    opacities: Tensor
+    gradients: Sequence[bool]
+
+
+def selection(document: Document, names: Sequence[str] = (), area: Tensor | None = None) -> Selection:
+    """The shapes that have one of the names, or are in a group with one, and lie in the area.
+
+    Args:
+        document: The drawing.
+        names: Ids of shapes and groups. None given selects all.
+        area: (H, W) in [0, 1], of any size; it is stretched over the drawing. A shape lies in it if at least half of
+            what it paints does.
+
+    Raises:
+        NothingSelected: A name is unknown, or nothing lies in the area.
+    """
+    known = {node.name for node in _nodes(document.children) if node.name}
+    if unknown := [name for name in names if name not in known]:
+        listed = ", ".join(f"'{name}'" for name in sorted(known)) or "none"
+        raise NothingSelected(f"The drawing has no part named '{unknown[0]}'. Its names are: {listed}.")
+    chosen = {shape for shape, ancestry in _shapes(document.children) if not names or not ancestry.isdisjoint(names)}
+    if area is not None:
+        chosen = {number for number in chosen if _share(document, number, area) >= MOST}
+    if not chosen:
+        raise NothingSelected("No shape of the drawing lies in the selected area: paint over at least half of one.")
+    groups = [not names or node.name in names for node in _nodes(document.children) if isinstance(node, Group)]
+    return _of_shapes(document, chosen, groups if area is None else [False] * len(groups))
+
+
+def _nodes(children: Sequence[Node]) -> Iterator[Node]:
+    """All nodes in the order of the scene's tensors."""
+    for node in children:
+        yield node
+        if isinstance(node, Group):
+            yield from _nodes(node.children)
+
+
+def _shapes(children: Sequence[Node]) -> Iterator[tuple[int, frozenset[str]]]:
+    """The number of each shape, and its names: its own and those of its groups."""
+    return enumerate(_names(children, frozenset()))
+
+
+def _names(children: Sequence[Node], outer: frozenset[str]) -> Iterator[frozenset[str]]:
+    for node in children:
+        own = outer | {node.name}
+        if isinstance(node, Group):
+            yield from _names(node.children, own)
+        else:
+            yield own
+
+
+def _share(document: Document, number: int, area: Tensor) -> float:
+    """The part of what a shape paints that lies in an area."""
+    shape = list(document.shapes())[number]
+    height, width = _small_canvas(document)
+    alone = Document(document.view_box, (shape,))
+    painted = rasterize([scene(alone, height, width)])[0, 3]
+    resized = torch.nn.functional.interpolate(area[None, None].float().cpu(), (height, width), mode="area")[0, 0]
+    return float((painted * resized).sum() / painted.sum().clamp_min(1e-6))
+
+
+def _small_canvas(document: Document) -> Canvas:
+    box = document.view_box
+    scale = LONGEST / max(box.width, box.height)
+    return max(round(box.height * scale), 1), max(round(box.width * scale), 1)
+
+
+def _of_shapes(document: Document, chosen: set[int], groups: Sequence[bool]) -> Selection:
+    points: list[bool] = []
+    layers: list[bool] = []
+    widths: list[bool] = []
+    gradients: list[bool] = []
+    for number, shape in enumerate(document.shapes()):
+        selected = number in chosen
+        points += [selected] * sum(len(contour.points) for contour in shape.contours)
+        paints = [part.paint for part in (shape.fill, shape.stroke) if part]
+        layers += [selected] * len(paints)
+        widths += [selected] * bool(shape.stroke)
+        gradients += [selected] * sum(not isinstance(paint, Color) for paint in paints)
+    flags = (torch.tensor(values, dtype=torch.bool) for values in (points, layers, widths, groups))
+    return Selection(*flags, gradients)
