@@ -14,7 +14,7 @@ SAME = 1 / 255
 
 def render(text: str, size: int = 256) -> np.ndarray:
     """A file drawn by resvg, at most `size` pixels wide and high: premultiplied RGBA (height, width, 4) in [0, 1]."""
-    png = bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96))
+    png = bytes(resvg_py.svg_to_bytes(svg_string=text, width=size, height=size, dpi=96, languages=["en"]))
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"), dtype=np.float64) / 255
     pixels[..., :3] *= pixels[..., 3:]
     return pixels
