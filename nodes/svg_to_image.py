@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..svg.document import Document
-from ..svg.markup.styles import read_length
+from ..svg.markup.lengths import read_length
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
 from . import host, svg_inputs, widgets

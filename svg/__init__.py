@@ -31,8 +31,8 @@ from .document import (
     Stroke,
     ViewBox,
 )
+from .markup.lengths import read_length
 from .markup.parser import Parsed, SVGError, parse
-from .markup.styles import read_length
 from .markup.writer import write
 from .raster.rasterizer import Rasterizer, rasterize
 from .raster.rasterizers import UnsupportedDrawing, rasterizer

@@ -1,12 +1,11 @@
-"""CSS colors (the sRGB part of CSS Color 4)."""
+"""CSS colors: names, #hex, keywords, and functions (see `color_functions`)."""
 
 from __future__ import annotations
 
-import math
 import re
 
 from ..document import BLACK, Color
-from ..numbers import NUMBER
+from .color_functions import read_function
 
 _NAMES = """
 aliceblue f0f8ff antiquewhite faebd7 aqua 00ffff aquamarine 7fffd4 azure f0ffff beige f5f5dc bisque ffe4c4 black
@@ -44,20 +43,20 @@ def _hex(digits: str) -> tuple[Color, float]:
 _words = _NAMES.split()
 NAMED: dict[str, Color] = {name: _hex(digits)[0] for name, digits in zip(_words[::2], _words[1::2], strict=True)}
 
-MAX_LENGTH = 100
-"""Characters of a color. Matching numbers takes time quadratic in their digits, so longer text is rejected."""
+MAX_LENGTH = 300
+"""Characters of a color. Functions may be nested, each of them is read in time proportional to its length."""
 
 _HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
-_FUNCTION = re.compile(r"(rgb|hsl)a?\(([^()]*)\)")
-_PART = re.compile(NUMBER + r"(%|deg|rad|grad|turn)?")
-_DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
+_FUNCTION = re.compile(r"([a-z-]+)\((.*)\)", re.DOTALL)
 
 
 def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
     """Parse a CSS color.
 
     Args:
-        text: A color name, #hex, rgb(), rgba(), hsl(), hsla(), `transparent` or `currentColor`.
+        text: A color name, #hex, `transparent`, `currentColor` or a function: rgb(), hsl(), hwb(), lab(), lch(),
+            oklab(), oklch(), color(), color-mix(), or light-dark(), of which the first color counts. Colors outside of
+            sRGB are clipped.
         current: The color that `currentColor` stands for.
 
     Returns:
@@ -75,46 +74,5 @@ def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
     if match := _HEX.fullmatch(text):
         return _hex(match[1])
     if match := _FUNCTION.fullmatch(text):
-        return _function(match[1], match[2])
+        return read_function(match[1], match[2], lambda argument: read_color(argument, current))
     return None
-
-
-def _function(name: str, text: str) -> tuple[Color, float] | None:
-    words = text.replace(",", " ").replace("/", " ").split()
-    parts = [_PART.fullmatch(word) for word in words]
-    if len(parts) not in (3, 4) or None in parts:
-        return None
-    values = [(float(part[1]), part[2] or "") for part in parts if part]
-    color = _rgb(values[:3]) if name == "rgb" else _hsl(values[:3])
-    alpha = _alpha(values[3]) if len(values) == 4 else 1.0
-    return None if color is None or alpha is None else (color, _clamped(alpha))
-
-
-def _rgb(values: list[tuple[float, str]]) -> Color | None:
-    if any(unit not in ("", "%") for _, unit in values):
-        return None
-    return Color(*(_clamped(value / (100 if unit else 255)) for value, unit in values))
-
-
-def _hsl(values: list[tuple[float, str]]) -> Color | None:
-    (hue, unit), *rest = values
-    if unit not in _DEGREES or any(unit not in ("", "%") for _, unit in rest) or not math.isfinite(hue):
-        return None
-    saturation, lightness = (_clamped(value / 100) for value, _ in rest)
-    degrees = math.fmod(hue * _DEGREES[unit], 360)
-    chroma = saturation * min(lightness, 1 - lightness)
-
-    def channel(offset: float) -> float:
-        k = (offset + degrees / 30) % 12
-        return lightness - chroma * max(-1.0, min(k - 3, 9 - k, 1.0))
-
-    return Color(channel(0), channel(8), channel(4))
-
-
-def _alpha(value: tuple[float, str]) -> float | None:
-    number, unit = value
-    return {"": number, "%": number / 100}.get(unit)
-
-
-def _clamped(value: float) -> float:
-    return min(max(value, 0.0), 1.0)

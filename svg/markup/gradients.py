@@ -12,8 +12,9 @@ from ..document import BLACK, IDENTITY, Color, LinearGradient, Matrix, Point, Ra
 from ..transforms import compose, read_transform
 from .budget import ParseBudget
 from .colors import read_color
-from .report import COLOR_ADVICE, LENGTH_ADVICE, Report
-from .styles import Cascade, Viewport, read_fraction, read_length
+from .lengths import Viewport, read_fraction, read_length
+from .report import LENGTH_ADVICE, Report
+from .styles import Cascade, font_size
 from .xml import Element, SVGError
 
 _GEOMETRY = {"linearGradient": ("x1", "y1", "x2", "y2"), "radialGradient": ("cx", "cy", "r", "fx", "fy", "fr")}
@@ -44,7 +45,6 @@ class Gradients:
         # Caches: many shapes may share a gradient, and many gradients a template.
         self._definitions: dict[Element, _Definition] = {}
         self._stops_of: dict[Element, tuple[Stop, ...]] = {}
-        self._colors: dict[Element, Color] = {}
 
     def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
         """The gradient as it applies to a shape, in the shape's own units; None if it paints nothing.
@@ -85,7 +85,8 @@ class Gradients:
 
     def _length(self, definition: _Definition, name: str, whole: float, default: str) -> float:
         text = definition.attributes.get(name) or default
-        value = read_length(text, whole)
+        size = font_size(self._cascade.in_tree(definition.element).properties)
+        value = read_length(text, whole, size, self._cascade.root_font_size)
         if value is None:
             self._report.add(
                 f"The gradient's {name} '{text[:40]}' is not a valid length; the default is used",
@@ -149,22 +150,11 @@ class Gradients:
         return tuple(stops)
 
     def _stop_color(self, element: Element) -> tuple[Color, float]:
-        own = self._cascade.own(element)
-        text = own.get("stop-color", "black")
-        found = read_color(text, self._current_color(element) if text.strip().lower() == "currentcolor" else BLACK)
-        if found is None:
-            self._report.add(f"The stop-color '{text[:40]}' is not a valid color; black is used", element, COLOR_ADVICE)
-            found = BLACK, 1.0
-        opacity = read_fraction(own.get("stop-opacity", "1"))
-        return found[0], found[1] * (1.0 if opacity is None else opacity)
-
-    def _current_color(self, element: Element | None) -> Color:
-        if element is None:
-            return BLACK
-        if element not in self._colors:
-            found = read_color(self._cascade.own(element).get("color", ""))
-            self._colors[element] = found[0] if found else self._current_color(element.parent)
-        return self._colors[element]
+        style = self._cascade.in_tree(element).properties
+        current = read_color(style.get("color", "black")) or (BLACK, 1.0)
+        color, alpha = read_color(style.get("stop-color", "black"), current[0]) or (BLACK, 1.0)
+        opacity = read_fraction(style.get("stop-opacity", "1"))
+        return color, alpha * (1.0 if opacity is None else opacity)
 
 
 def _attributes(chain: tuple[Element, ...]) -> dict[str, str]:

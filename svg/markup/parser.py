@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,10 +11,12 @@ from ..document import IDENTITY, Document, Group, Matrix, Node, ViewBox
 from ..transforms import compose, determinant, invertible, read_transform
 from ..viewports import covers, drawable, encloses, fitted, read_view_box
 from .budget import ParseBudget
+from .lengths import Viewport, read_fraction, read_length
 from .normal_form import grouped
 from .report import LENGTH_ADVICE, Report
 from .shape_elements import ShapeReader, point_count
-from .styles import Cascade, StyleSheet, Viewport, inherit, read_fraction, read_length
+from .style_sheets import StyleSheet
+from .styles import NOTHING, Cascade, Style, font_size
 from .xml import MAX_DEPTH, Element, SVGError, read_xml
 
 __all__ = ["Parsed", "SVGError", "parse"]
@@ -93,6 +95,7 @@ class _Context(NamedTuple):
 
     viewport: Viewport
     style: dict[str, str]
+    variables: Mapping[str, str] = NOTHING
     transform: Matrix = IDENTITY
     uses: tuple[Element, ...] = ()
     size: dict[str, str] | None = None
@@ -146,7 +149,8 @@ class _DocumentParser:
             self._report.add("Event handlers are ignored", element)
 
     def parsed(self) -> Parsed:
-        children = self._drawn(self._root, _Context(Viewport(self._canvas.width, self._canvas.height), {}))
+        self._cascade.root_font_size = size = font_size(self._cascade.in_tree(self._root).properties)
+        children = self._drawn(self._root, _Context(Viewport(self._canvas.width, self._canvas.height, size), {}))
         warnings = self._report.sentences()
         if not children:
             raise SVGError(" ".join(("The document contains nothing that can be drawn.", *warnings)))
@@ -212,7 +216,7 @@ class _DocumentParser:
                 "Elements for languages other than English, or that require extensions, are not drawn", element
             )
             return []
-        style = inherit(context.style, self._cascade.own(element))
+        style, variables = self._cascade.computed(element, Style(context.style, context.variables))
         if style.get("display") == "none":
             return []
         handler = self._handlers.get(element.tag)
@@ -226,7 +230,9 @@ class _DocumentParser:
         if not self._usable(transform, element):
             return []
         size = context.size if element.tag in ("svg", "symbol") else None
-        inner = context._replace(transform=transform, style=style, size=size, depth=context.depth + 1)
+        inner = context._replace(
+            transform=transform, style=style, variables=variables, size=size, depth=context.depth + 1
+        )
         children = handler(element, inner)
         if children:
             self._report_ignored(element, inner, children)
@@ -289,8 +295,8 @@ class _DocumentParser:
             return []
         size = {name: element.attributes[name] for name in ("width", "height") if name in element.attributes}
         shift = Matrix(
-            e=self._length(element, "x", context.viewport.width, 0.0),
-            f=self._length(element, "y", context.viewport.height, 0.0),
+            e=self._length(element, "x", context, context.viewport.width, 0.0),
+            f=self._length(element, "y", context, context.viewport.height, 0.0),
         )
         inner = context._replace(transform=compose(context.transform, shift), uses=(*context.uses, element), size=size)
         return self._drawn(target, inner)
@@ -304,9 +310,10 @@ class _DocumentParser:
             return self._group(element, context)
         attributes = {**element.attributes, **(context.size or {})}
         outer = context.viewport
-        x, y = (self._length(element, name, whole, 0.0) for name, whole in (("x", outer.width), ("y", outer.height)))
+        x = self._length(element, "x", context, outer.width, 0.0)
+        y = self._length(element, "y", context, outer.height, 0.0)
         width, height = (
-            self._length(element, name, whole, whole, attributes)
+            self._length(element, name, context, whole, whole, attributes)
             for name, whole in (("width", outer.width), ("height", outer.height))
         )
         viewport = Box(x, y, width, height)
@@ -315,7 +322,9 @@ class _DocumentParser:
         if not (viewport.width > 0 and viewport.height > 0 and drawable(inside)):
             return []
         transform = compose(context.transform, fitted(inside, viewport, attributes.get("preserveAspectRatio", "")))
-        inner = context._replace(transform=transform, viewport=Viewport(inside.width, inside.height), size=None)
+        inner = context._replace(
+            transform=transform, viewport=outer._replace(width=inside.width, height=inside.height), size=None
+        )
         children = self._group(element, inner)
         clips = self._cascade.own(element).get("overflow", "hidden") not in ("visible", "auto")
         if clips and self._clipping_matters(element, viewport, context.transform, children):
@@ -332,10 +341,17 @@ class _DocumentParser:
         return not covers(clip, frame, children)
 
     def _length(
-        self, element: Element, name: str, whole: float, default: float, attributes: dict[str, str] | None = None
+        self,
+        element: Element,
+        name: str,
+        context: _Context,
+        whole: float,
+        default: float,
+        attributes: dict[str, str] | None = None,
     ) -> float:
         text = (element.attributes if attributes is None else attributes).get(name, "auto")
-        length = default if text.strip() == "auto" else read_length(text, whole)
+        size, root_size = font_size(context.style), context.viewport.root_font_size
+        length = default if text.strip() == "auto" else read_length(text, whole, size, root_size)
         if length is None:
             self._report.add(f"An invalid {name} is ignored", element, LENGTH_ADVICE)
             return default

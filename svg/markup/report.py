@@ -9,7 +9,7 @@ from .xml import Element
 MAX_KINDS = 50
 LENGTH_ADVICE = "Use a number, optionally with a unit such as px, mm or %"
 FRACTION_ADVICE = "Use a number from 0 to 1 or a percentage"
-COLOR_ADVICE = "Use a color name, #rrggbb, rgb() or hsl()"
+COLOR_ADVICE = "Use a color name, #rrggbb, rgb() or another function of CSS"
 
 
 @dataclass

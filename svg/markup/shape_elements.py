@@ -31,11 +31,13 @@ from .budget import CostKind, ParseBudget
 from .colors import read_color
 from .dashes import dashed, read_pattern
 from .gradients import GRADIENTS, Find, Gradients
+from .lengths import Viewport, read_fraction, read_length
 from .normal_form import visible_paint
 from .outlines import MAX_COORDINATE, Outlines, TooManyPoints, is_dot
 from .path_data import draw_path
-from .report import COLOR_ADVICE, FRACTION_ADVICE, LENGTH_ADVICE, Report
-from .styles import Cascade, Viewport, font_size, read_fraction, read_length
+from .properties import reference
+from .report import LENGTH_ADVICE, Report
+from .styles import Cascade, font_size
 from .xml import Element, SVGError
 
 _AXES = {
@@ -47,6 +49,8 @@ _NO_FILL = ("line",)
 """Elements without an interior."""
 _CACHEABLE = ("path", "polyline", "polygon")
 """Elements whose outlines do not depend on style or viewport, so each is parsed only once, however often used."""
+
+_CONTEXT_PAINTS = ("context-fill", "context-stroke")
 
 _Keyword = TypeVar("_Keyword", bound=str)
 
@@ -61,9 +65,9 @@ class _StyledShape:
     viewport: Viewport
     contours: tuple[Contour, ...]
 
-    @property
-    def font_size(self) -> float:
-        return font_size(self.style)
+    def length(self, text: str, whole: float) -> float | None:
+        """A length in user units, or None if it is invalid; `whole` is what 100% refers to."""
+        return read_length(text, whole, font_size(self.style), self.viewport.root_font_size)
 
     @cached_property
     def box(self) -> Box | None:
@@ -106,7 +110,7 @@ class ShapeReader:
 
     def referred(self, value: str) -> Element | None:
         """The element that a url(#id) refers to, or None if it is not in this document."""
-        name, _ = _reference(value) or ("", "")
+        name, _ = reference(value) or ("", "")
         return self._ids.get(name[1:]) if name.startswith("#") else None
 
     def _placed(
@@ -165,7 +169,7 @@ class ShapeReader:
             text = subject.element.attributes.get(name, "auto").strip()
             if text == "auto":
                 return None
-            value = read_length(text, wholes[_AXES.get(name, 2)], subject.font_size)
+            value = subject.length(text, wholes[_AXES.get(name, 2)])
             if value is None:
                 self._report.add(f"An invalid {name} is ignored", subject.element, LENGTH_ADVICE)
             return value
@@ -215,8 +219,8 @@ class ShapeReader:
     def _paint(self, subject: _StyledShape, name: str, default: str) -> tuple[Paint, float] | None:
         """The paint of `fill` or `stroke` in user units and its opacity; None if it paints nothing."""
         text = subject.style.get(name, default)
-        reference = _reference(text)
-        if reference is None:
+        split = reference(text)
+        if split is None:
             return self._color(subject, name, text)
         element = self.referred(text)
         if element is not None and element.tag in GRADIENTS:
@@ -244,18 +248,18 @@ class ShapeReader:
                 what = f"The url() of a {name} refers to nothing in the document"
             self._report.add(what, subject.element, "Use a color, <linearGradient> or <radialGradient>")
             found = None
-        return found or (self._color(subject, name, reference[1]) if reference[1] else None)
+        return found or (self._color(subject, name, split[1]) if split[1] else None)
 
     def _color(self, subject: _StyledShape, name: str, text: str) -> tuple[Color, float] | None:
-        if text.strip().lower() == "none":
+        text = text.strip()
+        if text.lower() == "none":
+            return None
+        if text in _CONTEXT_PAINTS:
+            advice = "Use a color, <linearGradient> or <radialGradient>"
+            self._report.add(f"The {name} '{text}' is not painted", subject.element, advice)
             return None
         current = read_color(subject.style.get("color", "black"))
-        found = read_color(text, current[0] if current else BLACK)
-        if found is None:
-            self._report.add(
-                f"The {name} '{text[:40]}' is not a valid color and is not painted", subject.element, COLOR_ADVICE
-            )
-        return found
+        return read_color(text, current[0] if current else BLACK)
 
     def _dash_pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
         """Dash lengths and offset in the shape's own units; None if the stroke is solid."""
@@ -265,8 +269,7 @@ class ShapeReader:
         whole = subject.viewport.diagonal
         words = re.split(r"[\s,]+", text)
         self._budget.spend("dash lengths", len(words), subject.element)
-        size = subject.font_size
-        lengths = [read_length(word, whole, size) for word in words]
+        lengths = [subject.length(word, whole) for word in words]
         known = [length for length in lengths if length is not None]
         if len(known) < len(lengths) or min(known) < 0:
             self._report.add(
@@ -289,7 +292,7 @@ class ShapeReader:
 
     def _length(self, subject: _StyledShape, name: str, default: str) -> float:
         text = subject.style.get(name, default)
-        value = read_length(text, subject.viewport.diagonal, subject.font_size)
+        value = subject.length(text, subject.viewport.diagonal)
         if value is None:
             self._report.add(f"An invalid {name} is ignored", subject.element, LENGTH_ADVICE)
             return float(default)
@@ -300,10 +303,7 @@ class ShapeReader:
 
     def _fraction(self, subject: _StyledShape, name: str) -> float:
         fraction = read_fraction(subject.style.get(name, "1"))
-        if fraction is None:
-            self._report.add(f"An invalid {name} is ignored", subject.element, FRACTION_ADVICE)
-            return 1.0
-        return fraction
+        return 1.0 if fraction is None else fraction
 
     def _keyword(self, subject: _StyledShape, name: str, known: tuple[_Keyword, ...], default: _Keyword) -> _Keyword:
         text = subject.style.get(name, default)
@@ -340,12 +340,3 @@ def _errors_name(element: Element) -> Iterator[None]:
         yield
     except SVGError as error:
         raise SVGError(f"{element.where()} cannot be drawn. {error}") from None
-
-
-def _reference(value: str) -> tuple[str, str] | None:
-    """Split `url(address) fallback` into address and fallback; None if the value is not a url()."""
-    value = value.strip()
-    address, closing, fallback = value.removeprefix("url(").partition(")")
-    if not (closing and value.startswith("url(")):
-        return None
-    return address.strip().strip("\"'").strip(), fallback.strip()

@@ -22,10 +22,10 @@ from ..document import (
     Shape,
 )
 from ..numbers import joined, short
+from .lengths import read_length
 from .normal_form import Gradient
 from .outlines import is_dot, line
 from .rounding import rounded
-from .styles import read_length
 from .xml import SVG_NAMESPACE
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

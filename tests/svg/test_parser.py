@@ -20,7 +20,7 @@ from dreamsampler.svg.document import (
     ViewBox,
 )
 from dreamsampler.svg.markup.parser import Parsed, SVGError, parse
-from dreamsampler.svg.markup.styles import PROPERTIES
+from dreamsampler.svg.markup.properties import PROPERTIES
 from dreamsampler.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -369,8 +369,11 @@ def test_symbols_are_fitted_into_their_viewport():
         ),
         (
             '<path d="M0 0h1v1" stroke="reddish"/>',
-            "The stroke 'reddish' is not a valid color and is not painted: <path> on line 1. Use a color name, ",
+            "The stroke 'reddish' is not a valid color and is ignored: <path> on line 1. Use a color name, ",
         ),
+        ('<path d="M0 0h1v1" stroke-width="-2"/>', "A negative stroke-width is ignored"),
+        ('<path d="M0 0h1v1" fill="context-fill"/>', "The fill 'context-fill' is not painted"),
+        ('<path d="M0 0h1v1" opacity="much"/>', "An invalid opacity is ignored"),
         (
             '<path d="M0 0h1v1" transform="spin(3)"/>',
             "A transform is ignored because 'spin' is not a transform function",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from dreamsampler.svg.document import Color
 from dreamsampler.svg.markup.colors import NAMED, read_color
+from dreamsampler.svg.markup.lengths import read_fraction, read_length
 from dreamsampler.svg.markup.parser import parse
-from dreamsampler.svg.markup.styles import inherit, read_fraction, read_length
+from dreamsampler.svg.markup.styles import inherit
 from PIL import ImageColor
 from support.svg_oracle import svg
 
@@ -116,6 +117,37 @@ def fill(style: str, attributes: str, group_attributes: str = "") -> Color:
         ("g{color:red}", "fill='currentColor'", "", "red"),
         ("", "fill='currentColor' color='lime'", "color='red'", "lime"),
         ("", "style='fill: RED;;nonsense; : ; fill'", "", "red"),
+        ("g rect{fill:blue}", "", "", "blue"),
+        ("svg>g > rect{fill:blue} svg > rect{fill:red}", "", "", "blue"),
+        ("svg rect.a.b{fill:blue} svg rect.b.c{fill:red}", "class='a b'", "", "blue"),
+        (".x > .a.b{fill:blue} rect.a{fill:red}", "class='b a'", "class='x y'", "blue"),
+        ("* rect{fill:blue} rect rect{fill:red}", "", "", "blue"),
+        ("g#k rect{fill:red} #r{fill:blue}", "id='r'", "id='j'", "blue"),
+        ("#r{fill:red} g rect#r, g.b rect.c{fill:blue}", "id='r' class='c'", "class='b'", "blue"),
+        ("rect[width='9']{fill:blue} [x]{fill:red}", "", "", "blue"),
+        ("[class~=b][id^=re][id$=ct]{fill:blue} [class=b]{fill:red}", "class='a b' id='rect'", "", "blue"),
+        (":root{color:blue} rect:first-child{fill:currentColor} rect:root{fill:red}", "", "", "blue"),
+        ("", "fill='qwerty'", "fill='blue'", "blue"),
+        ("", "fill='qwerty'", "", "black"),
+        ("", "fill='blue' style='fill:#ggg'", "", "blue"),
+        ("rect{fill:rgb(1,2)} *{fill:blue}", "", "", "blue"),
+        ("", "fill='url(#none) qwerty'", "fill='blue'", "blue"),
+        ("", "fill='rgb(0, 50%, 0)'", "fill='blue'", "blue"),
+        ("", "fill='var(--c, #00f)'", "", "blue"),
+        ("", "fill='var(--c)'", "fill='blue'", "blue"),
+        ("g{--c:blue;--d:var(--c)} rect{--c:red}", "style='fill:var(--d)'", "", "blue"),
+        ("g{--d:var(--c);--c:blue}", "style='fill:var( --d )'", "", "blue"),
+        ("g{--a:var(--b);--b:var(--a)}", "style='fill:var(--a, blue)'", "", "blue"),
+        ("g{--C:red;--c:blue}", "style='fill:var(--c)'", "", "blue"),
+        (":root{--n:}", f"style='fill:blue{'var(--n)' * 40}'", "", "blue"),
+        (":root{--n:}", f"style='fill:red{'var(--n)' * 60}'", "fill='blue'", "blue"),
+        ("", "fill='light-dark(var(--d, blue), red)'", "", "blue"),
+        ("rect{fill:red}", "style='all:unset'", "fill='blue'", "blue"),
+        ("rect{all:unset; fill:blue}", "fill='red'", "", "blue"),
+        ("rect{fill:red; all:initial}", "", "fill='blue'", "black"),
+        ("rect{fill:blue!important}", "style='all:unset'", "", "blue"),
+        ("rect{all:qwerty}", "fill='blue'", "", "blue"),
+        ("", "color='currentColor' fill='currentColor'", "color='blue'", "blue"),
     ],
 )
 def test_cascade(style, attributes, group_attributes, expected):
@@ -125,8 +157,8 @@ def test_cascade(style, attributes, group_attributes, expected):
 @pytest.mark.parametrize(
     "style, message",
     [
-        ("g rect{fill:red}", "The CSS selector 'g rect' is ignored"),
-        ("g > rect{fill:red}", "The CSS selector 'g > rect' is ignored"),
+        ("g + rect{fill:red}", "The CSS selector 'g + rect' is ignored"),
+        ("rect:not(.a){fill:red}", "The CSS selector 'rect:not(.a)' is ignored"),
         ("rect:hover, .a{fill:red}", "The CSS selector 'rect:hover' is ignored"),
         ("@media print { rect{fill:red} } g{}", "The CSS rule @media is ignored"),
         ("@import url(http://evil);", "The CSS rule @import is ignored"),
@@ -138,6 +170,40 @@ def test_ignored_css_is_reported(style, message):
     assert any(message in warning for warning in parsed.warnings)
     shape = next(parsed.document.shapes())
     assert shape.fill is not None and shape.fill.paint == NAMED["black"]
+
+
+@pytest.mark.parametrize(
+    "root, group, rect, expected",
+    [
+        ("", "font-size:10px", "1em", 10.0),
+        ("", "font:20px sans-serif", "1em", 20.0),
+        ("", "font:italic 700 10.5pt/2 'A B', serif", "3em", 42.0),
+        ("font-size:32px", "font-size:8px", "1rem", 32.0),
+        ("font-size:2rem", "font-size:.5rem", "1em", 16.0),
+        ("font-size:32px", "font-size:small", "1em", 13.0),
+        ("font:caption", "", "1rem", 16.0),
+    ],
+)
+def test_lengths_relative_to_fonts(root, group, rect, expected):
+    """em and rem in attributes of shapes, in properties, and in positions of <use>."""
+    body = (
+        f'<rect id="r" x="{rect}" width="9" height="9" style="stroke:red;stroke-width:{rect}"/>'
+        f'<use href="#r" x="{rect}"/>'
+    )
+    found, used = parse(
+        svg(f'<g style="{group}">{body}</g>', f'viewBox="0 0 100 100" style="{root}"')
+    ).document.shapes()
+    assert found.stroke is not None and found.stroke.width == pytest.approx(expected)
+    assert found.contours[0].points[0].x == pytest.approx(expected)
+    assert used.contours[0].points[0].x == pytest.approx(2 * expected)
+
+
+def test_invalid_widths_and_opacities_are_ignored():
+    body = '<g stroke="red" stroke-width="7" fill-opacity=".5">{}</g>'
+    rect = "<rect width='9' height='9' stroke-width='-2' fill-opacity='much'/>"
+    (shape,) = parse(svg(body.format(rect))).document.shapes()
+    assert shape.stroke is not None and shape.stroke.width == 7
+    assert shape.fill is not None and shape.fill.opacity == 0.5
 
 
 def test_only_inherited_properties_are_inherited():

@@ -1,0 +1,182 @@
+"""The functions of CSS Color 4 and 5 that make colors: rgb(), hsl(), hwb(), lab(), oklch(), color-mix() and others."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..document import Color
+from ..numbers import NUMBER
+from .color_spaces import COLOR_SPACES, GIVEN_SPACES, Triple
+
+Found = tuple[Color, float]
+"""A color and its opacity in [0, 1]."""
+ReadColor = Callable[[str], Found | None]
+
+_PART = re.compile(rf"(?:{NUMBER}(%|deg|rad|grad|turn)?|none)")
+_DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
+MAX_WORD = 64
+"""Characters of a number."""
+
+
+class _Value(NamedTuple):
+    number: float
+    unit: str
+
+
+class _Channel(NamedTuple):
+    """A channel: the number that 100% stands for (None for a hue), what a plain number is divided by, and its range."""
+
+    whole: float | None = 1.0
+    divisor: float = 1.0
+    low: float = 0.0
+    high: float = math.inf
+
+
+_HUE, _SHARE, _BYTE = _Channel(None), _Channel(1.0, 100.0, high=1.0), _Channel(1.0, 255.0, high=1.0)
+_CHANNELS: dict[str, tuple[_Channel, _Channel, _Channel]] = {
+    "srgb": (_BYTE, _BYTE, _BYTE),
+    "hsl": (_HUE, _SHARE, _SHARE),
+    "hwb": (_HUE, _SHARE, _SHARE),
+    "lab": (_Channel(100.0, high=100.0), _Channel(125.0, low=-math.inf), _Channel(125.0, low=-math.inf)),
+    "oklab": (_Channel(high=1.0), _Channel(0.4, low=-math.inf), _Channel(0.4, low=-math.inf)),
+    "lch": (_Channel(100.0, high=100.0), _Channel(150.0), _HUE),
+    "oklch": (_Channel(high=1.0), _Channel(0.4), _HUE),
+}
+_SPACE_OF = {"rgb": "srgb", "rgba": "srgb", "hsla": "hsl"}
+
+
+def read_function(name: str, text: str, read_color: ReadColor) -> Found | None:
+    """The color of a function, or None if it is unknown or its arguments are invalid.
+
+    Args:
+        name: The function's name, in lower case.
+        text: What is between its parentheses, in lower case.
+        read_color: Reads the colors among its arguments.
+    """
+    if name == "light-dark":
+        # A file is drawn as on a light page.
+        light, *others = _arguments(text)
+        return read_color(light) if len(others) == 1 and read_color(others[0]) else None
+    if name == "color-mix":
+        return _mixed(_arguments(text), read_color)
+    if name == "color":
+        space, _, text = text.strip().partition(" ")
+        values, alpha = _values(text)
+        if space not in GIVEN_SPACES or len(values) != 3 or alpha is None or any(v.unit not in "%" for v in values):
+            return None
+        red, green, blue = (value.number / (100 if value.unit else 1) for value in values)
+        return _found(GIVEN_SPACES[space]((red, green, blue)), alpha)
+    return _plain(_SPACE_OF.get(name, name), text)
+
+
+def _plain(space: str, text: str) -> Found | None:
+    if space not in _CHANNELS:
+        return None
+    values, alpha = _values(text)
+    # Commas are the old syntax, in which rgb() may not mix numbers and percentages.
+    mixed = space == "srgb" and "," in text and len({value.unit for value in values}) > 1
+    if len(values) != 3 or alpha is None or mixed:
+        return None
+    channels = [_channel(value, channel) for value, channel in zip(values, _CHANNELS[space], strict=True)]
+    one, two, three = channels
+    if one is None or two is None or three is None:
+        return None
+    return _found(COLOR_SPACES[space].to_srgb((one, two, three)), alpha)
+
+
+def _values(text: str) -> tuple[list[_Value], float | None]:
+    """The values of a color function and its opacity; None as opacity if any of it cannot be read."""
+    if "/" in text:
+        text, _, opacity = text.partition("/")
+        words = [*text.split(), opacity.strip()]
+    else:
+        words = text.replace(",", " ").split()
+    values = [_value(word) for word in words]
+    read = [value for value in values if value]
+    if len(read) < len(values) or len(read) not in (3, 4):
+        return [], None
+    return read[:3], _opacity(read[3]) if len(read) == 4 else 1.0
+
+
+def _value(word: str) -> _Value | None:
+    match = _PART.fullmatch(word) if len(word) <= MAX_WORD else None
+    if match is None:
+        return None
+    value = _Value(float(match[1] or 0), match[2] or "")
+    return value if math.isfinite(value.number) else None
+
+
+def _opacity(value: _Value) -> float | None:
+    if value.unit not in ("", "%"):
+        return None
+    return _clamped(value.number / (100 if value.unit else 1))
+
+
+def _channel(value: _Value, channel: _Channel) -> float | None:
+    if channel.whole is None:
+        return value.number * _DEGREES[value.unit] if value.unit in _DEGREES else None
+    if value.unit not in ("", "%"):
+        return None
+    number = value.number / 100 * channel.whole if value.unit else value.number / channel.divisor
+    return min(max(number, channel.low), channel.high)
+
+
+def _found(values: Triple, alpha: float) -> Found | None:
+    if not math.isfinite(sum(values)):
+        return None
+    return Color(*map(_clamped, values)), alpha
+
+
+def _clamped(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _arguments(text: str) -> list[str]:
+    """The arguments of a function, separated by commas outside of parentheses."""
+    parts, depth = [""], 0
+    for piece in re.split(r"([(),])", text):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return [part.strip() for part in parts]
+
+
+def _mixed(arguments: list[str], read_color: ReadColor) -> Found | None:
+    """color-mix(in <space>, <color> <share>?, <color> <share>?) (CSS Color 5, section 3), along the shorter hue."""
+    if len(arguments) != 3 or not arguments[0].startswith("in "):
+        return None
+    space = COLOR_SPACES.get(arguments[0].removeprefix("in ").strip())
+    (one, p), (two, q) = map(_with_share, arguments[1:])
+    first, second = read_color(one), read_color(two)
+    if space is None or first is None or second is None:
+        return None
+    p = (50.0 if q is None else 100 - q) if p is None else p
+    q = 100 - p if q is None else q
+    if not (0 <= p <= 100 and 0 <= q <= 100 and p + q > 0):
+        return None
+    share, opacity = q / (p + q), min(p + q, 100) / 100
+    a, b = space.from_srgb(first[0]), space.from_srgb(second[0])
+    alpha = first[1] * (1 - share) + second[1] * share
+    # Colors are weighted by their opacity, hues are not.
+    weight = second[1] * share / alpha if alpha else share
+    mixed = [x + (y - x) * weight for x, y in zip(a, b, strict=True)]
+    if space.hue is not None:
+        turn = (b[space.hue] - a[space.hue] + 180) % 360 - 180
+        mixed[space.hue] = a[space.hue] + turn * share
+    x, y, z = mixed
+    return _found(space.to_srgb((x, y, z)), alpha * opacity)
+
+
+def _with_share(text: str) -> tuple[str, float | None]:
+    """A color and its percentage, which may stand on either side of it."""
+    words = text.split()
+    for at in (0, len(words) - 1):
+        value = _value(words[at]) if words else None
+        if value and value.unit == "%":
+            return " ".join(words[:at] + words[at + 1 :]), value.number
+    return text, None
