@@ -56,16 +56,45 @@ def test_plain_doctype_is_accepted_and_loads_nothing():
     assert read_xml(f"{doctype}<svg/>").tag == "svg"
 
 
-ILLUSTRATOR = '<!DOCTYPE svg [\n<!ENTITY ns_svg "http://www.w3.org/2000/svg">]><svg xmlns="&ns_svg;"/>'
+ILLUSTRATOR = (
+    '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [\n'
+    '<!ENTITY ns_svg "http://www.w3.org/2000/svg">\n<!ENTITY ns_xlink "http://www.w3.org/1999/xlink">\n'
+    '<!ENTITY st0 "fill:#f00;">]>\n'
+    '<svg xmlns="&ns_svg;" xmlns:x="&ns_xlink;"><use x:href="#a" style="&st0;stroke:none"/>a &st0; b</svg>'
+)
+
+
+def test_entities_of_plain_text_are_read():
+    root = read_xml(ILLUSTRATOR)
+    assert (root.tag, root.text) == ("svg", "a fill:#f00; b")
+    assert root.children[0].attributes == {"xlink:href": "#a", "style": "fill:#f00;stroke:none"}
+
+
+@pytest.mark.parametrize("subset", ["[ ]", "[<!-- nothing -->]", "[\n<!ELEMENT svg ANY>\n]"])
+def test_subsets_without_entities_are_read(subset):
+    assert read_xml(f"<!DOCTYPE svg {subset}><svg/>").tag == "svg"
+
+
 LAUGHS = '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><svg>&b;</svg>'
+ENCODED_LAUGHS = LAUGHS.replace("&a;", "&#38;a;")
+ELEMENTS = '<!DOCTYPE svg [<!ENTITY a "&#60;g/>">]><svg>&a;</svg>'
+PARAMETER = "<!DOCTYPE svg [<!ENTITY % a '<!ENTITY b \"c\">'> %a;]><svg>&b;</svg>"
 DEFAULTS = f'<!DOCTYPE svg [<!ATTLIST g a CDATA "{"a" * 10000}">]><svg>{"<g/>" * 1000}</svg>'
 EXTERNAL = '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>'
+NOTATION = '<!DOCTYPE svg [<!NOTATION n SYSTEM "file:///etc/passwd">]><svg/>'
 
 
-@pytest.mark.parametrize("text", [ILLUSTRATOR, LAUGHS, DEFAULTS, EXTERNAL])
+@pytest.mark.parametrize("text", [LAUGHS, ENCODED_LAUGHS, ELEMENTS, PARAMETER, DEFAULTS, EXTERNAL, NOTATION])
 def test_markup_declarations_raise_an_error(text):
     with pytest.raises(SVGError, match="DOCTYPE on line 1 declares entities .* Save the drawing as plain SVG"):
         read_xml(text)
+
+
+def test_entities_that_expand_beyond_the_limit_raise_an_error():
+    entity = f'<!DOCTYPE svg [<!ENTITY a "{"ü" * 10_000}">]>'
+    assert len(read_xml(f"{entity}<svg>{'&a;' * 190}</svg>").text) == 1_900_000
+    with pytest.raises(SVGError, match="entities of the DOCTYPE on line 1 may expand beyond the limit of 4 MB"):
+        read_xml(f"{entity}<svg>{'&a;' * 210}</svg>")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +135,7 @@ BILLION = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">'
         ("<svg>" + "&lt;" * 4_900_000 + "<", "unclosed token on line 1"),
         ("<svg>" + "a\n" * 9_900_000 + "<", "unclosed token on line 9900001"),
         ("<svg a='" + "&#10;" * 3_900_000 + "'/><", "unclosed token on line 1"),
-        ("<svg><" + "a" * 19_000_000, "unclosed token on line 1"),
+        ("<svg><" + "a" * 11_900_000, "unclosed token on line 1"),
         (f"<!DOCTYPE svg [{BILLION}]><svg>&a9;</svg>", "DOCTYPE on line 1 declares entities"),
     ],
     ids=["long", "deep", "very deep", "many", "attributes", "more attributes", "namespaces", "comments", "a comment"]
