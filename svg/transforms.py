@@ -41,7 +41,12 @@ def apply_to(matrix: Matrix, contours: Iterable[Contour]) -> tuple[Contour, ...]
     """The images of contours."""
     if matrix == IDENTITY:
         return tuple(contours)
-    return tuple(Contour(tuple(apply(matrix, p) for p in c.points), c.closed) for c in contours)
+    a, b, c, d, e, f = matrix
+    # As in `apply`, without a call for each point.
+    return tuple(
+        Contour(tuple([Point(a * x + c * y + e, b * x + d * y + f) for x, y in contour.points]), contour.closed)
+        for contour in contours
+    )
 
 
 def determinant(matrix: Matrix) -> float:

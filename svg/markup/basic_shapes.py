@@ -29,7 +29,11 @@ def draw_rect(outlines: Outlines, length: Length) -> None:
     rx, ry = min(rx, width / 2), min(ry, height / 2)
     right, bottom = x + width, y + height
     if not (rx and ry):
-        rx = ry = 0.0
+        outlines.move(Point(x, y))
+        for corner in (Point(right, y), Point(right, bottom), Point(x, bottom)):
+            outlines.line(corner)
+        outlines.close()
+        return
     outlines.move(Point(x + rx, y))
     corners = (
         (Point(right - rx, y), Point(right, y + ry)),

@@ -13,6 +13,7 @@ TOTAL_COST = 1_200_000
 CostKind = Literal[
     "drawn elements",
     "control points",
+    "copied control points",
     "dashes",
     "dash lengths",
     "dashed curves",
@@ -33,6 +34,7 @@ class _Cost(NamedTuple):
 _COSTS: dict[CostKind, _Cost] = {
     "drawn elements": _Cost(40, "Reduce the number of elements or of <use> references"),
     "control points": _Cost(3.5, "Simplify the paths or reduce the number of <use> references"),
+    "copied control points": _Cost(1.5, "Reduce the number of <use> references"),
     "dashes": _Cost(100, "Use longer dashes or remove stroke-dasharray"),
     "dash lengths": _Cost(5, "Shorten or remove stroke-dasharray"),
     "dashed curves": _Cost(40, "Remove stroke-dasharray"),

@@ -81,8 +81,8 @@ def parse(text: str | bytes) -> Parsed:
     Raises:
         SVGError: The text is not SVG, contains nothing that can be drawn, or exceeds a limit: 20 MB, 50,000 elements,
             100 levels of nesting, 10,000 CSS rules, coordinates up to 1e9, and a budget for the whole document that
-            allows 30,000 drawn elements, 340,000 control points or 12,000 dashes, or fewer of each combined. It is a
-            ValueError.
+            allows 30,000 drawn elements, 340,000 control points, 800,000 of elements that <use> draws again, or 12,000
+            dashes, or fewer of each combined. It is a ValueError.
     """
     root = read_xml(text)
     if root.tag != "svg":

@@ -129,7 +129,7 @@ class ShapeReader:
 
     def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
         if (cached := self._cached_contours.get(element)) is not None:
-            self._budget.spend("control points", point_count(cached), element)
+            self._budget.spend("copied control points", point_count(cached), element)
             return cached
         outlines = Outlines(self._budget.remaining("control points"))
         with _errors_name(element), suppress(TooManyPoints):

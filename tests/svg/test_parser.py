@@ -568,6 +568,7 @@ EACH_PROPERTY = ";".join(f"{name}:inherit" for name in sorted(PROPERTIES - {"dis
 LARGE = r"The drawing is too large: [^.]+ up to <[^<>]+> on line 1\. "
 ELEMENTS = LARGE + r"Reduce the number of elements or of <use> references\."
 POINTS = LARGE + r"Simplify the paths or reduce the number of <use> references\."
+COPIES = LARGE + r"Reduce the number of <use> references\."
 DASHES = LARGE + r"Use longer dashes or remove stroke-dasharray\."
 LENGTHS = LARGE + r"Shorten or remove stroke-dasharray\."
 CURVES = LARGE + r"Remove stroke-dasharray\."
@@ -584,7 +585,7 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
     "uses": (lambda: repeated("<g/>", 30), ELEMENTS),
     "ten uses of ten": (lambda: repeated(path(""), 10, 10), ELEMENTS),
     "uses of blanks": (lambda: repeated(BLANK_PATH, 20), ELEMENTS),
-    "uses of points": (lambda: repeated(LONG_PATH, 12), POINTS),
+    "uses of points": (lambda: repeated(LONG_PATH, 12), COPIES),
     "uses of rounded corners": (lambda: repeated('<rect width="5" height="5" rx="1" stroke="red"/>', 30), ELEMENTS),
     "uses of definitions": (lambda: repeated("<defs/>" * 10_000, 30), ELEMENTS),
     "uses of other namespaces": (lambda: repeated('<a:b xmlns:a="a"/>' * 10_000, 30), ELEMENTS),
@@ -717,6 +718,30 @@ def test_traced_photo_is_parsed():
     curves = "C123.45 67.89 124.5 66.25 125.75 65.5" * 15
     traced = svg(f'<path d="M0 0{curves}Z" fill="#123456" transform="translate(314,159)"/>' * 5000)
     assert sum(1 for _ in parse(traced).document.shapes()) == 5000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("fill", ['fill="#{:06x}"', 'class="c" style="fill: #{:06x}"'])
+def test_heatmap_is_parsed_quickly(fill):
+    """96 x 96 rectangles."""
+    cells = "".join(
+        f'<rect x="{i % 96}" y="{i // 96}" width="1" height="1" {fill.format(i * 1800)}/>' for i in range(9216)
+    )
+    with within(5.0):
+        shapes = list(parse(svg(f"<style>.c{{stroke:#fff;stroke-width:.1px}}</style>{cells}")).document.shapes())
+    assert len(shapes) == 9216
+    assert ends(shapes[97]) == [[(1, 1), (2, 1), (2, 2), (1, 2)]]
+
+
+@pytest.mark.timeout(60)
+def test_scatter_plot_is_parsed_quickly():
+    """8000 uses of a circle of 24 control points, each with a style, as matplotlib writes them."""
+    circle = "M0 2" + "C1 2 2 1 2 0" * 7 + "C1 1 1 2 0 2z"
+    uses = "".join(f'<use xlink:href="#m" x="{i % 90}" y="{i // 90}" style="fill: #{i:06x}"/>' for i in range(8000))
+    with within(5.0):
+        shapes = list(parse(svg(f'<defs><path id="m" d="{circle}" stroke="#1f77b4"/></defs>{uses}')).document.shapes())
+    assert len(shapes) == 8000
+    assert len(shapes[0].contours[0].points) == 24 and ends(shapes[91])[0][0] == (1, 3)
 
 
 SEEDS = [text.encode() for text in DOCUMENTS.values()]
