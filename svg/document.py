@@ -7,7 +7,7 @@ differently along different axes (`Stroke.pen`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -169,12 +169,13 @@ class Document:
 
     def shapes(self) -> Iterator[Shape]:
         """All shapes in paint order."""
-        yield from _shapes(self.children)
+        yield from shapes_in(self.children)
 
 
-def _shapes(children: tuple[Node, ...]) -> Iterator[Shape]:
-    for child in children:
-        if isinstance(child, Group):
-            yield from _shapes(child.children)
+def shapes_in(nodes: Iterable[Node]) -> Iterator[Shape]:
+    """All shapes of nodes in paint order."""
+    for node in nodes:
+        if isinstance(node, Group):
+            yield from shapes_in(node.children)
         else:
-            yield child
+            yield node

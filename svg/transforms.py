@@ -15,7 +15,7 @@ FLAT = 1e-6
 """A map counts as singular if |det| is at most this fraction of its squared Frobenius norm."""
 
 _FUNCTION = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*")
-_ARGUMENT = re.compile(r"[\s,]*" + NUMBER + r"(px|deg)?[\s,]*")
+_ARGUMENT = re.compile(r"[\s,]*" + NUMBER + r"[\s,]*")
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
@@ -109,7 +109,7 @@ def _square(matrix: Matrix) -> float:
 
 
 def read_transform(text: str) -> Matrix:
-    """The map described by a list of SVG transform functions; angles are in degrees.
+    """The map described by a `transform` attribute: a list of functions of plain numbers, with angles in degrees.
 
     Raises:
         ValueError: `text` is not a list of transform functions. The message is a clause without a period.

@@ -12,6 +12,7 @@ from ..document import BLACK, IDENTITY, Color, LinearGradient, Matrix, Point, Ra
 from ..transforms import compose, read_transform
 from .budget import ParseBudget
 from .colors import read_color
+from .css_transforms import about, read_css_transform, read_origin
 from .lengths import Viewport, read_fraction, read_length
 from .report import LENGTH_ADVICE, Report
 from .styles import Cascade, font_size
@@ -34,7 +35,6 @@ class _Definition:
     element: Element
     attributes: dict[str, str]
     stops: tuple[Stop, ...]
-    transform: Matrix
 
 
 class Gradients:
@@ -45,6 +45,7 @@ class Gradients:
         # Caches: many shapes may share a gradient, and many gradients a template.
         self._definitions: dict[Element, _Definition] = {}
         self._stops_of: dict[Element, tuple[Stop, ...]] = {}
+        self._transforms: dict[tuple[Element, Viewport], Matrix] = {}
 
     def read(self, element: Element, box: Box | None, viewport: Viewport) -> LinearGradient | RadialGradient | None:
         """The gradient as it applies to a shape, in the shape's own units; None if it paints nothing.
@@ -60,8 +61,8 @@ class Gradients:
         if not definition.stops or (relative and (box is None or not (box.width and box.height))):
             return None
         frame = Matrix(a=box.width, d=box.height, e=box.x, f=box.y) if relative and box else IDENTITY
-        transform = compose(frame, definition.transform)
         viewport = Viewport(1.0, 1.0) if relative else viewport
+        transform = compose(frame, self._transform(definition, viewport))
         if element.tag == "linearGradient":
             return self._linear(definition, transform, viewport)
         return self._radial(definition, transform, viewport)
@@ -96,13 +97,32 @@ class Gradients:
             value = read_length(default, whole) or 0.0
         return value
 
-    def _transform(self, element: Element, text: str) -> Matrix:
-        self._budget.spend("transform characters", len(text), element)
+    def _transform(self, definition: _Definition, viewport: Viewport) -> Matrix:
+        """The gradient's transform: the attribute, or the CSS property `transform`, about its `transform-origin`."""
+        key = (definition.element, viewport)
+        if key not in self._transforms:
+            self._transforms[key] = self._read_transform(definition, viewport)
+        return self._transforms[key]
+
+    def _read_transform(self, definition: _Definition, viewport: Viewport) -> Matrix:
+        element, own = definition.element, self._cascade.own(definition.element)
+        text, css = definition.attributes.get("gradientTransform", ""), own.get("transform", "")
+        # A `transform` attribute means nothing here, other than the property.
+        css = "" if css == element.attributes.get("transform", "").strip() else css
+        self._budget.spend("transform characters", len(css or text), element)
+        box = Box(0.0, 0.0, viewport.width, viewport.height)
+        size = font_size(self._cascade.in_tree(element).properties)
+
+        def length(text: str, whole: float) -> float | None:
+            return read_length(text, whole, size, self._cascade.root_font_size)
+
         try:
-            return read_transform(text)
+            matrix = read_css_transform(css, box, length) if css else read_transform(text)
         except ValueError as error:
             self._report.add(f"A gradientTransform is ignored because {error}", element)
             return IDENTITY
+        origin = read_origin(own.get("transform-origin", "0 0"), box, length)
+        return about(origin, matrix) if origin else matrix
 
     def _spread(self, definition: _Definition) -> Spread:
         text = definition.attributes.get("spreadMethod")
@@ -113,8 +133,7 @@ class Gradients:
             chain = self._chain(element)
             stops = next((found for holder in chain if (found := self._stops(holder))), ())
             attributes = _attributes(chain)
-            transform = self._transform(element, attributes.get("gradientTransform", ""))
-            self._definitions[element] = _Definition(element, attributes, stops, transform)
+            self._definitions[element] = _Definition(element, attributes, stops)
         return self._definitions[element]
 
     def _chain(self, element: Element) -> tuple[Element, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from ..cubics import Box
-from ..document import IDENTITY, Document, Group, Matrix, Node, ViewBox
-from ..transforms import compose, determinant, invertible, read_transform
+from ..cubics import Box, bounds
+from ..document import IDENTITY, Document, Group, Matrix, Node, ViewBox, shapes_in
+from ..transforms import apply_to, compose, determinant, inverse, invertible, read_transform
 from ..viewports import covers, drawable, encloses, fitted, read_view_box
 from .budget import ParseBudget
+from .css_transforms import about, read_css_transform, read_origin
 from .lengths import Viewport, read_fraction, read_length
 from .normal_form import grouped
 from .report import LENGTH_ADVICE, Report
@@ -58,7 +60,6 @@ IGNORED_PROPERTIES = {
     "marker-mid": _Ignored(("none",), _EXPAND),
     "marker-end": _Ignored(("none",), _EXPAND),
     "vector-effect": _Ignored(("none",), "Set the stroke width in user units"),
-    "transform-origin": _Ignored(("0 0", "0px 0px"), "Include the origin in the transform"),
     "color-interpolation": _Ignored(("sRGB", "auto"), "Use sRGB"),
     "paint-order": _Ignored(
         ("normal", "fill", "fill stroke", "fill stroke markers"), "Draw fill and stroke separately"
@@ -224,17 +225,15 @@ class _DocumentParser:
             advice = UNSUPPORTED_ADVICE.get(element.tag, "")
             self._report.add(f"<{element.tag[:40]}> is not drawn", element, advice)
             return []
-        transform = context.transform
-        if "transform" in style:
-            transform = compose(transform, self._transform(element, style["transform"]))
-        if not self._usable(transform, element):
-            return []
         size = context.size if element.tag in ("svg", "symbol") else None
-        inner = context._replace(
-            transform=transform, style=style, variables=variables, size=size, depth=context.depth + 1
-        )
+        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1)
+        if "transform" in style:
+            inner = inner._replace(transform=compose(context.transform, self._transform(element, inner)))
+        if not self._usable(inner.transform, element):
+            return []
         children = handler(element, inner)
-        if children:
+        # A filter may paint even where there is nothing to filter.
+        if children or "filter" in self._cascade.own(element):
             self._report_ignored(element, inner, children)
         opacity = read_fraction(style["opacity"]) if "opacity" in style else None
         return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""))
@@ -246,13 +245,49 @@ class _DocumentParser:
                 f"<use> references nest {element.where()} more than {MAX_DEPTH} levels deep. Move it out of its groups."
             )
 
-    def _transform(self, element: Element, text: str) -> Matrix:
+    def _transform(self, element: Element, context: _Context) -> Matrix:
+        """The element's own transform, from the attribute or from CSS, about its origin."""
+        text, origin = context.style["transform"], context.style.get("transform-origin", "0 0")
         self._budget.spend("transform characters", len(text), element)
+        box = Box(0.0, 0.0, context.viewport.width, context.viewport.height)
+        if self._is_about_fill_box(element, context):
+            box = self._fill_box(element, context)
+        length = partial(self._css_length, context)
         try:
-            return read_transform(text)
+            is_attribute = text == element.attributes.get("transform", "").strip()
+            matrix = read_transform(text) if is_attribute else read_css_transform(text, box, length)
         except ValueError as error:
             self._report.add(f"A transform is ignored because {error}", element)
             return IDENTITY
+        point = read_origin(origin, box, length)
+        if point is None:
+            self._report.add("An invalid transform-origin is ignored", element, "Use two lengths or percentages")
+        return about(point, matrix) if point else matrix
+
+    def _css_length(self, context: _Context, text: str, whole: float) -> float | None:
+        return read_length(text, whole, font_size(context.style), context.viewport.root_font_size)
+
+    def _is_about_fill_box(self, element: Element, context: _Context) -> bool:
+        """Whether the element's transform refers to its bounding box instead of the viewport."""
+        name = context.style.get("transform-box", "view-box")
+        if name in ("stroke-box", "border-box"):
+            what = f"The transform-box '{name}' is not supported; 'fill-box' is used instead"
+            self._report.add(what, element, "Include the origin in the transform")
+        elif name not in ("view-box", "fill-box", "content-box"):
+            self._report.add("An invalid transform-box is ignored", element, "Use view-box or fill-box")
+        return name in ("fill-box", "content-box", "stroke-box", "border-box")
+
+    def _fill_box(self, element: Element, context: _Context) -> Box:
+        """The bounding box of what an element paints, in its own units: it is drawn once without its transform."""
+        with self._report.muted():
+            nodes = self._handlers[element.tag](element, context)
+        return self._bounding_box(element, context, nodes) or Box(0.0, 0.0, 0.0, 0.0)
+
+    def _bounding_box(self, element: Element, context: _Context, nodes: Iterable[Node]) -> Box | None:
+        """The bounding box of nodes drawn under a transform, in the units before it."""
+        contours = [contour for shape in shapes_in(nodes) for contour in shape.contours]
+        self._budget.spend("control points in bounding-box tests", 2 * point_count(contours), element)
+        return bounds(apply_to(inverse(context.transform), contours)) if invertible(context.transform) else None
 
     def _usable(self, transform: Matrix, element: Element) -> bool:
         """Whether anything under a transform is visible.

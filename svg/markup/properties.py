@@ -17,14 +17,12 @@ INHERITED = frozenset(
     "marker marker-start marker-mid marker-end shape-rendering".split()
 )
 OWN = frozenset(
-    "opacity display stop-color stop-opacity transform transform-origin clip-path mask filter mix-blend-mode "
-    "vector-effect overflow".split()
+    "opacity display stop-color stop-opacity transform transform-origin transform-box clip-path mask filter "
+    "mix-blend-mode vector-effect overflow".split()
 )
 PROPERTIES = INHERITED | OWN
 """The CSS properties that are read. Others have no effect on the drawing or are reported below."""
-SHAPE_PROPERTIES = frozenset(
-    "d x y cx cy r rx ry background background-color rotate scale translate transform-box".split()
-)
+SHAPE_PROPERTIES = frozenset("d x y cx cy r rx ry background background-color rotate scale translate".split())
 """Properties that browsers support in CSS and this parser does not."""
 SIDES = frozenset(("width", "height"))
 """CSS sizes: ignored, with a warning for <rect>. On <svg> they only size the element within a web page."""

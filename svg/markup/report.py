@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .xml import Element
@@ -25,6 +27,7 @@ class Report:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._omitted = 0
+        self._muted = False
 
     def add(self, what: str, element: Element | None = None, advice: str = "") -> None:
         """Record a warning.
@@ -34,12 +37,23 @@ class Report:
             element: Where it occurred; None if it concerns the whole document.
             advice: What the author can change, as a clause without a period.
         """
+        if self._muted:
+            return
         if what not in self._entries:
             if len(self._entries) == MAX_KINDS:
                 self._omitted += 1
                 return
             self._entries[what] = _Entry(0, element.where() if element else "", advice)
         self._entries[what].count += 1
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Record nothing meanwhile: for parts of a file that are read twice."""
+        before, self._muted = self._muted, True
+        try:
+            yield
+        finally:
+            self._muted = before
 
     def sentences(self) -> tuple[str, ...]:
         """One warning per kind, in order of first occurrence."""

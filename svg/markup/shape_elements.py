@@ -163,7 +163,7 @@ class ShapeReader:
             draw.get(element.tag, basic_shapes.draw_ellipse)(outlines, length)
 
     def _length_reader(self, subject: _StyledShape) -> Callable[[str], float | None]:
-        wholes = (*subject.viewport, subject.viewport.diagonal)
+        wholes = (subject.viewport.width, subject.viewport.height, subject.viewport.diagonal)
 
         def length(name: str) -> float | None:
             text = subject.element.attributes.get(name, "auto").strip()

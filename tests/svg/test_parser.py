@@ -147,6 +147,42 @@ def test_transform_functions(transform):
     ]
 
 
+@pytest.mark.parametrize(
+    "attributes, expected",
+    [
+        ('style="transform:translate(10px, 20%)"', [(20, 30), (30, 50)]),
+        ('style="transform:translateX(1in) translateY(-.5em)"', [(106, 2), (116, 22)]),
+        ('style="transform:rotate(.25turn)"', [(-10, 10), (-30, 20)]),
+        ('style="transform:scale(2, 50%) scaleX(-1) scaleY(2)"', [(-20, 10), (-40, 30)]),
+        ('style="transform:skew(45deg, 0)"', [(20, 10), (50, 30)]),
+        ('style="transform:matrix(1, 0, 0, 2, 5, 6)"', [(15, 26), (25, 66)]),
+        ('style="transform:none" transform="scale(9)"', [(10, 10), (20, 30)]),
+        ('transform="scale(2)" transform-origin="10 10"', [(10, 10), (30, 50)]),
+        ('transform="scale(2)" transform-origin="center"', [(-30, -30), (-10, 10)]),
+        ('transform="scale(2)" transform-origin="bottom 10%"', [(10, -80), (30, -40)]),
+        ('transform="scale(2)" transform-origin="top right"', [(-80, 20), (-60, 60)]),
+        ('transform="scale(2)" style="transform-box:fill-box;transform-origin:50% 100%"', [(5, -10), (25, 30)]),
+        ('style="transform-box:fill-box;transform:translate(100%, -50%)"', [(20, 0), (30, 20)]),
+    ],
+)
+def test_css_transforms(attributes, expected):
+    """A rectangle from (10, 10) to (20, 30), in a viewport of 100 x 100."""
+    (corners,) = ends(shape(f'<rect x="10" y="10" width="10" height="20" {attributes}/>'))
+    assert [corners[0], corners[2]] == [pytest.approx(corner) for corner in expected]
+
+
+def test_fill_boxes_are_those_before_the_transforms_of_ancestors():
+    group = f'<g style="transform-box:fill-box;transform-origin:center;transform:scale(2)">{RECT}</g>'
+    found = shape(f'<g transform="rotate(30)"><g transform="translate(20)">{group}</g></g>')
+    plain = shape(f'<g transform="rotate(30) translate(20) translate(5 5) scale(2) translate(-5 -5)">{RECT}</g>')
+    assert ends(found) == [[pytest.approx(corner) for corner in ends(plain)[0]]]
+
+
+def test_radius_in_percent_refers_to_the_diagonal():
+    found = shape('<svg viewBox="0 0 30 40"><circle cx="15" cy="20" r="10%"/></svg>')
+    assert found.contours[0].points[0].x == pytest.approx(50 + 2.5 * math.sqrt((30**2 + 40**2) / 2) / 10)
+
+
 def test_paint_properties():
     found = shape(
         '<path d="M0 0h1v1" fill="red" fill-opacity=".5" fill-rule="evenodd" stroke="#00f8" stroke-opacity="50%" '
@@ -196,6 +232,29 @@ def test_linear_gradient_in_bounding_box_units():
     assert isinstance(paint, LinearGradient)
     assert (paint.start, paint.end, paint.transform) == ((10, 20), (30, 20), IDENTITY)
     assert [stop.offset for stop in paint.stops] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "attributes, start, end",
+    [
+        ('gradientTransform="scale(.5 1)" transform-origin=".5 0"', (20, 20), (40, 20)),
+        ('gradientTransform="scale(2 1)" style="transform:scale(.5, 1)"', (10, 20), (30, 20)),
+        ('style="transform:translate(50%)"', (30, 20), (70, 20)),
+        ('transform="scale(9)"', (10, 20), (50, 20)),
+    ],
+)
+def test_transforms_of_gradients(attributes, start, end):
+    paint = gradient(f'<linearGradient id="a" {attributes}>{STOPS}</linearGradient>')
+    assert isinstance(paint, LinearGradient)
+    assert (paint.start, paint.end) == (pytest.approx(start), pytest.approx(end))
+
+
+def test_stop_colors_are_inherited_on_demand():
+    stop = '<stop stop-color="inherit" stop-opacity="inherit"/>'
+    paint = gradient(f'<g stop-color="lime"><linearGradient id="a" stop-opacity=".5">{stop}</linearGradient></g>')
+    assert paint == Color(0, 0, 0)
+    paint = gradient(f'<linearGradient id="a" stop-color="lime">{stop}</linearGradient>')
+    assert paint == Color(0, 1, 0)
 
 
 def test_skewed_linear_gradients_keep_their_colors():
@@ -350,6 +409,7 @@ def test_symbols_are_fitted_into_their_viewport():
             '<g filter="url(#f)"><path d="M0 0h1v1"/></g>',
             "The property filter is ignored: <g> on line 1. Expand the effect to plain paths in an SVG editor.",
         ),
+        ('<filter id="f"/><g filter="url(#f)"/>', "The property filter is ignored: <g> on line 1."),
         ('<path d="M0 0h1v1" mask="url(#m)"/>', "The property mask is ignored"),
         ('<path d="M0 0h1v1" style="clip-path:url(#c)"/>', "The property clip-path is ignored"),
         ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "The property marker-end is ignored"),
@@ -415,7 +475,18 @@ def test_symbols_are_fitted_into_their_viewport():
             "or that require extensions, are not drawn: <g> on line 1",
         ),
         ('<path d="M0 0h1v1" style="rotate:5deg"/>', "The CSS property 'rotate' is ignored"),
-        ('<path d="M0 0h1v1" style="transform-box:fill-box"/>', "The CSS property 'transform-box' is ignored"),
+        (
+            '<path d="M0 0h1v1" style="transform-box:stroke-box;transform:rotate(9deg)"/>',
+            "The transform-box 'stroke-box' is not supported; 'fill-box' is used instead",
+        ),
+        ('<path d="M0 0h1v1" transform="scale(1)" transform-origin="5 top left"/>', "An invalid transform-origin is"),
+        ('<path d="M0 0h1v1" transform="translate(9px)"/>', "A transform is ignored because 'px' is not a number"),
+        (
+            '<path d="M0 0h1v1" style="transform:rotate(9)"/>',
+            "A transform is ignored because '9' is not an angle with a",
+        ),
+        ('<path d="M0 0h1v1" style="transform:translate(9)"/>', "because '9' is not a length with a unit"),
+        ('<path d="M0 0h1v1" style="transform:translateZ(9px)"/>', "'translatez' is not a transform function of the"),
         ('<style type="text/foo">rect{fill:red}</style>', "A style sheet whose type is not text/css is ignored"),
         (
             '<g transform="scale(1 1e-7)"><path d="M0 0h1v1"/></g>',
