@@ -25,6 +25,8 @@ __all__ = ["Parsed", "SVGError", "parse"]
 
 MAX_TRANSFORM = 1e12
 """Largest absolute coefficient of accumulated transforms."""
+SAME_PROPORTIONS = 1e-3
+"""Relative difference of the proportions of a view box and a viewport that does not matter."""
 CHARACTERS_PER_ELEMENT = 10_000
 """Each time an element is drawn, it is charged once more per this many characters in its attributes."""
 
@@ -61,9 +63,6 @@ IGNORED_PROPERTIES = {
     "marker-end": _Ignored(("none",), _EXPAND),
     "vector-effect": _Ignored(("none",), "Set the stroke width in user units"),
     "color-interpolation": _Ignored(("sRGB", "auto"), "Use sRGB"),
-    "paint-order": _Ignored(
-        ("normal", "fill", "fill stroke", "fill stroke markers"), "Draw fill and stroke separately"
-    ),
     "shape-rendering": _Ignored(("auto", "geometricPrecision"), "Shapes are always anti-aliased"),
 }
 
@@ -121,7 +120,8 @@ class _DocumentParser:
         self._switch_choices: dict[Element, Element | None] = {}
         self._clip_rects: dict[Element, Box | None] = {}
         self._width, self._height = self._size("width"), self._size("height")
-        self._canvas = self._view_box()
+        self._view = self._view_box()
+        self._canvas, self._placement = self._canvas_of(self._view)
         self._handlers: dict[str, Callable[[Element, _Context], list[Node]]] = {
             **dict.fromkeys(("g", "a"), self._group),
             **dict.fromkeys(("path", "rect", "circle", "ellipse", "line", "polyline", "polygon"), self._shape),
@@ -151,7 +151,8 @@ class _DocumentParser:
 
     def parsed(self) -> Parsed:
         self._cascade.root_font_size = size = font_size(self._cascade.in_tree(self._root).properties)
-        children = self._drawn(self._root, _Context(Viewport(self._canvas.width, self._canvas.height, size), {}))
+        viewport = Viewport(self._view.width, self._view.height, size)
+        children = self._drawn(self._root, _Context(viewport, {}, transform=self._placement))
         warnings = self._report.sentences()
         if not children:
             raise SVGError(" ".join(("The document contains nothing that can be drawn.", *warnings)))
@@ -193,19 +194,23 @@ class _DocumentParser:
                 f"The document's canvas is {box.width:g} x {box.height:g} at ({box.x:g}, {box.y:g}), which is out of "
                 "range. Give <svg> a viewBox with sides from 1e-6 to 1e9."
             )
-        self._check_aspect_ratio(box)
         return box
 
-    def _check_aspect_ratio(self, box: ViewBox) -> None:
+    def _canvas_of(self, view: ViewBox) -> tuple[ViewBox, Matrix]:
+        """The canvas, and the map from the view box to it.
+
+        They are the same, unless `preserveAspectRatio` fits the view box into a viewport of other proportions, and not
+        centered and completely visible: then the canvas is that viewport.
+        """
         text = self._root.attributes.get("preserveAspectRatio", "").strip()
-        if text in ("", "xMidYMid", "xMidYMid meet"):
-            return
         width, height = (read_length(size or "auto", 0.0) for size in (self._width, self._height))
-        if width and height and abs(width / height * box.height / box.width - 1) > 1e-3:
-            self._report.add(
-                f"The document's preserveAspectRatio '{text[:40]}' is ignored",
-                advice="Give width and height the proportions of the viewBox",
-            )
+        if text in ("", "xMidYMid", "xMidYMid meet") or not (width and height):
+            return view, IDENTITY
+        viewport = ViewBox(0.0, 0.0, width, height)
+        same = abs(width / height * view.height / view.width - 1) <= SAME_PROPORTIONS
+        if same or not drawable(viewport):
+            return view, IDENTITY
+        return viewport, fitted(view, Box(*viewport), text)
 
     def _drawn(self, element: Element, context: _Context) -> list[Node]:
         """The nodes drawn by an element and its descendants."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TypeVar, get_args
 
-from ..cubics import Box, bounds
+from ..cubics import Box, bounds, cubics
+from ..cubics import length as curve_length
 from ..document import (
     BLACK,
     IDENTITY,
@@ -83,7 +85,7 @@ class ShapeReader:
         self._cached_contours: dict[Element, tuple[Contour, ...]] = {}
 
     def shapes(self, element: Element, style: dict[str, str], transform: Matrix, viewport: Viewport) -> list[Shape]:
-        """The shape of an element: two if its stroke is dashed, none if it paints nothing.
+        """The shape of an element: two if its stroke is dashed or below its fill, none if it paints nothing.
 
         Args:
             element: A shape element.
@@ -103,10 +105,13 @@ class ShapeReader:
             return []
         name = element.attributes.get("id", "")
         pattern = self._dash_pattern(subject) if stroke else None
-        if not stroke or pattern is None:
+        stroke_first = self._stroke_is_first(subject)
+        if not stroke or (pattern is None and not (fill and stroke_first)):
             return self._placed(subject, contours, fill, stroke, name)
         filled = self._placed(subject, contours, fill, None, name)
-        return filled + self._placed(subject, self._dashed(subject, *pattern), None, stroke, name)
+        outlines = contours if pattern is None else self._dashed(subject, *pattern)
+        stroked = self._placed(subject, outlines, None, stroke, name)
+        return stroked + filled if stroke_first else filled + stroked
 
     def referred(self, value: str) -> Element | None:
         """The element that a url(#id) refers to, or None if it is not in this document."""
@@ -277,14 +282,38 @@ class ShapeReader:
             )
             return None
         pattern = read_pattern(known)
-        return None if pattern is None else (pattern, self._length(subject, "stroke-dashoffset", "0"))
+        if pattern is None:
+            return None
+        scale, offset = self._dash_scale(subject), self._length(subject, "stroke-dashoffset", "0")
+        # Dashes of infinite length are a solid stroke.
+        return (tuple(length * scale for length in pattern), offset * scale) if math.isfinite(scale) else None
+
+    def _dash_scale(self, subject: _StyledShape) -> float:
+        """How much longer the outline is than its `pathLength` says: the factor of all lengths along it."""
+        text = subject.element.attributes.get("pathLength")
+        if text is None:
+            return 1.0
+        said = read_length(text, 0.0)
+        if said is None or said < 0:
+            self._report.add("An invalid pathLength is ignored", subject.element, "Use a number of at least 0")
+            return 1.0
+        curves = [cubic for contour in subject.contours for cubic in cubics(contour)]
+        self._budget.spend("dashed curves", len(curves), subject.element)
+        total = math.fsum(map(curve_length, curves))
+        return (total / said if said else math.inf) if total else 1.0
+
+    def _stroke_is_first(self, subject: _StyledShape) -> bool:
+        """Whether the stroke is painted below the fill, by `paint-order`."""
+        words = subject.style.get("paint-order", "normal").lower().split()
+        if words != ["normal"] and (
+            not words or {*words} - {"fill", "stroke", "markers"} or len({*words}) < len(words)
+        ):
+            self._report.add("An invalid paint-order is ignored", subject.element, "Use fill, stroke and markers")
+            return False
+        # What is not listed follows in the usual order: fill, stroke, markers.
+        return "stroke" in words and ("fill" not in words or words.index("stroke") < words.index("fill"))
 
     def _dashed(self, subject: _StyledShape, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
-        if "pathLength" in subject.element.attributes:
-            self._report.add(
-                "The pathLength of a dashed outline is ignored", subject.element, "Give stroke-dasharray in user units"
-            )
-
         def spend(kind: CostKind, count: int) -> None:
             self._budget.spend(kind, count, subject.element)
 

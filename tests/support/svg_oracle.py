@@ -161,6 +161,25 @@ DOCUMENTS = {
         '<path d="M20 20 A 1 1 0 0 0 80 60 A 0 5 0 0 1 20 80 A 60 60 0 1 1 20 80" fill="none" stroke="red" '
         'stroke-width="3"/>'
     ),
+    "strokes below fills": svg(
+        '<rect x="20" y="20" width="50" height="50" fill="gold" stroke="red" stroke-width="20" paint-order="stroke"/>'
+        '<circle cx="70" cy="70" r="20" fill="lime" stroke="blue" stroke-width="10" stroke-dasharray="5" opacity=".5" '
+        'style="paint-order: markers stroke"/>'
+    ),
+    "transform origins": svg(
+        '<g transform="rotate(20)" transform-origin="center"><rect x="30" y="30" width="40" height="30"/></g>'
+        '<radialGradient id="a" gradientTransform="scale(.5 2)" transform-origin=".5 .5"><stop stop-color="lime"/>'
+        '<stop offset="1"/></radialGradient><rect x="5" y="5" width="30" height="20" fill="url(#a)"/>'
+    ),
+    "fitted in another way": svg(
+        '<rect x="5" y="5" width="90" height="60" fill="teal"/><circle cx="90" cy="90" r="30"/>',
+        'viewBox="0 0 100 100" width="200" height="100" preserveAspectRatio="xMaxYMin slice"',
+    ),
+    "combined selectors": svg(
+        "<style>svg > g.a rect.b{fill:red} g rect{fill:blue} g [x='50']{fill:lime}</style>"
+        '<g class="a"><rect class="c b" width="50" height="50"/><rect x="50" width="50" height="50"/></g>'
+        '<g><rect x="20" class="b" y="50" width="50" height="50"/></g>'
+    ),
     "gradients of no length": svg(
         '<linearGradient id="a" x1=".5" x2=".5"><stop stop-color="red"/>'
         '<stop offset="1" stop-color="blue"/></linearGradient><radialGradient id="b" r="0">'

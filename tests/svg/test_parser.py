@@ -346,6 +346,31 @@ def test_dashes_are_contours_of_a_separate_shape():
     assert [[part[0], part[-1]] for part in found] == [[pytest.approx(p, abs=1e-5) for p in part] for part in expected]
 
 
+@pytest.mark.parametrize("order", ["stroke", "stroke markers", "markers stroke fill"])
+def test_strokes_below_fills_are_separate_shapes(order):
+    rect = '<rect width="9" height="9" stroke="{}" paint-order="{}" opacity=".5"/>'
+    (group,) = document(rect.format("red", order)).children
+    assert isinstance(group, Group) and group.opacity == 0.5
+    below, above = group.children
+    assert isinstance(below, Shape) and isinstance(above, Shape)
+    assert below.stroke and above.fill and not (below.fill or above.stroke)
+    (group,) = document(rect.format("red", "markers fill")).children
+    assert isinstance(group, Group) and len(group.children) == 1
+    assert shape(rect.format("none", order)).fill is not None
+
+
+def test_path_length_scales_dashes():
+    dashed_line = (
+        '<path d="M0 0H30" fill="none" stroke="red" stroke-dasharray="20 10" stroke-dashoffset="10" pathLength="{}"/>'
+    )
+    found = ends(shape(dashed_line.format(90)))
+    expected = [[(0, 0), (10 / 3, 0)], [(20 / 3, 0), (40 / 3, 0)], [(50 / 3, 0), (70 / 3, 0)], [(80 / 3, 0), (30, 0)]]
+    assert found == [[pytest.approx(end, abs=1e-4) for end in dash] for dash in expected]
+    assert ends(shape(dashed_line.format(0))) == [[(0, 0), (30, 0)]]
+    quarter = '<circle r="7" fill="none" stroke="red" stroke-dasharray="1 3" pathLength="4"/>'
+    assert ends(shape(quarter))[0][-1] == pytest.approx((0, 7), abs=1e-3)
+
+
 def test_dashes_are_joined_at_the_start_of_a_closed_contour():
     rect = '<rect width="10" height="10" fill="none" stroke="red" stroke-dasharray="{}"/>'
     found = ends(shape(rect.format("11 8")))
@@ -414,7 +439,11 @@ def test_symbols_are_fitted_into_their_viewport():
         ('<path d="M0 0h1v1" style="clip-path:url(#c)"/>', "The property clip-path is ignored"),
         ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "The property marker-end is ignored"),
         ('<path d="M0 0h1v1" style="mix-blend-mode:multiply"/>', "The property mix-blend-mode is ignored"),
-        ('<path d="M0 0h1v1" paint-order="stroke"/>', "The property paint-order is ignored"),
+        ('<path d="M0 0h1v1" stroke="red" paint-order="stroke top"/>', "An invalid paint-order is ignored"),
+        (
+            '<path d="M0 0h1v1" stroke="red" stroke-dasharray="1" pathLength="-1"/>',
+            "An invalid pathLength is ignored: <path> on line 1. Use a number of at least 0.",
+        ),
         ('<path d="M0 0h1v1" color-interpolation="linearRGB"/>', "The property color-interpolation is ignored"),
         ('<path d="M0 0h1v1" vector-effect="non-scaling-stroke"/>', "The property vector-effect is ignored"),
         (
@@ -565,10 +594,14 @@ def test_em_units_refer_to_the_element_that_specifies_them():
     assert found.stroke is not None and found.stroke.width == 30
 
 
-def test_preserve_aspect_ratio_is_reported_if_it_has_an_effect():
-    attributes = 'viewBox="0 0 9 9" preserveAspectRatio="none" width="{}" height="5"'
-    assert document(RECT, attributes.format(5)).view_box == ViewBox(0, 0, 9, 9)
-    assert "preserveAspectRatio 'none' is ignored" in warning(RECT, attributes.format(9))
+def test_preserve_aspect_ratio_changes_the_canvas_if_it_has_an_effect():
+    attributes = 'viewBox="0 0 9 9" preserveAspectRatio="{}" width="{}" height="6"'
+    assert document(RECT, attributes.format("none", 6)).view_box == ViewBox(0, 0, 9, 9)
+    assert document(RECT, attributes.format("xMinYMin", "50%")).view_box == ViewBox(0, 0, 9, 9)
+    for text, corner in (("none", (20, 20 / 3)), ("xMaxYMid", (12 + 20 / 3, 20 / 3)), ("xMidYMax slice", (20, 8))):
+        read = document(RECT, attributes.format(text, 18))
+        assert read.view_box == ViewBox(0, 0, 18, 6)
+        assert next(read.shapes()).contours[0].points[6] == pytest.approx(corner)
 
 
 @pytest.mark.parametrize(
