@@ -143,11 +143,17 @@ class Shape:
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that are composited together first, then blended with one `opacity` in [0, 1]."""
+    """Nodes that are composited together first, then blended with one `opacity` in [0, 1].
+
+    If there is a `clip`, only what lies inside of it is visible: where its nodes, drawn with opaque paints, cover. They
+    are shapes with a fill and no stroke, and groups of such shapes with a clip of their own; colors and opacities in a
+    clip have no effect.
+    """
 
     children: tuple[Node, ...]
     opacity: float = 1.0
     name: str = ""
+    clip: tuple[Node, ...] = ()
 
 
 Node = Shape | Group
@@ -168,12 +174,12 @@ class Document:
     title: str = ""
 
     def shapes(self) -> Iterator[Shape]:
-        """All shapes in paint order."""
+        """All shapes in paint order, without those of clips."""
         yield from shapes_in(self.children)
 
 
 def shapes_in(nodes: Iterable[Node]) -> Iterator[Shape]:
-    """All shapes of nodes in paint order."""
+    """All shapes of nodes in paint order, without those of clips."""
     for node in nodes:
         if isinstance(node, Group):
             yield from shapes_in(node.children)

@@ -10,7 +10,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..document import IDENTITY, Color, Group, LinearGradient, Matrix, Node, Paint, Point, RadialGradient, Shape
+from ..document import (
+    BLACK,
+    IDENTITY,
+    Color,
+    Fill,
+    Group,
+    LinearGradient,
+    Matrix,
+    Node,
+    Paint,
+    Point,
+    RadialGradient,
+    Shape,
+)
 from ..transforms import apply, compose, determinant, invertible, polar, similarity
 
 Gradient = LinearGradient | RadialGradient
@@ -23,18 +36,36 @@ EXACT = 1e-12
 """Tolerance for rounding errors of the arithmetic; far below the rounding of files."""
 
 
-def grouped(children: Sequence[Node], opacity: float, name: str = "") -> list[Node]:
-    """Nodes with a common opacity in [0, 1]: a `Group` only if the opacity cannot be folded into a single paint."""
-    if opacity == 1 or not children:
+def grouped(
+    children: Sequence[Node], opacity: float, name: str = "", clip: tuple[Node, ...] | None = None
+) -> list[Node]:
+    """Nodes with a common opacity in [0, 1] and clip (None without one): a `Group` only if it is needed.
+
+    The opacity is folded into a single paint. Nothing is left of nodes with an empty clip.
+    """
+    if clip == () or not children:
+        return []
+    if clip is None and opacity == 1:
         return list(children)
-    if len(children) > 1:
-        return [Group(tuple(children), opacity, name)]
-    only = children[0]
-    if isinstance(only, Group):
-        return [replace(only, opacity=only.opacity * opacity, name=only.name or name)]
-    if only.fill and only.stroke:
-        return [Group((only,), opacity, name)]
+    only = children[0] if len(children) == 1 else None
+    if isinstance(only, Group) and not (clip and only.clip):
+        joined = clip or only.clip
+        return [replace(only, opacity=only.opacity * opacity, name=only.name or name, clip=joined)]
+    if clip or only is None or isinstance(only, Group) or (only.fill and only.stroke):
+        return [Group(tuple(children), opacity, name, clip or ())]
     return [_with_opacity(only, opacity, name)]
+
+
+def as_clip(nodes: Sequence[Node]) -> list[Node]:
+    """Nodes as the contents of a clip: only their fills count, painted black; groups remain where they have a clip."""
+    result: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Group):
+            clip = tuple(as_clip(node.clip)) if node.clip else None
+            result += grouped(as_clip(node.children), 1.0, "", clip)
+        elif node.fill:
+            result.append(Shape(node.contours, Fill(BLACK, 1.0, node.fill.rule)))
+    return result
 
 
 def _with_opacity(shape: Shape, opacity: float, name: str) -> Shape:

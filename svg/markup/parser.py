@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
-from ..cubics import Box, bounds
-from ..document import IDENTITY, Document, Group, Matrix, Node, ViewBox, shapes_in
-from ..transforms import apply_to, compose, determinant, inverse, invertible, read_transform
-from ..viewports import covers, drawable, encloses, fitted, read_view_box
+from ..cubics import Box
+from ..document import IDENTITY, Document, Matrix, Node, ViewBox
+from ..transforms import compose, determinant, invertible, read_transform
+from ..viewports import drawable, fitted, read_view_box
 from .budget import ParseBudget
+from .clips import SHAPES, Clips
+from .context import Context
 from .css_transforms import about, read_css_transform, read_origin
+from .extents import bounding_box, total_points
 from .lengths import Viewport, read_fraction, read_length
 from .normal_form import grouped
 from .report import LENGTH_ADVICE, Report
-from .shape_elements import ShapeReader, point_count
+from .shape_elements import ShapeReader
 from .style_sheets import StyleSheet
-from .styles import NOTHING, Cascade, Style, font_size
+from .styles import Cascade, font_size
 from .xml import MAX_DEPTH, Element, SVGError, read_xml
 
 __all__ = ["Parsed", "SVGError", "parse"]
@@ -90,19 +92,6 @@ def parse(text: str | bytes) -> Parsed:
     return _DocumentParser(root).parsed()
 
 
-class _Context(NamedTuple):
-    """What an element inherits from its ancestors."""
-
-    viewport: Viewport
-    style: dict[str, str]
-    variables: Mapping[str, str] = NOTHING
-    transform: Matrix = IDENTITY
-    uses: tuple[Element, ...] = ()
-    size: dict[str, str] | None = None
-    """Width and height that a <use> passes to the element it draws."""
-    depth: int = 0
-
-
 class _DocumentParser:
     """Walks the elements of one document."""
 
@@ -118,13 +107,16 @@ class _DocumentParser:
         self._cascade = Cascade(sheet, self._budget, self._report)
         self._shape_reader = ShapeReader(self._ids, self._find, self._cascade, self._budget, self._report)
         self._switch_choices: dict[Element, Element | None] = {}
-        self._clip_rects: dict[Element, Box | None] = {}
         self._width, self._height = self._size("width"), self._size("height")
         self._view = self._view_box()
         self._canvas, self._placement = self._canvas_of(self._view)
-        self._handlers: dict[str, Callable[[Element, _Context], list[Node]]] = {
+        referred = self._shape_reader.referred
+        self._clips = Clips(
+            self._drawn, self._transform, self._box, referred, self._cascade, self._budget, self._report, self._canvas
+        )
+        self._handlers: dict[str, Callable[[Element, Context], list[Node]]] = {
             **dict.fromkeys(("g", "a"), self._group),
-            **dict.fromkeys(("path", "rect", "circle", "ellipse", "line", "polyline", "polygon"), self._shape),
+            **dict.fromkeys(SHAPES, self._shape),
             "switch": self._switch,
             "use": self._use,
             "svg": self._nested,
@@ -152,7 +144,7 @@ class _DocumentParser:
     def parsed(self) -> Parsed:
         self._cascade.root_font_size = size = font_size(self._cascade.in_tree(self._root).properties)
         viewport = Viewport(self._view.width, self._view.height, size)
-        children = self._drawn(self._root, _Context(viewport, {}, transform=self._placement))
+        children = self._drawn(self._root, Context(viewport, {}, transform=self._placement))
         warnings = self._report.sentences()
         if not children:
             raise SVGError(" ".join(("The document contains nothing that can be drawn.", *warnings)))
@@ -212,17 +204,19 @@ class _DocumentParser:
             return view, IDENTITY
         return viewport, fitted(view, Box(*viewport), text)
 
-    def _drawn(self, element: Element, context: _Context) -> list[Node]:
+    def _drawn(self, element: Element, context: Context) -> list[Node]:
         """The nodes drawn by an element and its descendants."""
         self._charge(element, context)
         if element.tag in NOT_DRAWN or ":" in element.tag:
             return []
+        if context.outlines == "clip" and context.uses and element.tag not in SHAPES:
+            return []  # inside of clip paths, <use> may refer to shapes only
         if not _conditions_hold(element):
             self._report.add(
                 "Elements for languages other than English, or that require extensions, are not drawn", element
             )
             return []
-        style, variables = self._cascade.computed(element, Style(context.style, context.variables))
+        style, variables = self._cascade.computed(element, context.inherited)
         if style.get("display") == "none":
             return []
         handler = self._handlers.get(element.tag)
@@ -231,48 +225,45 @@ class _DocumentParser:
             self._report.add(f"<{element.tag[:40]}> is not drawn", element, advice)
             return []
         size = context.size if element.tag in ("svg", "symbol") else None
-        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1)
+        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1).outlined()
         if "transform" in style:
             inner = inner._replace(transform=compose(context.transform, self._transform(element, inner)))
         if not self._usable(inner.transform, element):
             return []
         children = handler(element, inner)
         # A filter may paint even where there is nothing to filter.
-        if children or "filter" in self._cascade.own(element):
-            self._report_ignored(element, inner, children)
-        opacity = read_fraction(style["opacity"]) if "opacity" in style else None
-        return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""))
+        if (children or "filter" in self._cascade.own(element)) and not context.outlines:
+            self._report_ignored(element)
+        clip = self._clips.of(element, inner, children) if children and context.outlines != "box" else None
+        opacity = read_fraction(inner.style["opacity"]) if "opacity" in inner.style else None
+        return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""), clip)
 
-    def _charge(self, element: Element, context: _Context) -> None:
+    def _charge(self, element: Element, context: Context) -> None:
         self._budget.spend("drawn elements", 1 + element.size // CHARACTERS_PER_ELEMENT, element)
         if context.depth > MAX_DEPTH:
             raise SVGError(
                 f"<use> references nest {element.where()} more than {MAX_DEPTH} levels deep. Move it out of its groups."
             )
 
-    def _transform(self, element: Element, context: _Context) -> Matrix:
+    def _transform(self, element: Element, context: Context) -> Matrix:
         """The element's own transform, from the attribute or from CSS, about its origin."""
         text, origin = context.style["transform"], context.style.get("transform-origin", "0 0")
         self._budget.spend("transform characters", len(text), element)
         box = Box(0.0, 0.0, context.viewport.width, context.viewport.height)
         if self._is_about_fill_box(element, context):
-            box = self._fill_box(element, context)
-        length = partial(self._css_length, context)
+            box = self._box(element, context) or Box(0.0, 0.0, 0.0, 0.0)
         try:
             is_attribute = text == element.attributes.get("transform", "").strip()
-            matrix = read_transform(text) if is_attribute else read_css_transform(text, box, length)
+            matrix = read_transform(text) if is_attribute else read_css_transform(text, box, context.length)
         except ValueError as error:
             self._report.add(f"A transform is ignored because {error}", element)
             return IDENTITY
-        point = read_origin(origin, box, length)
+        point = read_origin(origin, box, context.length)
         if point is None:
             self._report.add("An invalid transform-origin is ignored", element, "Use two lengths or percentages")
         return about(point, matrix) if point else matrix
 
-    def _css_length(self, context: _Context, text: str, whole: float) -> float | None:
-        return read_length(text, whole, font_size(context.style), context.viewport.root_font_size)
-
-    def _is_about_fill_box(self, element: Element, context: _Context) -> bool:
+    def _is_about_fill_box(self, element: Element, context: Context) -> bool:
         """Whether the element's transform refers to its bounding box instead of the viewport."""
         name = context.style.get("transform-box", "view-box")
         if name in ("stroke-box", "border-box"):
@@ -282,17 +273,15 @@ class _DocumentParser:
             self._report.add("An invalid transform-box is ignored", element, "Use view-box or fill-box")
         return name in ("fill-box", "content-box", "stroke-box", "border-box")
 
-    def _fill_box(self, element: Element, context: _Context) -> Box:
-        """The bounding box of what an element paints, in its own units: it is drawn once without its transform."""
-        with self._report.muted():
-            nodes = self._handlers[element.tag](element, context)
-        return self._bounding_box(element, context, nodes) or Box(0.0, 0.0, 0.0, 0.0)
+    def _box(self, element: Element, context: Context) -> Box | None:
+        """The bounding box of an element in its own units, before its own transform; None if it has none.
 
-    def _bounding_box(self, element: Element, context: _Context, nodes: Iterable[Node]) -> Box | None:
-        """The bounding box of nodes drawn under a transform, in the units before it."""
-        contours = [contour for shape in shapes_in(nodes) for contour in shape.contours]
-        self._budget.spend("control points in bounding-box tests", 2 * point_count(contours), element)
-        return bounds(apply_to(inverse(context.transform), contours)) if invertible(context.transform) else None
+        All outlines count, painted or not: the element is drawn once more for them.
+        """
+        with self._report.muted():
+            nodes = self._handlers[element.tag](element, context._replace(outlines="box").outlined())
+        self._budget.spend("control points in bounding-box tests", 2 * total_points(nodes), element)
+        return bounding_box(nodes, context.transform)
 
     def _usable(self, transform: Matrix, element: Element) -> bool:
         """Whether anything under a transform is visible.
@@ -310,13 +299,13 @@ class _DocumentParser:
             )
         return False
 
-    def _group(self, element: Element, context: _Context) -> list[Node]:
+    def _group(self, element: Element, context: Context) -> list[Node]:
         return [node for child in element.children for node in self._drawn(child, context)]
 
-    def _shape(self, element: Element, context: _Context) -> list[Node]:
+    def _shape(self, element: Element, context: Context) -> list[Node]:
         return [*self._shape_reader.shapes(element, context.style, context.transform, context.viewport)]
 
-    def _switch(self, element: Element, context: _Context) -> list[Node]:
+    def _switch(self, element: Element, context: Context) -> list[Node]:
         if element not in self._switch_choices:
             suitable = [child for child in element.children if _conditions_hold(child)]
             # Any supported child is preferred to a <foreignObject>: it is the fallback for viewers without HTML.
@@ -326,7 +315,7 @@ class _DocumentParser:
         child = self._switch_choices[element]
         return self._drawn(child, context) if child else []
 
-    def _use(self, element: Element, context: _Context) -> list[Node]:
+    def _use(self, element: Element, context: Context) -> list[Node]:
         target = self._find(element)
         if target is None:
             return []
@@ -341,10 +330,10 @@ class _DocumentParser:
         inner = context._replace(transform=compose(context.transform, shift), uses=(*context.uses, element), size=size)
         return self._drawn(target, inner)
 
-    def _symbol(self, element: Element, context: _Context) -> list[Node]:
+    def _symbol(self, element: Element, context: Context) -> list[Node]:
         return [] if context.size is None else self._nested(element, context)
 
-    def _nested(self, element: Element, context: _Context) -> list[Node]:
+    def _nested(self, element: Element, context: Context) -> list[Node]:
         """A <symbol> or nested <svg>, fitted into its viewport. The root's view box is the canvas itself."""
         if element is self._root and not context.uses:
             return self._group(element, context)
@@ -366,32 +355,19 @@ class _DocumentParser:
             transform=transform, viewport=outer._replace(width=inside.width, height=inside.height), size=None
         )
         children = self._group(element, inner)
-        clips = self._cascade.own(element).get("overflow", "hidden") not in ("visible", "auto")
-        if clips and self._clipping_matters(element, viewport, context.transform, children):
-            self._report.add(
-                f"Content that overflows a nested <{element.tag}> is not clipped", element, "Crop the paths themselves"
-            )
-        return children
-
-    def _clipping_matters(self, element: Element, clip: Box, frame: Matrix, children: list[Node]) -> bool:
-        """Whether clipping nodes to a rectangle would be visible; `frame` maps the rectangle to user units."""
-        if encloses(clip, frame, self._canvas):
-            return False
-        self._budget.spend("control points in bounding-box tests", _point_count(children), element)
-        return not covers(clip, frame, children)
+        return self._clips.to_viewport(element, context, viewport, children)
 
     def _length(
         self,
         element: Element,
         name: str,
-        context: _Context,
+        context: Context,
         whole: float,
         default: float,
         attributes: dict[str, str] | None = None,
     ) -> float:
         text = (element.attributes if attributes is None else attributes).get(name, "auto")
-        size, root_size = font_size(context.style), context.viewport.root_font_size
-        length = default if text.strip() == "auto" else read_length(text, whole, size, root_size)
+        length = default if text.strip() == "auto" else context.length(text, whole)
         if length is None:
             self._report.add(f"An invalid {name} is ignored", element, LENGTH_ADVICE)
             return default
@@ -412,43 +388,12 @@ class _DocumentParser:
             self._report.add(what, element, "Correct the reference")
         return target
 
-    def _report_ignored(self, element: Element, context: _Context, children: list[Node]) -> None:
+    def _report_ignored(self, element: Element) -> None:
         """Report unsupported properties that would change how an element looks."""
         for name, value in self._cascade.own(element).items():
             ignored = IGNORED_PROPERTIES.get(name)
             if ignored and value not in ignored.neutral and value != "inherit":
                 self._report.add(f"The property {name} is ignored", element, ignored.advice)
-        if context.style.get("clip-path", "none") != "none" and self._clips(element, context, children):
-            self._report.add("The property clip-path is ignored", element, "Crop the paths themselves in an SVG editor")
-
-    def _clips(self, element: Element, context: _Context, children: list[Node]) -> bool:
-        """Whether a clip path may be visible. Only clip paths that are a plain rectangle are tested."""
-        target = self._shape_reader.referred(context.style["clip-path"])
-        if target is None:
-            return True
-        if target not in self._clip_rects:
-            plain = not {*self._cascade.own(target)} and all(
-                {*self._cascade.own(child)} <= {"fill"} for child in target.children
-            )
-            self._clip_rects[target] = _clip_rect(target) if plain else None
-        clip = self._clip_rects[target]
-        return clip is None or self._clipping_matters(element, clip, context.transform, children)
-
-
-def _clip_rect(clip: Element) -> Box | None:
-    """The rectangle of a clip path, or None if it is anything but a plain <rect>."""
-    rects = [child for child in clip.children if child.tag not in ("title", "desc")]
-    if clip.tag != "clipPath" or len(rects) != 1 or rects[0].tag != "rect":
-        return None
-    if {*clip.attributes} - {"id"} or {*rects[0].attributes} - {"x", "y", "width", "height", "fill", "id"}:
-        return None
-    numbers = (read_length(rects[0].attributes.get(name, "0"), 0.0) for name in ("x", "y", "width", "height"))
-    return Box(*(number or 0.0 for number in numbers))
-
-
-def _point_count(nodes: Iterable[Node]) -> int:
-    """Total number of control points."""
-    return sum(_point_count(node.children) if isinstance(node, Group) else point_count(node.contours) for node in nodes)
 
 
 def _conditions_hold(element: Element) -> bool:

@@ -12,7 +12,7 @@ from .lengths import read_fraction, read_length
 from .report import COLOR_ADVICE, FRACTION_ADVICE, LENGTH_ADVICE
 
 INHERITED = frozenset(
-    "color fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
+    "color fill fill-opacity fill-rule clip-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
     "stroke-miterlimit stroke-dasharray stroke-dashoffset visibility font-size color-interpolation paint-order "
     "marker marker-start marker-mid marker-end shape-rendering".split()
 )

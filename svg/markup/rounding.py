@@ -23,7 +23,7 @@ from ..document import (
 )
 from ..numbers import places_within, significant_places
 from ..transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
-from .normal_form import Gradient, about_origin, flat_color, grouped, placed
+from .normal_form import Gradient, about_origin, as_clip, flat_color, grouped, placed
 from .outlines import dot, line, without_degenerate_cubics
 
 UNIT_PLACES = 4
@@ -42,7 +42,8 @@ def rounded(nodes: Iterable[Node], error: float) -> list[Node]:
 
 def _node(node: Node, error: float) -> list[Node]:
     if isinstance(node, Group):
-        folded = grouped(rounded(node.children, error), _unit(node.opacity), node.name)
+        clip = tuple(rounded(as_clip(node.clip), error)) if node.clip else None
+        folded = grouped(rounded(node.children, error), _unit(node.opacity), node.name, clip)
         return [_with_rounded_opacity(child) for child in folded]
     stroke = node.stroke and _stroke(node.stroke, error)
     pen = stroke.pen if stroke else IDENTITY

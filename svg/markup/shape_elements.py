@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,6 +32,7 @@ from . import basic_shapes
 from .budget import CostKind, ParseBudget
 from .colors import read_color
 from .dashes import dashed, read_pattern
+from .extents import point_count
 from .gradients import GRADIENTS, Find, Gradients
 from .lengths import Viewport, read_fraction, read_length
 from .normal_form import visible_paint
@@ -355,11 +356,6 @@ def _in_range(paint: Paint) -> bool:
     else:
         geometry = (*paint.center, *paint.focus, paint.radius)
     return all(abs(value) <= MAX_COORDINATE for value in (*geometry, *paint.transform))
-
-
-def point_count(contours: Iterable[Contour]) -> int:
-    """Total number of control points."""
-    return sum(len(contour.points) for contour in contours)
 
 
 @contextmanager

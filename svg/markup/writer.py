@@ -66,7 +66,7 @@ def _root(document: Document) -> dict[str, str]:
 
 
 class _Body:
-    """The lines of the body, and the gradients they refer to."""
+    """The lines of the body, and the gradients and clips they refer to."""
 
     def __init__(self, nodes: Sequence[Node]):
         self._names = _Names()
@@ -74,12 +74,15 @@ class _Body:
         self._next_name = iter([self._names.unique(node.name) for node in _walk(nodes)])
         self._gradients: dict[str, str] = {}
         """Gradient ids by the gradient's element without its id."""
+        self._clips: dict[str, str] = {}
+        """Clip ids by the <clipPath> element without its id."""
         self.lines = [line for node in nodes for line in self._lines(node, "  ")]
 
     def definitions(self) -> list[str]:
-        """The lines of <defs>; empty without gradients."""
-        gradients = [text.replace(" ", f' id="{name}" ', 1) for text, name in self._gradients.items()]
-        return ["  <defs>", *(f"    {gradient}" for gradient in gradients), "  </defs>"] if gradients else []
+        """The lines of <defs>; empty without gradients and clips."""
+        named = {**self._gradients, **self._clips}.items()
+        elements = [re.sub(r"^<\w+", rf'\g<0> id="{name}"', text) for text, name in named]
+        return ["  <defs>", *(f"    {element}" for element in elements), "  </defs>"] if elements else []
 
     def _lines(self, node: Node, indent: str) -> Iterator[str]:
         name = next(self._next_name)
@@ -87,10 +90,37 @@ class _Body:
         if isinstance(node, Shape):
             yield f"{indent}<path{_attributes({**identity, **self._shape(node)})}/>"
             return
-        yield f"{indent}<g{_attributes({**identity, 'opacity': short(node.opacity)})}>"
+        clip = {"clip-path": f"url(#{self._clip(node.clip)})"} if node.clip else {}
+        yield f"{indent}<g{_attributes({**identity, **_unless_default('opacity', node.opacity, 1.0), **clip})}>"
         for child in node.children:
             yield from self._lines(child, indent + "  ")
         yield f"{indent}</g>"
+
+    def _clip(self, nodes: Sequence[Node]) -> str:
+        """The id of the <clipPath> with these nodes."""
+        only, outer = nodes[0], {}
+        if len(nodes) == 1 and isinstance(only, Group):
+            nodes, outer = only.children, {"clip-path": f"url(#{self._clip(only.clip)})"}
+        shapes = "".join(shape for node in nodes for shape in self._clip_shapes(node, ()))
+        text = f"<clipPath{_attributes(outer)}>{shapes}</clipPath>"
+        if text not in self._clips:
+            self._clips[text] = self._names.numbered("clip")
+        return self._clips[text]
+
+    def _clip_shapes(self, node: Node, clip: Sequence[Node]) -> Iterator[str]:
+        """The elements in a <clipPath> of a node that is clipped by `clip` too."""
+        if isinstance(node, Group):
+            inner = [Group(tuple(node.clip), clip=tuple(clip))] if clip else node.clip
+            for child in node.children:
+                yield from self._clip_shapes(child, inner)
+            return
+        rule = node.fill.rule if node.fill else "nonzero"
+        attributes = {
+            "d": "".join(_path_data(contour) for contour in node.contours),
+            **_unless_default("clip-rule", rule, "nonzero"),
+            **({"clip-path": f"url(#{self._clip(clip)})"} if clip else {}),
+        }
+        yield f"<path{_attributes(attributes)}/>"
 
     def _shape(self, shape: Shape) -> dict[str, str]:
         pen = shape.stroke.pen if shape.stroke else IDENTITY

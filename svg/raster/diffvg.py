@@ -9,10 +9,10 @@ pydiffvg's conventions differ from SVG's. The adapter translates what it can:
 - Partly covered pixels average straight colors: images are drawn on an opaque background. A transparent one is drawn on
   black and on white, and alpha recovered from the difference.
 
-It refuses the rest with `UnsupportedDrawing`: what pydiffvg would draw differently (group opacity, caps and joins other
-than round, strokes with a pen, repeated or reflected gradients, some radial gradients), and what would make it end the
-process (paths of zero length, more than 256 layers in one place). Its gradient of the last stop of a radial gradient is
-known to be wrong and is passed on as it is.
+It refuses the rest with `UnsupportedDrawing`: what pydiffvg would draw differently (group opacity, clips, caps and
+joins other than round, strokes with a pen, repeated or reflected gradients, some radial gradients), and what would make
+it end the process (paths of zero length, more than 256 layers in one place). Its gradient of the last stop of a radial
+gradient is known to be wrong and is passed on as it is.
 """
 
 from __future__ import annotations
@@ -173,6 +173,8 @@ def _shapes(children: Sequence[Node]) -> Iterator[Shape]:
     for child in children:
         if isinstance(child, Shape):
             yield child
+        elif child.clip:
+            raise _unsupported("a group with a clip")
         elif child.opacity == 1:
             yield from _shapes(child.children)
         else:

@@ -61,17 +61,26 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
     colors = torch.cat([scene.colors for scene in scenes])
     paints = [paint for scene, start in zip(scenes, starts, strict=True) for paint in _paints(scene, tiles, start)]
 
-    def composite(canvas: Tensor, order: PaintOrder, opacities: Tensor) -> Tensor:
+    # What covers a clip is opaque.
+    opaque, no_paints = torch.ones_like(colors), [None] * len(colors)
+
+    def composite(canvas: Tensor, order: PaintOrder, opacities: Tensor | None) -> Tensor:
+        """Draw layers over a canvas; without opacities, as the clip of a group, where only coverage counts."""
+        style = (colors, paints) if opacities is not None else (opaque, no_paints)
         run: list[int] = []
         for entry in order:
             if isinstance(entry, int):
                 run.append(entry)
                 continue
-            canvas, run = over(canvas, run, coverage, tiles, colors, paints), []
-            number, inner = entry
-            group = composite(torch.zeros_like(canvas), inner, opacities) * opacities[number]
+            canvas, run = over(canvas, run, coverage, tiles, *style), []
+            number, inner, clip = entry
+            group = composite(torch.zeros_like(canvas), inner, opacities)
+            if opacities is not None:
+                group = group * opacities[number]
+            if clip:
+                group = group * composite(torch.zeros_like(canvas), clip, None)[3]
             canvas = canvas * (1 - group[3]) + group
-        return over(canvas, run, coverage, tiles, colors, paints)
+        return over(canvas, run, coverage, tiles, *style)
 
     images = []
     for n, (scene, start) in enumerate(zip(scenes, starts, strict=True)):
@@ -126,7 +135,11 @@ def _paints(scene: Scene, tiles: TileLayout, start: int) -> list[Tensor | None]:
 
 
 def _shifted(order: PaintOrder, start: int) -> PaintOrder:
-    return tuple(entry + start if isinstance(entry, int) else (entry[0], _shifted(entry[1], start)) for entry in order)
+    """The order with `start` added to the number of each layer."""
+    return tuple(
+        entry + start if isinstance(entry, int) else (entry[0], _shifted(entry[1], start), _shifted(entry[2], start))
+        for entry in order
+    )
 
 
 def _blank(scene: Scene, background: Tensor | None, n: int) -> Tensor:

@@ -33,8 +33,8 @@ from ..viewports import fitted
 from .paint import GradientPaint
 from .strokes import StrokePlan
 
-PaintOrder = tuple["int | tuple[int, PaintOrder]", ...]
-"""Layers from the lowest to the highest; a group is (group number, its own order)."""
+PaintOrder = tuple["int | tuple[int, PaintOrder, PaintOrder]", ...]
+"""Layers from the lowest to the highest; a group is (group number, its own order, the order of its clip)."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class _SceneBuilder:
         for child in children:
             if isinstance(child, Group):
                 self.opacities.append(child.opacity)
-                order.append((len(self.opacities) - 1, self.order(child.children)))
+                order.append((len(self.opacities) - 1, self.order(child.children), self.order(child.clip)))
             else:
                 order.extend(self.shape(child))
         return tuple(order)
@@ -300,9 +300,9 @@ class _DocumentBuilder:
 
     def group(self, group: Group) -> Group:
         opacity = next(self.opacities)  # before those of nested groups
-        return dataclasses.replace(
-            group, opacity=group.opacity if opacity is None else opacity, children=self.children(group.children)
-        )
+        children, clip = self.children(group.children), self.children(group.clip)
+        opacity = group.opacity if opacity is None else opacity
+        return dataclasses.replace(group, opacity=opacity, children=children, clip=clip)
 
     def shape(self, shape: Shape) -> Shape:
         contours = tuple(

@@ -180,6 +180,26 @@ DOCUMENTS = {
         '<g class="a"><rect class="c b" width="50" height="50"/><rect x="50" width="50" height="50"/></g>'
         '<g><rect x="20" class="b" y="50" width="50" height="50"/></g>'
     ),
+    "clips": svg(
+        '<clipPath id="a"><circle cx="40" cy="40" r="30"/>'
+        '<path clip-rule="evenodd" d="M50 50h45v45h-45zM60 60v25h25v-25z"/></clipPath>'
+        '<g clip-path="url(#a)" opacity=".7"><rect width="60" height="100" fill="red"/>'
+        '<rect x="45" width="60" height="100" fill="blue" stroke="lime" stroke-width="8"/></g>'
+    ),
+    "clips of clips": svg(
+        '<clipPath id="a" clipPathUnits="objectBoundingBox"><circle cx=".5" cy=".5" r=".5"/></clipPath>'
+        '<clipPath id="d"><circle cx="50" cy="50" r="25"/></clipPath>'
+        '<clipPath id="b" clip-path="url(#a)"><path d="M0 0h70v70z"/></clipPath>'
+        '<clipPath id="c"><rect width="70" height="70" clip-path="url(#d)"/>'
+        '<rect x="60" y="60" width="30" height="30"/></clipPath>'
+        '<g transform="rotate(10)"><rect x="10" y="10" width="80" height="60" clip-path="url(#b)"/></g>'
+        '<g clip-path="url(#c)"><rect y="40" width="100" height="60" fill="red" clip-path="url(#a)"/></g>'
+    ),
+    "clipped viewports": svg(
+        '<symbol id="s" viewBox="0 0 10 10"><circle cx="8" cy="8" r="7" fill="red"/></symbol>'
+        '<use href="#s" x="10" y="10" width="30" height="40"/>'
+        '<svg x="50" y="30" width="40" height="40"><rect x="10" y="10" width="40" height="40" stroke="blue"/></svg>'
+    ),
     "gradients of no length": svg(
         '<linearGradient id="a" x1=".5" x2=".5"><stop stop-color="red"/>'
         '<stop offset="1" stop-color="blue"/></linearGradient><radialGradient id="b" r="0">'

@@ -122,6 +122,7 @@ ROTATED = RadialGradient(Point(5, 6), 4, Point(5, 6), STOPS, Matrix(0.8, 0.3, -0
 REPEATED = LinearGradient(Point(0, 0), Point(1, 1), STOPS, spread="repeat")
 UNSUPPORTED = {
     "a group with an opacity": Group((Shape((SHAPE,), Fill(RED)),), 0.5),
+    "a group with a clip": Group((Shape((SHAPE,), Fill(RED)),), clip=(Shape((SHAPE,), Fill(RED)),)),
     "a stroke whose caps or joins are not round": Shape((SHAPE,), None, Stroke(BLUE, join="round")),
     "a stroke that is wider in one direction than in another": Shape(
         (SHAPE,), None, dataclasses.replace(ROUND, pen=Matrix(2, 0, 0, 1, 0, 0))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from dreamsampler.svg.document import (
+    BLACK,
     IDENTITY,
     Color,
     Document,
@@ -14,6 +15,7 @@ from dreamsampler.svg.document import (
     Group,
     LinearGradient,
     Matrix,
+    Node,
     Point,
     RadialGradient,
     Shape,
@@ -436,7 +438,17 @@ def test_symbols_are_fitted_into_their_viewport():
         ),
         ('<filter id="f"/><g filter="url(#f)"/>', "The property filter is ignored: <g> on line 1."),
         ('<path d="M0 0h1v1" mask="url(#m)"/>', "The property mask is ignored"),
-        ('<path d="M0 0h1v1" style="clip-path:url(#c)"/>', "The property clip-path is ignored"),
+        ('<path d="M0 0h1v1" style="clip-path:url(#c)"/>', "A clip-path that refers to no <clipPath> is ignored"),
+        ('<path d="M0 0h1v1" clip-path="circle(5px)"/>', "A clip-path that is not a url() is ignored"),
+        (
+            '<clipPath id="c"><path d="M0 0h1v1" clip-path="url(#c)"/></clipPath><path d="M0 0h2v2" '
+            'clip-path="url(#c)"/>',
+            "A clip path that refers to itself is ignored: <path> on line 1. Remove the circular reference.",
+        ),
+        (
+            '<clipPath id="c"><text>A</text><path d="M0 0h1v1"/></clipPath><path d="M0 0h2v2" clip-path="url(#c)"/>',
+            "<text> is not drawn",
+        ),
         ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "The property marker-end is ignored"),
         ('<path d="M0 0h1v1" style="mix-blend-mode:multiply"/>', "The property mix-blend-mode is ignored"),
         ('<path d="M0 0h1v1" stroke="red" paint-order="stroke top"/>', "An invalid paint-order is ignored"),
@@ -535,10 +547,6 @@ def test_symbols_are_fitted_into_their_viewport():
             '<path d="M0 0h1v1" fill="url(#a)"/>',
             "A fill is not painted because its gradient extends beyond 1e+09",
         ),
-        (
-            '<svg width="5" height="5"><path d="M0 0h9v9"/></svg>',
-            "Content that overflows a nested <svg> is not clipped",
-        ),
     ],
 )
 def test_unsupported_features_are_reported(body, message):
@@ -563,22 +571,104 @@ def test_css_sizes_of_the_root_are_not_reported():
     assert parse(svg(f"<style>svg{{width:1em;height:1em}}</style>{RECT}")).warnings == ()
 
 
-def test_clip_paths_without_effect_are_not_reported():
+def clip_of(body: str) -> tuple[Node, ...]:
+    """The clip of the only node of a document."""
+    (group,) = document(body).children
+    assert isinstance(group, Group)
+    return group.clip
+
+
+def clip_corners(body: str) -> list[list[tuple[float, ...]]]:
+    """The corners of the shapes of the clip of the only node."""
+    return [corners for node in clip_of(body) if isinstance(node, Shape) for corners in ends(node)]
+
+
+def test_clip_paths_without_effect_are_dropped():
     clip = (
         '<clipPath id="c"><rect width="{0}" height="{0}"/></clipPath><g clip-path="url(#c)"><path d="M0 0h50v50"/></g>'
     )
-    assert len(document(clip.format(100)).children) == 1
-    assert len(document(clip.format(50)).children) == 1
-    assert warning(clip.format(40)).startswith("The property clip-path is ignored: <g> on line 1. Crop ")
+    for size in (100, 50):
+        assert isinstance(document(clip.format(size)).children[0], Shape)
+    assert clip_corners(clip.format(40)) == [[(0, 0), (40, 0), (40, 40), (0, 40)]]
+    turned = clip.format(50).replace("<rect", '<rect transform="rotate(1)"')
+    assert clip_of(turned)
 
 
-def test_clip_paths_with_css_are_reported():
-    clip = f'{CLIP}<g clip-path="url(#c)"><path d="M0 0h50v50"/></g>'
-    assert len(document(f"<style>path{{fill:red}}</style>{clip}").children) == 1
-    styled = f"<style>clipPath rect{{fill:red}} #r{{transform:scale(.1)}}</style>{clip}".replace(
-        "<rect", '<rect id="r"'
-    )
-    assert any("The property clip-path is ignored: <g> on line 1." in found for found in parse(svg(styled)).warnings)
+CLIPPED = '<clipPath id="c" {}>{}</clipPath><g transform="translate(10)"><rect width="80" height="40" {}/></g>'
+
+
+@pytest.mark.parametrize(
+    "attributes, contents, expected",
+    [
+        ("", '<path d="M1 2h3v4z"/>', [[(11, 2), (14, 2), (14, 6)]]),
+        ('transform="scale(2)"', '<path transform="translate(0 5)" d="M1 2h3v4z"/>', [[(12, 14), (18, 14), (18, 22)]]),
+        ('clipPathUnits="objectBoundingBox"', '<path d="M0 .5h.5v.5z"/>', [[(10, 20), (50, 20), (50, 40)]]),
+        (
+            'clipPathUnits="objectBoundingBox" transform="translate(3 4)"',
+            '<path d="M0 .5h.5v.5z"/>',
+            [[(13, 24), (53, 24), (53, 44)]],
+        ),
+        (
+            "",
+            '<path d="M1 2h3v4z" fill="none" stroke="red" opacity="0" style="filter:url(#f)"/>',
+            [[(11, 2), (14, 2), (14, 6)]],
+        ),
+        ("", '<path d="M0 0h1v1z" visibility="hidden"/><path d="M1 2h3v4z"/>', [[(11, 2), (14, 2), (14, 6)]]),
+        ("", '<path d="M0 0h1v1z" display="none"/><path d="M1 2h3v4z"/>', [[(11, 2), (14, 2), (14, 6)]]),
+        ("", '<g><path d="M0 0h1v1z"/></g><path d="M1 2h3v4z"/>', [[(11, 2), (14, 2), (14, 6)]]),
+        (
+            "",
+            '<path id="p" d="M1 2h3v4z"/><use href="#p" x="5"/>',
+            [[(11, 2), (14, 2), (14, 6)], [(16, 2), (19, 2), (19, 6)]],
+        ),
+    ],
+)
+def test_contents_of_clip_paths(attributes, contents, expected):
+    found = clip_corners(CLIPPED.format(attributes, contents, 'clip-path="url(#c)"'))
+    assert found == [[pytest.approx(corner) for corner in corners] for corners in expected]
+
+
+def test_clip_rules_are_the_fill_rules_of_clips():
+    rules = '<path d="M1 2h3v4z" fill-rule="evenodd"/><path d="M1 2h3v4z" style="clip-rule:evenodd"/>'
+    clip = clip_of(CLIPPED.format("", rules, 'clip-path="url(#c)"'))
+    assert [node.fill for node in clip if isinstance(node, Shape)] == [Fill(BLACK), Fill(BLACK, 1.0, "evenodd")]
+    inherited = clip_of(CLIPPED.format('clip-rule="evenodd"', '<path d="M1 2h3v4z"/>', 'clip-path="url(#c)"'))
+    assert [node.fill for node in inherited if isinstance(node, Shape)] == [Fill(BLACK, 1.0, "evenodd")]
+
+
+def test_clips_of_clip_paths_intersect():
+    outer = '<clipPath id="d"><circle r="9"/></clipPath>'
+    clip = clip_of(outer + CLIPPED.format('clip-path="url(#d)"', '<circle r="5"/>', 'clip-path="url(#c)"'))
+    (group,) = clip
+    assert isinstance(group, Group) and len(group.clip) == len(group.children) == 1
+    clip = clip_of(outer + CLIPPED.format("", '<circle r="5" clip-path="url(#d)"/>', 'clip-path="url(#c)"'))
+    assert clip == (group,)
+
+
+@pytest.mark.parametrize("contents", ["", '<line x2="5" stroke="red"/>', '<rect width="5"/>', "<g/>"])
+def test_nothing_is_left_of_elements_with_an_empty_clip(contents):
+    assert document(RECT + CLIPPED.format("", contents, 'clip-path="url(#c)"')).children == document(RECT).children
+
+
+def test_boxes_for_clips_include_what_is_not_painted():
+    group = '<g clip-path="url(#c)"><rect width="80" height="40" {}/><rect width="9" height="9"/></g>'
+    definition = '<clipPath id="c" clipPathUnits="objectBoundingBox"><path d="M0 0h.5v.5z"/></clipPath>'
+    for unpainted in ('visibility="hidden"', 'fill="none"'):
+        assert clip_corners(definition + group.format(unpainted)) == [[(0, 0), (40, 0), (40, 20)]]
+
+
+def test_nested_viewports_clip_what_overflows():
+    nested = '<svg x="2" width="5" height="6" {}><path d="M0 0h9v9"/></svg>'
+    assert clip_corners(nested.format("")) == [[(2, 0), (7, 0), (7, 6), (2, 6)]]
+    assert len(document(nested.format('overflow="visible"')).children) == 1
+    assert isinstance(document(nested.format('overflow="visible"')).children[0], Shape)
+    symbol = '<symbol id="s" viewBox="0 0 4 4"><path d="M0 0h9v9"/></symbol><use href="#s" width="8" height="8"/>'
+    assert clip_corners(symbol) == [[(0, 0), (8, 0), (8, 8), (0, 8)]]
+
+
+def test_clips_and_opacities_share_a_group():
+    found = document(CLIPPED.format("", '<circle r="5"/>', 'clip-path="url(#c)" opacity=".5" id="r"')).children[0]
+    assert isinstance(found, Group) and (found.opacity, found.name, len(found.clip)) == (0.5, "r", 1)
 
 
 def test_em_units_refer_to_the_element_that_specifies_them():
@@ -665,6 +755,7 @@ BLANK_PATH = f'<path d="{" " * 10_000_000}"/>'
 LONG_PATH = f'<path d="M0 0{"h.001" * 20_000}"/>'
 CLIP = '<clipPath id="c"><rect width="99" height="99"/></clipPath>'
 DASHED = path('stroke="red" stroke-dasharray="{}"')
+CLIPPED_CIRCLES = '<circle r="5" clip-path="url(#c{0})"/>' * 9
 DIGITS = "1" * 20_000
 SPACES = " " * 200_000
 EACH_PROPERTY = ";".join(f"{name}:inherit" for name in sorted(PROPERTIES - {"display", "visibility"}))
@@ -708,6 +799,20 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
     "dots": (lambda: svg(f'<path d="{"M0 0z" * 3_900_000}"/>'), POINTS),
     "ends": (lambda: svg(f'<path d="M0 0{"z" * 19_000_000}"/>'), POINTS),
     "corners": (lambda: svg(f'<polyline points="{"1 2 " * 4_900_000}"/>'), POINTS),
+    "clips of clips": (
+        lambda: svg(
+            "".join(
+                f'<clipPath id="c{i}" clip-path="url(#c{i + 1})">{CLIPPED_CIRCLES.format(i + 1)}</clipPath>'
+                for i in range(2000)
+            )
+            + path('clip-path="url(#c0)"')
+        ),
+        LARGE,
+    ),
+    "boxes for transforms": (
+        lambda: svg(inside('g style="transform-box:fill-box;transform-origin:center;transform:scale(1.01)"', path(""))),
+        ELEMENTS,
+    ),
     "nested": (lambda: svg(inside('svg width="99" height="99"', LONG_PATH)), BOXES),
     "clipped": (lambda: svg(CLIP + inside('g clip-path="url(#c)"', LONG_PATH)), BOXES),
     "transforms": (lambda: svg(path(f'transform="{"scale(1)" * 100}"') * 20_000), TRANSFORMS),

@@ -27,6 +27,7 @@ from dreamsampler.svg.document import (
     Stroke,
     ViewBox,
 )
+from dreamsampler.svg.markup.normal_form import as_clip
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.raster.compositing import over
 from dreamsampler.svg.raster.coverage import tile_layout
@@ -199,6 +200,37 @@ def test_group_opacity_applies_to_the_group_as_a_whole():
     image = rasterized(Group(shapes, 0.5))
     assert torch.allclose(image[:, 6, 6], torch.tensor([0, 0, 0.5, 0.5], dtype=torch.float64))
     assert torch.allclose(image[:, 2, 2], torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
+
+
+def test_clips_multiply_coverage():
+    """A square from 2 to 8 in a clip of squares from 4.5 and from 3.5 that overlap, and of a part of them."""
+    shape = Shape((square(2, 2, 8, 8),), Fill(RED, 0.8))
+    one, two = (Shape((square(low, low, 12, 12),), Fill(BLUE, 0.1)) for low in (4.5, 3.5))
+    image = rasterized(Group((shape,), 0.5, clip=(one,)))
+    assert image[:, 6, 6].tolist() == pytest.approx([0.4, 0, 0, 0.4])
+    assert image[3, 4, 4].item() == pytest.approx(0.4 / 4) and image[3, 3, 6].item() == 0
+    image = rasterized(Group((shape,), clip=(one, two)))
+    assert image[3, 3, 6].item() == pytest.approx(0.8 / 2) and image[3, 4, 6].item() == pytest.approx(0.8)
+    inner = Group((two,), 0.1, clip=(Shape((square(6, 6, 9, 9),), Fill(BLUE)),))
+    image = rasterized(Group((shape,), clip=(inner,)))
+    assert image[3, 5, 7].item() == 0 and image[3, 7, 7].item() == pytest.approx(0.8)
+
+
+def test_gradients_through_clips():
+    """Colors and opacities of clips have no effect, their outlines do."""
+    content, clip, nested = (drawing(seed, 10, 2).children for seed in (3, 4, 5))
+    only_fills = [tuple(as_clip(nodes)) for nodes in (clip, nested)]
+    document = drawing(6, 10, 1)
+    group = Group(content, 0.7, clip=(*only_fills[0][:1], Group(only_fills[0][1:], 0.3, clip=only_fills[1])))
+    assert gradients_are_exact(dataclasses.replace(document, children=(*document.children, group)), 10)
+    made = scene(dataclasses.replace(document, children=(group,)), 10, 10, DOUBLE)
+    image = rasterize([made])
+    paler = dataclasses.replace(made, colors=torch.cat((made.colors[:-3], made.colors[-3:] * 0.3)))
+    assert torch.equal(rasterize([paler]), image) and image.any()
+    first = sum(len(contour.points) for shape in made.document.shapes() for contour in shape.contours)
+    points = made.points.clone().requires_grad_()
+    rasterize([dataclasses.replace(made, points=points)]).sum().backward()
+    assert points.grad is not None and points.grad[first:].any()
 
 
 def test_fill_rules_differ_where_an_outline_winds_twice():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from dreamsampler.svg.document import (
+    BLACK,
     IDENTITY,
     Color,
     Contour,
@@ -165,6 +166,28 @@ def test_names_are_unique_and_escaped():
     assert write(read) == text
 
 
+TRIANGLE = contour((0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3), (2, 2), (1, 1), closed=True)
+CLIP = Shape((TRIANGLE,), Fill(BLACK, 1.0, "evenodd"))
+
+
+def test_clips_are_written_once_and_parse_back():
+    shapes = (Shape((LOOP,), Fill(RED)), Shape((LOOP,), Fill(BLUE)))
+    nested = Group((CLIP,), clip=(Shape((LOOP,), Fill(BLACK)),))
+    document = drawing(Group(shapes, 0.5, "g", (CLIP,)), Group(shapes[:1], clip=(CLIP,)), Group(shapes, clip=(nested,)))
+    text = write(document)
+    assert text.count("<clipPath") == 3
+    assert '<clipPath id="clip1"><path d="M0 0H3V3Z" clip-rule="evenodd"/></clipPath>' in text
+    assert '<g id="g" opacity=".5" clip-path="url(#clip1)">' in text
+    assert parse(text).document == document
+
+
+def test_paints_of_clips_do_not_matter():
+    plain = Group((Shape((LOOP,), Fill(RED)),), clip=(CLIP,))
+    painted = replace(CLIP, fill=Fill(BLUE, 0.3, "evenodd"), stroke=Stroke(RED), name="c")
+    assert body(replace(plain, clip=(Group((painted,), 0.2, "h"),))) == body(plain)
+    assert body(replace(plain, clip=(replace(CLIP, fill=None, stroke=Stroke(RED)),))) == ""
+
+
 def test_groups_without_effect_are_removed():
     two = (Shape((LOOP,), Fill(RED)), Shape((LOOP,), Fill(BLUE)))
     document = drawing(Group(two, 0.5, "g"))
@@ -265,9 +288,19 @@ CONTOURS = st.builds(
     st.booleans(),
 )
 SHAPES = st.builds(Shape, st.lists(CONTOURS, max_size=3).map(tuple), FILLS, STROKES, st.text(max_size=3))
+CLIP_SHAPES = st.builds(
+    Shape,
+    st.lists(CONTOURS, max_size=2).map(tuple),
+    st.builds(Fill, st.just(RED), SHARES, st.sampled_from(["nonzero", "evenodd"])),
+)
+CLIPS = st.recursive(
+    st.lists(CLIP_SHAPES, max_size=2).map(tuple),
+    lambda clips: st.lists(CLIP_SHAPES | st.builds(Group, clips, clip=clips), max_size=2).map(tuple),
+    max_leaves=3,
+)
 DRAWINGS = st.recursive(
     SHAPES,
-    lambda inner: st.builds(Group, st.lists(inner, max_size=3).map(tuple), SHARES, st.text(max_size=3)),
+    lambda inner: st.builds(Group, st.lists(inner, max_size=3).map(tuple), SHARES, st.text(max_size=3), CLIPS),
     max_leaves=5,
 )
 VISIBLE_SHAPE = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
