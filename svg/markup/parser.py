@@ -16,6 +16,7 @@ from .context import Context
 from .css_transforms import about, read_css_transform, read_origin
 from .extents import bounding_box, total_points
 from .lengths import Viewport, read_fraction, read_length
+from .masks import Masks
 from .normal_form import grouped
 from .report import LENGTH_ADVICE, Report
 from .shape_elements import ShapeReader
@@ -56,7 +57,6 @@ class _Ignored(NamedTuple):
 
 _EXPAND = "Expand the effect to plain paths in an SVG editor"
 IGNORED_PROPERTIES = {
-    "mask": _Ignored(("none",), _EXPAND),
     "filter": _Ignored(("none",), _EXPAND),
     "mix-blend-mode": _Ignored(("normal",), "Use normal blending with opacity"),
     "marker": _Ignored(("none",), _EXPAND),
@@ -114,6 +114,7 @@ class _DocumentParser:
         self._clips = Clips(
             self._drawn, self._transform, self._box, referred, self._cascade, self._budget, self._report, self._canvas
         )
+        self._masks = Masks(self._drawn, self._box, referred, self._cascade, self._budget, self._report)
         self._handlers: dict[str, Callable[[Element, Context], list[Node]]] = {
             **dict.fromkeys(("g", "a"), self._group),
             **dict.fromkeys(SHAPES, self._shape),
@@ -234,9 +235,13 @@ class _DocumentParser:
         # A filter may paint even where there is nothing to filter.
         if (children or "filter" in self._cascade.own(element)) and not context.outlines:
             self._report_ignored(element)
-        clip = self._clips.of(element, inner, children) if children and context.outlines != "box" else None
+        name = element.attributes.get("id", "")
+        if children and context.outlines != "box":
+            children = grouped(children, 1.0, name, self._clips.of(element, inner, children))
+        if children and not context.outlines:
+            children = grouped(children, 1.0, name, self._masks.of(element, inner))
         opacity = read_fraction(inner.style["opacity"]) if "opacity" in inner.style else None
-        return grouped(children, 1.0 if opacity is None else opacity, element.attributes.get("id", ""), clip)
+        return grouped(children, 1.0 if opacity is None else opacity, name)
 
     def _charge(self, element: Element, context: Context) -> None:
         self._budget.spend("drawn elements", 1 + element.size // CHARACTERS_PER_ELEMENT, element)

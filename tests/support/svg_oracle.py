@@ -195,6 +195,12 @@ DOCUMENTS = {
         '<g transform="rotate(10)"><rect x="10" y="10" width="80" height="60" clip-path="url(#b)"/></g>'
         '<g clip-path="url(#c)"><rect y="40" width="100" height="60" fill="red" clip-path="url(#a)"/></g>'
     ),
+    "white masks": svg(
+        '<mask id="a" maskUnits="userSpaceOnUse" x="10" y="20" width="70" height="70"><g fill="#fff">'
+        '<circle cx="40" cy="40" r="35"/><path fill-rule="evenodd" d="M50 50h45v45h-45zM60 60v25h25v-25z"/></g></mask>'
+        '<g mask="url(#a)" opacity=".7"><rect width="60" height="100" fill="red"/>'
+        '<rect x="45" width="60" height="100" fill="blue" stroke="lime" stroke-width="8"/></g>'
+    ),
     "clipped viewports": svg(
         '<symbol id="s" viewBox="0 0 10 10"><circle cx="8" cy="8" r="7" fill="red"/></symbol>'
         '<use href="#s" x="10" y="10" width="30" height="40"/>'

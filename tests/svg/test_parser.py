@@ -657,6 +657,55 @@ def test_boxes_for_clips_include_what_is_not_painted():
         assert clip_corners(definition + group.format(unpainted)) == [[(0, 0), (40, 0), (40, 20)]]
 
 
+MASKED = '<mask id="m" {}>{}</mask><rect x="10" width="80" height="40" mask="url(#m)"/>'
+
+
+@pytest.mark.parametrize(
+    "attributes, contents, expected",
+    [
+        ("", '<path fill="#fff" d="M11 2h3v4z"/>', [[(11, 2), (14, 2), (14, 6)]]),
+        ('style="mask-type:alpha" fill="white"', '<g><path d="M11 2h3v4z"/></g>', [[(11, 2), (14, 2), (14, 6)]]),
+        ('maskContentUnits="objectBoundingBox"', '<path fill="#fff" d="M0 0h.5v.5z"/>', [[(10, 0), (50, 0), (50, 20)]]),
+    ],
+)
+def test_white_masks_are_clips(attributes, contents, expected):
+    assert clip_corners(MASKED.format(attributes, contents)) == expected
+
+
+@pytest.mark.parametrize(
+    "attributes, corners",
+    [
+        ("", [(2, -4), (98, -4), (98, 44), (2, 44)]),
+        ('x="0" y=".5" width="1" height="50%"', [(10, 20), (90, 20), (90, 40), (10, 40)]),
+        ('maskUnits="userSpaceOnUse" x="1" y="2" width="50%" height="4"', [(1, 2), (51, 2), (51, 6), (1, 6)]),
+    ],
+)
+def test_masks_end_at_their_region(attributes, corners):
+    (group,) = clip_of(MASKED.format(attributes, '<rect fill="white" width="99" height="99"/>'))
+    assert isinstance(group, Group)
+    (region,) = group.clip
+    assert isinstance(region, Shape) and ends(region) == [[pytest.approx(corner) for corner in corners]]
+
+
+@pytest.mark.parametrize(
+    "contents",
+    ['<rect width="9" height="9" fill="#ddd"/>', '<rect width="9" height="9" fill="white" stroke="white"/>']
+    + ['<rect width="9" height="9" fill="white" opacity=".5"/>', '<image href="a.png"/><rect width="9" height="9"/>'],
+)
+def test_other_masks_are_reported(contents):
+    parsed = parse(svg(MASKED.format("", contents)))
+    assert any("The property mask is ignored" in found for found in parsed.warnings)
+    assert isinstance(parsed.document.children[0], Shape)
+
+
+def test_masks_and_clips_combine():
+    clipped = MASKED.format("", '<circle fill="white" r="20"/>').replace("mask=", 'clip-path="url(#c)" mask=')
+    (group,) = document(f'<clipPath id="c"><circle r="15"/></clipPath>{clipped}').children
+    assert isinstance(group, Group) and group.clip
+    (inner,) = group.children
+    assert isinstance(inner, Group) and inner.clip != group.clip
+
+
 def test_nested_viewports_clip_what_overflows():
     nested = '<svg x="2" width="5" height="6" {}><path d="M0 0h9v9"/></svg>'
     assert clip_corners(nested.format("")) == [[(2, 0), (7, 0), (7, 6), (2, 6)]]
