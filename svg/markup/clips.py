@@ -1,4 +1,4 @@
-"""Clips: the shapes of <clipPath> elements, and the viewports of nested <svg> and <symbol> elements."""
+"""Clips: the shapes of <clipPath> elements, and the viewports of nested <svg>, <symbol> and <marker> elements."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ class Clips:
         return self._read[key]
 
     def to_viewport(self, element: Element, context: Context, viewport: Box, children: list[Node]) -> list[Node]:
-        """The children of a nested <svg> or <symbol>, clipped to its viewport where that is visible."""
-        shown = context.outlines == "box" or self._cascade.own(element).get("overflow", "hidden") in ("visible", "auto")
-        if shown or not self._matters(element, viewport, context.transform, children):
+        """The children of a nested <svg>, <symbol> or <marker>, clipped to its viewport where that is visible."""
+        clips = self._cascade.own(element).get("overflow", "hidden") in ("hidden", "scroll")
+        if context.outlines == "box" or not clips or not self._matters(element, viewport, context.transform, children):
             return children
         return grouped(children, 1.0, "", (rectangle(viewport, context.transform),))
 

@@ -16,6 +16,7 @@ from .context import Context
 from .css_transforms import about, read_css_transform, read_origin
 from .extents import bounding_box, total_points
 from .lengths import Viewport, read_fraction, read_length
+from .markers import Markers
 from .masks import Masks
 from .normal_form import grouped
 from .report import LENGTH_ADVICE, Report
@@ -59,10 +60,6 @@ _EXPAND = "Expand the effect to plain paths in an SVG editor"
 IGNORED_PROPERTIES = {
     "filter": _Ignored(("none",), _EXPAND),
     "mix-blend-mode": _Ignored(("normal",), "Use normal blending with opacity"),
-    "marker": _Ignored(("none",), _EXPAND),
-    "marker-start": _Ignored(("none",), _EXPAND),
-    "marker-mid": _Ignored(("none",), _EXPAND),
-    "marker-end": _Ignored(("none",), _EXPAND),
     "vector-effect": _Ignored(("none",), "Set the stroke width in user units"),
     "color-interpolation": _Ignored(("sRGB", "auto"), "Use sRGB"),
     "shape-rendering": _Ignored(("auto", "geometricPrecision"), "Shapes are always anti-aliased"),
@@ -115,6 +112,9 @@ class _DocumentParser:
             self._drawn, self._transform, self._box, referred, self._cascade, self._budget, self._report, self._canvas
         )
         self._masks = Masks(self._drawn, self._box, referred, self._cascade, self._budget, self._report)
+        self._markers = Markers(
+            self._drawn, self._shape_reader.vertices, referred, self._clips, self._cascade, self._report
+        )
         self._handlers: dict[str, Callable[[Element, Context], list[Node]]] = {
             **dict.fromkeys(("g", "a"), self._group),
             **dict.fromkeys(SHAPES, self._shape),
@@ -226,7 +226,8 @@ class _DocumentParser:
             self._report.add(f"<{element.tag[:40]}> is not drawn", element, advice)
             return []
         size = context.size if element.tag in ("svg", "symbol") else None
-        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1).outlined()
+        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1)
+        inner = inner.resolved().outlined()
         if "transform" in style:
             inner = inner._replace(transform=compose(context.transform, self._transform(element, inner)))
         if not self._usable(inner.transform, element):
@@ -308,7 +309,7 @@ class _DocumentParser:
         return [node for child in element.children for node in self._drawn(child, context)]
 
     def _shape(self, element: Element, context: Context) -> list[Node]:
-        return [*self._shape_reader.shapes(element, context.style, context.transform, context.viewport)]
+        return self._shape_reader.nodes(element, context, self._markers.of(element, context))
 
     def _switch(self, element: Element, context: Context) -> list[Node]:
         if element not in self._switch_choices:
@@ -333,6 +334,7 @@ class _DocumentParser:
             f=self._length(element, "y", context, context.viewport.height, 0.0),
         )
         inner = context._replace(transform=compose(context.transform, shift), uses=(*context.uses, element), size=size)
+        inner = inner._replace(paints=context.paints_of_shape())
         return self._drawn(target, inner)
 
     def _symbol(self, element: Element, context: Context) -> list[Node]:

@@ -14,7 +14,7 @@ from .report import COLOR_ADVICE, FRACTION_ADVICE, LENGTH_ADVICE
 INHERITED = frozenset(
     "color fill fill-opacity fill-rule clip-rule stroke stroke-width stroke-opacity stroke-linecap stroke-linejoin "
     "stroke-miterlimit stroke-dasharray stroke-dashoffset visibility font-size color-interpolation paint-order "
-    "marker marker-start marker-mid marker-end shape-rendering".split()
+    "marker-start marker-mid marker-end shape-rendering".split()
 )
 OWN = frozenset(
     "opacity display stop-color stop-opacity transform transform-origin transform-box clip-path mask filter "
@@ -27,6 +27,8 @@ SHAPE_PROPERTIES = frozenset("d x y cx cy r rx ry background background-color ro
 SIDES = frozenset(("width", "height"))
 """CSS sizes: ignored, with a warning for <rect>. On <svg> they only size the element within a web page."""
 
+MARKERS = ("marker-start", "marker-mid", "marker-end")
+"""The properties that the shorthand `marker` sets."""
 KEYWORDS = frozenset(("inherit", "initial", "unset", "revert", "revert-layer"))
 """Values of every property, which refer to other values of it."""
 ALL = "all"
@@ -73,7 +75,7 @@ def read_declarations(text: str, specificity: int, position: int, warn: Warn) ->
         name = name if is_custom(name) else name.lower()
         if name in SHAPE_PROPERTIES:
             warn(f"The CSS property '{name}' is ignored", "")
-        if not colon or not (name in PROPERTIES | SIDES or name in (ALL, "font") or is_custom(name)):
+        if not colon or not (name in PROPERTIES | SIDES or name in (ALL, "font", "marker") or is_custom(name)):
             continue
         value, important = _without_importance(value)
         if name == "font":
@@ -81,6 +83,10 @@ def read_declarations(text: str, specificity: int, position: int, warn: Warn) ->
         if not valid(name, value, warn):
             continue
         declaration = Declaration(value, (important, specificity, position))
+        if name == "marker":
+            for each in MARKERS:
+                keep_stronger(found, each, declaration)
+            continue
         if name == ALL:
             # What follows in the list is stronger than `all`, what precedes it is weaker.
             found = {key: kept for key, kept in found.items() if is_custom(key) or kept.precedence[0] > important}

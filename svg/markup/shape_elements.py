@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,6 +23,7 @@ from ..document import (
     Join,
     LinearGradient,
     Matrix,
+    Node,
     Paint,
     Shape,
     Stroke,
@@ -31,6 +32,7 @@ from ..transforms import apply_to, linear_part, similarity
 from . import basic_shapes
 from .budget import CostKind, ParseBudget
 from .colors import read_color
+from .context import CONTEXT_PAINTS, Context
 from .dashes import dashed, read_pattern
 from .extents import point_count
 from .gradients import GRADIENTS, Find, Gradients
@@ -41,6 +43,7 @@ from .path_data import draw_path
 from .properties import reference
 from .report import LENGTH_ADVICE, Report
 from .styles import Cascade, font_size
+from .vertices import TracedOutlines, Vertex
 from .xml import Element, SVGError
 
 _AXES = {
@@ -48,12 +51,12 @@ _AXES = {
     **dict.fromkeys(("y", "cy", "ry", "y1", "y2", "height"), 1),
 }
 """Which side of the viewport percentages of an attribute refer to; the diagonal for all others."""
+_PAINTED = ("fill", "stroke", "markers")
+"""What is painted of a shape, in the usual order."""
 _NO_FILL = ("line",)
 """Elements without an interior."""
 _CACHEABLE = ("path", "polyline", "polygon")
 """Elements whose outlines do not depend on style or viewport, so each is parsed only once, however often used."""
-
-_CONTEXT_PAINTS = ("context-fill", "context-stroke")
 
 _Keyword = TypeVar("_Keyword", bound=str)
 
@@ -85,34 +88,42 @@ class ShapeReader:
         self._gradients = Gradients(find, cascade, budget, report)
         self._cached_contours: dict[Element, tuple[Contour, ...]] = {}
 
-    def shapes(self, element: Element, style: dict[str, str], transform: Matrix, viewport: Viewport) -> list[Shape]:
-        """The shape of an element: two if its stroke is dashed or below its fill, none if it paints nothing.
+    def nodes(self, element: Element, context: Context, markers: Sequence[Node] = ()) -> list[Node]:
+        """The shapes of an element and its markers, in the order in which they are painted.
+
+        There are two shapes if its stroke is dashed or not painted right after its fill, none if it paints nothing.
 
         Args:
             element: A shape element.
-            style: Its computed properties.
-            transform: The map from its own units to user units.
-            viewport: The reference for percentages.
+            context: Its computed properties, its transform to user units, and its viewport.
+            markers: Its markers.
 
         Raises:
             SVGError: The budget is exceeded, or a coordinate is out of range.
         """
-        if style.get("visibility", "visible") != "visible":
+        if context.style.get("visibility", "visible") != "visible":
             return []
-        contours = self._contours(element, style, viewport)
-        subject = _StyledShape(element, style, transform, viewport, contours)
+        contours = self._contours(element, context.style, context.viewport)
+        subject = _StyledShape(element, context.style, context.transform, context.viewport, contours)
         fill, stroke = self._fill(subject), self._stroke(subject)
-        if not contours or not (fill or stroke):
-            return []
-        name = element.attributes.get("id", "")
         pattern = self._dash_pattern(subject) if stroke else None
-        stroke_first = self._stroke_is_first(subject)
-        if not stroke or (pattern is None and not (fill and stroke_first)):
-            return self._placed(subject, contours, fill, stroke, name)
-        filled = self._placed(subject, contours, fill, None, name)
-        outlines = contours if pattern is None else self._dashed(subject, *pattern)
-        stroked = self._placed(subject, outlines, None, stroke, name)
-        return stroked + filled if stroke_first else filled + stroked
+        order = [part for part in self._paint_order(subject) if markers or part != "markers"]
+        parts: dict[str, Sequence[Node]] = {"fill": (), "stroke": (), "markers": markers}
+        if fill and stroke and pattern is None and order.index("stroke") == order.index("fill") + 1:
+            parts["fill"] = self._placed(subject, contours, fill, stroke)
+        else:
+            outlines = contours if pattern is None else self._dashed(subject, *pattern)
+            parts["fill"] = self._placed(subject, contours, fill, None)
+            parts["stroke"] = self._placed(subject, outlines, None, stroke)
+        return [node for part in order for node in parts[part]]
+
+    def vertices(self, element: Element, context: Context) -> list[Vertex]:
+        """The vertices of a shape element in its own units."""
+        outlines = TracedOutlines(self._budget.remaining("control points"))
+        with _errors_name(element), suppress(TooManyPoints):
+            self._draw(outlines, element, context.style, context.viewport)
+        self._budget.spend("control points", outlines.spent, element)
+        return outlines.vertices()
 
     def referred(self, value: str) -> Element | None:
         """The element that a url(#id) refers to, or None if it is not in this document."""
@@ -120,9 +131,11 @@ class ShapeReader:
         return self._ids.get(name[1:]) if name.startswith("#") else None
 
     def _placed(
-        self, subject: _StyledShape, contours: tuple[Contour, ...], fill: Fill | None, stroke: Stroke | None, name: str
+        self, subject: _StyledShape, contours: tuple[Contour, ...], fill: Fill | None, stroke: Stroke | None
     ) -> list[Shape]:
         """The shape in user units, without contours that are invisible."""
+        if not (fill or stroke):
+            return []
         if stroke is None or stroke.cap == "butt":
             contours = tuple(contour for contour in contours if not is_dot(contour))
         contours = apply_to(subject.transform, contours)
@@ -131,7 +144,7 @@ class ShapeReader:
                 f"A point of {subject.element.where()} lies beyond {MAX_COORDINATE:g} after its transforms. "
                 "Correct them."
             )
-        return [Shape(contours, fill, stroke, name)] if contours and (fill or stroke) else []
+        return [Shape(contours, fill, stroke, subject.element.attributes.get("id", ""))] if contours else []
 
     def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
         if (cached := self._cached_contours.get(element)) is not None:
@@ -260,7 +273,7 @@ class ShapeReader:
         text = text.strip()
         if text.lower() == "none":
             return None
-        if text in _CONTEXT_PAINTS:
+        if text in CONTEXT_PAINTS:
             advice = "Use a color, <linearGradient> or <radialGradient>"
             self._report.add(f"The {name} '{text}' is not painted", subject.element, advice)
             return None
@@ -303,16 +316,14 @@ class ShapeReader:
         total = math.fsum(map(curve_length, curves))
         return (total / said if said else math.inf) if total else 1.0
 
-    def _stroke_is_first(self, subject: _StyledShape) -> bool:
-        """Whether the stroke is painted below the fill, by `paint-order`."""
+    def _paint_order(self, subject: _StyledShape) -> tuple[str, ...]:
+        """Fill, stroke and markers in the order of `paint-order`; what it does not list follows in the usual order."""
         words = subject.style.get("paint-order", "normal").lower().split()
-        if words != ["normal"] and (
-            not words or {*words} - {"fill", "stroke", "markers"} or len({*words}) < len(words)
-        ):
+        if words != ["normal"] and (not words or not {*words} <= {*_PAINTED} or len({*words}) < len(words)):
             self._report.add("An invalid paint-order is ignored", subject.element, "Use fill, stroke and markers")
-            return False
-        # What is not listed follows in the usual order: fill, stroke, markers.
-        return "stroke" in words and ("fill" not in words or words.index("stroke") < words.index("fill"))
+        elif words != ["normal"]:
+            return (*words, *(part for part in _PAINTED if part not in words))
+        return _PAINTED
 
     def _dashed(self, subject: _StyledShape, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
         def spend(kind: CostKind, count: int) -> None:

@@ -201,6 +201,16 @@ DOCUMENTS = {
         '<g mask="url(#a)" opacity=".7"><rect width="60" height="100" fill="red"/>'
         '<rect x="45" width="60" height="100" fill="blue" stroke="lime" stroke-width="8"/></g>'
     ),
+    "markers": svg(
+        '<marker id="a" viewBox="0 0 10 10" refX="5" refY="5" markerWidth="4" markerHeight="3" orient="auto">'
+        '<path d="M0 0L10 5L0 10z" fill="red"/></marker><marker id="b" markerUnits="userSpaceOnUse" markerWidth="9" '
+        'markerHeight="9" refX="3" orient="30"><circle cx="4" cy="4" r="6" fill="context-stroke"/></marker>'
+        '<g fill="none" stroke="blue" stroke-width="3"><path d="M10 10H50V40z" marker-start="url(#b)" '
+        'marker-mid="url(#a)"/><path d="M60 10q30 0 30 30H60" '
+        'marker-start="url(#b)" marker-mid="url(#a)" marker-end="url(#a)"/>'
+        '<polyline points="10,60 30,90 50,60" style="marker:url(#a)"/>'
+        '<polygon points="60,70 90,70 75,95" marker-mid="url(#b)" paint-order="markers"/></g>'
+    ),
     "clipped viewports": svg(
         '<symbol id="s" viewBox="0 0 10 10"><circle cx="8" cy="8" r="7" fill="red"/></symbol>'
         '<use href="#s" x="10" y="10" width="30" height="40"/>'

@@ -449,7 +449,15 @@ def test_symbols_are_fitted_into_their_viewport():
             '<clipPath id="c"><text>A</text><path d="M0 0h1v1"/></clipPath><path d="M0 0h2v2" clip-path="url(#c)"/>',
             "<text> is not drawn",
         ),
-        ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "The property marker-end is ignored"),
+        ('<path d="M0 0h1v1" marker-end="url(#m)"/>', "A marker-end that refers to no <marker> is ignored"),
+        (
+            '<marker id="m"><path d="M0 0h1v1" marker-mid="url(#m)"/></marker><path d="M0 0h1" marker-end="url(#m)"/>',
+            "A marker that refers to itself is not drawn",
+        ),
+        (
+            '<marker id="m"/><rect width="9" height="9" style="marker:url(#m)"/>',
+            "Markers on a <rect> are not drawn: <rect> on line 1. Convert it to a path.",
+        ),
         ('<path d="M0 0h1v1" style="mix-blend-mode:multiply"/>', "The property mix-blend-mode is ignored"),
         ('<path d="M0 0h1v1" stroke="red" paint-order="stroke top"/>', "An invalid paint-order is ignored"),
         (
@@ -474,6 +482,11 @@ def test_symbols_are_fitted_into_their_viewport():
         ),
         ('<path d="M0 0h1v1" stroke-width="-2"/>', "A negative stroke-width is ignored"),
         ('<path d="M0 0h1v1" fill="context-fill"/>', "The fill 'context-fill' is not painted"),
+        (
+            f'<linearGradient id="a">{STOPS}</linearGradient><marker id="m"><path fill="context-fill" d="M0 0h1v1"/>'
+            '</marker><path d="M0 0h1v1" fill="url(#a)" marker-end="url(#m)"/>',
+            "The fill 'context-fill' is not painted",
+        ),
         ('<path d="M0 0h1v1" opacity="much"/>', "An invalid opacity is ignored"),
         (
             '<path d="M0 0h1v1" transform="spin(3)"/>',
@@ -857,6 +870,21 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
             + path('clip-path="url(#c0)"')
         ),
         LARGE,
+    ),
+    "markers of markers": (
+        lambda: svg(
+            "".join(
+                f'<marker id="m{i}"><path d="M0 0h1v1h1v1" style="marker:url(#m{i + 1})"/></marker>' for i in range(30)
+            )
+            + path('style="marker:url(#m0)"')
+        ),
+        LARGE,
+    ),
+    "markers of points": (
+        lambda: svg(
+            f'<marker id="m">{path("") * 3}</marker>' + LONG_PATH.replace("/>", ' style="marker-mid:url(#m)"/>')
+        ),
+        ELEMENTS,
     ),
     "boxes for transforms": (
         lambda: svg(inside('g style="transform-box:fill-box;transform-origin:center;transform:scale(1.01)"', path(""))),
