@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..svg.document import Color, Document, Group, Node
+from ..svg.document import Color, Document, Group, Node, shapes_in
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
 from .initialization import Canvas
@@ -49,7 +49,7 @@ def selection(document: Document, names: Sequence[str] = (), area: Tensor | None
         document: The drawing.
         names: Ids of shapes and groups. None given selects all.
         area: (H, W) in [0, 1], of any size; it is stretched over the drawing. A shape lies in it if at least half of
-            what it paints does.
+            what it paints does. Clips are not selected by area.
 
     Raises:
         NothingSelected: A name is unknown, or nothing lies in the area.
@@ -58,9 +58,11 @@ def selection(document: Document, names: Sequence[str] = (), area: Tensor | None
     if unknown := [name for name in names if name not in known]:
         listed = ", ".join(f"'{name}'" for name in sorted(known)) or "none"
         raise NothingSelected(f"The drawing has no part named '{unknown[0]}'. Its names are: {listed}.")
-    chosen = {shape for shape, ancestry in _shapes(document.children) if not names or not ancestry.isdisjoint(names)}
+    shapes = [*enumerate(_named(document.children, frozenset()))]
+    chosen = {number for number, (ancestry, _) in shapes if not names or not ancestry.isdisjoint(names)}
     if area is not None:
-        chosen = {number for number in chosen if _share(document, number, area) >= MOST}
+        painted = chosen - {number for number, (_, clips) in shapes if clips}
+        chosen = {number for number in painted if _share(document, number, area) >= MOST}
     if not chosen:
         raise NothingSelected("No shape of the drawing lies in the selected area: paint over at least half of one.")
     groups = [not names or node.name in names for node in _nodes(document.children) if isinstance(node, Group)]
@@ -68,30 +70,28 @@ def selection(document: Document, names: Sequence[str] = (), area: Tensor | None
 
 
 def _nodes(children: Sequence[Node]) -> Iterator[Node]:
-    """All nodes in the order of the scene's tensors."""
+    """All nodes in the order of the scene's tensors, those of clips included."""
     for node in children:
         yield node
         if isinstance(node, Group):
             yield from _nodes(node.children)
+            yield from _nodes(node.clip)
 
 
-def _shapes(children: Sequence[Node]) -> Iterator[tuple[int, frozenset[str]]]:
-    """The number of each shape, and its names: its own and those of its groups."""
-    return enumerate(_names(children, frozenset()))
-
-
-def _names(children: Sequence[Node], outer: frozenset[str]) -> Iterator[frozenset[str]]:
-    for node in children:
+def _named(nodes: Sequence[Node], outer: frozenset[str], clips: bool = False) -> Iterator[tuple[frozenset[str], bool]]:
+    """For each shape in the order of the scene's tensors, its name and those of its groups, and whether it clips."""
+    for node in nodes:
         own = outer | {node.name}
         if isinstance(node, Group):
-            yield from _names(node.children, own)
+            yield from _named(node.children, own, clips)
+            yield from _named(node.clip, own, clips=True)
         else:
-            yield own
+            yield own, clips
 
 
 def _share(document: Document, number: int, area: Tensor) -> float:
     """The part of what a shape paints that lies in an area."""
-    shape = list(document.shapes())[number]
+    shape = list(shapes_in(document.children, clips=True))[number]
     height, width = _small_canvas(document)
     alone = Document(document.view_box, (shape,))
     painted = rasterize([scene(alone, height, width)])[0, 3]
@@ -110,7 +110,7 @@ def _of_shapes(document: Document, chosen: set[int], groups: Sequence[bool]) -> 
     layers: list[bool] = []
     widths: list[bool] = []
     gradients: list[bool] = []
-    for number, shape in enumerate(document.shapes()):
+    for number, shape in enumerate(shapes_in(document.children, clips=True)):
         selected = number in chosen
         points += [selected] * sum(len(contour.points) for contour in shape.contours)
         paints = [part.paint for part in (shape.fill, shape.stroke) if part]

@@ -178,10 +178,12 @@ class Document:
         yield from shapes_in(self.children)
 
 
-def shapes_in(nodes: Iterable[Node]) -> Iterator[Shape]:
-    """All shapes of nodes in paint order, without those of clips."""
+def shapes_in(nodes: Iterable[Node], *, clips: bool = False) -> Iterator[Shape]:
+    """All shapes of nodes in paint order, without those of clips, or each group's followed by those of its clip."""
     for node in nodes:
         if isinstance(node, Group):
-            yield from shapes_in(node.children)
+            yield from shapes_in(node.children, clips=clips)
+            if clips:
+                yield from shapes_in(node.clip, clips=True)
         else:
             yield node

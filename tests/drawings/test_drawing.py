@@ -368,3 +368,38 @@ def test_only_what_is_selected_changes(names: list[str], area: Tensor | None, ch
 def test_a_selection_of_nothing_is_refused(names: list[str], area: Tensor | None, message: str):
     with pytest.raises(NothingSelected, match=message):
         selection(parse(NAMED).document, names, area)
+
+
+CLIPPED = """<svg viewBox="0 0 30 10">
+  <clipPath id="c"><circle cx="9" cy="5" r="4"/></clipPath>
+  <g id="pair" clip-path="url(#c)">
+    <path id="one" fill="#f00" d="M1 1H9V9H1Z"/><path id="two" fill="#0f0" d="M9 1H19V9H9Z"/>
+  </g>
+  <path id="three" fill="#00f" stroke="#ff0" d="M21 1H29V9H21Z"/>
+</svg>"""
+
+
+@pytest.mark.parametrize(
+    "names, area, changed, clip_changes",
+    [
+        ([], None, ["one", "two", "three"], True),
+        (["pair"], None, ["one", "two"], True),
+        (["two"], None, ["two"], False),
+        (["three"], None, ["three"], False),
+        ([], LEFT, ["one"], False),
+    ],
+)
+def test_clips_change_with_their_group(names: list[str], area: Tensor | None, changed: list[str], clip_changes: bool):
+    """Only their outlines: what a clip is painted with has no effect."""
+    start = parse(CLIPPED).document
+    drawing = Drawing(start, 10, 30, selected=selection(start, names, area))
+    _descended(drawing)
+    found = drawing.document()
+    pairs = zip(start.shapes(), found.shapes(), strict=True)
+    assert [before.name for before, after in pairs if before != after] == changed
+    (before, *_), (after, *_) = start.children, found.children
+    assert isinstance(before, Group) and isinstance(after, Group)
+    (old,), (new,) = before.clip, after.clip
+    assert isinstance(old, Shape) and isinstance(new, Shape)
+    assert (old.contours != new.contours) == clip_changes and old.fill == new.fill
+    assert parse(write(found)).warnings == ()
