@@ -703,6 +703,7 @@ def test_masks_end_at_their_region(attributes, corners):
 @pytest.mark.parametrize(
     "contents",
     ['<rect width="9" height="9" fill="#ddd"/>', '<rect width="9" height="9" fill="white" stroke="white"/>']
+    + ['<g fill="white" opacity=".5"><circle r="5"/><circle r="6"/></g>']
     + ['<rect width="9" height="9" fill="white" opacity=".5"/>', '<image href="a.png"/><rect width="9" height="9"/>'],
 )
 def test_other_masks_are_reported(contents):
