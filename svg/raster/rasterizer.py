@@ -74,12 +74,15 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
                 continue
             canvas, run = over(canvas, run, coverage, tiles, *style), []
             number, inner, clip = entry
-            group = composite(torch.zeros_like(canvas), inner, opacities)
+            rows, columns = _window(inner, clip, tiles)
+            # Copies of the window, because views of canvases would keep all of each canvas for the backward pass.
+            group = composite(torch.zeros_like(canvas), inner, opacities)[:, rows, columns].clone()
             if opacities is not None:
                 group = group * opacities[number]
             if clip:
-                group = group * composite(torch.zeros_like(canvas), clip, None)[3]
-            canvas = canvas * (1 - group[3]) + group
+                group = group * composite(torch.zeros_like(canvas), clip, None)[3, rows, columns].clone()
+            below, canvas = canvas[:, rows, columns].clone(), canvas.clone()
+            canvas[:, rows, columns] = below * (1 - group[3]) + group
         return over(canvas, run, coverage, tiles, *style)
 
     images = []
@@ -132,6 +135,29 @@ def _paints(scene: Scene, tiles: TileLayout, start: int) -> list[Tensor | None]:
         box = tiles.boxes[start + layer]
         paints.append(None if gradient is None or not box[2] else scene.gradients[gradient].at(*box))
     return paints
+
+
+def _window(order: PaintOrder, clip: PaintOrder, tiles: TileLayout) -> tuple[slice, slice]:
+    """The rows and columns of the canvas where a group with this order and clip may be visible."""
+    top, left, bottom, right = _extent(order, tiles)
+    if clip:
+        shown = _extent(clip, tiles)
+        top, left, bottom, right = max(top, shown[0]), max(left, shown[1]), min(bottom, shown[2]), min(right, shown[3])
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
+
+
+def _extent(order: PaintOrder, tiles: TileLayout) -> tuple[int, int, int, int]:
+    """The first row and column of the layers of an order, and those after the last; no rows if nothing is visible."""
+    boxes: list[tuple[int, int, int, int]] = []
+    for entry in order:
+        if isinstance(entry, int):
+            top, left, height, width = tiles.boxes[entry]
+            boxes.append((top, left, top + height, left + width))
+        else:
+            boxes.append(_extent(entry[1], tiles))
+    boxes = [box for box in boxes if box[0] < box[2]]
+    tops, lefts, bottoms, rights = zip(*boxes) if boxes else ((0,), (0,), (0,), (0,))
+    return min(tops), min(lefts), max(bottoms), max(rights)
 
 
 def _shifted(order: PaintOrder, start: int) -> PaintOrder:
