@@ -117,5 +117,8 @@ def _of_shapes(document: Document, chosen: set[int], groups: Sequence[bool]) -> 
         layers += [selected] * len(paints)
         widths += [selected] * bool(shape.stroke)
         gradients += [selected] * sum(not isinstance(paint, Color) for paint in paints)
-    flags = (torch.tensor(values, dtype=torch.bool) for values in (points, layers, widths, groups))
-    return Selection(*flags, gradients)
+    return Selection(_flags(points), _flags(layers), _flags(widths), _flags(groups), gradients)
+
+
+def _flags(values: Sequence[bool]) -> Tensor:
+    return torch.tensor(values, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """Canonical form of nodes and gradients, shared by the parser and the writer.
 
-Groups without effect are dissolved, constant gradients become colors, and gradients are in user units with the simplest
-transform. Because both sides use it, a written file parses back to the same values.
+Unnamed groups without effect are dissolved, constant gradients become colors, and gradients are in user units with the
+simplest transform. Because both sides use it, a written file parses back to the same values.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ def grouped(
 ) -> list[Node]:
     """Nodes with a common opacity in [0, 1] and clip (None without one): a `Group` only if it is needed.
 
-    The opacity is folded into a single paint. Nothing is left of nodes with an empty clip.
+    A name needs one, unless it can be the only node's. The opacity is folded into a single paint. Nothing is left of
+    nodes with an empty clip.
     """
     if clip == () or not children:
         return []
-    if clip is None and opacity == 1:
-        return list(children)
     only = children[0] if len(children) == 1 else None
+    if name and (only is None or only.name not in ("", name)):
+        return [Group(tuple(children), opacity, name, clip or ())]
+    if clip is None and opacity == 1:
+        return list(children) if only is None else [replace(only, name=only.name or name)]
     if isinstance(only, Group) and not (clip and only.clip):
         joined = clip or only.clip
         return [replace(only, opacity=only.opacity * opacity, name=only.name or name, clip=joined)]

@@ -35,8 +35,8 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 def write(document: Document, *, precision: int = 3) -> str:
     """The text of an SVG file.
 
-    Groups without effect, zero-length cubics and anything that paints nothing are dropped. Parsing the text and writing
-    it again gives the same text.
+    Unnamed groups without effect, zero-length cubics and anything that paints nothing are dropped. Parsing the text and
+    writing it again gives the same text.
 
     Args:
         document: The drawing.

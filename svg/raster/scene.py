@@ -99,7 +99,7 @@ class Scene:
     document: Document
 
     def to_document(self) -> Document:
-        """The document with the tensors' values where they have changed, in user units; colors and opacities clamped."""
+        """The document with the tensors' values where they changed, in user units; colors and opacities clamped."""
         return _DocumentBuilder(self, scene(self.document, self.height, self.width, self.points)).document()
 
 
@@ -163,7 +163,11 @@ class _SceneBuilder:
         for child in children:
             if isinstance(child, Group):
                 self.opacities.append(child.opacity)
-                order.append((len(self.opacities) - 1, self.order(child.children), self.order(child.clip)))
+                number, inner = len(self.opacities) - 1, self.order(child.children)
+                if child.opacity == 1 and not child.clip:  # painted one by one, they look the same
+                    order.extend(inner)
+                else:
+                    order.append((number, inner, self.order(child.clip)))
             else:
                 order.extend(self.shape(child))
         return tuple(order)

@@ -336,7 +336,8 @@ def _descended(drawing: Drawing) -> None:
 
 
 NAMED = """<svg viewBox="0 0 30 10">
-  <g id="pair" opacity=".9"><path id="one" fill="#f00" d="M1 1H9V9H1Z"/><path id="two" fill="#0f0" d="M11 1H19V9H11Z"/></g>
+  <g id="pair"><path id="one" fill="#f00" d="M1 1H9V9H1Z"/>
+  <path id="two" fill="#0f0" d="M11 1H19V9H11Z"/></g>
   <path id="three" fill="#00f" stroke="#ff0" d="M21 1H29V9H21Z"/>
 </svg>"""
 LEFT = torch.zeros(20, 60)
@@ -403,3 +404,14 @@ def test_clips_change_with_their_group(names: list[str], area: Tensor | None, ch
     assert isinstance(old, Shape) and isinstance(new, Shape)
     assert (old.contours != new.contours) == clip_changes and old.fill == new.fill
     assert parse(write(found)).warnings == ()
+
+
+def test_points_on_the_border_of_the_canvas_stay_on_it():
+    document = parse('<svg viewBox="0 0 24 24"><path fill="#369" d="M0 0H24V12L12 20 0 12Z"/></svg>').document
+    drawing = Drawing(document, SIZE, SIZE)
+    _descended(drawing)
+    (contour,) = next(drawing.document().shapes()).contours
+    corners = contour.points[::3]
+    assert [(p.x, p.y) for p in corners[:2]] == [(0, 0), (24, 0)]
+    assert [p.x for p in corners] == [0, 24, 24, pytest.approx(12, abs=1), 0]
+    assert corners[2].y != 12 and corners[3].y != 20

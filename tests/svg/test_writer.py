@@ -26,6 +26,7 @@ from dreamsampler.svg.document import (
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.markup.writer import write
 from dreamsampler.svg.numbers import joined, places_within, short, significant_places
+from dreamsampler.svg.raster.scene import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.drawings import BLUE, RED
@@ -314,3 +315,27 @@ def test_any_document_round_trips(children, last, size, title, precision):
     parsed = parse(text)
     assert parsed.warnings == ()
     assert write(parsed.document, precision=precision) == text
+
+
+STRUCTURED = """<svg viewBox="0 0 20 20"><g id="all">
+  <g id="head"><path id="eye" d="M1 1H4V4H1Z"/><path d="M6 1H9V4H6Z"/></g>
+  <g id="body" opacity=".5"><path id="arm" d="M1 6H9V9H1Z"/></g>
+  <g id="hat"><path d="M12 1H18V4H12Z"/></g>
+  <g><path id="foot" d="M12 6H18V9H12Z"/><path d="M12 12H18V15H12Z"/></g>
+</g></svg>"""
+
+
+def test_named_groups_are_kept_and_others_dissolved():
+    (everything,) = parse(STRUCTURED).document.children
+    assert isinstance(everything, Group) and everything.name == "all"
+    head, body, hat, foot, last = everything.children
+    assert isinstance(head, Group) and [head.name, *(node.name for node in head.children)] == ["head", "eye", ""]
+    assert isinstance(body, Group) and [body.name, body.opacity, body.children[0].name] == ["body", 0.5, "arm"]
+    assert isinstance(hat, Shape) and [hat.name, foot.name, last.name] == ["hat", "foot", ""]
+    text = write(parse(STRUCTURED).document)
+    assert write(parse(text).document) == text and parse(text).document == parse(STRUCTURED).document
+
+
+def test_named_groups_cost_no_canvas_of_their_own():
+    drawing = scene(parse(STRUCTURED.replace(' opacity=".5"', "")).document, 20, 20)
+    assert drawing.layout.order == tuple(range(6)) and len(drawing.opacities) == 3
