@@ -64,6 +64,11 @@ class Seen:
         return change
 
     @property
+    def in_group(self) -> bool:
+        """Whether the layer is in a translucent group."""
+        return len(self.frames) > 1
+
+    @property
     def change(self) -> Tensor:
         """What the layer changes in the image, (4, h, w) premultiplied: the image with it less the image without it."""
         return self.shown((self.source - self.below) * (self.coverage * self.opacity))
