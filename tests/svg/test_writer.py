@@ -114,14 +114,15 @@ def test_only_nearly_straight_cubics_become_lines():
     assert "C" in body(Shape((uneven,), stroke=Stroke(RED)))
 
 
-@pytest.mark.parametrize("size, places", [(1000.0, 3), (24.0, 5), (1.0, 6), (100_000.0, 1)])
+@pytest.mark.parametrize("size, places", [(1000.0, 2), (24.0, 4), (1.0, 5), (100_000.0, 0)])
 def test_precision_follows_the_canvas(size, places):
     x = size / 7
     document = drawing(Shape((contour((0, 0), (x, 1), (2, x), (x, x)),), Fill(RED)), box=ViewBox(0, 0, size, size / 2))
     text = write(document)
     (shape,) = parse(text).document.shapes()
-    assert abs(shape.contours[0].points[-1].x - x) <= size * 1e-6
-    assert max(len(decimals) for decimals in re.findall(r"\.(\d+)", text.split(' d="')[1])) <= places
+    assert abs(shape.contours[0].points[-1].x - x) <= size * 1e-5
+    decimals = re.findall(r"\.(\d+)", text.split(' d="')[1])
+    assert max(map(len, decimals), default=0) <= places
 
 
 def test_coarser_precision_is_shorter():
