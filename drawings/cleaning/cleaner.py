@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ...svg.document import Document
+from ...svg.document import Document, shapes_in
 from ..initialization import Canvas
 from .changes import image, mean_change
 from .compounds import compounded
@@ -57,13 +57,16 @@ def cleaned(document: Document, canvas: Canvas, *, strength: Strength = "on") ->
     """The drawing as a designer would keep it: opaque shapes that are seen, few colors, few and smooth curves.
 
     Shapes with a name stay, with their colors, groups and order. A step that changes the image by more than its bound
-    is left out, so that on the canvas the mean change on any background is below 1/255, for "strong" below 2/255.
+    is left out, so that on the canvas the mean change on any background is below 1/255, for "strong" below 2/255. A
+    drawing with clips is returned as it is.
 
     Args:
         document: The drawing.
         canvas: Height and width in pixels of the canvas that it is for; lengths and areas are measured there.
         strength: "on" changes nothing that is seen; "strong" removes more and joins shapes of one color.
     """
+    if len([*shapes_in(document.children, clips=True)]) > len([*document.shapes()]):
+        return document
     limits = LIMITS[strength]
     progress = _Progress(document, canvas, limits)
     steps = _steps(canvas, limits)

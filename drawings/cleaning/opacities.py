@@ -68,7 +68,12 @@ def composited(document: Document, canvas: Canvas, bound: float) -> Document:
 
     def decide(seen: Seen) -> float:
         opacity, weight = seen.opacity, seen.weight
-        if not translucent[seen.layer] or isinstance(opacity, Tensor) or seen.in_group or not weight.any():
+        if (
+            not translucent[seen.layer]
+            or isinstance(opacity, Tensor)
+            or seen.in_group
+            or not (weight > INVISIBLE).any()
+        ):
             return 1.0
         backdrop = (seen.below * weight).sum((1, 2)) / weight.sum()
         backdrop[3] = 1  # where it is not, the image would change

@@ -9,9 +9,9 @@ above it, the layer changes the image by
 which is exactly what its removal takes away, and T_i a_i is its weight in the image. One pass from the lowest layer up
 gives every b_i, one from the highest down every T_i.
 
-A group with opacity o and composite g, painted on the canvas c, gives c + o (g - g_alpha c). This is linear in g: a
-change d of the group's composite changes the canvas by o (d - d_alpha c). The group lets 1 - o (1 - T) through, where T
-is the product of 1 - a_j over its own layers.
+A group with opacity o (0 outside its clip) and composite g, painted on the canvas c, gives c + o (g - g_alpha c). This
+is linear in g: a change d of the group's composite changes the canvas by o (d - d_alpha c). The group lets
+1 - o (1 - T) through, where T is the product of 1 - a_j over its own layers.
 
 Decisions on the way down. When the pass reaches a layer, all above it are settled and all below it are as they were. If
 it is then removed, T is not multiplied by 1 - a_i, and the next layers see the scene without it. So the changes d_i of
@@ -106,6 +106,8 @@ class _Sweep:
         self.below: dict[int, Tensor] = {}
         self.canvases: dict[int, Tensor] = {}
         """What each group is painted on."""
+        self.visible: dict[int, Tensor] = {}
+        """The opacity (H, W) of each group, 0 outside its clip."""
 
     def run(self) -> None:
         order = self.flattened(self.scene.layout.order)
@@ -116,15 +118,15 @@ class _Sweep:
         return self.scene.colors.new_ones(self.scene.height, self.scene.width)
 
     def flattened(self, order: PaintOrder) -> PaintOrder:
-        """The order without groups of opacity 1: their layers may as well be painted one by one."""
+        """The order without groups of opacity 1 and no clip: their layers may as well be painted one by one."""
         flat: list = []
         for entry in order:
             if isinstance(entry, int):
                 flat.append(entry)
-            elif self.group_opacities[entry[0]] == 1:
+            elif self.group_opacities[entry[0]] == 1 and not entry[2]:
                 flat.extend(self.flattened(entry[1]))
             else:
-                flat.append((entry[0], self.flattened(entry[1])))
+                flat.append((entry[0], self.flattened(entry[1]), entry[2]))
         return tuple(flat)
 
     def up(self, canvas: Tensor, order: PaintOrder) -> None:
@@ -136,12 +138,24 @@ class _Sweep:
                 self.below[entry] = part.clone()
                 part.addcmul_(source - part, self.tiles.view(self.coverage, entry) * opacity)
                 continue
-            number, inner = entry
+            number, inner, clip = entry
             group = torch.zeros_like(canvas)
             self.up(group, inner)
             self.canvases[number] = canvas.clone()
-            group *= self.group_opacities[number]
+            self.visible[number] = self.group_opacities[number] * (self.covered(clip) if clip else self.transparent())
+            group *= self.visible[number]
             canvas.mul_(1 - group[3]).add_(group)
+
+    def covered(self, order: PaintOrder) -> Tensor:
+        """What layers cover (H, W) as a clip, where their paints do not count."""
+        uncovered = self.transparent()
+        for entry in order:
+            if isinstance(entry, int):
+                _part(uncovered, self.tiles.boxes[entry]).mul_(1 - self.tiles.view(self.coverage, entry))
+                continue
+            _, inner, clip = entry
+            uncovered *= 1 - self.covered(inner) * (self.covered(clip) if clip else 1)
+        return 1 - uncovered
 
     def source(self, layer: int) -> tuple[Tensor, Tensor | float]:
         """The straight color of a layer with 1, and its opacity."""
@@ -162,10 +176,10 @@ class _Sweep:
                 alpha = seen.coverage * (seen.opacity * scale)
                 _part(through, seen.box).mul_(1 - alpha)
                 continue
-            number, inner = entry
-            opacity, within = self.group_opacities[number], self.transparent()
-            self.down(within, inner, [(through * opacity, self.canvases[number]), *frames])
-            through.mul_(1 - opacity * (1 - within))
+            number, inner, _ = entry
+            visible, within = self.visible[number], self.transparent()
+            self.down(within, inner, [(through * visible, self.canvases[number]), *frames])
+            through.mul_(1 - visible * (1 - within))
 
     def seen(self, layer: int, through: Tensor, frames: Sequence[tuple[Tensor, Tensor]]) -> Seen:
         box = self.tiles.boxes[layer]

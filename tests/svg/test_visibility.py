@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from dreamsampler.svg.document import (
+    BLACK,
     Color,
     Document,
     Fill,
@@ -85,7 +86,18 @@ def visited(document: Document, decide: Callable[[Seen], float]) -> dict[int, to
     return changes
 
 
-DOCUMENTS = {"flat": drawing(0, SIDE, shapes=5), "nested": nested()}
+def clipped() -> Document:
+    """A translucent group within a clip, whose layers have the highest numbers and are not visited."""
+    document = nested()
+    *others, last = document.children
+    hole = Group(
+        (Shape((square(2, 2, 18.5, 20.2),), Fill(BLACK)),), clip=(Shape((square(5, 4, 30, 16.6),), Fill(BLACK)),)
+    )
+    clip = (hole, Shape((square(1, 15, 9.7, 23),), Fill(BLACK)))
+    return dataclasses.replace(document, children=(*others, Group((document.children[3], last), 0.7, clip=clip)))
+
+
+DOCUMENTS = {"flat": drawing(0, SIDE, shapes=5), "nested": nested(), "clipped": clipped()}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
