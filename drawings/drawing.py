@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from ..svg.document import WHITE, Color, Contour, Document, Fill, Point, Shape
@@ -23,6 +25,8 @@ OPTIMIZABLE = (*PARAMETER_GROUPS, "opacity")
 """What can be optimized: the groups, and opacities, which are in the group of colors."""
 MIN_WIDTH = 0.01
 """Smallest width of a stroke in pixels: above 0, where the gradient would vanish."""
+SMOOTH = math.cos(math.radians(12))
+"""Cosine of the largest turn of a join that counts as smooth."""
 STRAIGHT_TOLERANCE = 1e-3
 """How far the handles of a side may be from its thirds, in pixels, for the side to count as straight."""
 
@@ -30,7 +34,7 @@ STRAIGHT_TOLERANCE = 1e-3
 class Drawing:
     """An SVG document on a canvas of pixels, with its numbers as leaf tensors.
 
-    Straight sides stay straight: their handles follow their end points.
+    Straight sides stay straight: their handles follow their end points. Points on the border of the canvas stay on it.
 
     Args:
         document: The SVG.
@@ -64,7 +68,7 @@ class Drawing:
         self.optimized = frozenset(optimized)
         self._template = start = scene(document, height, width, like)
         chosen = selection(document) if selected is None else selected
-        self.points = self._leaf("points", start.points, chosen.points)
+        self.points = self._leaf("points", start.points, chosen.points[:, None] & ~_on_border(start).cpu())
         self.colors = self._leaf("color", start.colors, chosen.layers)
         self.widths = self._leaf("width", start.widths, chosen.widths)
         self.opacities = self._leaf("opacity", start.opacities, chosen.opacities)
@@ -76,6 +80,8 @@ class Drawing:
         self._straight = _straight_sides(start)
         moves = chosen.points.to(start.points.device) & self.points.requires_grad
         self._straight = self._straight[moves[self._straight[:, 0]]]
+        self._smooth = _smooth_joins(start)
+        self._smooth = self._smooth[moves[self._smooth[:, 1]]]
 
     def _leaf(self, group: str, value: Tensor, moves: Tensor | None = None) -> Tensor:
         """A leaf that changes only in the rows that move, and in its opacities only if these are optimized.
@@ -130,6 +136,10 @@ class Drawing:
         current = self.scene()
         return current.points[current.layout.curves]
 
+    def smooth_joins(self) -> Tensor:
+        """The joins (J, 3, 2) that were smooth at first, for `losses.kinks`, differentiable in the parameters."""
+        return self.scene().points[self._smooth]
+
     def document(self) -> Document:
         """The SVG with the current values."""
         document = self.scene().to_document()
@@ -154,6 +164,7 @@ class Drawing:
         children = (*old.document.children, *paths.shapes(old.placement))
         self._template = scene(dataclasses.replace(old.document, children=children), old.height, old.width, self.points)
         self._straight = _straight_sides(self._template)
+        self._smooth = _smooth_joins(self._template)
         self.points = self._with_rows("points", self.points, paths.points.flatten(0, 1), optimizer)
         self.colors = self._with_rows("color", self.colors, paths.colors, optimizer)
         if paths.widths is not None:
@@ -258,6 +269,23 @@ def _straight_sides(template: Scene) -> Tensor:
     p0, p1, p2, p3 = template.points[template.layout.curves].unbind(1)
     offsets = torch.stack([p1 - torch.lerp(p0, p3, THIRDS[1]), p2 - torch.lerp(p0, p3, THIRDS[2])])
     return template.layout.curves[(offsets.abs() <= STRAIGHT_TOLERANCE).all(0).all(-1)]
+
+
+def _on_border(template: Scene) -> Tensor:
+    """Which coordinates (P, 2) lie on the border of the canvas. They stay there, so that no gap opens along it."""
+    size = template.points.new_tensor([template.width, template.height])
+    return (template.points.abs() <= STRAIGHT_TOLERANCE) | ((template.points - size).abs() <= STRAIGHT_TOLERANCE)
+
+
+def _smooth_joins(template: Scene) -> Tensor:
+    """The indices (J, 3) of handle, point and handle where one curve of an outline smoothly goes on as the next."""
+    curves = template.layout.curves
+    starting = curves.new_full((len(template.points),), -1)
+    starting[curves[:, 0]] = torch.arange(len(curves), device=curves.device)
+    following = starting[curves[:, 3]]
+    joins = torch.stack([curves[:, 2], curves[:, 3], curves[following, 1]], 1)[following >= 0]
+    into, out = template.points[joins].diff(dim=1).unbind(1)
+    return joins[functional.cosine_similarity(into, out) >= SMOOTH]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Losses of a drawing besides score distillation: the error to a target image, self-intersection, saturation.
+"""Losses of a drawing besides score distillation: the error to an image, self-intersection, kinks, saturation.
 
 Coordinates are pixels of the canvas: x to the right, y down, pixel centers at .5. Images are (B, 3, H, W) in [0, 1].
 """
@@ -49,6 +49,19 @@ def _sine(a: Tensor, b: Tensor) -> Tensor:
     """The sine of the angle from a to b (..., 2)."""
     length_a, length_b = (v.square().sum(-1).clamp_min(MIN_LEG**2).sqrt() for v in (a, b))
     return cross(a, b) / (length_a * length_b)
+
+
+def kinks(joins: Tensor) -> Tensor:
+    """How far smooth joins are from smooth: a scalar in [0, 2], for joins (J, 3, 2).
+
+    A join is the last handle of a curve, the point where the next one starts, and the first handle there. With the
+    angle a between the leg into the point and the leg out of it, each costs 1 - cos a: 0 where the handles are on one
+    line. The result is the mean, 0 without any. Legs shorter than `MIN_LEG` count in proportion to their length.
+    """
+    into, out = joins.diff(dim=-2).unbind(-2)
+    length_into, length_out = (v.square().sum(-1).clamp_min(MIN_LEG**2).sqrt() for v in (into, out))
+    cosine = (into * out).sum(-1) / (length_into * length_out)
+    return (1 - cosine).sum() / max(len(joins), 1)
 
 
 def data_loss(rendered: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..guidance.distillation.method import LoopSettings
@@ -36,6 +37,18 @@ Deviation: restore uses a guidance scale of 7.5, DreamSampler 100. With estimate
 wrong that the next step no longer sees the image, and the prompt has almost no effect. With fresh noise, 100 removes
 what the measurement does not hold in place (benchmarks/results/drawings.md)."""
 
+MOVES: dict[str, frozenset[str]] = {
+    "all": frozenset({"points", "width", "color"}),
+    "colors": frozenset({"color"}),
+    "shapes": frozenset({"points", "width"}),
+    "all and opacity": frozenset({"points", "width", "color", "opacity"}),
+}
+"""What changes in a drawing that is given, as `drawing.OPTIMIZABLE` names it: entries of the input 'move'.
+
+Deviation: the SVG code of PDS optimizes the opacities of fills too. That makes opaque drawings translucent."""
+
+REGION_POINTS = 0.1
+"""The factor of the learning rate of points in drawings that started as the regions of an image."""
 VIEW_FRACTION = 512 / 600
 """The fraction of the canvas's side that an augmented view shows (VectorFusion: 512-pixel crops of 600 pixels)."""
 
@@ -52,12 +65,18 @@ def restoration_weights(operator: Operator) -> RestorationWeights:
     return RestorationWeights(operator.lambda_sds, operator.lambda_dc)
 
 
-def learning_rates(task: Task, style: ArtStyle, canvas: Canvas) -> LearningRates:
-    """The learning rates of a task on a canvas."""
+def learning_rates(task: Task, style: ArtStyle, canvas: Canvas, from_regions: bool = False) -> LearningRates:
+    """The learning rates of a task on a canvas.
+
+    The outlines of drawings that started as the regions of an image are where they belong: their points move at a tenth
+    of the rate of circles that have to grow into shapes, which would make them ragged.
+    """
     rates = {
         "draw": style.rates,
         "restore": style.rates,
         "refine": style.rates_after_tracing,
         "edit": EDITING,
     }[task]
+    if from_regions:
+        rates = replace(rates, points=REGION_POINTS * rates.points)
     return rates.scaled(canvas_scale(canvas))

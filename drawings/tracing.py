@@ -1,4 +1,5 @@
-"""Tracing: fit drawings to images, adding paths where the error is largest (LIVE; VectorFusion's first stage)."""
+"""Tracing: fit drawings to images. They start as the regions of the image, or paths are added where the error is
+largest (LIVE; VectorFusion's first stage)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from ..svg.raster.flattening import flatten
 from ..svg.raster.rasterizer import Rasterizer, rasterize
 from .drawing import Drawing, parameter_groups, render
 from .initialization import Canvas, Centers, Paths, canvas_side, component_centers, sparse_centers
-from .losses import data_loss, udf_weight, xing
+from .losses import data_loss, kinks, udf_weight, xing
 from .optimizer import TRACING, LearningRates
 from .styles import ArtStyle
 
@@ -32,6 +33,8 @@ PLACEMENTS: dict[str, Callable[[Tensor, Tensor, int, torch.Generator], Centers]]
 """How the centers of new paths are found: from the rendered image, the target, their number, a random generator."""
 ANYWHERE = "anywhere"
 """A further placement: all paths start at once, at random positions."""
+TRACE = "trace"
+"""A further placement: all paths start at once, as the regions of the image."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ class TracingSettings:
     Attributes:
         groups: The number of groups in which paths are added.
         steps: Optimizer steps after each group, for all paths so far.
-        placement: A key of `PLACEMENTS`, or `ANYWHERE`.
+        placement: A key of `PLACEMENTS`, `ANYWHERE` or `TRACE`.
         udf_weighting: Whether pixels near outlines count more (LIVE's UDF loss).
         xing_weight: Weight of the self-intersection loss.
+        kink_weight: Weight of the loss that keeps smooth joins smooth.
         rates: Learning rates on LIVE's canvas.
     """
 
@@ -52,7 +56,12 @@ class TracingSettings:
     placement: str = "component-wise"
     udf_weighting: bool = True
     xing_weight: float = 0.01
+    kink_weight: float = 0.0
     rates: LearningRates = TRACING
+
+
+FROM_REGIONS = TracingSettings(1, 50, TRACE, udf_weighting=False, xing_weight=0.0, kink_weight=1e-3)
+"""Drawings that start as the regions of their image: their outlines cross nothing, and stay smooth where they are."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +90,20 @@ class Tracer:
         settings: How they are traced.
         rasterizer: Renders the drawings.
         measurement: If given, drawings are fitted to match it: their images are measured and compared with its y.
+        alphas: The images' alpha (B, H, W) in [0, 1], which `TRACE` leaves empty where it is 0; None if opaque.
     """
 
     targets: Tensor
     settings: TracingSettings
     rasterizer: Rasterizer = rasterize
     measurement: Measurement | None = None
+    alphas: Tensor | None = None
 
     def trace(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> Iterator[TracingStep]:
-        """Make new drawings of `count` paths each, with one random generator per drawing."""
+        """Make new drawings of `count` paths each, with one random generator per drawing.
+
+        With `TRACE` a drawing may have fewer, and `style` must be one that can be traced.
+        """
         sizes = group_sizes(count, self.settings.groups if adds_in_groups(style, self.settings) else 1)
         drawings = self._initial_drawings(style, sizes[0], generators)
         optimizer = self.settings.rates.adam(parameter_groups(drawings))
@@ -108,16 +122,19 @@ class Tracer:
             with torch.enable_grad():
                 images = render(drawings, self.rasterizer)
                 losses = self._losses(drawings, images)
-                crossing = sum((xing(drawing.cubics()) for drawing in drawings), start=losses.new_zeros(()))
+                loss = losses.sum() + sum(self._shape_losses(drawing) for drawing in drawings)
             rates.set(optimizer, index / self.settings.steps)
             optimizer.zero_grad()
-            (losses.sum() + self.settings.xing_weight * crossing).backward()
+            loss.backward()
             optimizer.step()
             for drawing in drawings:
                 drawing.constrain()
             yield TracingStep(first + index, images.detach(), losses.detach(), drawings)
 
     def _initial_drawings(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
+        if self.settings.placement == TRACE:
+            alphas = [None] * len(self.targets) if self.alphas is None else self.alphas
+            return [style.traced_drawing(target, count, alpha) for target, alpha in zip(self.targets, alphas)]
         if not adds_in_groups(style, self.settings):
             return [style.random_drawing(count, self._canvas, generator, self.targets) for generator in generators]
         white = torch.ones_like(self.targets)
@@ -159,6 +176,14 @@ class Tracer:
             return data_loss(images, self.targets, self._outline_weights(drawings))
         return (self.measurement.residual(2 * images - 1) / 2).square().flatten(1).mean(1)
 
+    def _shape_losses(self, drawing: Drawing) -> Tensor:
+        loss = drawing.points.new_zeros(())
+        if self.settings.xing_weight:
+            loss = loss + self.settings.xing_weight * xing(drawing.cubics())
+        if self.settings.kink_weight:
+            loss = loss + self.settings.kink_weight * kinks(drawing.smooth_joins())
+        return loss
+
     def _back_projected(self, images: Tensor) -> Tensor:
         """Images as they compare with the targets: measured and back-projected if the targets are."""
         if self.measurement is None:
@@ -183,7 +208,7 @@ class Tracer:
 
 def adds_in_groups(style: ArtStyle, settings: TracingSettings) -> bool:
     """Whether paths are added in groups where the error is largest; otherwise all start at once."""
-    return style.paths_at is not None and settings.placement != ANYWHERE
+    return style.paths_at is not None and settings.placement in PLACEMENTS
 
 
 def group_sizes(count: int, groups: int) -> list[int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..drawings.initialization import Canvas
+from ..drawings.selection import NothingSelected, selection
 from ..drawings.tasks import VIEW_FRACTION
 from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
@@ -18,6 +19,7 @@ from ..svg.markup.parser import SVGError, parse
 from ..svg.raster import rasterizers
 from ..svg.raster.scene import scene
 from . import checks
+from .runs.drawing import Moving
 from .sockets import ObjectiveSocket
 
 log = logging.getLogger("dreamsampler")
@@ -53,8 +55,27 @@ def check_supported(renderer: str, documents: Iterable[Document], canvas: Canvas
 
 
 def images_of(image: Tensor) -> Tensor:
-    """An IMAGE as (B, 3, H, W) in [0, 1]."""
-    return checks.color_channels(image).movedim(-1, 1).clamp(0, 1)
+    """An IMAGE as (B, 3, H, W) in [0, 1], on white if it has alpha."""
+    colors, alphas = checks.color_channels(image).movedim(-1, 1).clamp(0, 1), alphas_of(image)
+    return colors if alphas is None else colors * alphas + 1 - alphas
+
+
+def alphas_of(image: Tensor) -> Tensor | None:
+    """The alpha (B, 1, H, W) of an IMAGE in [0, 1], or None if it has none or is opaque."""
+    if image.shape[-1] not in (2, 4):
+        return None
+    alphas = image[..., -1:].float().movedim(-1, 1).clamp(0, 1)
+    return alphas if bool((alphas < 1).any()) else None
+
+
+def moving(
+    number: int, document: Document, optimized: frozenset[str], names: Sequence[str], mask: Tensor | None
+) -> Moving:
+    """What changes in drawing `number` on input svg. Raises ValueError if nothing does."""
+    try:
+        return Moving(optimized, selection(document, names, mask))
+    except NothingSelected as error:
+        raise ValueError(f"Drawing {number} on input 'svg' has nothing that may change. {error}") from error
 
 
 def checked_count(documents: Sequence[Any] | None, images: Tensor | None, measurement: Measurement | None) -> int:
@@ -113,10 +134,13 @@ def canvas_around(view: Canvas) -> Canvas:
     return view[0] // common * larger, view[1] // common * larger
 
 
-def resized_images(images: Tensor, canvas: Canvas, count: int) -> Tensor:
-    """Images (1 or count, 3, H, W) at the size of the canvas, in [0, 1]: (count, 3, *canvas)."""
-    resized = F.interpolate(images, canvas, mode="bicubic", antialias=True).clamp(0, 1)
-    return resized.expand(count, -1, -1, -1)
+def resized_images(images: Tensor, canvas: Canvas, count: int, *, sharp: bool = True) -> Tensor:
+    """Images (1 or count, C, H, W) at the size of the canvas, in [0, 1]: (count, C, *canvas).
+
+    Sharp ones overshoot beside edges, which would become regions of their own.
+    """
+    mode = "bicubic" if sharp else "bilinear"
+    return F.interpolate(images, canvas, mode=mode, antialias=True).clamp(0, 1).expand(count, -1, -1, -1)
 
 
 def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, view: Canvas) -> Tensor | None:

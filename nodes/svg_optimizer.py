@@ -10,10 +10,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..drawings.cleaning import LIMITS
 from ..drawings.drawing import Drawing
 from ..drawings.styles import ART_STYLES
-from ..drawings.tasks import DEFAULTS
-from ..drawings.tracing import ANYWHERE, PLACEMENTS, TracingSettings
+from ..drawings.tasks import DEFAULTS, MOVES
+from ..drawings.tracing import ANYWHERE, PLACEMENTS, TRACE, TracingSettings
 from ..guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from ..svg.document import Document
 from ..svg.markup.writer import write
@@ -21,7 +22,7 @@ from ..svg.raster.rasterizers import BUILT_IN, NAMES
 from . import host, widgets
 from .runs.drawing import DrawingDistillation
 from .sockets import MEASUREMENT, OBJECTIVE
-from .svg_request import FIT_STEPS, Request
+from .svg_request import FIT_STEPS, OFF, Request
 from .widgets import UNSET
 
 log = logging.getLogger("dreamsampler")
@@ -51,7 +52,7 @@ class SVGOptimizer(io.ComfyNode):
             has_intermediate_output=True,
             advanced=(
                 "fit_groups fit_places learning_rate time_schedule noise_policy t_min t_max views crossing_weight "
-                "sds_weight data_weight renderer pixel_weight"
+                "sds_weight data_weight renderer pixel_weight clean move selected mask"
             ),
             inputs=[*_main_inputs(), *_connections(), *_fine_settings()],
             outputs=[
@@ -71,12 +72,12 @@ class SVGOptimizer(io.ComfyNode):
         request = Request(**inputs)
         preview = host.Previews(request.initialization.steps + request.steps)
         distillation = request.checked_distillation(preview) if request.steps else None
-        notes: list[str] = []
-        with _saved_when_cancelled(preview) as remember:
+        notes = request.notes
+        with _saved_when_cancelled(preview, request) as remember:
             drawings = request.initialization.run(request.generators, preview, remember)
             if distillation is not None:
                 _distill(request, dataclasses.replace(distillation, drawings=drawings), notes)
-        documents = [drawing.document() for drawing in drawings]
+        documents = request.finished(drawings)
         files = _svg_files(documents)
         curve = {"distillation": [distillation.curve.output]} if distillation and distillation.curve else {}
         shown = {"images": host.svg_previews(files), **curve, **({"text": notes} if notes else {})}
@@ -101,7 +102,7 @@ def _svg_files(documents: Iterable[Document]) -> list[bytes]:
 
 
 @contextmanager
-def _saved_when_cancelled(preview: host.Previews) -> Iterator[Callable[[Sequence[Drawing]], None]]:
+def _saved_when_cancelled(preview: host.Previews, request: Request) -> Iterator[Callable[[Sequence[Drawing]], None]]:
     """Gives a function to report the drawings to. If the user cancels, they are shown and saved to the temp folder."""
     latest: list[Drawing] = []
 
@@ -112,7 +113,7 @@ def _saved_when_cancelled(preview: host.Previews) -> Iterator[Callable[[Sequence
         yield remember
     except host.Cancelled:
         preview.show_last()
-        for saved in host.svg_previews(_svg_files(drawing.document() for drawing in latest)):
+        for saved in host.svg_previews(_svg_files(request.finished(latest))):
             log.info(
                 "SVG Optimizer was canceled. The drawing so far is %s in ComfyUI's temp folder.", saved["filename"]
             )
@@ -231,12 +232,14 @@ def _fine_settings() -> list[io.Input]:
         ),
         io.Combo.Input(
             "fit_places",
-            options=[*PLACEMENTS, ANYWHERE],
+            options=[*PLACEMENTS, ANYWHERE, TRACE],
             default=TracingSettings.placement,
             optional=True,
             tooltip="With an image or a measurement, where paths start: in the largest regions of error "
             "(component-wise, LIVE), at the pixels of largest error, spread out (sparse), or all at once at random "
-            "positions (anywhere). With anywhere a measurement is not traced first, as in the paper.",
+            "positions (anywhere). With anywhere a measurement is not traced first, as in the paper. trace turns the "
+            "regions of the image into opaque shapes, at most as many as paths, and fits them; for iconography, "
+            "pixel art.",
         ),
         io.Float.Input(
             "learning_rate",
@@ -299,6 +302,34 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
             tooltip="Pulls pixels to the decoded clean estimate too, beside the latent (DreamSampler, eq. 11 of the "
             "appendix). Costs one VAE decoding per step. 0 is off, 1 weighs pixels as much as the latent; 0.1 to 1.",
+        ),
+        io.Combo.Input(
+            "clean",
+            options=[OFF, *LIMITS],
+            default="on",
+            optional=True,
+            tooltip="Cleans up new drawings: removes hidden and tiny paths, makes opaque what looks opaque, merges "
+            "near colors and simplifies outlines, as far as the image stays the same. strong does more of it.",
+        ),
+        io.Combo.Input(
+            "move",
+            options=list(MOVES),
+            default="all",
+            optional=True,
+            tooltip="With an svg, what may change: all (points, widths and colors), colors only, which keeps every "
+            "point, shapes only, which keeps every color, or opacities too (all and opacity).",
+        ),
+        io.String.Input(
+            "selected",
+            default="",
+            optional=True,
+            tooltip="With an svg, the ids of the shapes and groups that may change, separated by spaces or commas. "
+            "Empty: all of them.",
+        ),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="With an svg, an area of the drawing: only shapes that lie in it by at least half may change.",
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..drawings.augmentation import RandomViews
+from ..drawings.cleaning import cleaned
+from ..drawings.drawing import Drawing
 from ..drawings.initialization import Canvas
 from ..drawings.styles import ART_STYLES, ArtStyle
-from ..drawings.tasks import DEFAULTS, RestorationWeights, Task, restoration_weights
-from ..drawings.tracing import ANYWHERE, TracingSettings
+from ..drawings.tasks import DEFAULTS, MOVES, RestorationWeights, Task, restoration_weights
+from ..drawings.tracing import ANYWHERE, FROM_REGIONS, TRACE, TracingSettings
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.core.noise import item_seeds
 from ..guidance.distillation.method import Config
@@ -24,14 +27,18 @@ from ..svg.document import Document
 from ..svg.raster.rasterizer import Rasterizer, rasterize
 from ..svg.raster.rasterizers import BUILT_IN, rasterizer
 from ..svg.raster.scene import scene
+from ..svg.viewports import resized
 from . import checks, host, svg_inputs
 from .runs.distillation import Curve, check_distillation
-from .runs.drawing import DrawingDistillation, Initialization, drawing_generators
+from .runs.drawing import DrawingDistillation, Initialization, Moving, drawing_generators
 from .sockets import ObjectiveSocket
 from .widgets import OWN, UNSET
 
 FIT_STEPS = 50
 """Tracing steps per group: a tenth of the papers' 500. Enough for most images, and fast enough on a CPU."""
+
+OFF = "off"
+"""The choice of `clean` that leaves drawings as they are."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,15 @@ class Request:
     data_weight: float = UNSET
     renderer: str = BUILT_IN
     pixel_weight: float = 0.0
+    clean: str = OFF
+    move: str = "all"
+    selected: str = ""
+    mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.used_measurement is not None:
             checks.check_known(self.used_measurement, "SVG Optimizer")
+        self._check_selection()
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return
@@ -109,8 +121,13 @@ class Request:
 
     @cached_property
     def images(self) -> Tensor | None:
-        """The input images (B, 3, H, W) in [0, 1]."""
+        """The input images (B, 3, H, W) in [0, 1], on white."""
         return None if self.image is None else svg_inputs.images_of(self.image)
+
+    @cached_property
+    def alphas(self) -> Tensor | None:
+        """The alpha (B, 1, H, W) of the input images; None if they have none."""
+        return None if self.image is None else svg_inputs.alphas_of(self.image)
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -128,8 +145,53 @@ class Request:
         return ART_STYLES[self.style]
 
     @property
+    def notes(self) -> list[str]:
+        """What the node says about its inputs."""
+        if self.fit_places == self._places:
+            return []
+        return [
+            f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced from regions: they "
+            f"start as with fit_places {self._places}."
+        ]
+
+    @property
+    def _places(self) -> str:
+        """Where paths start: `fit_places`, or the default where the style has no areas to trace."""
+        if self.fit_places == TRACE and self.art_style.traced is None:
+            return TracingSettings.placement
+        return self.fit_places
+
+    @property
+    def traces_regions(self) -> bool:
+        """Whether new drawings start as the regions of an image."""
+        return self._places == TRACE and self.documents is None and self.initialization.targets is not None
+
+    @property
     def used_crossing_weight(self) -> float:
-        return self.art_style.xing_weight if self.crossing_weight == UNSET else self.crossing_weight
+        if self.crossing_weight != UNSET:
+            return self.crossing_weight
+        return FROM_REGIONS.xing_weight if self._places == TRACE else self.art_style.xing_weight
+
+    @property
+    def _tracing(self) -> TracingSettings:
+        if self._places == TRACE:
+            return dataclasses.replace(
+                FROM_REGIONS, steps=max(self.fit_steps, 1), xing_weight=self.used_crossing_weight
+            )
+        return TracingSettings(
+            self.fit_groups, max(self.fit_steps, 1), self._places, xing_weight=self.used_crossing_weight
+        )
+
+    @cached_property
+    def _moving(self) -> list[Moving]:
+        """What changes in each of the drawings on input svg."""
+        names = self.selected.replace(",", " ").split()
+        masks = [None] if self.mask is None else list(self.mask)
+        documents = self.documents or []
+        return [
+            svg_inputs.moving(number, document, MOVES[self.move], names, masks[(number - 1) % len(masks)])
+            for number, document in enumerate(documents, start=1)
+        ]
 
     @property
     def uses_views(self) -> bool:
@@ -181,9 +243,9 @@ class Request:
             documents=self.documents,
             targets=targets,
             measurement=measurement,
-            tracing=TracingSettings(
-                self.fit_groups, max(self.fit_steps, 1), self.fit_places, xing_weight=self.used_crossing_weight
-            ),
+            alphas=None if self.alphas is None else self._resized(self.alphas)[:, 0],
+            moving=self._moving,
+            tracing=self._tracing,
             canvas=self.canvas,
             device=host.device(),
             rasterizer=self.rasterizer,
@@ -192,15 +254,27 @@ class Request:
     def _tracing_targets(self) -> tuple[Tensor | None, Measurement | None]:
         """The images to trace, if any, with the measurement that they are the back-projection of."""
         if self.images is not None:
-            return svg_inputs.resized_images(self.images, self.canvas, len(self.seeds)), None
+            return self._resized(self.images), None
         if self.used_measurement is None or not self._traces_measurement:
             return None, None
         return svg_inputs.back_projected_images(self.used_measurement, len(self.seeds)), self.used_measurement
+
+    def _resized(self, images: Tensor) -> Tensor:
+        sharp = self._places != TRACE
+        return svg_inputs.resized_images(images, self.canvas, len(self.seeds), sharp=sharp)
 
     @property
     def _traces_measurement(self) -> bool:
         """Whether to run a tracing stage against the measurement."""
         return not self.steps or (self.documents is None and self.fit_places != ANYWHERE)
+
+    def _check_selection(self) -> None:
+        chosen = {"move": self.move != "all", "selected": bool(self.selected.strip()), "mask": self.mask is not None}
+        for name in (name for name, used in chosen.items() if used and self.svg is None):
+            raise ValueError(
+                f"Input '{name}' chooses what may change in a drawing, but none is connected to 'svg': connect one, or "
+                f"{'disconnect the mask' if name == 'mask' else f'reset {name}'}."
+            )
 
     def checked_distillation(self, preview: host.Previews) -> DrawingDistillation:
         """The distillation, without its drawings. Raises ValueError for inputs that do not fit."""
@@ -223,6 +297,7 @@ class Request:
             canvas=self.canvas,
             rasterizer=self.rasterizer,
             generators=self.generators,
+            from_regions=self.traces_regions,
             model=self.model,
             vae=self.vae,
             preview=lambda done, image: preview(self.initialization.steps + done, image),
@@ -250,6 +325,16 @@ class Request:
             default.sds if self.sds_weight == UNSET else self.sds_weight,
             default.data if self.data_weight == UNSET else self.data_weight,
         )
+
+    def finished(self, drawings: Sequence[Drawing]) -> list[Document]:
+        """The drawings as documents. New ones are cleaned up, and get the size of what the model saw of them."""
+        documents = [drawing.document() for drawing in drawings]
+        if self.documents is not None:
+            return documents
+        if self.clean != OFF:
+            documents = [cleaned(document, self.canvas, strength=self.clean) for document in documents]
+        height, width = self.view_size
+        return [resized(document, width, height) for document in documents]
 
     def render(self, documents: Sequence[Document]) -> Tensor:
         """The documents as an IMAGE (B, H, W, 3) of the size `view_size`, on white."""

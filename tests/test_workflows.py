@@ -342,9 +342,10 @@ def drawn(client: ComfyClient, prompt: dict, saved: str) -> torch.Tensor:
     return (pixels[..., :3] + 1 - pixels[..., 3:]).movedim(-1, 0)[None].float()
 
 
-def test_prompt_becomes_an_svg(client: ComfyClient):
+@pytest.mark.parametrize("steps", [0, 40])
+def test_prompt_becomes_an_svg(steps: int, client: ComfyClient):
     prompt = json.loads((PROMPTS / "text_to_svg.json").read_text("utf-8"))
-    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": 40, "fit_steps": 15, "paths": 64}
+    prompt[find_node(prompt, "SVG Optimizer")]["inputs"] |= {"steps": steps, "fit_steps": 15}
     (seen,) = in_process.load_scorer().read(drawn(client, prompt, "The drawing"))
     assert {name: seen[name] for name in ("colour", "shape", "background")} == {
         "colour": "red",

@@ -7,6 +7,6 @@
 these steps, and back again if the image changes. Plain arrays, without gradients.
 """
 
-from .cleaner import LIMITS, Limits, Strength, cleaned
+from .cleaner import LIMITS, Limits, cleaned
 
-__all__ = ["LIMITS", "Limits", "Strength", "cleaned"]
+__all__ = ["LIMITS", "Limits", "cleaned"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from .palette import merged_colors
 from .removal import Speck, without_unseen
 
 Step = Callable[[Document], Document]
-Strength = Literal["on", "strong"]
 
 ROUNDS = 3
 """How often all steps are taken at most: one may open the way for another."""
@@ -47,13 +45,13 @@ class Limits:
     total: float
 
 
-LIMITS: dict[Strength, Limits] = {
+LIMITS: dict[str, Limits] = {
     "on": Limits(Speck(0.0005, 0.000125), 0.02, 0.25, False, 0.5 / 255, 1 / 255),
     "strong": Limits(Speck(0.002, 0.000125), 0.04, 0.5, True, 0.5 / 255, 2 / 255),
 }
 
 
-def cleaned(document: Document, canvas: Canvas, *, strength: Strength = "on") -> Document:
+def cleaned(document: Document, canvas: Canvas, *, strength: str = "on") -> Document:
     """The drawing as a designer would keep it: opaque shapes that are seen, few colors, few and smooth curves.
 
     Shapes with a name stay, with their colors, groups and order. A step that changes the image by more than its bound
@@ -63,7 +61,8 @@ def cleaned(document: Document, canvas: Canvas, *, strength: Strength = "on") ->
     Args:
         document: The drawing.
         canvas: Height and width in pixels of the canvas that it is for; lengths and areas are measured there.
-        strength: "on" changes nothing that is seen; "strong" removes more and joins shapes of one color.
+        strength: A key of `LIMITS`. "on" changes nothing that is seen, "strong" removes more and joins shapes of one
+            color.
     """
     if len([*shapes_in(document.children, clips=True)]) > len([*document.shapes()]):
         return document

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ...svg.document import Document
+from .. import regions
 from ..initialization import (
     VECTORFUSION_SIDE,
     Canvas,
@@ -33,6 +36,10 @@ def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Pa
     return Paths(circle(centers.points, radius, 4), opaque(centers.colors))
 
 
+def traced(image: Tensor, count: int, alpha: Tensor | None) -> Document:
+    return regions.traced(image, count, alpha=alpha)
+
+
 register(
     ArtStyle(
         name="iconography",
@@ -43,6 +50,7 @@ register(
         path_count=128,
         random_paths=random_paths,
         paths_at=paths_at,
+        traced=traced,
         optimized=frozenset({"points", "color", "background", "opacity"}),
         xing_weight=0.01,
     )

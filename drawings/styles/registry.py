@@ -31,6 +31,8 @@ class ArtStyle:
         paths_at: New paths at given centers, with the target's colors where the style has colors:
             `paths_at(centers, canvas, generator)`. None if paths have fixed positions; then they are never added in
             groups or reinitialized.
+        traced: The drawing of an image with at most so many paths: `traced(image, count, alpha)`, with the image
+            (3, H, W) and its alpha (H, W) in [0, 1], or None. None if the style cannot be traced.
         optimized: Which of `drawing.OPTIMIZABLE` are optimized; the others keep their first values.
         rates: Learning rates for drawing and restoring, on VectorFusion's canvas of 600 pixels.
         rates_after_tracing: Learning rates for refining a traced image, on the same canvas.
@@ -47,6 +49,7 @@ class ArtStyle:
     random_paths: Callable[[int, Canvas, torch.Generator], Paths]
     paths_at: Callable[[Centers, Canvas, torch.Generator], Paths] | None
     optimized: frozenset[str]
+    traced: Callable[[Tensor, int, Tensor | None], Document] | None = None
     rates: LearningRates = FROM_SCRATCH
     rates_after_tracing: LearningRates = REFINING
     xing_weight: float = 0.0
@@ -66,10 +69,20 @@ class ArtStyle:
 
     def drawing(self, paths: Paths, canvas: Canvas, like: Tensor) -> Drawing:
         """A drawing of given paths on white, in the dtype and on the device of `like`."""
-        height, width = canvas
-        shapes = tuple(paths.shapes(IDENTITY))
-        document = Document(ViewBox(0.0, 0.0, float(width), float(height)), shapes)
-        return Drawing(document, height, width, like, optimized=self.optimized, background=WHITE)
+        return Drawing(document_of(paths, canvas), *canvas, like, optimized=self.optimized, background=WHITE)
+
+    def traced_drawing(self, image: Tensor, count: int, alpha: Tensor | None = None) -> Drawing:
+        """The drawing of an image (3, H, W) with at most `count` paths. What is opaque stays so, on white."""
+        assert self.traced is not None
+        document = self.traced(image, count, alpha)
+        moving = self.optimized - {"opacity", "background"}
+        return Drawing(document, image.shape[-2], image.shape[-1], image, optimized=moving, background=WHITE)
+
+
+def document_of(paths: Paths, canvas: Canvas) -> Document:
+    """Paths as a document whose user units are the canvas's pixels."""
+    height, width = canvas
+    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(paths.shapes(IDENTITY)))
 
 
 ART_STYLES: Registry[ArtStyle] = Registry("style")

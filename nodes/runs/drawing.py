@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ...drawings.initialization import Canvas
 from ...drawings.loss_terms import SaturationTerm, XingTerm
 from ...drawings.optimizer import LearningRates
 from ...drawings.reinitialization import reinitialization_due, reinitialize_dead
+from ...drawings.selection import Selection
 from ...drawings.styles import ART_STYLES, ArtStyle
 from ...drawings.tasks import RestorationWeights, Task, learning_rates
 from ...drawings.tracing import Tracer, TracingSettings, adds_in_groups, group_sizes
@@ -37,17 +38,27 @@ def drawing_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed((seed ^ SEED_OFFSET) % MAX_SEED) for seed in seeds]
 
 
+class Moving(NamedTuple):
+    """What changes in a drawing that is given: see `drawings.drawing.Drawing`."""
+
+    optimized: frozenset[str]
+    selected: Selection
+
+
 @dataclass(frozen=True)
 class Initialization:
     """How drawings start: as `documents` or as `count` paths of a style, traced to `targets` if there are any.
 
-    `targets` are images (B, 3, H, W) in [0, 1]; with a `measurement`, its back-projection.
+    `targets` are images (B, 3, H, W) in [0, 1]; with a `measurement`, its back-projection. `alphas` (B, H, W) are the
+    images' alpha, `moving` says what changes in each of the documents.
     """
 
     style: ArtStyle
     count: int
     documents: Sequence[Document] | None
+    moving: Sequence[Moving]
     targets: Tensor | None
+    alphas: Tensor | None
     measurement: Measurement | None
     tracing: TracingSettings
     canvas: Canvas
@@ -78,7 +89,7 @@ class Initialization:
         with host.gradients():
             targets = host.ordinary(self.targets.to(self.device))
             measurement = None if self.measurement is None else self.measurement.to(targets)
-            tracer = Tracer(targets, self.tracing, self.rasterizer, measurement)
+            tracer = Tracer(targets, self.tracing, self.rasterizer, measurement, self.alphas)
             steps = tracer.fit(drawings) if drawings else tracer.trace(self.style, self.count, generators)
             for step in steps:
                 drawings = step.drawings
@@ -90,7 +101,9 @@ class Initialization:
         with host.gradients():
             like = torch.empty(0, device=self.device)
             if self.documents:
-                return Drawing(self.documents[n % len(self.documents)], *self.canvas, like)
+                n = n % len(self.documents)
+                moving = self.moving[n]._asdict()
+                return Drawing(self.documents[n], *self.canvas, like, **moving)
             return self.style.random_drawing(self.count, self.canvas, generator, like)
 
 
@@ -99,8 +112,9 @@ class DrawingDistillation(Distillation):
     """The distillation of a batch of drawings, which it changes in place.
 
     `reference` (B or 1, ...) is in the host's scale. `crossing_weight` is the weight of the self-intersection loss,
-    `pixel_weight` that of the distance of pixels to their clean estimate, 1 as much as that of the latent;
-    `learning_rate_factor` multiplies all learning rates, `preview(step, image)` shows an image (3, H, W) in [0, 1].
+    `pixel_weight` that of the distance of pixels to their clean estimate, 1 as much as that of the latent.
+    `learning_rate_factor` multiplies all learning rates, `from_regions` says that the drawings started as the regions
+    of images, and `preview(step, image)` shows an image (3, H, W) in [0, 1].
     """
 
     task: Task = "draw"
@@ -116,6 +130,7 @@ class DrawingDistillation(Distillation):
     canvas: Canvas = (0, 0)
     rasterizer: Rasterizer = rasterize
     generators: Sequence[torch.Generator] = ()
+    from_regions: bool = False
     model: Any = None
     vae: Any = None
     preview: Callable[[int, Tensor], None] = lambda step, image: None
@@ -123,7 +138,9 @@ class DrawingDistillation(Distillation):
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with run.with_gradients() as run, host.autoencoder(self.vae, self.model, run) as autoencoder:
             batch = DrawingBatch(self.drawings, autoencoder.encode, self.views, self.rasterizer)
-            rates = learning_rates(self.task, self.style, self.canvas).times(self.learning_rate_factor)
+            rates = learning_rates(self.task, self.style, self.canvas, self.from_regions).times(
+                self.learning_rate_factor
+            )
             optimizer, noise = rates.adam(batch.parameter_groups), SeededNoise(self.seeds)
             objective = self.objective(run, noise, self._reference(run, batch))
             plan, losses = self._plan(run, rates, optimizer), self._losses(run, batch, autoencoder)
@@ -167,6 +184,10 @@ class DrawingDistillation(Distillation):
 
     def _reinitialize(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Reinitialize dead paths, if it is time to."""
-        if self.task in ("draw", "refine") and reinitialization_due(step, self.config.loop.steps):
+        if (
+            self.task in ("draw", "refine")
+            and not self.from_regions
+            and reinitialization_due(step, self.config.loop.steps)
+        ):
             for drawing, generator in zip(self.drawings, self.generators, strict=True):
                 reinitialize_dead(drawing, self.style, self.canvas, generator, optimizer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from dreamsampler.drawings.losses import data_loss, saturation_penalty, udf_weight, xing
+from dreamsampler.drawings.losses import data_loss, kinks, saturation_penalty, udf_weight, xing
 from support.clock import within
 from support.tensors import uniform
 from torch import Tensor
@@ -206,3 +208,26 @@ def test_udf_weight_of_many_edges_is_fast():
     edges = torch.cat([starts, starts + uniform(2000, 1, 2, seed=1, low=-8, high=8).float()], 1)
     with within(3):
         udf_weight(edges, 512, 512)
+
+
+# Kinks
+
+
+@pytest.mark.parametrize("degrees, cost", [(0, 0.0), (60, 0.5), (90, 1.0), (180, 2.0)])
+def test_a_kink_costs_one_minus_the_cosine_of_its_angle(degrees: float, cost: float):
+    out = torch.tensor([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))], dtype=torch.float64)
+    join = torch.stack([torch.tensor([-3.0, 0.0]), torch.zeros(2), 2 * out])
+    assert float(kinks(join[None])) == pytest.approx(cost, abs=1e-9)
+
+
+def test_kinks_are_a_mean_and_nothing_without_joins():
+    straight = torch.tensor([[-1.0, 0], [0, 0], [1, 0]])
+    back = torch.tensor([[-1.0, 0], [0, 0], [-1, 0]])
+    assert float(kinks(torch.stack([straight, back]))) == pytest.approx(1.0)
+    assert float(kinks(torch.zeros(0, 3, 2))) == 0
+
+
+def test_kinks_have_a_finite_gradient_where_handles_are_on_their_point():
+    joins = torch.zeros(1, 3, 2, requires_grad=True)
+    kinks(joins).backward()
+    assert joins.grad is not None and joins.grad.isfinite().all()

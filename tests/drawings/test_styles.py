@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from dreamsampler.drawings.drawing import MIN_WIDTH, OPTIMIZABLE
+from dreamsampler.drawings.drawing import MIN_WIDTH, OPTIMIZABLE, render
 from dreamsampler.drawings.initialization import Centers, Paths
 from dreamsampler.drawings.styles import ART_STYLES, ArtStyle, register
 from support.tensors import generator
@@ -167,3 +167,23 @@ def test_invalid_styles_are_rejected(changes: dict, message: str):
     with pytest.raises(ValueError, match=message):
         register(dataclasses.replace(ART_STYLES["sketch"], **changes))
     assert before == ART_STYLES
+
+
+@pytest.mark.parametrize(
+    "style", [style for style in ART_STYLES.values() if style.traced], ids=lambda style: style.name
+)
+def test_a_traced_drawing_shows_its_image_with_opaque_paths(style: ArtStyle):
+    image = torch.ones(3, 24, 32)
+    image[:, 8:20, 8:24] = torch.tensor([0.8, 0.3, 0.1])[:, None, None]
+    drawing = style.traced_drawing(image, 48)
+    assert (render([drawing])[0] - image).abs().mean() < 0.01
+    assert (drawing.colors[:, 3] == 1).all() and len(drawing.colors) <= 48
+    assert set(drawing.parameters) == style.optimized - {"opacity", "background", "width"}
+
+
+def test_traced_pixel_art_leaves_transparent_squares_out():
+    alpha = torch.ones(24, 32)
+    alpha[:12] = 0
+    drawing = ART_STYLES["pixel art"].traced_drawing(torch.zeros(3, 24, 32), 48, alpha)
+    assert len(drawing.colors) == 24
+    assert (render([drawing])[0, :, :12] == 1).all()

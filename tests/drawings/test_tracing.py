@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from dreamsampler.drawings.drawing import Drawing, render
 from dreamsampler.drawings.initialization import Paths, circle
+from dreamsampler.drawings.losses import kinks
 from dreamsampler.drawings.styles import ART_STYLES
-from dreamsampler.drawings.tracing import ANYWHERE, PLACEMENTS, Tracer, TracingSettings, TracingStep, group_sizes
+from dreamsampler.drawings.tracing import (
+    ANYWHERE,
+    FROM_REGIONS,
+    PLACEMENTS,
+    TRACE,
+    Tracer,
+    TracingSettings,
+    TracingStep,
+    group_sizes,
+)
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
 from dreamsampler.svg.document import Color, Document, Fill, Shape, ViewBox
@@ -120,14 +132,16 @@ def test_drawing_that_matches_is_unchanged():
 @pytest.mark.parametrize(
     "operator", [GaussianBlur(SIZE, SIZE, 15, 3.0), SuperResolution(SIZE, SIZE, 4)], ids=["blurred", "small"]
 )
-def test_traced_measurement_is_sharper_than_its_back_projection(operator):
+@pytest.mark.parametrize("placement", [TRACE, TracingSettings.placement])
+def test_traced_measurement_is_sharper_than_its_back_projection(operator, placement: str):
     """The drawing matches the measurement and is closer to the sharp image than the back projection."""
     disc = Paths(circle(torch.tensor([[17.0, 15.0]]), 8.0, 4), torch.tensor([[0.9, 0.1, 0.1, 1.0]]))
     style = ART_STYLES["iconography"]
     sharp = render([style.drawing(disc, (SIZE, SIZE), disc.points)]).detach()
     measurement = Measurement(operator, operator.forward(2 * sharp - 1))
     back_projection = (operator.back_projected(measurement.y) + 1) / 2
-    tracer = Tracer(back_projection, TracingSettings(groups=2, steps=60), measurement=measurement)
+    settings = replace(FROM_REGIONS, steps=60) if placement == TRACE else TracingSettings(groups=2, steps=60)
+    tracer = Tracer(back_projection, settings, measurement=measurement)
     fit = last_step(tracer.trace(style, 4, generators(0)))
     assert fit.losses.item() < 1e-3
     assert psnr(fit.images, sharp) > psnr(back_projection, sharp) + 3
@@ -154,3 +168,14 @@ def test_randomly_placed_paths_start_all_at_once():
     settings = TracingSettings(groups=4, steps=10, placement=ANYWHERE)
     steps = list(Tracer(target(0), settings).trace(ART_STYLES["iconography"], 8, generators(0)))
     assert [len(step.drawings[0].control_points) for step in steps] == [8] * 10
+
+
+def test_regions_are_fitted_with_smooth_joins_and_opaque():
+    images = target(0, 1)
+    steps = list(Tracer(images, replace(FROM_REGIONS, steps=40)).trace(ART_STYLES["iconography"], 24, generators(0, 1)))
+    first, last = steps[0], steps[-1]
+    assert len(steps) == 40
+    assert (last.losses < 0.5 * first.losses).all()
+    for drawn in last.drawings:
+        assert len(drawn.colors) <= 24 and (drawn.colors[:, 3] == 1).all()
+        assert float(kinks(drawn.smooth_joins().detach())) < 0.02

@@ -46,8 +46,8 @@ def squared(source: str) -> str:
 
 @cache
 def drawings(name: str) -> dict[str, str]:
-    """All SVG files of a set by name. Skips the test if the set is not available."""
-    with tarfile.open(_package(SETS[name])) as archive:
+    """All SVG files of a set, or of another package of Iconify, by name. Skips the test if it is not available."""
+    with tarfile.open(package(SETS.get(name, name))) as archive:
         file = archive.extractfile("package/icons.json")
         assert file is not None
         icons = json.load(file)
@@ -60,14 +60,14 @@ def _file(icon: dict) -> str:
     return f'<svg {names} viewBox="{" ".join(map(str, box))}">{icon["body"]}</svg>'
 
 
-def _package(package: str) -> Path:
+def package(name: str) -> Path:
     """The archive of a package, downloaded unless it is in the cache."""
     folder = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "comfyui-dreamsampler" / "icons")
-    archive = folder / f"{package.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
+    archive = folder / f"{name.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
     if not archive.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # parallel tests may need the same archive
-            _download(package, Path(unfinished))
+            _download(name, Path(unfinished))
             for downloaded in Path(unfinished).glob(archive.name):
                 downloaded.replace(archive)
     if not archive.is_file():
