@@ -27,9 +27,11 @@ mean differs from averaging the folded values: a contour drawn twice has edges t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,8 +41,15 @@ from .flattening import ragged_arange
 STRIDES = (8, 16, 24, 32, 48, 64, 96)
 """Row lengths of narrow tiles; wider ones use multiples of the last. Tiles of equal stride share one running sum."""
 
+STEPS = 2**20
+"""Steps of at most a pixel that edges are divided into at a time. The backward pass divides more of them again."""
+
 FAR = 2.0**40
 """Coordinates are clamped to this: up to here, float64 clips to within a thousandth of a pixel."""
+
+
+Box = tuple[int, int, int, int]
+"""(top, left, height, width) in pixels; all 0 if empty."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,26 @@ class TileLayout:
         origins: Where pixel (0, 0) of the canvas would be in the buffer, by the tile's own stride.
         stride_groups: (first cell, rows, stride) of all consecutive tiles with the same stride.
         cells: Size of the buffer.
-        height: Height of the canvas in pixels.
+        height: Height of the canvas in pixels, or of a band of its rows; `boxes` count rows from its top.
         width: Width of the canvas in pixels.
+        above: Rows of the canvas above the band.
+        below: Rows of the canvas below the band.
     """
 
-    boxes: Sequence[tuple[int, int, int, int]]
+    boxes: Sequence[Box]
     strides: Sequence[int]
     origins: Sequence[int]
     stride_groups: Sequence[tuple[int, int, int]]
     cells: int
     height: int
     width: int
+    above: int = 0
+    below: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tiles are of the whole canvas and not of a band."""
+        return not (self.above or self.below)
 
     def view(self, buffer: Tensor, layer: int) -> Tensor:
         """A layer's pixels (..., height, width), without the margin, as a view of a buffer (..., cells)."""
@@ -90,20 +108,24 @@ def tile_layout(edges: Tensor, layers: Tensor, count: int, height: int, width: i
         height: Height of the canvas in pixels.
         width: Width of the canvas in pixels.
     """
-    boxes = _boxes(edges.detach(), layers, count, height, width)
-    strides = [_stride(box[3] + 2) if box[3] else 0 for box in boxes]
-    origins, groups, cells = [0] * count, [], 0
+    return laid_out(_boxes(edges.detach(), layers, count, height, width), height, width)
+
+
+def laid_out(boxes: Sequence[Box], height: int, width: int, above: int = 0, below: int = 0) -> TileLayout:
+    """Lay out the tiles of layers with known boxes; see `TileLayout` for the arguments."""
+    strides = [stride_of(box) for box in boxes]
+    origins, groups, cells = [0] * len(boxes), [], 0
     for stride in sorted(set(strides) - {0}):
         first = cells
-        for layer in (n for n in range(count) if strides[n] == stride):
+        for layer in (n for n in range(len(boxes)) if strides[n] == stride):
             top, left, rows, _ = boxes[layer]
             origins[layer] = cells - (top - 1) * stride - (left - 1)
             cells += (rows + 2) * stride
         groups.append((first, (cells - first) // stride, stride))
-    return TileLayout(boxes, strides, origins, groups, cells, height, width)
+    return TileLayout(boxes, strides, origins, groups, cells, height, width, above, below)
 
 
-def _boxes(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> list[tuple[int, int, int, int]]:
+def _boxes(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> list[Box]:
     index = layers[:, None].expand(-1, 2)
     low, high = _extent(edges)
     low = edges.new_full((count, 2), torch.inf).scatter_reduce_(0, index, low, "amin")
@@ -121,7 +143,11 @@ def _extent(edges: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(begin, end), torch.maximum(begin, end)
 
 
-def _stride(cells: int) -> int:
+def stride_of(box: Box) -> int:
+    """Cells per row of a box's tile; 0 if the box is empty."""
+    cells = box[3] + 2
+    if cells == 2:
+        return 0
     fitting = [stride for stride in STRIDES if stride >= cells]
     return fitting[0] if fitting else -(-cells // STRIDES[-1]) * STRIDES[-1]
 
@@ -149,34 +175,45 @@ class _Winding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, edges: Tensor, layers: Tensor, tiles: TileLayout) -> Tensor:
         lines = _clipped(edges, layers, tiles)
-        pieces = _pixel_pieces(lines, tiles)
         buffer = edges.new_zeros(tiles.cells + 1)
-        right = pieces.height * pieces.x
-        buffer.index_add_(0, pieces.cell, pieces.height - right)
-        buffer.index_add_(0, pieces.cell + 1, right)
+        kept: tuple[Tensor, ...] = ()
+        for steps in _steps(lines, tiles):
+            pieces = _pixel_pieces(lines, steps, tiles)
+            right = pieces.height * pieces.x
+            buffer.index_add_(0, pieces.cell, pieces.height - right)
+            buffer.index_add_(0, pieces.cell + 1, right)
+            kept = (pieces.line, pieces.cell, pieces.beside, pieces.length, pieces.middle) if steps.are_all else ()
         for first, rows, stride in tiles.stride_groups:
             part = buffer[first : first + rows * stride].view(rows, stride)
             torch.cumsum(part, 1, out=part)
-        ctx.save_for_backward(
-            edges, lines.edge, lines.at, pieces.line, pieces.cell, pieces.beside, pieces.length, pieces.middle
-        )
+        ctx.tiles = tiles
+        ctx.save_for_backward(edges, layers, lines.edge, lines.at, *kept)
         return buffer[:-1]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        edges, edge, at, line, cell, beside, length, middle = ctx.saved_tensors
-        value = gradients[0].index_select(0, cell)
-        aligned = (beside != cell).nonzero().squeeze(1)
-        value[aligned] += gradients[0].index_select(0, beside.index_select(0, aligned))
-        of_both = value * length
-        of_end = of_both * middle
+        edges, layers, edge, at, *kept = ctx.saved_tensors
         weights = edges.new_zeros(len(edges) + len(edge), 2)
-        weights.index_add_(0, line, torch.stack((of_both - of_end, of_end), 1))
+        for line, cell, beside, length, middle in [kept] if kept else _recomputed(edges, layers, ctx.tiles):
+            value = gradients[0].index_select(0, cell)
+            aligned = (beside != cell).nonzero().squeeze(1)
+            value[aligned] += gradients[0].index_select(0, beside.index_select(0, aligned))
+            of_both = value * length
+            of_end = of_both * middle
+            weights.index_add_(0, line, torch.stack((of_both - of_end, of_end), 1))
         weights, of_parts = weights.tensor_split([len(edges)])
         weights.index_add_(0, edge, _of_edges(of_parts, at))
         along = edges[:, 1] - edges[:, 0]
         normal = torch.stack((-along[:, 1], along[:, 0]), 1)
         return weights[:, :, None] * normal[:, None], None, None
+
+
+def _recomputed(edges: Tensor, layers: Tensor, tiles: TileLayout) -> Iterator[tuple[Tensor, ...]]:
+    """What the backward pass needs of the pieces, some at a time."""
+    lines = _clipped(edges, layers, tiles)
+    for steps in _steps(lines, tiles):
+        pieces = _pixel_pieces(lines, steps, tiles)
+        yield pieces.line, pieces.cell, pieces.beside, pieces.length, pieces.middle
 
 
 def _of_edges(weights: Tensor, at: Tensor) -> Tensor:
@@ -214,11 +251,24 @@ class _Lines:
     edge: Tensor
     at: Tensor
 
+    @cached_property
+    def begin(self) -> Tensor:
+        """Where each line begins (E + C, 2)."""
+        return self.ends[:, 0]
+
+    @cached_property
+    def along(self) -> Tensor:
+        """The way from its begin to its end (E + C, 2)."""
+        return self.ends[:, 1] - self.ends[:, 0]
+
 
 def _clipped(edges: Tensor, layers: Tensor, tiles: TileLayout) -> _Lines:
     """The lines that affect some pixel of the canvas: those not above, below or to the right of it."""
     visible = torch.tensor([box[2] > 0 for box in tiles.boxes], dtype=torch.bool, device=edges.device)
-    visible, size = visible.index_select(0, layers), edges.new_tensor([tiles.width, tiles.height])
+    visible, size = (
+        visible.index_select(0, layers),
+        edges.new_tensor([tiles.width, tiles.above + tiles.height + tiles.below]),
+    )
     low, high = _extent(edges)
     within, starts_before_end = (low >= 0) & (high <= size), low <= size
     whole = visible & within[:, 0] & within[:, 1]
@@ -293,14 +343,17 @@ class _PixelPieces:
     middle: Tensor
 
 
-def _pixel_pieces(lines: _Lines, tiles: TileLayout) -> _PixelPieces:
-    begins, alongs = lines.ends[:, 0], lines.ends[:, 1] - lines.ends[:, 0]
-    line, low, high = _steps(alongs, lines.drawn)
+def _pixel_pieces(lines: _Lines, steps: _Steps, tiles: TileLayout) -> _PixelPieces:
+    begins, alongs = lines.begin, lines.along
+    line, low, high, _ = steps
     first, second = _crossings(begins.index_select(0, line), alongs.index_select(0, line), low, high)
     times = torch.stack((low, first, second, high))
     length, middle = times.diff(dim=0).flatten(), ((times[:-1] + times[1:]) / 2).flatten()
-    real = (length > 0).nonzero().squeeze(1)
-    length, middle, line = (values.index_select(0, real) for values in (length, middle, line.repeat(3)))
+    line, real = line.repeat(3), length > 0
+    if not tiles.is_whole:
+        real &= _in_band(begins[:, 1].index_select(0, line) + middle * alongs[:, 1].index_select(0, line), tiles)
+    real = real.nonzero().squeeze(1)
+    length, middle, line = (values.index_select(0, real) for values in (length, middle, line))
     along = alongs.index_select(0, line)
     center = begins.index_select(0, line) + middle[:, None] * along
     corner = center.floor()
@@ -310,13 +363,60 @@ def _pixel_pieces(lines: _Lines, tiles: TileLayout) -> _PixelPieces:
     return _PixelPieces(line, cell, beside, inside[:, 0], along[:, 1] * length, length, middle)
 
 
-def _steps(along: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Divide drawn lines (L, 2) into steps of at most one pixel: the line, and the start and end parameter of each."""
-    x, y = along.abs().unbind(1)
-    count = torch.maximum(x, y).ceil().clamp(min=1).long() * drawn
-    line, nth = ragged_arange(count)
-    steps = count.index_select(0, line)
-    return line, nth.to(along) / steps, (nth + 1).to(along) / steps
+def _in_band(y: Tensor, tiles: TileLayout) -> Tensor:
+    """Whether pieces at heights y (N,) belong to the band: a bool (N,).
+
+    Those in the row below it do too, for pieces on the border between the two; that row is a margin of the tiles.
+    """
+    row = y.floor() - tiles.above
+    return (row >= 0) & (row <= tiles.height)
+
+
+class _Steps(NamedTuple):
+    """Steps of lines of at most one pixel: the line (N,), the start and end parameter (N,), and if there are others."""
+
+    line: Tensor
+    low: Tensor
+    high: Tensor
+    are_all: bool
+
+
+def _steps(lines: _Lines, tiles: TileLayout) -> Iterator[_Steps]:
+    """Divide the drawn lines into equal steps of at most one pixel; about `STEPS` of those in the band at a time."""
+    x, y = lines.along.abs().unbind(1)
+    whole = torch.maximum(x, y).ceil().clamp(min=1).long() * lines.drawn
+    first, count = (None, whole) if tiles.is_whole else _steps_in_band(lines, whole, tiles)
+    borders = _portions(count)
+    for begin, end in pairwise(borders):
+        line, nth = ragged_arange(count[begin:end], 0 if first is None else first[begin:end])
+        line = line + begin if begin else line
+        steps = whole.index_select(0, line)
+        yield _Steps(line, nth.to(lines.ends) / steps, (nth + 1).to(lines.ends) / steps, len(borders) == 2)
+
+
+def _portions(count: Tensor) -> list[int]:
+    """Where to cut lines with `count` (L,) steps into portions of up to `STEPS` steps and one more line."""
+    total = int(count.sum())
+    if total <= STEPS:
+        return [0, len(count)]
+    filled = torch.arange(STEPS, total, STEPS, device=count.device)
+    return sorted({0, *(torch.searchsorted(count.cumsum(0), filled) + 1).tolist(), len(count)})
+
+
+def _steps_in_band(lines: _Lines, whole: Tensor, tiles: TileLayout) -> tuple[Tensor, Tensor]:
+    """First and number (L,) of the steps of each line that reach the band, if lines have `whole` (L,) steps.
+
+    With a margin of one step and of the rounding of heights, so that some reach only its neighborhood.
+    """
+    margin = 8 * torch.finfo(lines.ends.dtype).eps * (tiles.above + tiles.height + tiles.below)
+    y, dy = lines.begin[:, 1], lines.along[:, 1]
+    enter, leave = (tiles.above - margin - y) / dy, (tiles.above + tiles.height + margin - y) / dy
+    enter, leave = torch.minimum(enter, leave), torch.maximum(enter, leave)
+    first = (enter.nan_to_num(0).clamp(0, 1) * whole).floor().long() - 1
+    last = (leave.nan_to_num(1).clamp(0, 1) * whole).ceil().long() + 1
+    first, last = first.clamp(min=0), torch.minimum(last, whole)
+    misses = (enter > 1) | (leave < 0)
+    return first, (last - first).clamp(min=0).masked_fill(misses, 0)
 
 
 def _crossings(begin: Tensor, along: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -332,9 +432,9 @@ def _cells(pixels: Tensor, border: Tensor, layer: Tensor, tiles: TileLayout) -> 
 
     Pieces on the right or bottom border of the canvas fall into the margin of their tile.
     """
+    origins = [origin - tiles.above * stride for origin, stride in zip(tiles.origins, tiles.strides, strict=True)]
     origin, stride = (
-        torch.tensor(v, dtype=torch.long, device=layer.device).index_select(0, layer)
-        for v in (tiles.origins, tiles.strides)
+        torch.tensor(v, dtype=torch.long, device=layer.device).index_select(0, layer) for v in (origins, tiles.strides)
     )
     column, row = pixels.unbind(1)
     cell = origin + row * stride + column

@@ -96,13 +96,13 @@ def flatten_within(cubics: Tensor, window: Tensor, max_turn: Tensor | None = Non
     return Flattened(bernstein(t) @ cubics.index_select(0, curve), t, curve)
 
 
-def ragged_arange(count: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of every entry of a ragged array whose row i has count[i] >= 0 entries.
+def ragged_arange(count: Tensor, start: Tensor | int = 0) -> tuple[Tensor, Tensor]:
+    """Row and column of every entry of a ragged array whose row i has count[i] >= 0 entries, from column start[i] on.
 
-    For (2, 0, 1): rows (0, 0, 2), columns (0, 1, 0).
+    For (2, 0, 1) from 0: rows (0, 0, 2), columns (0, 1, 0).
     """
     row = torch.repeat_interleave(count)
-    first = count.cumsum(0) - count
+    first = count.cumsum(0) - count - start
     return row, torch.arange(len(row), device=count.device) - first.index_select(0, row)
 
 

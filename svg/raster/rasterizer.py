@@ -1,22 +1,26 @@
 """The built-in rasterizer: scenes to images, with gradients to every parameter.
 
 Each layer's outline is flattened to edges, edges become exact area coverage (`coverage`), the fill rule folds it, and
-the layers are composited in order (`compositing`). The image is the box-filtered drawing itself. The fold is an
-approximation only where an outline meets itself within one pixel, because it sees the mean winding number there:
-contours of one path that abut in opposite directions leave a faint seam, and a border drawn twice is too heavy.
+the layers are composited in order (`compositing`); large drawings band by band (`bands`). The image is the box-filtered
+drawing itself. The fold is an approximation only where an outline meets itself within one pixel, because it sees the
+mean winding number there: contours of one path that abut in opposite directions leave a faint seam, and a border drawn
+twice is too heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from . import bands
 from .compositing import over
-from .coverage import TileLayout, tile_layout, winding
+from .coverage import Box, TileLayout, laid_out, tile_layout, winding
 from .flattening import flatten_within
+from .layers import Layers, joined
 from .scene import PaintOrder, Scene
 from .strokes import outlines
 
@@ -44,52 +48,130 @@ class Rasterizer(Protocol):
 
 
 def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tensor:
-    """The built-in rasterizer, for any dtype and device; see `Rasterizer.__call__` for arguments and result."""
+    """The built-in rasterizer, for any dtype and device; see `Rasterizer.__call__` for arguments and result.
+
+    Raises:
+        ValueError: The drawings need too many edges, or would take too long (`bands.TooManyCells`).
+    """
     height, width = scenes[0].height, scenes[0].width
-    counts = [len(scene.colors) for scene in scenes]
-    starts = [sum(counts[:n]) for n in range(len(counts))]
-    parts = [
-        (edges, layers + start)
-        for scene, start in zip(scenes, starts, strict=True)
-        for edges, layers in scene_edges(scene)
-    ]
-    edges, layers = torch.cat([edges for edges, _ in parts]), torch.cat([layers for _, layers in parts])
+    each = [_outlined(scene) for scene in scenes]
+    layers, starts = joined(each)
     with torch.no_grad():
-        tiles = tile_layout(edges, layers, sum(counts), height, width)
-    even_odd = torch.cat([scene.layout.even_odd for scene in scenes])
-    coverage = folded(winding(edges, layers, tiles), tiles, even_odd)
-    colors = torch.cat([scene.colors for scene in scenes])
-    paints = [paint for scene, start in zip(scenes, starts, strict=True) for paint in _paints(scene, tiles, start)]
-
-    # What covers a clip is opaque.
-    opaque, no_paints = torch.ones_like(colors), [None] * len(colors)
-
-    def composite(canvas: Tensor, order: PaintOrder, opacities: Tensor | None) -> Tensor:
-        """Draw layers over a canvas; without opacities, as the clip of a group, where only coverage counts."""
-        style = (colors, paints) if opacities is not None else (opaque, no_paints)
-        run: list[int] = []
-        for entry in order:
-            if isinstance(entry, int):
-                run.append(entry)
-                continue
-            canvas, run = over(canvas, run, coverage, tiles, *style), []
-            number, inner, clip = entry
-            rows, columns = _window(inner, clip, tiles)
-            # Copies of the window, because views of canvases would keep all of each canvas for the backward pass.
-            group = composite(torch.zeros_like(canvas), inner, opacities)[:, rows, columns].clone()
-            if opacities is not None:
-                group = group * opacities[number]
-            if clip:
-                group = group * composite(torch.zeros_like(canvas), clip, None)[3, rows, columns].clone()
-            below, canvas = canvas[:, rows, columns].clone(), canvas.clone()
-            canvas[:, rows, columns] = below * (1 - group[3]) + group
-        return over(canvas, run, coverage, tiles, *style)
-
-    images = []
-    for n, (scene, start) in enumerate(zip(scenes, starts, strict=True)):
-        order = _shifted(scene.layout.order, start)
-        images.append(composite(_blank(scene, background, n), order, scene.opacities))
+        tiles = tile_layout(layers.edges, layers.layer, len(layers.colors), height, width)
+    canvases = [_blank(scene, background, n) for n, scene in enumerate(scenes)]
+    is_kept = bands.needs_gradients([*layers.tensors, *(scene.opacities for scene in scenes), *canvases])
+    if bands.fit(tiles, layers.painted, sum(len(scene.opacities) for scene in scenes), is_kept):
+        paint = _painter(layers, tiles)
+        images = [
+            _composite(canvas, _shifted(scene.layout.order, start), scene.opacities, tiles.boxes, paint)
+            for canvas, scene, start in zip(canvases, scenes, starts, strict=True)
+        ]
+    else:
+        boxes = [tiles.boxes[start : start + len(one.colors)] for one, start in zip(each, starts, strict=True)]
+        images = [
+            _composite_in_bands(canvas, scene.layout.order, scene.opacities, one, own, is_kept)
+            for canvas, scene, one, own in zip(canvases, scenes, each, boxes, strict=True)
+        ]
     return torch.stack(images)
+
+
+Paint = Callable[[Tensor, Sequence[int], bool], Tensor]
+"""Composites consecutive layers over a canvas (4, H, W); or what they cover, as if they were opaque."""
+
+
+def _composite(
+    canvas: Tensor, order: PaintOrder, opacities: Tensor | None, boxes: Sequence[Box], paint: Paint
+) -> Tensor:
+    """Composite layers and groups over a canvas (4, H, W), in order; `boxes` are those of the layers.
+
+    Without opacities, as the clip of a group, where only coverage counts.
+    """
+    covers = opacities is None
+    run: list[int] = []
+    for entry in order:
+        if isinstance(entry, int):
+            run.append(entry)
+            continue
+        canvas, run = paint(canvas, run, covers), []
+        number, inner, clip = entry
+        rows, columns = _window(inner, clip, boxes)
+        # Copies of the window, because views of canvases would keep all of each canvas for the backward pass.
+        group = _composite(torch.zeros_like(canvas), inner, opacities, boxes, paint)[:, rows, columns].clone()
+        if opacities is not None:
+            group = group * opacities[number]
+        if clip:
+            group = group * _composite(torch.zeros_like(canvas), clip, None, boxes, paint)[3, rows, columns].clone()
+        below, canvas = canvas[:, rows, columns].clone(), canvas.clone()
+        canvas[:, rows, columns] = below * (1 - group[3]) + group
+    return paint(canvas, run, covers)
+
+
+def _painter(layers: Layers, tiles: TileLayout) -> Paint:
+    """Paints any of the layers; the coverage of all is computed at once."""
+    coverage = folded(winding(layers.edges, layers.layer, tiles), tiles, layers.even_odd)
+    paints = [
+        gradient.at(tiles.above + top, left, height, width) if gradient and height else None
+        for gradient, (top, left, height, width) in zip(layers.gradients, tiles.boxes, strict=True)
+    ]
+
+    def paint(canvas: Tensor, run: Sequence[int], covers: bool) -> Tensor:
+        if covers:
+            return over(canvas, run, coverage, tiles, torch.ones_like(layers.colors), [None] * len(paints))
+        return over(canvas, run, coverage, tiles, layers.colors, paints)
+
+    return paint
+
+
+def _composite_in_bands(
+    canvas: Tensor, order: PaintOrder, opacities: Tensor, layers: Layers, boxes: Sequence[Box], is_kept: bool
+) -> Tensor:
+    """The same as `_composite`, some rows at a time; `boxes` are those of the layers."""
+    height, width = canvas.shape[1:]
+    layers = layers.sorted()
+
+    def band(first: int, last: int) -> Tensor:
+        near, own = layers.near(first, last), bands.boxes_within(boxes, first, last)
+        draw = partial(_composite_band, near, own, order, first, height - last)
+        return bands.recomputed(draw, canvas[:, first:last], opacities, *near.tensors)
+
+    rows = bands.bands(boxes, layers.painted, height, width, len(opacities) if is_kept else 0)
+    return torch.cat([band(first, last) for first, last in rows], 1)
+
+
+def _composite_band(
+    layers: Layers,
+    boxes: Sequence[Box],
+    order: PaintOrder,
+    above: int,
+    below: int,
+    canvas: Tensor,
+    opacities: Tensor,
+    *tensors: Tensor,
+) -> Tensor:
+    """Composite layers with these `tensors` over a band (4, h, W), and too many of them in portions."""
+    layers = layers.with_tensors(tensors)
+    call = bands.call if bands.cells(boxes, layers.painted) <= bands.CELLS else bands.recomputed
+
+    def paint(canvas: Tensor, run: Sequence[int], covers: bool) -> Tensor:
+        for first, last in bands.portions(run, boxes, layers.painted):
+            part = layers.portion(first, last)
+            tiles = laid_out(boxes[first:last], canvas.shape[1], canvas.shape[2], above, below)
+            canvas = call(partial(_composite_portion, part, tiles, covers), canvas, *part.tensors)
+        return canvas
+
+    return _composite(canvas, order, opacities, boxes, paint)
+
+
+def _composite_portion(layers: Layers, tiles: TileLayout, covers: bool, canvas: Tensor, *tensors: Tensor) -> Tensor:
+    """Composite all layers, with these `tensors`, over a band (4, h, W)."""
+    return _painter(layers.with_tensors(tensors), tiles)(canvas, range(len(layers.colors)), covers)
+
+
+def _outlined(scene: Scene) -> Layers:
+    """The layers of a scene."""
+    edges, layers = zip(*scene_edges(scene), strict=True)
+    gradients = [None if n is None else scene.gradients[n] for n in scene.layout.gradient_of_layer]
+    return Layers(torch.cat(edges), torch.cat(layers), scene.colors, scene.layout.even_odd, gradients)
 
 
 def scene_edges(scene: Scene) -> list[Edges]:
@@ -98,12 +180,15 @@ def scene_edges(scene: Scene) -> list[Edges]:
     cubics = scene.points[layout.curves]
     canvas = cubics.new_tensor([[0, 0], [scene.width, scene.height]])
     filled = flatten_within(cubics.index_select(0, layout.filled_curves), canvas[None])
-    strokes, stroke = outlines(cubics.index_select(0, layout.stroked_curves), scene.widths, layout.stroke_plan, canvas)
-    return [
+    parts = [
         (filled.edges, layout.filled_layer.index_select(0, filled.curve)),
         (scene.points[layout.closing_lines], layout.closing_layer),
-        (strokes, layout.stroke_layer.index_select(0, stroke)),
     ]
+    if len(layout.stroked_curves):
+        stroked = cubics.index_select(0, layout.stroked_curves)
+        edges, stroke = outlines(stroked, scene.widths, layout.stroke_plan, canvas)
+        parts.append((edges, layout.stroke_layer.index_select(0, stroke)))
+    return parts
 
 
 def folded(winding: Tensor, tiles: TileLayout, even_odd: Tensor) -> Tensor:
@@ -128,35 +213,26 @@ def _nonzero(winding: Tensor) -> Tensor:
     return torch.where(excess < ROUNDING * torch.finfo(winding.dtype).eps, magnitude - excess.detach(), 1)
 
 
-def _paints(scene: Scene, tiles: TileLayout, start: int) -> list[Tensor | None]:
-    """For each layer of a scene, its gradient on its tile, or None if it has a plain color or is not visible."""
-    paints: list[Tensor | None] = []
-    for layer, gradient in enumerate(scene.layout.gradient_of_layer):
-        box = tiles.boxes[start + layer]
-        paints.append(None if gradient is None or not box[2] else scene.gradients[gradient].at(*box))
-    return paints
-
-
-def _window(order: PaintOrder, clip: PaintOrder, tiles: TileLayout) -> tuple[slice, slice]:
+def _window(order: PaintOrder, clip: PaintOrder, boxes: Sequence[Box]) -> tuple[slice, slice]:
     """The rows and columns of the canvas where a group with this order and clip may be visible."""
-    top, left, bottom, right = _extent(order, tiles)
+    top, left, bottom, right = _extent(order, boxes)
     if clip:
-        shown = _extent(clip, tiles)
+        shown = _extent(clip, boxes)
         top, left, bottom, right = max(top, shown[0]), max(left, shown[1]), min(bottom, shown[2]), min(right, shown[3])
     return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
-def _extent(order: PaintOrder, tiles: TileLayout) -> tuple[int, int, int, int]:
+def _extent(order: PaintOrder, boxes: Sequence[Box]) -> tuple[int, int, int, int]:
     """The first row and column of the layers of an order, and those after the last; no rows if nothing is visible."""
-    boxes: list[tuple[int, int, int, int]] = []
+    extents: list[tuple[int, int, int, int]] = []
     for entry in order:
         if isinstance(entry, int):
-            top, left, height, width = tiles.boxes[entry]
-            boxes.append((top, left, top + height, left + width))
+            top, left, height, width = boxes[entry]
+            extents.append((top, left, top + height, left + width))
         else:
-            boxes.append(_extent(entry[1], tiles))
-    boxes = [box for box in boxes if box[0] < box[2]]
-    tops, lefts, bottoms, rights = zip(*boxes) if boxes else ((0,), (0,), (0,), (0,))
+            extents.append(_extent(entry[1], boxes))
+    extents = [extent for extent in extents if extent[0] < extent[2]]
+    tops, lefts, bottoms, rights = zip(*extents) if extents else ((0,), (0,), (0,), (0,))
     return min(tops), min(lefts), max(bottoms), max(rights)
 
 
