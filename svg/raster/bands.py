@@ -8,19 +8,20 @@ Exact. Compositing works on each pixel alone, and the running sum of `coverage` 
 each other. A band takes the same steps of the same edges as the whole canvas does, as far as they reach its rows, and
 sums them in the same order: each pixel gets the same operations.
 
-Without gradients, memory is that of one band. With gradients, each band is drawn without keeping anything but its
-inputs, and again in the backward pass (`recomputed`): one more forward pass buys the memory of a single band.
+Without gradients, the layers of a band are composited in portions of `CELLS` cells, from the lowest to the highest, and
+memory is that of one portion.
 
-Height. A tile has a margin of a row on either side, so a band of R rows costs (R + 2) / R, and each of its layers some
-calls whatever its size: bands have `MIN_ROWS` rows or more. Where the layers of such a band have too many cells, they
-are composited in portions, from the lowest to the highest, and each portion is recomputed, too. A band with P portions
-then keeps P canvases of R rows.
+With gradients, each band is drawn without keeping anything but its inputs, and again in the backward pass
+(`recomputed`): one more forward pass buys the memory of a single band. Bands then have as many rows as hold `CELLS`
+cells. But a tile has a margin of a row on either side, and each layer of a band costs some calls whatever its size. So
+they have `MIN_ROWS` rows or more, and where those hold too many cells, the portions are recomputed, too. A band of R
+rows with P portions then keeps P canvases of R rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -37,11 +38,14 @@ CELLS_WITH_GRADIENTS = 2**25
 MAX_CELLS = 10**11
 """Cells of all drawings together, some ten minutes without gradients on one core."""
 
-MIN_ROWS = 16
-"""Rows of a band, if the groups of the drawing leave memory for so many."""
+MIN_ROWS = 32
+"""Rows of a band to be differentiated, if the groups of the drawing leave memory for so many."""
 
 PAINTED = 5
 """A cell with a gradient paint takes the memory of this many cells with a plain color."""
+
+CANVAS = 2
+"""A pixel of the canvas takes the memory of this many cells."""
 
 GROUP = 2
 """A pixel of a group takes the memory of this many cells until the backward pass."""
@@ -81,35 +85,35 @@ def cells(boxes: Sequence[Box], painted: Sequence[bool]) -> int:
 
 
 def bands(
-    boxes: Sequence[Box], painted: Sequence[bool], height: int, width: int, kept_groups: int
-) -> Iterator[tuple[int, int]]:
-    """First and last row, exclusive, of bands of at most `CELLS` cells, or of `MIN_ROWS` rows or fewer.
+    boxes: Sequence[Box], painted: Sequence[bool], height: int, width: int, groups: int, is_kept: bool
+) -> list[tuple[int, int]]:
+    """First and last row, exclusive, of the bands of a canvas.
 
     Args:
         boxes: The boxes (L) of the layers.
-        painted: Whether each layer has a gradient paint.
+        painted: Whether each layer (L) has a gradient paint.
         height: Height of the canvas in pixels.
         width: Width of the canvas in pixels.
-        kept_groups: Groups whose pixels are kept for the backward pass.
+        groups: The number of groups.
+        is_kept: Whether there will be a backward pass.
     """
-    begins, changes = [0] * (height + 1), [0] * (height + 1)
+    if not is_kept:
+        rows = max(CELLS // (CANVAS * width), 1)
+        return [(first, min(first + rows, height)) for first in range(0, height, rows)]
+    per_pixel = CANVAS + GROUP * groups
+    least = max(min(CELLS // (per_pixel * width), MIN_ROWS), 1)
+    changes = [0] * (height + 1)
     for box, has_paint in zip(boxes, painted, strict=True):
-        top, _, rows, _ = box
         per_row = _cells_per_row(box, has_paint)
-        begins[top] += 2 * per_row
-        changes[top] += per_row
-        changes[top + rows] -= per_row
-    canvas = width * (1 + GROUP * kept_groups)
-    low = max(1, min(MIN_ROWS, CELLS // canvas))
-    per_row = list(accumulate(changes))
-    first, total = 0, 0
-    for row in range(height):
-        margins = 2 * per_row[row] if row == first else begins[row]
-        total += per_row[row] + margins + canvas
-        if row - first >= low and total > CELLS:
-            yield first, row
-            first, total = row, 3 * per_row[row] + canvas
-    yield first, height
+        changes[box[0]] += per_row
+        changes[box[0] + box[2]] -= per_row
+    borders, held = [0], 0
+    for row, cells_of_row in enumerate(accumulate(changes[:-1])):
+        held += cells_of_row + per_pixel * width
+        if held > CELLS and row - borders[-1] >= least:
+            borders.append(row)
+            held = 3 * cells_of_row + per_pixel * width  # with the two margins of each tile
+    return list(pairwise([*borders, height]))
 
 
 def boxes_within(boxes: Sequence[Box], first: int, last: int) -> list[Box]:

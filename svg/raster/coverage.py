@@ -41,8 +41,9 @@ from .flattening import ragged_arange
 STRIDES = (8, 16, 24, 32, 48, 64, 96)
 """Row lengths of narrow tiles; wider ones use multiples of the last. Tiles of equal stride share one running sum."""
 
-STEPS = 2**20
-"""Steps of at most a pixel that edges are divided into at a time. The backward pass divides more of them again."""
+STEPS, SOME_STEPS = 2**20, 2**18
+"""Edges that need more than so many steps of at most a pixel are divided into some at a time, and again in the backward
+pass, so that not all pieces exist at once."""
 
 FAR = 2.0**40
 """Coordinates are clamped to this: up to here, float64 clips to within a thousandth of a pixel."""
@@ -382,7 +383,7 @@ class _Steps(NamedTuple):
 
 
 def _steps(lines: _Lines, tiles: TileLayout) -> Iterator[_Steps]:
-    """Divide the drawn lines into equal steps of at most one pixel; about `STEPS` of those in the band at a time."""
+    """Divide the drawn lines into equal steps of at most one pixel; up to `STEPS` of those in the band at a time."""
     x, y = lines.along.abs().unbind(1)
     whole = torch.maximum(x, y).ceil().clamp(min=1).long() * lines.drawn
     first, count = (None, whole) if tiles.is_whole else _steps_in_band(lines, whole, tiles)
@@ -395,11 +396,11 @@ def _steps(lines: _Lines, tiles: TileLayout) -> Iterator[_Steps]:
 
 
 def _portions(count: Tensor) -> list[int]:
-    """Where to cut lines with `count` (L,) steps into portions of up to `STEPS` steps and one more line."""
+    """Where to cut lines with `count` (L,) steps into portions of up to `SOME_STEPS` steps and one more line."""
     total = int(count.sum())
     if total <= STEPS:
         return [0, len(count)]
-    filled = torch.arange(STEPS, total, STEPS, device=count.device)
+    filled = torch.arange(SOME_STEPS, total, SOME_STEPS, device=count.device)
     return sorted({0, *(torch.searchsorted(count.cumsum(0), filled) + 1).tolist(), len(count)})
 
 

@@ -134,7 +134,7 @@ def _composite_in_bands(
         draw = partial(_composite_band, near, own, order, first, height - last)
         return bands.recomputed(draw, canvas[:, first:last], opacities, *near.tensors)
 
-    rows = bands.bands(boxes, layers.painted, height, width, len(opacities) if is_kept else 0)
+    rows = bands.bands(boxes, layers.painted, height, width, len(opacities), is_kept)
     return torch.cat([band(first, last) for first, last in rows], 1)
 
 
