@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ..guidance.restoration.measurement import Measurement
 from ..svg.raster.flattening import flatten
 from ..svg.raster.rasterizer import Rasterizer, rasterize
+from ..svg.raster.threads import one_thread
 from .drawing import Drawing, parameter_groups, render
 from .initialization import Canvas, Centers, Paths, canvas_side, component_centers, sparse_centers
 from .losses import data_loss, kinks, udf_weight, xing
@@ -119,17 +120,23 @@ class Tracer:
     def _optimize(self, drawings: Sequence[Drawing], optimizer: Optimizer, first: int) -> Iterator[TracingStep]:
         rates = self.settings.rates.scaled(self._scale)
         for index in range(self.settings.steps):
-            with torch.enable_grad():
-                images = render(drawings, self.rasterizer)
-                losses = self._losses(drawings, images)
-                loss = losses.sum() + sum(self._shape_losses(drawing) for drawing in drawings)
             rates.set(optimizer, index / self.settings.steps)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            for drawing in drawings:
-                drawing.constrain()
+            with one_thread(self.targets.device):
+                images, losses = self._step(drawings, optimizer)
             yield TracingStep(first + index, images.detach(), losses.detach(), drawings)
+
+    def _step(self, drawings: Sequence[Drawing], optimizer: Optimizer) -> tuple[Tensor, Tensor]:
+        """Change drawings by one step; their images and losses before it."""
+        with torch.enable_grad():
+            images = render(drawings, self.rasterizer)
+            losses = self._losses(drawings, images)
+            loss = losses.sum() + sum(self._shape_losses(drawing) for drawing in drawings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for drawing in drawings:
+            drawing.constrain()
+        return images, losses
 
     def _initial_drawings(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
         if self.settings.placement == TRACE:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -17,8 +18,9 @@ from ..guidance.restoration.measurement import Measurement
 from ..svg.document import Document
 from ..svg.markup.parser import SVGError, parse
 from ..svg.raster import rasterizers
+from ..svg.raster.flattening import OversizedDrawing
 from ..svg.raster.scene import scene
-from . import checks
+from . import checks, host
 from .runs.drawing import Moving
 from .sockets import ObjectiveSocket
 
@@ -52,6 +54,19 @@ def check_supported(renderer: str, documents: Iterable[Document], canvas: Canvas
             raise ValueError(
                 f"Drawing {number} on input 'svg' cannot be drawn by the renderer '{renderer}'. {error}"
             ) from error
+
+
+@contextmanager
+def drawn_if_possible(advice: str) -> Iterator[None]:
+    """Raise ValueError, ending with `advice`, if drawings are too large or memory runs out."""
+    try:
+        yield
+    except OversizedDrawing as error:
+        raise ValueError(f"{error} {advice}") from error
+    except RuntimeError as error:
+        if not host.is_cpu_oom(error):
+            raise
+        raise ValueError(f"There is not enough memory to draw. {advice}") from error
 
 
 def images_of(image: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ..guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from ..svg.document import Document
 from ..svg.markup.writer import write
 from ..svg.raster.rasterizers import BUILT_IN, NAMES
-from . import host, widgets
+from . import host, svg_inputs, widgets
 from .runs.drawing import DrawingDistillation
 from .sockets import MEASUREMENT, OBJECTIVE
 from .svg_request import FIT_STEPS, OFF, Request
@@ -69,7 +69,11 @@ class SVGOptimizer(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        request = Request(**inputs)
+        with svg_inputs.drawn_if_possible("Set canvas_size or paths lower, or connect a simpler SVG."):
+            return cls._run(Request(**inputs))
+
+    @classmethod
+    def _run(cls, request: Request) -> io.NodeOutput:
         preview = host.Previews(request.initialization.steps + request.steps)
         distillation = request.checked_distillation(preview) if request.steps else None
         notes = request.notes

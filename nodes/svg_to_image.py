@@ -17,6 +17,9 @@ from . import host, svg_inputs, widgets
 BACKGROUNDS = {"white": 1.0, "black": 0.0, "transparent": None}
 LARGEST_SIDE = 16384
 """In pixels, the same limit as in the host's own nodes."""
+SMALLER = "Set width and height lower, or connect fewer or simpler SVGs."
+BYTES_OF_DRAWING, BYTES_OF_IMAGE = 60, 32
+"""Per pixel: for the drawing at work, and for each finished image with its mask, twice while they are joined."""
 ALPHA_TOLERANCE = 1e-3
 """Larger than any rounding error of alpha, and a quarter of an 8-bit step."""
 
@@ -77,11 +80,18 @@ class SVGToImage(io.ComfyNode):
         files = host.svg_files("svg", svg)
         documents = svg_inputs.parse_documents(files)
         height, width = _output_size(documents[0], height, width)
-        rendered = [rasterize([scene(document, height, width)]) for document in host.with_progress(documents)]
-        colors, alpha = torch.cat(rendered).movedim(1, -1).split((3, 1), dim=-1)
-        alpha = _snapped(alpha)
-        image = _composited(BACKGROUNDS[background], colors, alpha)
-        return io.NodeOutput(image, 1 - alpha[..., 0], ui={"images": host.svg_previews(files)})
+        _check_memory(len(documents), height, width)
+        with svg_inputs.drawn_if_possible(SMALLER):
+            rendered = [_rendered(each, height, width, background) for each in host.with_progress(documents)]
+            images, masks = (torch.cat(parts) for parts in zip(*rendered, strict=True))
+        return io.NodeOutput(images, masks, ui={"images": host.svg_previews(files)})
+
+
+def _rendered(document: Document, height: int, width: int, background: str) -> tuple[Tensor, Tensor]:
+    """A drawing as an image (1, H, W, 3) on its background, and its mask (1, H, W)."""
+    colors, alpha = rasterize([scene(document, height, width)]).movedim(1, -1).split((3, 1), dim=-1)
+    alpha = _snapped(alpha)
+    return _composited(BACKGROUNDS[background], colors, alpha), 1 - alpha[..., 0]
 
 
 def _snapped(alpha: Tensor) -> Tensor:
@@ -99,6 +109,16 @@ def _composited(background: float | None, colors: Tensor, alpha: Tensor) -> Tens
 
 
 # Size
+
+
+def _check_memory(count: int, height: int, width: int) -> None:
+    """Raise ValueError for images that do not fit in memory."""
+    needed, free = height * width * (BYTES_OF_DRAWING + count * BYTES_OF_IMAGE), host.free_ram()
+    if needed > free:
+        raise ValueError(
+            f"{count} images of {width}x{height} pixels need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB "
+            f"are free. {SMALLER}"
+        )
 
 
 def _output_size(document: Document, height: int, width: int) -> tuple[int, int]:

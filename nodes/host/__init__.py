@@ -29,7 +29,7 @@ from .model import (
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
-from .oom_fallback import free_memory, is_oom
+from .oom_fallback import free_memory, free_ram, is_cpu_oom, is_oom
 from .posed_views import checked_views, posed_image, posed_view_folders, posed_views_file, posed_views_versions
 from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
@@ -86,6 +86,7 @@ __all__ = [
     "fingerprint",
     "fitted_latent",
     "free_memory",
+    "free_ram",
     "full_range",
     "gradients",
     "image_size",
@@ -95,6 +96,7 @@ __all__ = [
     "input_svg",
     "input_svg_names",
     "input_svg_versions",
+    "is_cpu_oom",
     "is_oom",
     "keeps_latent_shape",
     "latent_channels",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import comfy.model_management
+import torch
 
 log = logging.getLogger("dreamsampler")
 Result = TypeVar("Result")
@@ -16,6 +17,17 @@ def is_oom(error: Exception) -> bool:
     """Whether an error means that memory ran out. Newer hosts know more kinds of it than one exception class."""
     host: Any = comfy.model_management
     return host.is_oom(error) if hasattr(host, "is_oom") else isinstance(error, host.OOM_EXCEPTION)
+
+
+def is_cpu_oom(error: Exception) -> bool:
+    """Whether an error means that the CPU's memory ran out; PyTorch has no class of its own for that."""
+    return isinstance(error, RuntimeError) and "CPUAllocator" in str(error)
+
+
+def free_ram() -> int:
+    """Free memory of the CPU, in bytes."""
+    management: Any = comfy.model_management
+    return int(management.get_free_memory(torch.device("cpu")))
 
 
 def free_memory() -> None:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from .coverage import Box, TileLayout, stride_of
+from .flattening import OversizedDrawing
 
 CELLS = 2**22
 """Cells of a band, or of a portion of its layers."""
@@ -51,10 +52,6 @@ GROUP = 2
 """A pixel of a group takes the memory of this many cells until the backward pass."""
 
 
-class TooManyCells(ValueError):
-    """The drawings would take too long."""
-
-
 def fit(tiles: TileLayout, painted: Sequence[bool], groups: int, is_kept: bool) -> bool:
     """Whether layers can be drawn at once.
 
@@ -65,14 +62,14 @@ def fit(tiles: TileLayout, painted: Sequence[bool], groups: int, is_kept: bool) 
         is_kept: Whether there will be a backward pass.
 
     Raises:
-        TooManyCells: They can not even be drawn one after the other.
+        OversizedDrawing: They have more than `MAX_CELLS` cells.
     """
     more = (n for n, has_paint in enumerate(painted) if has_paint)
     total = tiles.cells + (PAINTED - 1) * sum((tiles.boxes[n][2] + 2) * tiles.strides[n] for n in more)
     if total > MAX_CELLS:
-        raise TooManyCells(
-            f"Together the paths of the drawing cover {total:.1e} pixels of the canvas, which has {tiles.width}x"
-            f"{tiles.height}; the limit is {MAX_CELLS:.0e}. Use a smaller canvas or fewer paths."
+        raise OversizedDrawing(
+            f"The paths of the drawing cover {total:,} pixels on a canvas of {tiles.width}x{tiles.height}, all layers "
+            f"added up; the limit is {MAX_CELLS:,}. Use fewer or smaller paths or a smaller canvas."
         )
     if not is_kept:
         return total <= CELLS
@@ -182,6 +179,8 @@ class _Recomputed(torch.autograd.Function):
         tensors = [t.detach().requires_grad_(needs) for t, needs in zip(ctx.saved_tensors, needed, strict=True)]
         with torch.enable_grad():
             result = ctx.function(*tensors)
+        if not result.requires_grad:  # nothing was drawn over a constant canvas
+            return (None, *(None for _ in needed))
         leaves = [tensor for tensor in tensors if tensor.requires_grad]
         found = iter(torch.autograd.grad(result, leaves, gradients[0], allow_unused=True))
         return None, *(next(found) if needs else None for needs in needed)

@@ -29,7 +29,7 @@ MAX_EDGES = 4096
 """Edges of one curve or span. A curve needs more for the tolerance from a size of about 50,000 pixels."""
 
 MAX_TOTAL_EDGES = 8_000_000
-"""Edges of all curves together, about 4 GB."""
+"""Edges of all curves together, about 1.5 GB with gradients."""
 
 SPLIT_ABOVE = 256
 """When only a window matters, curves that need more edges than this are split into spans."""
@@ -38,6 +38,10 @@ SPLIT_FACTOR, MIN_SPAN = 16, 16.0**-5
 """Spans per split, and the parameter length at which splitting stops.
 
 Both are powers of two, so that neighboring spans meet at exactly the same parameter."""
+
+
+class OversizedDrawing(ValueError):
+    """Drawings that need more memory or time than is reasonable, raised before the work starts."""
 
 
 class Flattened(NamedTuple):
@@ -78,14 +82,14 @@ def flatten_within(cubics: Tensor, window: Tensor, max_turn: Tensor | None = Non
             need this, since their error depends on how much the normal turns along an edge.
 
     Raises:
-        ValueError: More than `MAX_TOTAL_EDGES` edges are needed.
+        OversizedDrawing: More than `MAX_TOTAL_EDGES` edges are needed.
     """
     index = torch.arange(len(cubics), device=cubics.device)
     limits = _Limits(window.detach().expand(len(cubics), 2, 2), max_turn)
     spans = _spans(cubics.detach(), index, cubics.new_zeros(len(cubics)), 1.0, limits)
     curve, begin, length, count = (torch.cat(values) for values in zip(*spans, strict=True))
     if (edges := int(count.sum())) > MAX_TOTAL_EDGES:
-        raise ValueError(
+        raise OversizedDrawing(
             f"The curves of the drawing need {edges:,} edges on this canvas; the limit is {MAX_TOTAL_EDGES:,}. "
             "Simplify the drawing or use a smaller canvas."
         )

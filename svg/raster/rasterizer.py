@@ -23,6 +23,7 @@ from .flattening import flatten_within
 from .layers import Layers, joined
 from .scene import PaintOrder, Scene
 from .strokes import outlines
+from .threads import one_thread
 
 ROUNDING = 1e4
 """Bound of the error of winding numbers, in units of machine epsilon: 0.001 in float32."""
@@ -51,27 +52,27 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
     """The built-in rasterizer, for any dtype and device; see `Rasterizer.__call__` for arguments and result.
 
     Raises:
-        ValueError: The drawings need too many edges, or would take too long (`bands.TooManyCells`).
+        OversizedDrawing: The drawings need too many edges, or would take too long. It is a ValueError.
     """
-    height, width = scenes[0].height, scenes[0].width
-    each = [_outlined(scene) for scene in scenes]
-    layers, starts = joined(each)
-    with torch.no_grad():
-        tiles = tile_layout(layers.edges, layers.layer, len(layers.colors), height, width)
-    canvases = [_blank(scene, background, n) for n, scene in enumerate(scenes)]
-    is_kept = bands.needs_gradients([*layers.tensors, *(scene.opacities for scene in scenes), *canvases])
-    if bands.fit(tiles, layers.painted, sum(len(scene.opacities) for scene in scenes), is_kept):
-        paint = _painter(layers, tiles)
-        images = [
-            _composite(canvas, _shifted(scene.layout.order, start), scene.opacities, tiles.boxes, paint)
-            for canvas, scene, start in zip(canvases, scenes, starts, strict=True)
-        ]
-    else:
-        boxes = [tiles.boxes[start : start + len(one.colors)] for one, start in zip(each, starts, strict=True)]
-        images = [
-            _composite_in_bands(canvas, scene.layout.order, scene.opacities, one, own, is_kept)
-            for canvas, scene, one, own in zip(canvases, scenes, each, boxes, strict=True)
-        ]
+    with one_thread(scenes[0].points.device):
+        each = [_outlined(scene) for scene in scenes]
+        layers, starts = joined(each)
+        with torch.no_grad():
+            tiles = tile_layout(layers.edges, layers.layer, len(layers.colors), scenes[0].height, scenes[0].width)
+        canvases = [_blank(scene, background, n) for n, scene in enumerate(scenes)]
+        is_kept = bands.needs_gradients([*layers.tensors, *(scene.opacities for scene in scenes), *canvases])
+        if bands.fit(tiles, layers.painted, sum(len(scene.opacities) for scene in scenes), is_kept):
+            paint = _painter(layers, tiles)
+            images = [
+                _composite(canvas, _shifted(scene.layout.order, start), scene.opacities, tiles.boxes, paint)
+                for canvas, scene, start in zip(canvases, scenes, starts, strict=True)
+            ]
+            return torch.stack(images)
+    boxes = [tiles.boxes[start : start + len(one.colors)] for one, start in zip(each, starts, strict=True)]
+    images = [
+        _composite_in_bands(canvas, scene.layout.order, scene.opacities, one, own, is_kept)
+        for canvas, scene, one, own in zip(canvases, scenes, each, boxes, strict=True)
+    ]
     return torch.stack(images)
 
 
@@ -245,8 +246,9 @@ def _shifted(order: PaintOrder, start: int) -> PaintOrder:
 
 
 def _blank(scene: Scene, background: Tensor | None, n: int) -> Tensor:
-    canvas = scene.colors.new_zeros(4, scene.height, scene.width)
-    if background is None:
-        return canvas
-    color = background[n if len(background) > 1 else 0]
-    return torch.cat((color, color.new_ones(1)))[:, None, None].expand_as(canvas)
+    """An empty canvas (4, H, W), which takes no memory."""
+    color = scene.colors.new_zeros(4)
+    if background is not None:
+        opaque = background[n if len(background) > 1 else 0]
+        color = torch.cat((opaque, opaque.new_ones(1)))
+    return color[:, None, None].expand(4, scene.height, scene.width)

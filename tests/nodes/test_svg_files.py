@@ -23,6 +23,7 @@ from comfy_client import ComfyClient, ExecutionFailed, PromptRefused
 from dreamsampler.nodes import host
 from dreamsampler.nodes.image_to_svg import ImageToSVG
 from dreamsampler.nodes.load_svg import LoadSVG
+from dreamsampler.nodes.svg_inputs import drawn_if_possible
 from dreamsampler.nodes.svg_to_image import SVGToImage
 from dreamsampler.svg.markup.parser import parse
 from PIL import Image
@@ -420,6 +421,21 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"width": 0, "height": 512},
         "aspect ratio of the drawing, 1e.308 to 1e-308, the image would be infx512 pixels, more than 16384.*: set both",
     ),
+    "too many pixels": (
+        value(svg('<rect width="1" height="1"/>' * 6100, 'viewBox="0 0 1 1"')),
+        {"width": 4096},
+        "cover 10.,.* pixels on a canvas of 4096x4096, all layers added up; .* smaller canvas. Set width and height",
+    ),
+    "too many edges": (
+        value(svg('<path d="M0 0C9 9 0 9 9 0z"/>' * 9000, 'viewBox="0 0 9 9"')),
+        {"width": 4096},
+        "The curves of the drawing need .* edges on this canvas; .* smaller canvas. Set width and height lower",
+    ),
+    "too many images": (
+        value(*(SQUARE,) * 4000),
+        {"width": 16384},
+        "4000 images of 16384x16384 pixels need 34.* GB of memory, and .* GB are free. Set width and height lower",
+    ),
     "too wide": (
         value(svg('<rect width="1" height="1"/>', 'viewBox="0 0 100 1"')),
         {"width": 0, "height": 512},
@@ -434,6 +450,15 @@ def test_svg_to_image_rejects_invalid_input_with_a_full_sentence(case: str):
     with pytest.raises(ValueError, match=words) as refusal:
         SVGToImage.execute(given, **{"width": 64, "height": 0, "background": "white", **sizes})
     assert str(refusal.value).endswith(".")
+
+
+def test_running_out_of_memory_is_a_full_sentence():
+    with pytest.raises(ValueError, match="not enough memory to draw. Set paths lower.") as refusal:
+        with drawn_if_possible("Set paths lower."):
+            torch.empty(2**55)
+    assert isinstance(refusal.value.__cause__, RuntimeError)
+    with pytest.raises(RuntimeError, match="size"), drawn_if_possible(""):
+        torch.zeros(2).add_(torch.zeros(3))
 
 
 # Image to SVG
