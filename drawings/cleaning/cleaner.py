@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...svg.document import Document, shapes_in
+from ...svg.document import Document
 from ..initialization import Canvas
 from .changes import image, mean_change
 from .compounds import compounded
@@ -55,8 +55,7 @@ def cleaned(document: Document, canvas: Canvas, *, strength: str = "on") -> Docu
     """The drawing as a designer would keep it: opaque shapes that are seen, few colors, few and smooth curves.
 
     Shapes with a name stay, with their colors, groups and order. A step that changes the image by more than its bound
-    is left out, so that on the canvas the mean change on any background is below 1/255, for "strong" below 2/255. A
-    drawing with clips is returned as it is.
+    is left out, so that on the canvas the mean change on any background is below 1/255, for "strong" below 2/255.
 
     Args:
         document: The drawing.
@@ -64,8 +63,6 @@ def cleaned(document: Document, canvas: Canvas, *, strength: str = "on") -> Docu
         strength: A key of `LIMITS`. "on" changes nothing that is seen, "strong" removes more and joins shapes of one
             color.
     """
-    if len([*shapes_in(document.children, clips=True)]) > len([*document.shapes()]):
-        return document
     limits = LIMITS[strength]
     progress = _Progress(document, canvas, limits)
     steps = _steps(canvas, limits)

@@ -16,6 +16,7 @@ from ...svg.document import Document, Group, Node, Shape
 from ...svg.raster.scene import scene
 from ...svg.raster.visibility import Box, Seen, sweep
 from ..initialization import Canvas
+from .paints import layers
 
 Footprint = tuple[Box, Tensor]
 """A box, and whether its pixels (h, w) are covered."""
@@ -30,7 +31,7 @@ def compounded(document: Document, canvas: Canvas) -> Document:
         return 1.0
 
     sweep(scene(document, *canvas), look)
-    footprints = iter([covered[n] for n in range(len(covered))])
+    footprints = iter([covered[layer] for layer in layers(document)])
     nodes = [entry.node for entry in _joined(document.children, footprints)]
     return dataclasses.replace(document, children=tuple(nodes))
 

@@ -62,18 +62,16 @@ def composited(document: Document, canvas: Canvas, bound: float) -> Document:
     """
     ledger = Ledger(canvas, bound, INVISIBLE)
     colors: dict[int, Color] = {}
-    translucent = [isinstance(paint.paint, Color) and 0 < paint.opacity < 1 for _, paint in layers(document)]
-    if not any(translucent):
+    paints = layers(document).items()
+    translucent = {n for n, (_, paint) in paints if isinstance(paint.paint, Color) and 0 < paint.opacity < 1}
+    if not translucent:
         return document
 
     def decide(seen: Seen) -> float:
         opacity, weight = seen.opacity, seen.weight
-        if (
-            not translucent[seen.layer]
-            or isinstance(opacity, Tensor)
-            or seen.in_group
-            or not (weight > INVISIBLE).any()
-        ):
+        if seen.layer not in translucent or isinstance(opacity, Tensor) or seen.in_group:
+            return 1.0
+        if not weight.numel() or float(weight.max()) < INVISIBLE:
             return 1.0
         backdrop = (seen.below * weight).sum((1, 2)) / weight.sum()
         backdrop[3] = 1  # where it is not, the image would change

@@ -5,15 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-from ...svg.document import Document, Fill, Group, Node, Shape, Stroke
+from ...svg.document import Document, Fill, Group, Node, Shape, Stroke, shapes_in
 
 Repaint = Callable[[int, "Fill | Stroke"], "Fill | Stroke | None"]
 """From a layer and its fill or stroke to what replaces it; None removes it."""
 
 
-def layers(document: Document) -> list[tuple[Shape, Fill | Stroke]]:
-    """The shape and the paint of every layer, in the order of the scene."""
-    return [(shape, paint) for shape in document.shapes() for paint in (shape.fill, shape.stroke) if paint]
+def layers(document: Document) -> dict[int, tuple[Shape, Fill | Stroke]]:
+    """The shape and the paint of every layer, in the order in which they are painted; without those of clips."""
+    return dict(_numbered(document.children, 0))
+
+
+def _numbered(nodes: Sequence[Node], number: int) -> Iterator[tuple[int, tuple[Shape, Fill | Stroke]]]:
+    for node in nodes:
+        if isinstance(node, Group):
+            yield from _numbered(node.children, number)
+        else:
+            paints = [paint for paint in (node.fill, node.stroke) if paint]
+            yield from enumerate(((node, paint) for paint in paints), number)
+        number += _count([node])
+
+
+def _count(nodes: Sequence[Node]) -> int:
+    """The number of layers of nodes, with those of their clips."""
+    shapes = shapes_in(nodes, clips=True)
+    return sum((shape.fill is not None) + (shape.stroke is not None) for shape in shapes)
 
 
 def repainted(document: Document, change: Repaint) -> Document:
@@ -47,7 +63,11 @@ class _Walk:
 
     def _nodes(self, nodes: Sequence[Node]) -> Iterator[Node]:
         for node in nodes:
-            new = self._shape(node) if isinstance(node, Shape) else regrouped(node, self.children(node.children))
+            if isinstance(node, Shape):
+                new = self._shape(node)
+            else:
+                new = regrouped(node, self.children(node.children))
+                self._number += _count(node.clip)
             if new:
                 yield new
 

@@ -57,11 +57,11 @@ def merged_colors(document: Document, canvas: Canvas, distance: float) -> Docume
         canvas: Height and width in pixels.
         distance: The largest distance between colors that become one.
     """
-    paints = [(bool(shape.name), paint.paint) for shape, paint in layers(document)]
-    plain = [(layer, named, color) for layer, (named, color) in enumerate(paints) if isinstance(color, Color)]
+    paints = [(layer, bool(shape.name), paint.paint) for layer, (shape, paint) in layers(document).items()]
+    plain = [(layer, named, color) for layer, named, color in paints if isinstance(color, Color)]
     if len({color for *_, color in plain}) < 2:
         return document
-    areas = np.zeros(len(paints))
+    areas: dict[int, float] = {}
 
     def measure(seen: Seen) -> float:
         areas[seen.layer] = float(seen.weight.sum())
@@ -70,7 +70,7 @@ def merged_colors(document: Document, canvas: Canvas, distance: float) -> Docume
     sweep(scene(document, *canvas), measure)
     numbers = [layer for layer, *_ in plain]
     colors, fixed = np.array([color for *_, color in plain]), np.array([named for _, named, _ in plain])
-    new = _merged(colors, areas[numbers], fixed, distance)
+    new = _merged(colors, np.array([areas[layer] for layer in numbers]), fixed, distance)
     replaced = {layer: Color(*color) for layer, color in zip(numbers, new.tolist())}
 
     def repaint(layer: int, paint: Fill | Stroke) -> Fill | Stroke:

@@ -102,8 +102,8 @@ def _specks(document: Document, canvas: Canvas, survey: _Survey, speck: Speck, l
 
 def _sweep(document: Document, canvas: Canvas, decide: Callable[[Seen], bool]) -> None:
     """Visit the layers of shapes without a name, and remove those that are decided to go."""
-    named = [bool(shape.name) for shape, _ in layers(document)]
-    sweep(scene(document, *canvas), lambda seen: 1.0 if named[seen.layer] or not decide(seen) else 0.0)
+    named = {layer for layer, (shape, _) in layers(document).items() if shape.name}
+    sweep(scene(document, *canvas), lambda seen: 1.0 if seen.layer in named or not decide(seen) else 0.0)
 
 
 def _without(document: Document, gone: set[int]) -> Document:

@@ -88,6 +88,17 @@ def test_names_groups_titles_and_order_are_kept(strength: str):
     assert [(group.name, group.opacity, len(group.children)) for group in groups] == [("inner", 0.5, 5)]
 
 
+def test_shapes_in_a_clip_are_not_mixed_up_with_others():
+    circular = Group((box(8, 8, 56, 56, RED), box(8, 30, 56, 56, BLUE)), clip=(filled(circle(32, 32, 20), BLUE),))
+    hidden = box(20, 20, 40, 40, GREEN)
+    page, veil = box(0, 0, SIDE, SIDE, Color(1, 1, 1)), box(2, 2, 6, 6, BLUE, 0.5)
+    before = document(page, hidden, circular, veil)
+    after = cleaned(before, CANVAS)
+    assert mean_change(before, after) < 0.1 / 255
+    assert after.children[:2] == (page, circular)
+    assert [shape.fill and shape.fill.opacity for shape in after.shapes()] == [1, 1, 1, 1]
+
+
 def test_a_step_that_changes_too_much_is_left_out():
     """Many colors, each within the distance of others: merging them all would be seen."""
     noise = np.random.default_rng(0)
