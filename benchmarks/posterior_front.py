@@ -4,8 +4,10 @@
 
 Held-out sources of the reference world are edited in one attribute each, with full source and target prompts. A scorer
 network checks for the target attribute; PSNR and SSIM are measured outside the edited region. Distillation takes 200
-steps of Adam at 0.01 with the guidance in the row's name, inversions and img2img 200 steps, flowedit, dvrf, flowalign
-and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are kept; delete the file to start over.
+steps of Adam at 0.01 with the guidance in the row's name; "normalized" gives all gradients the same length, as LUSD
+does, and takes as many steps of plain gradient descent at 0.01. Inversions and img2img take 200 steps, flowedit, dvrf,
+flowalign and chord the 33, 50, 33 and 1 of their papers. Points already in the JSON are kept; delete the file to start
+over.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from .images import save_figure
 STEPS, GUIDANCE, CFG = 200, 7.5, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
 IDENTITY_WEIGHTS = (0.0, 0.5, 1.0, 2.0)
+NORMALIZED = {**ADAM, "optimizer": "sgd", "weighting": "normalized"}
+"""Each step moves by the learning rate. Adam would divide the lengths out itself."""
 FLOW_EDITS = ("flowedit", "dvrf", "flowalign", "chord")
 """Methods with the settings of their papers."""
 DENOISE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
@@ -46,9 +50,11 @@ class DistillationBench(Bench):
             )
         if method in ("DDPM inversion", "Proximal DreamSampler"):
             return lambda batch: self.inverted(batch, method, strength)
-        settings = {} if method in FLOW_EDITS else {**ADAM, "guidance_scale": strength}
+        name, _, how = method.partition(", ")
+        loop = NORMALIZED if how == "normalized" else ADAM
+        settings = {} if method in FLOW_EDITS else {**loop, "guidance_scale": strength}
         return lambda batch: self.reference.distilled(
-            batch.target, batch.nothing, batch.latent, source=batch.source, method=method, seed=SEED, **settings
+            batch.target, batch.nothing, batch.latent, source=batch.source, method=name, seed=SEED, **settings
         )
 
     def pds(self, batch: Batch, method: str, weight: float) -> dict:
@@ -74,7 +80,8 @@ class DistillationBench(Bench):
 
 def settings() -> list[Setting]:
     """Every setting of the table, in its order."""
-    rows = [("sds", GUIDANCE), ("dds", GUIDANCE), *((method, 0.0) for method in FLOW_EDITS)]
+    rows = [(method, GUIDANCE) for method in ("sds", "sds, normalized", "dds", "dds, normalized")]
+    rows += [(method, 0.0) for method in FLOW_EDITS]
     rows += [
         (f"PDS {p}, s = {GUIDANCE:g}", w) for p in POSTERIOR_FORMS for w in IDENTITY_WEIGHTS if p != "exact" or not w
     ]
