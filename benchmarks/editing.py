@@ -137,7 +137,7 @@ class Bench:
     def measure(self, setting: Setting, edit: Callable[[Batch], dict[str, Tensor]]) -> Point:
         """All edits by `edit`, which returns edited LATENTs."""
         batches = self.batches(setting[2])
-        with _EvaluationCounter(self.reference.model.model.diffusion_model) as counter:
+        with EvaluationCounter(self.reference.model.model.diffusion_model) as counter:
             start = time.process_time()
             edited = [edit(batch) for batch in batches]
             seconds = time.process_time() - start
@@ -180,13 +180,13 @@ def measure_front(
     plot(points, path.with_suffix(".png"))
 
 
-class _EvaluationCounter:
+class EvaluationCounter:
     """Counts the items that a network is called with, while it is open."""
 
     def __init__(self, network: torch.nn.Module):
         self.items, self._network = 0, network
 
-    def __enter__(self) -> _EvaluationCounter:
+    def __enter__(self) -> EvaluationCounter:
         self._hook = self._network.register_forward_pre_hook(self._count)
         return self
 

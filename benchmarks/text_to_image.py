@@ -2,6 +2,7 @@
 
     .host/venv/bin/python -m benchmarks.text_to_image            writes benchmarks/results/text_to_image.{json,md,png}
     .host/venv/bin/python -m benchmarks.text_to_image --renoise  writes benchmarks/results/renoise.{json,md}
+    .host/venv/bin/python -m benchmarks.text_to_image --few      writes benchmarks/results/few_evaluations.{json,md}
 
 All methods generate images of the same held-out captions in the same number of optimizer steps, with the papers'
 settings. A scorer network checks the attributes each caption names. A Fréchet distance on the scorer's features, the
@@ -9,7 +10,8 @@ mean saturation and the energy in high frequencies (both relative to real images
 Images are kept in benchmarks/work/, so an interrupted run resumes where it stopped; delete that folder to start over.
 
 With --renoise, the method dreamsampler alone generates 16 images in 100 steps with each kind of noise (DreamSampler,
-Algorithm 2) at several guidance scales. Rows already in the JSON are kept.
+Algorithm 2) at several guidance scales; with --few, sds, nfsd, sdi and pfd generate 16 images in 600 evaluations of the
+model each. Rows already in the JSON are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,7 +42,7 @@ from torch import Tensor
 from tools.reference import in_process, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
-from .editing import label
+from .editing import EvaluationCounter, label
 from .images import save
 from .provenance import RESULTS, Results, Run, stamp, stamped
 
@@ -68,6 +72,18 @@ def captions(count: int) -> list[world.Scene]:
     return [world.sample_scene(rng, clean=True, objects=1) for _ in range(count)]
 
 
+@cache
+def real_images() -> Tensor:
+    """Images (REAL, 3, H, W) of other scenes."""
+    rng = Random(SEED + 1)
+    return in_process.render([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])
+
+
+def empty_latent(count: int) -> dict[str, Tensor]:
+    """The LATENT to start from."""
+    return {"samples": torch.zeros(count, 4, world.SIZE // 8, world.SIZE // 8)}
+
+
 class Studio:
     """The reference model and every way to make images of scenes with it."""
 
@@ -76,18 +92,21 @@ class Studio:
 
     def images(self, name: str, scenes: list[world.Scene], seed: int) -> Tensor:
         """(B, 3, H, W) in [0, 1]."""
-        prompts = [world.describe(scene) for scene in scenes]
+        if name != "ddim":
+            return self.distilled(name, scenes, seed, {"steps": self.steps, **ROWS[name]})
+        positive = self.reference.conditioning([world.describe(scene) for scene in scenes])
+        negative, empty = self.reference.conditioning([""]), empty_latent(len(scenes))
+        latent = self.reference.ksampled(positive, negative, empty, steps=30, cfg=4.0, seed=seed)
+        return self.reference.decoded(latent)
+
+    def distilled(self, name: str, scenes: list[world.Scene], seed: int, settings: dict[str, Any]) -> Tensor:
+        """Images (B, 3, H, W) by Distillation Sampler, with the prompts that the method `name` needs."""
+        pairs = [self.described(name, world.describe(scene)) for scene in scenes]
+        target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
         negative = self.reference.conditioning([""])
-        empty = {"samples": torch.zeros(len(scenes), 4, world.SIZE // 8, world.SIZE // 8)}
-        if name == "ddim":
-            positive = self.reference.conditioning(prompts)
-            latent = self.reference.ksampled(positive, negative, empty, steps=30, cfg=4.0, seed=seed)
-        else:
-            pairs = [self.described(name, prompt) for prompt in prompts]
-            target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
-            latent = self.reference.distilled(
-                target, negative, empty, source=source, seed=seed, steps=self.steps, **ROWS[name]
-            )
+        latent = self.reference.distilled(
+            target, negative, empty_latent(len(scenes)), source=source, seed=seed, **settings
+        )
         return self.reference.decoded(latent)
 
     @staticmethod
@@ -100,7 +119,6 @@ class Studio:
         """Images (B, 3, H, W) by dreamsampler, and the largest standard deviation of the noise that it adds."""
         prompts = [world.describe(scene) for scene in scenes]
         positive, negative = self.reference.conditioning(prompts), self.reference.conditioning([""])
-        empty = {"samples": torch.zeros(len(scenes), 4, world.SIZE // 8, world.SIZE // 8)}
         sizes: list[float] = []
 
         def build(own: Any, resources: Resources) -> Objective:
@@ -115,8 +133,9 @@ class Studio:
         method = replace(METHODS["dreamsampler"], build=build)
         socket = ObjectiveSocket(method, {"positive": positive, "negative": negative})
         latent = self.reference.distilled(
-            positive, negative, empty, objective=socket, method="sds", seed=SEED, steps=self.steps, **settings
-        )
+            positive, negative, empty_latent(len(scenes)), objective=socket, method="sds", seed=SEED, steps=self.steps,
+            **settings,
+        )  # fmt: skip
         return self.reference.decoded(latent), max(sizes)
 
 
@@ -217,41 +236,87 @@ NOISES: dict[str, dict[str, Any]] = {
     "fresh": {"noise_policy": "fresh"},
 }
 GUIDANCES = (7.5, 30.0)
-RENOISED_IMAGES, RENOISED_STEPS = 16, 100
+FEW_IMAGES, RENOISED_STEPS = 16, 100
 RENOISE_TABLE = "noise of dreamsampler"
 
 
 def measure_renoising(folder: Path) -> None:
     """Every kind of noise at every guidance scale; what the prompt names, and how large the noise becomes."""
-    results = Results(folder / "renoise.json", resume=True)
-    results.table(RENOISE_TABLE, "images")
-    found = results.figures
-    scenes, scorer, studio = captions(RENOISED_IMAGES), in_process.load_scorer(), Studio(RENOISED_STEPS)
+    studio = Studio(RENOISED_STEPS)
+
+    def measured(scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        images, size = studio.renoised(scenes, settings)
+        return images, {"largest noise": size}
+
+    note = "The largest noise is the largest standard deviation that a step adds; the model expects 1."
+    measure_variants(folder / "renoise.json", RENOISE_TABLE, NOISES, measured, note)
+
+
+FEW_EVALUATIONS = "methods at 600 model evaluations"
+AT_600: dict[str, dict[str, Any]] = {
+    "sds": {"method": "sds", "steps": 300, "learning_rate": 1 / 30},
+    "nfsd": {"method": "nfsd", "steps": 200, "learning_rate": 1 / 20},
+    "sdi": {"method": "sdi"},
+    "sdi, inverted at guidance 0": {"method": "sdi", "inversion_guidance_scale": 0.0},
+    "sdi, fresh noise": {"method": "sdi", "noise_policy": "fresh", "steps": 300, "learning_rate": 1 / 30},
+    "pfd": {"method": "pfd"},
+}
+"""sds and nfsd in as many steps as 600 evaluations allow, at rates that lead as far as their own in 1000 steps."""
+
+
+def measure_few_evaluations(folder: Path) -> None:
+    """Methods in 600 evaluations of the model, at every guidance scale."""
+    studio = Studio(0)
+    scorer = in_process.load_scorer()
+
+    def measured(scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        with EvaluationCounter(studio.reference.model.model.diffusion_model) as counter:
+            images = studio.distilled(settings["method"], scenes, SEED, settings)
+        seen = figures(scorer, images, scenes, real_images())
+        looks = {name: seen[name] for name in ("frechet", "saturation", "high_frequencies")}
+        return images, {**looks, "evaluations": counter.items / len(scenes)}
+
+    note = "Saturation and high frequencies are those of real images at 1. Evaluations are of the model, for an image."
+    measure_variants(folder / "few_evaluations.json", FEW_EVALUATIONS, AT_600, measured, note)
+
+
+Measured = Callable[[list[world.Scene], dict[str, Any]], tuple[Tensor, dict[str, float]]]
+"""Makes the images of scenes with settings of the node, and measures what is particular to a table."""
+
+
+def measure_variants(
+    path: Path, title: str, variants: dict[str, dict[str, Any]], measured: Measured, note: str
+) -> None:
+    """A row for each variant at every guidance scale: what the prompt names, what `measured` adds, and the time."""
+    results = Results(path, resume=True)
+    results.table(title, "images")
+    found, scenes, scorer = results.figures, captions(FEW_IMAGES), in_process.load_scorer()
     for guidance in GUIDANCES:
-        for name, settings in NOISES.items():
+        for name, settings in variants.items():
             key = f"{name} | {guidance:g}"
             if key in found:
                 continue
             began = time.process_time()
             with torch.inference_mode():
-                images, size = studio.renoised(scenes, {**settings, "guidance_scale": guidance})
+                images, more = measured(scenes, {**settings, "guidance_scale": guidance})
+                seconds = time.process_time() - began
                 rates = Agreement.of(scorer, images, [attributes(scene) for scene in scenes]).rates
             row = {each: rates[each] for each in ("colour", "shape", "background", "pattern")}
-            found[key] = {**row, "largest noise": size, "CPU seconds": time.process_time() - began}
-            results.measured(RENOISE_TABLE, key, len(scenes))
+            found[key] = {**row, **more, "CPU seconds": seconds}
+            results.measured(title, key, len(scenes))
             results.write()
-            results.path.with_suffix(".md").write_text(renoise_report(results), "utf-8")
+            path.with_suffix(".md").write_text(variants_report(results, title, note), "utf-8")
             log.info("%s: %s", key, json.dumps(found[key]))
 
 
-def renoise_report(results: Results) -> str:
+def variants_report(results: Results, title: str, note: str) -> str:
     """The figures as Markdown."""
-    columns = ("colour", "shape", "background", "pattern", "largest noise", "CPU seconds")
-    lines = ["| noise | guidance | " + " | ".join(label(c) for c in columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    columns = list(next(iter(results.figures.values())))
+    names = [label(each).replace("_", " ") for each in columns]
+    lines = [f"| {title} | guidance | {' | '.join(names)} |", "|---" * (len(columns) + 2) + "|"]
     for key, row in results.figures.items():
         lines.append(f"| {key} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |")
-    note = "The largest noise is the largest standard deviation that a step adds; the model expects 1."
-    return "\n".join([results.line(RENOISE_TABLE), "", *lines, "", note]) + "\n"
+    return "\n".join([results.line(title), "", *lines, "", note]) + "\n"
 
 
 def main() -> None:
@@ -262,14 +327,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--methods", nargs="+", default=list(ROWS), choices=ROWS)
     parser.add_argument("--renoise", action="store_true", help="measure the noise of dreamsampler instead")
+    parser.add_argument("--few", action="store_true", help="measure methods at 600 model evaluations instead")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    if arguments.renoise:
-        measure_renoising(arguments.output)
+    if arguments.renoise or arguments.few:
+        (measure_renoising if arguments.renoise else measure_few_evaluations)(arguments.output)
         return
     scenes, scorer, studio = captions(arguments.prompts), in_process.load_scorer(), []
-    rng = Random(SEED + 1)
-    real = in_process.render([world.sample_scene(rng, clean=True, objects=1) for _ in range(REAL)])
+    real = real_images()
     true = in_process.render(scenes)
     results = Results(arguments.output / "text_to_image.json")
     results.table(METHODS_TABLE, "images")
