@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.distillation.loop import OPTIMIZERS
-from ..guidance.distillation.method import Config
+from ..guidance.distillation.method import Config, LoopSettings
 from ..guidance.distillation.objective import WEIGHTS
 from ..guidance.distillation.objectives import LISTED, METHODS
 from ..guidance.distillation.schedules import FLOW_TIME, HUMP, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
@@ -43,14 +43,14 @@ class DistillationSampler(io.ComfyNode):
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, LMC-SDS, DreamSampler, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, img2img edit, "
-                "text to image optimization"
+                "bridge, ISM, SDI, PFD, LMC-SDS, DreamSampler, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, "
+                "img2img edit, text to image optimization"
             ),
             has_intermediate_output=True,
             advanced=(
                 "time_schedule noise_policy t_min t_max optimizer learning_rate_schedule weighting eta "
                 "source_guidance_scale first_stage ode_steps lora_rank lora_learning_rate diversity "
-                "source_consistency_weight shift n_avg n_min renoise data_weight pixel_weight"
+                "source_consistency_weight shift n_avg n_min renoise data_weight pixel_weight inversion_guidance_scale"
             ),
             inputs=[
                 *_main_inputs(),
@@ -59,6 +59,7 @@ class DistillationSampler(io.ComfyNode):
                 *_manifold_corrective(),
                 *_flow_edits(),
                 *_restoration(),
+                _inversion_guidance_scale(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The optimized latent.")],
         )
@@ -172,13 +173,13 @@ def _main_inputs() -> list[io.Input]:
             options=LISTED,
             default="bridge",
             tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf, "
-            "flowalign and chord (few-step models) edit; full bridge is slow and exact; dreamsampler generates, and "
-            "restores with a measurement. The help page lists what each needs.",
+            "flowalign and chord (few-step models) edit; full bridge is slow and exact; sdi, pfd and dreamsampler "
+            "generate, dreamsampler also restores with a measurement. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
-            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2. "
-            "chord edits in the first step and refines in the others.",
+            "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2, "
+            "sdi ode_steps + 1, pfd 2 x ode_steps. chord edits in the first step and refines in the others.",
             high=100_000,
         ),
         widgets.number("learning_rate", "Learning rate of the optimizer.", high=1e6, step=0.001),
@@ -195,7 +196,7 @@ def _main_inputs() -> list[io.Input]:
             "noise_policy",
             list(NOISE_POLICIES),
             "Which noise is added: a fresh draw at every step, one fixed draw, the model's own estimate from the "
-            "previous step (with descending: DreamSampler), or the noise found by inverting the image (SDI; adds 2 x "
+            "previous step (with descending: DreamSampler), or the noise found by inverting the image (sdi, pfd; adds "
             "ode_steps model calls per step).",
         ),
         widgets.number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
@@ -290,7 +291,7 @@ def _fine_settings() -> list[io.Input]:
         ),
         widgets.whole(
             "ode_steps",
-            "full bridge: ODE steps each way. ism and inverted noise: inversion steps.",
+            "full bridge, pfd: ODE steps each way. ism, sdi and inverted noise: inversion steps.",
             high=1000,
             optional=True,
         ),
@@ -392,3 +393,17 @@ def _restoration() -> list[io.Input]:
             "and its encoded image on latent_image. Choose the method dreamsampler.",
         ),
     ]
+
+
+def _inversion_guidance_scale() -> io.Input:
+    return io.Float.Input(
+        "inversion_guidance_scale",
+        default=LoopSettings().inversion_guidance_scale,
+        min=-1e4,
+        max=1e4,
+        step=0.1,
+        round=False,
+        optional=True,
+        tooltip="Inverted noise: guidance scale of the inversion. Below 0 what the prompt asks for and the image lacks "
+        "counts as noise, which the gradient then replaces. The paper's is -7.5; 0 inverts without the prompt.",
+    )

@@ -40,9 +40,9 @@ corrective."""
 class LoopSettings:
     """How the loop runs, whatever the objective. The defaults are those of SDS-Bridge's 2D experiments.
 
-    `inversion_steps` are those of the noise policy "inverted"; `eta` in [0, 1] is the share of fresh noise in estimated
-    or inverted noise; `n_avg` is the number of noises that each step averages over. All names are keys of the tables in
-    `schedules`, `objective` and `optimize`.
+    `inversion_steps` and `inversion_guidance_scale` are those of the noise policy "inverted"; the scale is SDI's.
+    `eta` in [0, 1] is the share of fresh noise in estimated or inverted noise; `n_avg` is the number of noises that
+    each step averages over. All names are keys of the tables in `schedules`, `objective` and `optimize`.
     """
 
     steps: int = 1000
@@ -57,6 +57,7 @@ class LoopSettings:
     eta: float = 0.0
     inversion_steps: int = 10
     n_avg: int = 1
+    inversion_guidance_scale: float = -7.5
 
     def plan(self, prior: Prior, like: Tensor) -> Plan:
         """The plan of the loop, for latents on the device and in the dtype of `like`."""
@@ -64,7 +65,7 @@ class LoopSettings:
             self.steps,
             descent_at_rates(self.optimizer, self.learning_rates(prior, like)),
             TIME_SCHEDULES[self.time_schedule](self.t_min, self.t_max),
-            NOISE_POLICIES[self.noise_policy](self.eta, self.inversion_steps),
+            NOISE_POLICIES[self.noise_policy](self.eta, self.inversion_steps, self.inversion_guidance_scale),
             WEIGHTS[self.weighting],
             self.n_avg,
         )

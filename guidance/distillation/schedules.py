@@ -152,8 +152,8 @@ class Inverted:
     fresh noise.
     """
 
-    steps: int = 10
-    guidance_scale: float = -7.5
+    steps: int
+    guidance_scale: float
     eta: float = 0.0
 
     def __call__(
@@ -165,13 +165,13 @@ class Inverted:
         return mix_noise(prior.path.eps_hat(top.x, z, sigma), new, z.new_tensor(self.eta))
 
 
-NOISE_POLICIES: dict[str, Callable[[float, int], NoisePolicy]] = {
-    "fresh": lambda eta, steps: fresh,
-    "fixed": lambda eta, steps: fixed,
-    "estimated": lambda eta, steps: Estimated(eta),
-    "inverted": lambda eta, steps: Inverted(steps, eta=eta),
+NOISE_POLICIES: dict[str, Callable[[float, int, float], NoisePolicy]] = {
+    "fresh": lambda eta, steps, scale: fresh,
+    "fixed": lambda eta, steps, scale: fixed,
+    "estimated": lambda eta, steps, scale: Estimated(eta),
+    "inverted": lambda eta, steps, scale: Inverted(steps, scale, eta),
 }
-"""By name; each takes the share of fresh noise `eta` and the number of inversion steps."""
+"""By name; each takes the share of fresh noise `eta`, the number of inversion steps and the inversion's guidance."""
 
 # Learning rates
 

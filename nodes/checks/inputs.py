@@ -518,6 +518,8 @@ def check_steps(value: int) -> None:
 
 COUNTS = {"steps", "ode_steps", "lora_rank", "n_avg"}
 """Settings that must be at least 1."""
+SIGNED = {"inversion_guidance_scale"}
+"""Settings that may be negative. -1 is a value like any other for them, and their widget's default is the paper's."""
 
 
 FIELDS = {
@@ -537,9 +539,9 @@ def with_settings(config: Config, values: dict[str, Any]) -> Config:
 
 def checked_settings(values: dict[str, Any]) -> dict[str, Any]:
     """The settings that replace the paper's. -1 means unset; a value between it and 0 would ascend the gradient."""
-    given = {name: value for name, value in values.items() if value not in (UNSET, OWN)}
+    given = {name: value for name, value in values.items() if name in SIGNED or value not in (UNSET, OWN)}
     for name, value in given.items():
-        least = 1 if name in COUNTS else 0
+        least = -math.inf if name in SIGNED else 1 if name in COUNTS else 0
         if isinstance(value, (int, float)) and value < least:
             raise ValueError(f"{name} is {value:g}: set it to {least} or more, or to -1 for the paper's value.")
     return given

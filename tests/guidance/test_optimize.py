@@ -267,7 +267,7 @@ def test_inverted_noise_is_the_exact_inversion(path):
     z = torch.tensor([[1.5], [2.4]], dtype=torch.float64)
     t = torch.tensor([0.4, 0.9], dtype=torch.float64)
     sigma = model.sigma_at(t)
-    eps = Inverted(steps=800)(model, z, t, sigma, SeededNoise([0, 0]), None)
+    eps = Inverted(800, -7.5)(model, z, t, sigma, SeededNoise([0, 0]), None)
     # The probability flow keeps a Gaussian's standard score: z_t = a m + sqrt(a^2 S + b^2) (z - m) / sqrt(S).
     a, b = path.a(sigma)[:, None], path.b(sigma)[:, None]
     x = a * 2.0 + (a**2 * 0.25 + b**2).sqrt() * (z - 2.0) / 0.5
@@ -280,7 +280,7 @@ def test_inverted_noise_uses_a_negative_guidance_scale():
     z, t = torch.tensor([[0.4]], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
     sigma = model.sigma_at(t)
     null, target = (sigma * (z - b.means) / (b.variances + sigma**2) for b in (NULL, TARGET))
-    eps = Inverted(steps=1)(model, z, t, sigma, SeededNoise([0]), None)
+    eps = Inverted(1, -7.5)(model, z, t, sigma, SeededNoise([0]), None)
     torch.testing.assert_close(eps, 8.5 * null - 7.5 * target, rtol=1e-10, atol=0)
 
 

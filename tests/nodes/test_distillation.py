@@ -56,6 +56,8 @@ LISTED = [
     "flowalign",
     "chord",
     "dreamsampler",
+    "sdi",
+    "pfd",
 ]
 """The methods in the order of the node's list, which must not change."""
 NAMES = [name for name in LISTED if name != "lmc"]
@@ -166,6 +168,16 @@ TWO_DIMENSIONAL = {
     "t_min": 0.02,
     "t_max": 0.98,
 }
+INVERTED = {
+    **TWO_DIMENSIONAL,
+    "learning_rate": 0.05,
+    "optimizer": "adam",
+    "weighting": "uniform",
+    "time_schedule": "descending",
+    "noise_policy": "inverted",
+    "eta": 0.3,
+    "inversion_guidance_scale": -7.5,
+}
 PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
     "sds": (1000, {"guidance_scale": 100.0, **TWO_DIMENSIONAL}),
     "nfsd": (1000, {"guidance_scale": 7.5, **TWO_DIMENSIONAL}),
@@ -260,6 +272,8 @@ PAPER_SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
             "eta": 1.0,
         },
     ),
+    "sdi": (50, {"guidance_scale": 7.5, **INVERTED, "ode_steps": 5}),
+    "pfd": (50, {"guidance_scale": 7.5, **INVERTED, "ode_steps": 3}),
 }
 """Each method's documented steps and settings, for a latent that is not empty."""
 
@@ -331,7 +345,10 @@ def test_each_option_of_a_list_gives_another_result(name: str):
         ("first_stage", (0.0, 0.5, 1.0), {"method": "bridge"}),
         ("ode_steps", (1, 2, 3), {"method": "full bridge"}),
         ("ode_steps", (1, 2, 3), {"method": "ism"}),
+        ("ode_steps", (1, 2, 3), {"method": "pfd"}),
         ("ode_steps", (1, 2, 3), {"noise_policy": "inverted"}),
+        ("inversion_guidance_scale", (-7.5, -1.0, -0.5, 0.0, 7.5), {"noise_policy": "inverted"}),
+        ("inversion_guidance_scale", (-7.5, -1.0, -0.5, 0.0, 7.5), {"method": "pfd"}),
         ("lora_rank", (1, 2), {"method": "vsd", "lora_learning_rate": 0.1}),
         ("lora_learning_rate", (0.0, 0.1), {"method": "vsd"}),
         ("t_max", (0.5, 0.7), {}),
@@ -576,6 +593,7 @@ def test_node_schema():
         "data_weight",
         "pixel_weight",
         "measurement",
+        "inversion_guidance_scale",
     ]
     assert [i.id for i in schema.inputs if i.optional] == optional
     lists = {i.id: (i.options, i.default) for i in schema.inputs if isinstance(i, io.Combo.Input)}
@@ -590,4 +608,5 @@ def test_node_schema():
         "seed",
         "source_weight",
         "pixel_weight",
+        "inversion_guidance_scale",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -57,6 +58,8 @@ PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
 # The papers' gradients, computed from ComfyUI's own predictions
 
 SCALE, SECOND, CONSISTENCY = 5.0, 3.0, 0.02
+INVERSION, ETA = -4.0, 0.3
+"""Guidance of the inversion, and the share of fresh noise, of sdi and pfd."""
 SEED = 21
 
 See = Callable[[float], Seen]
@@ -114,6 +117,30 @@ def ism(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor
     x = middle.noised(low.clean(x, "negative"), low.eps(x, "negative"))
     eps_s = middle.eps(x, "negative")
     return top.guided(top.noised(middle.clean(x, "negative"), eps_s), "positive", SCALE) - eps_s
+
+
+def inverted(see: See, t: float, z: Tensor, fresh: Tensor) -> Tensor:
+    """The noise that leads to time t in two steps of inversion, mixed with the share of fresh noise of sdi and pfd."""
+    low, top = see(t / 2), see(t)
+    clean = low.a * z
+    x = low.noised(z, low.guided(clean, "positive", INVERSION))
+    eps = low.guided(x, "positive", INVERSION)
+    x = top.noised((x - low.b * eps) / low.a, eps)
+    return math.sqrt(1 - ETA**2) * (x - top.a * z) / top.b + ETA * fresh
+
+
+def sdi(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    return sds(see, t, z, inverted(see, t, z, eps), reference)
+
+
+def pfd(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
+    low, top = see(t / 2), see(t)
+    noise = inverted(see, t, z, eps)
+    start = top.noised(z, noise)
+    eps_top = top.guided(start, "positive", SCALE)
+    x = low.noised((start - top.b * eps_top) / top.a, eps_top)
+    image = (x - low.b * low.guided(x, "positive", SCALE)) / low.a
+    return (start - top.a * image) / top.b - noise
 
 
 def dds(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
@@ -180,6 +207,8 @@ GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "flowalign": flowalign,
     "chord": chord,
     "dreamsampler": dreamsampler,
+    "sdi": sdi,
+    "pfd": pfd,
 }
 
 ONE_STEP = {
@@ -187,6 +216,8 @@ ONE_STEP = {
     "guidance_scale": SCALE,
     "source_guidance_scale": SECOND,
     "source_consistency_weight": CONSISTENCY,
+    "inversion_guidance_scale": INVERSION,
+    "eta": ETA,
     "learning_rate": 1.0,
     "learning_rate_schedule": "constant",
     "optimizer": "sgd",
@@ -363,6 +394,8 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("flowalign", {}, [3, 3]),
     ("chord", {}, [4, 1]),
     ("dreamsampler", {}, [2, 2]),
+    ("sdi", {"ode_steps": 3}, [2, 2, 2, 2] * 2),
+    ("pfd", {"ode_steps": 3}, [2, 2, 2, 2, 2, 2] * 2),
     ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
     ("dds", {"noise_policy": "estimated"}, [4, 4]),
 ]

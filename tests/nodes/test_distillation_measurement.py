@@ -89,7 +89,7 @@ def test_a_step_descends_the_papers_energy(kind: str, family: Family):
     ("kind", "family", "method"),
     [
         *((kind, family, "dreamsampler") for kind, family in KINDS),
-        *(("kl", V, method) for method in ("sds", "nfsd", "csd", "vsd", "bridge", "full bridge", "ism")),
+        *(("kl", V, method) for method in ("sds", "nfsd", "csd", "vsd", "bridge", "full bridge", "ism", "sdi")),
     ],
     ids=str,
 )

@@ -213,6 +213,7 @@ def test_end_by_sampling_needs_no_negative_prompt_either():
         ("sds", {}, "Or set guidance_scale to 1: then the method 'sds' .* after the prompt."),
         ("csd", SCALES_1, r"a model that is not guidance-distilled\.$"),
         ("ism", SCALES_1, r"a model that is not guidance-distilled\.$"),
+        ("sdi", SCALES_1, r"a model that is not guidance-distilled\.$"),
         ("flowedit", {**SCALES_1, "noise_policy": "inverted"}, r"a model that is not guidance-distilled\.$"),
     ],
 )
