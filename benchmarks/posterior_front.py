@@ -80,7 +80,7 @@ class DistillationBench(Bench):
 
 def settings() -> list[Setting]:
     """Every setting of the table, in its order."""
-    rows = [(method, GUIDANCE) for method in ("sds", "sds, normalized", "dds", "dds, normalized")]
+    rows = [(method, GUIDANCE) for method in ("sds", "sds, normalized", "dds")]
     rows += [(method, 0.0) for method in FLOW_EDITS]
     rows += [
         (f"PDS {p}, s = {GUIDANCE:g}", w) for p in POSTERIOR_FORMS for w in IDENTITY_WEIGHTS if p != "exact" or not w

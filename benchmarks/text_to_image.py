@@ -21,7 +21,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -249,7 +249,7 @@ def measure_renoising(folder: Path) -> None:
         return images, {"largest noise": size}
 
     note = "The largest noise is the largest standard deviation that a step adds; the model expects 1."
-    measure_variants(folder / "renoise.json", RENOISE_TABLE, NOISES, measured, note)
+    measure_variants(folder / "renoise.json", RENOISE_TABLE, at_guidances(NOISES, GUIDANCES), measured, note)
 
 
 FEW_EVALUATIONS = "methods at 600 model evaluations"
@@ -257,11 +257,14 @@ AT_600: dict[str, dict[str, Any]] = {
     "sds": {"method": "sds", "steps": 300, "learning_rate": 1 / 30},
     "nfsd": {"method": "nfsd", "steps": 200, "learning_rate": 1 / 20},
     "sdi": {"method": "sdi"},
-    "sdi, inverted at guidance 0": {"method": "sdi", "inversion_guidance_scale": 0.0},
-    "sdi, fresh noise": {"method": "sdi", "noise_policy": "fresh", "steps": 300, "learning_rate": 1 / 30},
     "pfd": {"method": "pfd"},
 }
 """sds and nfsd in as many steps as 600 evaluations allow, at rates that lead as far as their own in 1000 steps."""
+PARTS_OF_SDI: dict[str, dict[str, Any]] = {
+    "sdi, inverted at guidance 0": {"method": "sdi", "inversion_guidance_scale": 0.0},
+    "sdi, fresh noise": {"method": "sdi", "noise_policy": "fresh", "steps": 300, "learning_rate": 1 / 30},
+}
+"""sdi without what the paper adds to it, at its guidance scale: a negative inversion, and any inversion."""
 
 
 def measure_few_evaluations(folder: Path) -> None:
@@ -277,7 +280,8 @@ def measure_few_evaluations(folder: Path) -> None:
         return images, {**looks, "evaluations": counter.items / len(scenes)}
 
     note = "Saturation and high frequencies are those of real images at 1. Evaluations are of the model, for an image."
-    measure_variants(folder / "few_evaluations.json", FEW_EVALUATIONS, AT_600, measured, note)
+    variants = at_guidances(AT_600, GUIDANCES) | at_guidances(PARTS_OF_SDI, GUIDANCES[:1])
+    measure_variants(folder / "few_evaluations.json", FEW_EVALUATIONS, variants, measured, note)
 
 
 Measured = Callable[[list[world.Scene], dict[str, Any]], tuple[Tensor, dict[str, float]]]
@@ -287,26 +291,35 @@ Measured = Callable[[list[world.Scene], dict[str, Any]], tuple[Tensor, dict[str,
 def measure_variants(
     path: Path, title: str, variants: dict[str, dict[str, Any]], measured: Measured, note: str
 ) -> None:
-    """A row for each variant at every guidance scale: what the prompt names, what `measured` adds, and the time."""
+    """A row for each variant: what the prompt names, what `measured` adds, and the time."""
     results = Results(path, resume=True)
     results.table(title, "images")
     found, scenes, scorer = results.figures, captions(FEW_IMAGES), in_process.load_scorer()
-    for guidance in GUIDANCES:
-        for name, settings in variants.items():
-            key = f"{name} | {guidance:g}"
-            if key in found:
-                continue
-            began = time.process_time()
-            with torch.inference_mode():
-                images, more = measured(scenes, {**settings, "guidance_scale": guidance})
-                seconds = time.process_time() - began
-                rates = Agreement.of(scorer, images, [attributes(scene) for scene in scenes]).rates
-            row = {each: rates[each] for each in ("colour", "shape", "background", "pattern")}
-            found[key] = {**row, **more, "CPU seconds": seconds}
-            results.measured(title, key, len(scenes))
-            results.write()
-            path.with_suffix(".md").write_text(variants_report(results, title, note), "utf-8")
-            log.info("%s: %s", key, json.dumps(found[key]))
+    for key, settings in variants.items():
+        if key in found:
+            continue
+        began = time.process_time()
+        with torch.inference_mode():
+            images, more = measured(scenes, settings)
+            seconds = time.process_time() - began
+            rates = Agreement.of(scorer, images, [attributes(scene) for scene in scenes]).rates
+        row = {each: rates[each] for each in ("colour", "shape", "background", "pattern")}
+        found[key] = {**row, **more, "CPU seconds": seconds}
+        results.measured(title, key, len(scenes))
+        results.write()
+        log.info("%s: %s", key, json.dumps(found[key]))
+    results.figures = {key: found[key] for key in variants}
+    results.write()
+    path.with_suffix(".md").write_text(variants_report(results, title, note), "utf-8")
+
+
+def at_guidances(variants: dict[str, dict[str, Any]], guidances: Sequence[float]) -> dict[str, dict[str, Any]]:
+    """The settings of every row, by the first columns of the table: a variant and a guidance scale."""
+    return {
+        f"{name} | {guidance:g}": {**settings, "guidance_scale": guidance}
+        for guidance in guidances
+        for name, settings in variants.items()
+    }
 
 
 def variants_report(results: Results, title: str, note: str) -> str:
