@@ -10,7 +10,7 @@ mean saturation and the energy in high frequencies (both relative to real images
 Images are kept in benchmarks/work/, so an interrupted run resumes where it stopped; delete that folder to start over.
 
 With --renoise, the method dreamsampler alone generates 16 images in 100 steps with each kind of noise (DreamSampler,
-Algorithm 2) at several guidance scales; with --few, sds, nfsd, sdi and pfd generate 16 images in 600 evaluations of the
+Algorithm 2) at several guidance scales; with --few, sds, nfsd and sdi generate 16 images in 600 evaluations of the
 model each. Rows already in the JSON are kept.
 """
 
@@ -257,7 +257,6 @@ AT_600: dict[str, dict[str, Any]] = {
     "sds": {"method": "sds", "steps": 300, "learning_rate": 1 / 30},
     "nfsd": {"method": "nfsd", "steps": 200, "learning_rate": 1 / 20},
     "sdi": {"method": "sdi"},
-    "pfd": {"method": "pfd"},
 }
 """sds and nfsd in as many steps as 600 evaluations allow, at rates that lead as far as their own in 1000 steps."""
 PARTS_OF_SDI: dict[str, dict[str, Any]] = {

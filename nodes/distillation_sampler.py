@@ -43,7 +43,7 @@ class DistillationSampler(io.ComfyNode):
             ),
             search_aliases=(
                 "SDS, score distillation, score distillation sampling, DDS, delta denoising score, VSD, NFSD, CSD, "
-                "bridge, ISM, SDI, PFD, LMC-SDS, DreamSampler, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, "
+                "bridge, ISM, SDI, LMC-SDS, DreamSampler, FlowEdit, FlowAlign, ChordEdit, DVRF, DRFS, "
                 "img2img edit, text to image optimization"
             ),
             has_intermediate_output=True,
@@ -173,13 +173,13 @@ def _main_inputs() -> list[io.Input]:
             options=LISTED,
             default="bridge",
             tooltip="The gradient. bridge, vsd, csd, nfsd, sds, ism and lmc generate or edit; dds, flowedit, dvrf, "
-            "flowalign and chord (few-step models) edit; full bridge is slow and exact; sdi, pfd and dreamsampler "
+            "flowalign and chord (few-step models) edit; full bridge is slow and exact; sdi and dreamsampler "
             "generate, dreamsampler also restores with a measurement. The help page lists what each needs.",
         ),
         widgets.whole(
             "steps",
             "Optimizer steps. One model call per step; vsd makes three, full bridge 3 x ode_steps, ism ode_steps + 2, "
-            "sdi ode_steps + 1, pfd 2 x ode_steps. chord edits in the first step and refines in the others.",
+            "sdi ode_steps + 1. chord edits in the first step and refines in the others.",
             high=100_000,
         ),
         widgets.number("learning_rate", "Learning rate of the optimizer.", high=1e6, step=0.001),
@@ -196,7 +196,7 @@ def _main_inputs() -> list[io.Input]:
             "noise_policy",
             list(NOISE_POLICIES),
             "Which noise is added: a fresh draw at every step, one fixed draw, the model's own estimate from the "
-            "previous step (with descending: DreamSampler), or the noise found by inverting the image (sdi, pfd; adds "
+            "previous step (with descending: DreamSampler), or the noise found by inverting the image (sdi; adds "
             "ode_steps model calls per step).",
         ),
         widgets.number("t_min", "Lowest noise level visited, as a share of the model's time: 0 is clean.", high=1.0),
@@ -291,7 +291,7 @@ def _fine_settings() -> list[io.Input]:
         ),
         widgets.whole(
             "ode_steps",
-            "full bridge, pfd: ODE steps each way. ism, sdi and inverted noise: inversion steps.",
+            "full bridge: ODE steps each way. ism, sdi and inverted noise: inversion steps.",
             high=1000,
             optional=True,
         ),

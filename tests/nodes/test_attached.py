@@ -225,7 +225,7 @@ def timed(model: ModelPatcher) -> ModelPatcher:
     return patched
 
 
-@pytest.mark.parametrize("name", ["sds", "dds", "csd", "full bridge", "ism", "sdi", "pfd"])
+@pytest.mark.parametrize("name", ["sds", "dds", "csd", "full bridge", "ism", "sdi"])
 def test_each_item_of_a_batch_has_the_level_of_its_own_time(name: str):
     inputs: dict[str, Any] = {"time_schedule": "uniform", "seed": 7}
     together = run(name, timed(tiny(EPS)), count=3, **inputs)
@@ -302,7 +302,6 @@ GUIDED: dict[str, dict[str, Any]] = {
     "vsd": {"guidance_scale": 7.5},
     "ism": {"guidance_scale": 7.5},
     "sdi": {"guidance_scale": 7.5, "inversion_guidance_scale": -7.5},
-    "pfd": {"guidance_scale": 7.5, "inversion_guidance_scale": -7.5},
     "full bridge": {"guidance_scale": 7.5},
 }
 """The runs whose equation is classifier-free guidance, with its strength."""

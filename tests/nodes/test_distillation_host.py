@@ -59,7 +59,7 @@ PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE, "source": SOURCE}
 
 SCALE, SECOND, CONSISTENCY = 5.0, 3.0, 0.02
 INVERSION, ETA = -4.0, 0.3
-"""Guidance of the inversion, and the share of fresh noise, of sdi and pfd."""
+"""Guidance of the inversion, and the share of fresh noise, of sdi."""
 SEED = 21
 
 See = Callable[[float], Seen]
@@ -120,7 +120,7 @@ def ism(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor
 
 
 def inverted(see: See, t: float, z: Tensor, fresh: Tensor) -> Tensor:
-    """The noise that leads to time t in two steps of inversion, mixed with the share of fresh noise of sdi and pfd."""
+    """The noise that leads to time t in two steps of inversion, mixed with the share of fresh noise of sdi."""
     low, top = see(t / 2), see(t)
     clean = low.a * z
     x = low.noised(z, low.guided(clean, "positive", INVERSION))
@@ -131,16 +131,6 @@ def inverted(see: See, t: float, z: Tensor, fresh: Tensor) -> Tensor:
 
 def sdi(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
     return sds(see, t, z, inverted(see, t, z, eps), reference)
-
-
-def pfd(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
-    low, top = see(t / 2), see(t)
-    noise = inverted(see, t, z, eps)
-    start = top.noised(z, noise)
-    eps_top = top.guided(start, "positive", SCALE)
-    x = low.noised((start - top.b * eps_top) / top.a, eps_top)
-    image = (x - low.b * low.guided(x, "positive", SCALE)) / low.a
-    return (start - top.a * image) / top.b - noise
 
 
 def dds(see: See, t: float, z: Tensor, eps: Tensor, reference: Tensor) -> Tensor:
@@ -208,7 +198,6 @@ GRADIENTS: dict[str, Callable[[See, float, Tensor, Tensor, Tensor], Tensor]] = {
     "chord": chord,
     "dreamsampler": dreamsampler,
     "sdi": sdi,
-    "pfd": pfd,
 }
 
 ONE_STEP = {
@@ -395,7 +384,6 @@ CALLS: list[tuple[str, dict[str, Any], list[int]]] = [
     ("chord", {}, [4, 1]),
     ("dreamsampler", {}, [2, 2]),
     ("sdi", {"ode_steps": 3}, [2, 2, 2, 2] * 2),
-    ("pfd", {"ode_steps": 3}, [2, 2, 2, 2, 2, 2] * 2),
     ("sds", {"noise_policy": "inverted", "ode_steps": 3}, [2, 2, 2, 2] * 2),
     ("dds", {"noise_policy": "estimated"}, [4, 4]),
 ]

@@ -215,7 +215,7 @@ def test_non_finite_prediction_raises_with_step_and_time(method: str, value: flo
     monkeypatch.setattr(latent_preview.args, "preview_method", latent_preview.LatentPreviewMethod.Latent2RGB)
     model, latent = tiny(SD3), encoded(SD3, 2)
     options = {"method": method, "steps": 4, "time_schedule": "descending", "t_min": 0.2, "t_max": 0.6}
-    calls_of_a_step = {"vsd": 4, "full bridge": 4, "ism": 4, "sdi": 3, "pfd": 4}.get(method, 1)
+    calls_of_a_step = {"vsd": 4, "full bridge": 4, "ism": 4, "sdi": 3}.get(method, 1)
     # chord's first step has two noise levels, and a model with a wrapper is asked for each level and image alone.
     calls_of_two_steps = 4 + 1 if method == "chord" else 2 * calls_of_a_step
 

@@ -18,7 +18,6 @@ from dreamsampler.guidance.distillation.objectives.ism import ISM
 from dreamsampler.guidance.distillation.objectives.lmc import LMC
 from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
 from dreamsampler.guidance.distillation.objectives.pds import PDS
-from dreamsampler.guidance.distillation.objectives.sdi import FlowDistillation
 from dreamsampler.guidance.distillation.objectives.sds import SDS
 from dreamsampler.guidance.distillation.objectives.vsd import VSD
 from dreamsampler.guidance.distillation.schedules import Inverted
@@ -44,7 +43,6 @@ EQUATIONS: dict[str, tuple[Callable[..., Any], int]] = {
     "chord": (Chord.__call__, 12),
     "dreamsampler": (DreamSampler.__call__, 12),
     "sdi": (Inverted.__call__, 12),  # what differs from sds
-    "pfd": (FlowDistillation.__call__, 18),  # plus the inversion's way through the model
 }
 """Each method's equation, and the maximum number of files on the way there, its own included."""
 
