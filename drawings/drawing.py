@@ -17,7 +17,7 @@ from ..svg.raster.scene import Scene, scene
 from .augmentation import Augmentation
 from .initialization import THIRDS, Paths, polygons
 from .optimizer import append_rows, reset_state
-from .selection import Selection, selection
+from .selection import Selection
 
 PARAMETER_GROUPS = ("points", "width", "color", "background")
 """The groups that parameters are optimized in, each with a learning rate of its own (`optimizer.LearningRates`)."""
@@ -67,7 +67,7 @@ class Drawing:
     ):
         self.optimized = frozenset(optimized)
         self._template = start = scene(document, height, width, like)
-        chosen = selection(document) if selected is None else selected
+        chosen = _everything(start) if selected is None else selected
         self.points = self._leaf("points", start.points, chosen.points[:, None] & ~_on_border(start).cpu())
         self.colors = self._leaf("color", start.colors, chosen.layers)
         self.widths = self._leaf("width", start.widths, chosen.widths)
@@ -262,6 +262,13 @@ def parameter_groups(drawings: Sequence[Drawing]) -> dict[str, list[Tensor]]:
         for name in PARAMETER_GROUPS
         if any(name in parameters for parameters in each)
     }
+
+
+def _everything(template: Scene) -> Selection:
+    """The selection of all parts."""
+    counts = (len(each) for each in (template.points, template.colors, template.widths, template.opacities))
+    points, layers, widths, opacities = (torch.ones(count, dtype=torch.bool) for count in counts)
+    return Selection(points, layers, widths, opacities, [True] * len(template.gradients))
 
 
 def _straight_sides(template: Scene) -> Tensor:
