@@ -55,7 +55,8 @@ def grouped(
         joined = clip or only.clip
         return [replace(only, opacity=only.opacity * opacity, name=only.name or name, clip=joined)]
     if clip or only is None or isinstance(only, Group) or (only.fill and only.stroke):
-        return [Group(tuple(children), opacity, name, clip or ())]
+        inner = children if only is None or not name else [replace(only, name="")]  # the group has its name
+        return [Group(tuple(inner), opacity, name, clip or ())]
     return [_with_opacity(only, opacity, name)]
 
 

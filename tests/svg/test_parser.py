@@ -206,7 +206,7 @@ def test_opacity_of_several_paints_creates_a_group():
     both = '<rect id="r" width="9" height="9" stroke="red" opacity=".5"/>'
     (group,) = document(both).children
     assert isinstance(group, Group) and group.opacity == 0.5
-    assert [child.name for child in group.children] == ["r"]
+    assert (group.name, [child.name for child in group.children]) == ("r", [""])
     (group,) = document(f'<g id="two" opacity=".5">{RECT}<g>{RECT}</g></g>').children
     assert isinstance(group, Group) and (group.opacity, group.name, len(group.children)) == (0.5, "two", 2)
     (group,) = document(f'<g opacity=".5">{both}</g>').children

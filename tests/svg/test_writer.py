@@ -337,6 +337,16 @@ def test_named_groups_are_kept_and_others_dissolved():
     assert write(parse(text).document) == text and parse(text).document == parse(STRUCTURED).document
 
 
+@pytest.mark.parametrize("inner", ["", ' id="a"'])
+def test_a_group_keeps_its_name_from_its_only_shape(inner: str):
+    """Neither of two elements with one id gets another when it is read again."""
+    text = f'<svg viewBox="0 0 9 9"><g id="a" opacity="0"><path{inner} stroke="#f00" d="M1 1H4V4Z"/></g></svg>'
+    document = parse(text).document
+    (group,) = document.children
+    assert isinstance(group, Group) and [group.name, group.children[0].name] == ["a", ""]
+    assert parse(write(document)).document == document
+
+
 def test_named_groups_cost_no_canvas_of_their_own():
     drawing = scene(parse(STRUCTURED.replace(' opacity=".5"', "")).document, 20, 20)
     assert drawing.layout.order == tuple(range(6)) and len(drawing.opacities) == 3
