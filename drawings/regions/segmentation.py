@@ -39,9 +39,6 @@ from scipy.sparse.csgraph import connected_components
 
 Floats, Ints, Flags = NDArray[np.floating[Any]], NDArray[np.integer[Any]], NDArray[np.bool_]
 
-SCALE = 0.004
-"""The final scale, in squared color per pixel of border: a square of 4 x 4 pixels stays if its color differs from that
-around it by 0.063, the distance of neighboring layers in vtracer."""
 FIRST_SCALE, GROWTH = 1e-4, 2.0
 FINER_GROWTH = 1.1
 """By how much the scale grows at a time until the regions are few enough."""
@@ -75,7 +72,7 @@ class Regions:
     pure: Flags
 
 
-def segmented(image: Floats, most: int, *, scale: float = SCALE, smallest: int = 0, ramps: bool = True) -> Regions:
+def segmented(image: Floats, most: int, *, scale: float, smallest: int = 0, ramps: bool = True) -> Regions:
     """The regions of an image: at most `most`, each of `smallest` pixels or more.
 
     Args:

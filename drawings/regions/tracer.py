@@ -13,8 +13,12 @@ from .contours import chains, located
 from .curves import fitted
 from .layers import Layer, side_by_side, stacked
 from .paints import paint
-from .segmentation import SCALE, Floats, Regions, segmented
+from .segmentation import Floats, Regions, segmented
 
+COARSEST, DETAIL = 0.02, 2.56
+"""The final scale of the segmentation for few shapes, and its product with the number of shapes for more than 128. At
+the first, a square of 4 x 4 pixels stays if its color differs from that around it by 0.14, and the noise that a VAE
+leaves along edges goes; at 1000 shapes by 0.05."""
 HIDDEN_TOLERANCE = 1.5
 """How far curves below other shapes may be from where they should be, in pixels; less than their overlap."""
 TOLERANCE = 0.3
@@ -28,7 +32,7 @@ def traced(
     most: int,
     *,
     alpha: Tensor | None = None,
-    scale: float = SCALE,
+    scale: float | None = None,
     tolerance: float = TOLERANCE,
     smallest: int = SMALLEST_AREA,
     overlapping: bool = True,
@@ -40,12 +44,14 @@ def traced(
         image: (3, H, W) in [0, 1].
         most: The largest number of shapes.
         alpha: (H, W) in [0, 1]. Where it is below 1/2 on average, there is no shape.
-        scale: How much error a pixel of border is worth, see `segmentation`. A larger value gives fewer shapes.
+        scale: How much error a pixel of border is worth, see `segmentation`. A larger value gives fewer shapes. By
+            default, the more shapes there may be, the finer the detail.
         tolerance: How far curves may be from the edges of the image, in pixels.
         smallest: Smaller regions, in pixels, are left out.
         overlapping: Whether shapes lie on top of each other, without gaps, or side by side.
         ramps: Whether shapes may have linear gradients.
     """
+    scale = min(COARSEST, DETAIL / most) if scale is None else scale
     channels = image if alpha is None else torch.cat([image, alpha[None]])
     pixels = channels.detach().movedim(0, -1).double().cpu().numpy()
     regions = segmented(pixels, most, scale=scale, smallest=smallest, ramps=ramps)

@@ -200,3 +200,10 @@ def test_every_visible_edge_belongs_to_the_higher_shape():
         assert (layer.mask >= (under == region)).all()
         assert set(under[layer.mask]) <= {region, 2}
     assert sum(layer.mask.sum() for layer in side_by_side(labels, np.zeros(3, bool))) == 400
+
+
+def test_more_shapes_allow_finer_detail():
+    """A faint square of 4 x 4 pixels is detail among many shapes, and noise among few."""
+    image = torch.full((3, 48, 48), 0.5)
+    image[:, 20:24, 20:24] += 0.06
+    assert [len(list(traced(image, most).shapes())) for most in (64, 1000)] == [1, 2]

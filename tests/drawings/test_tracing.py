@@ -175,7 +175,7 @@ def test_regions_are_fitted_with_smooth_joins_and_opaque():
     steps = list(Tracer(images, replace(FROM_REGIONS, steps=40)).trace(ART_STYLES["iconography"], 24, generators(0, 1)))
     first, last = steps[0], steps[-1]
     assert len(steps) == 40
-    assert (last.losses < 0.5 * first.losses).all()
+    assert (last.losses < 0.6 * first.losses).all()
     for drawn in last.drawings:
         assert len(drawn.colors) <= 24 and (drawn.colors[:, 3] == 1).all()
         assert float(kinks(drawn.smooth_joins().detach())) < 0.02

@@ -25,7 +25,7 @@ def test_trace_makes_few_opaque_shapes():
     result = vectorize(None, steps=0, image=disc(), fit_places="trace", fit_steps=30, canvas_size=64)
     (shapes,) = result.shapes
     assert [shape.fill.opacity for shape in shapes if shape.fill] == [1.0, 1.0, 1.0]
-    assert (result.image - disc()).square().mean() < 2e-5
+    assert (result.image - disc()).square().mean() < 1e-4
 
 
 def test_trace_is_refined_by_a_prompt():
