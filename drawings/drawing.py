@@ -28,7 +28,8 @@ MIN_WIDTH = 0.01
 SMOOTH = math.cos(math.radians(12))
 """Cosine of the largest turn of a join that counts as smooth."""
 STRAIGHT_TOLERANCE = 1e-3
-"""How far the handles of a side may be from its thirds, in pixels, for the side to count as straight."""
+"""How far the handles of a side may be from its thirds for the side to count as straight: in pixels, or for sides
+shorter than a pixel as a fraction of their length."""
 
 
 class Drawing:
@@ -275,7 +276,9 @@ def _straight_sides(template: Scene) -> Tensor:
     """The indices (K, 4) of the control points of cubics that are straight, with handles at their thirds."""
     p0, p1, p2, p3 = template.points[template.layout.curves].unbind(1)
     offsets = torch.stack([p1 - torch.lerp(p0, p3, THIRDS[1]), p2 - torch.lerp(p0, p3, THIRDS[2])])
-    return template.layout.curves[(offsets.abs() <= STRAIGHT_TOLERANCE).all(0).all(-1)]
+    # Handles of short sides turn their caps and joins, so they must be straight in proportion to their length.
+    tolerance = STRAIGHT_TOLERANCE * (p3 - p0).norm(dim=-1).clamp_max(1)
+    return template.layout.curves[(offsets.abs().amax((0, -1)) <= tolerance)]
 
 
 def _on_border(template: Scene) -> Tensor:
