@@ -1,6 +1,6 @@
 """Vector drawings: images traced, degraded images restored as drawings, drawings edited with a prompt.
 
-    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [icons] [edit]
+    .host/venv/bin/python -m benchmarks.drawings [fit] [restore] [icons] [edit] [recolor] [text]
                                                 writes benchmarks/results/drawings.{json,md} and drawings_*.png
 
 - fit: images of 240 x 240 pixels traced with 64 paths, by path initialization.
@@ -9,6 +9,9 @@
   followed by tracing.
 - icons: emoji, degraded in the same ways. The model knows no emoji; the prompt is empty.
 - edit: traced drawings of the reference world, each edited in one attribute, with SDS, DDS and PDS.
+- recolor: drawings traced by regions, of which the color of one thing is edited: all of a drawing may move, or colors
+  only.
+- text: images sampled from captions, and drawings of them by LIVE and by regions, refined or not.
 
 Rows already in the JSON are kept: an interrupted run continues, and parts can run at the same time. Delete the file to
 start over. Images are saved in benchmarks/work/drawings/, or in OUTPUT/drawings_images/. The autoencoder computes in
@@ -22,7 +25,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +42,7 @@ from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 from dreamsampler.nodes.sockets import ObjectiveSocket
+from dreamsampler.svg.markup.parser import parse
 from kornia.metrics import ssim
 from PIL import Image
 from torch import Tensor
@@ -95,6 +99,13 @@ OF_ICONS_AT_ONCE: Variants = {
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
+RECOLORED: Variants = {"all moves": {}, "colors only": {"move": "colors"}}
+WRITTEN: Variants = {
+    "LIVE, 32 paths": {"steps": 0, "fit_steps": 100},
+    "LIVE, 32 paths, refined by SDS at guidance 30": {"fit_steps": 100, "guidance_scale": 30.0},
+    "regions, at most 32": {"steps": 0, "fit_steps": 100, "fit_places": "trace"},
+    "regions, refined by SDS at guidance 7.5": {"fit_steps": 100, "fit_places": "trace", "guidance_scale": 7.5},
+}
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
 """Methods and guidance scales."""
 Made = tuple[Row, Tensor]
@@ -117,7 +128,9 @@ class Studio:
 
     def cases(self, part_name: str) -> int:
         """How many images or edits each row of a part rests on."""
-        return {"fit": 1, "edit": len(edits(self.count))}.get(part_name, self.count)
+        return {"fit": 1, "edit": len(edits(self.count)), "recolor": len(recolorings(self.count))}.get(
+            part_name, self.count
+        )
 
     # Fits
 
@@ -236,6 +249,68 @@ class Studio:
         point = measured((method, guidance, "full"), jobs, images, self.scorer)
         return {"edits": len(jobs), "accuracy": point.accuracy, "psnr": point.psnr, "ssim": point.structure}, images
 
+    # Recolorings
+
+    def recolored(self) -> Iterator[tuple[str, Callable[[], Made]]]:
+        jobs = recolorings(self.count)
+        for label, how in RECOLORED.items():
+            yield label, lambda h=how: self.scored_recolorings(h, jobs)
+
+    @torch.inference_mode()
+    def scored_recolorings(self, how: Row, jobs: list[Edit]) -> Made:
+        """Edit the colors of drawings; besides the figures of edits, in how many every point stayed where it was."""
+        made, kept = [], []
+        for start in range(0, len(jobs), BATCH):
+            some = jobs[start : start + BATCH]
+            sources = in_process.render([job.source for job in some])
+            svg, _ = self.drawn(image=sources.movedim(1, -1), steps=0, fit_steps=50, fit_places="trace")
+            target = self.reference.conditioning([job.prompt("full") for job in some])
+            source = self.reference.conditioning([job.source_prompt("full") for job in some])
+            edited, image = self.drawn(target, svg=svg, source=source, guidance_scale=7.5, **how)
+            made.append(image)
+            kept += [outlines(before) == outlines(after) for before, after in zip(svg.data, edited.data, strict=True)]
+        images = torch.cat(made)
+        point = measured(("PDS", 7.5, "full"), jobs, images, self.scorer)
+        return {"accuracy": point.accuracy, "psnr": point.psnr, "same points": float(np.mean(kept))}, images
+
+    # Text
+
+    def written(self) -> Iterator[tuple[str, Callable[[], Made]]]:
+        yield "sampled images", lambda: self.with_attributes(({}, self.sampled), scenes(self.count))
+        for label, how in WRITTEN.items():
+            yield label, lambda h=how: self.drawn_from_text(h)
+
+    @cached_property
+    def sampled(self) -> Tensor:
+        """An image for each caption."""
+        positive = self.reference.conditioning([world.describe(scene) for scene in scenes(self.count)])
+        cells = world.SIZE // 8
+        latent = {"samples": host.empty_latent(self.reference.model, self.count, cells, cells)}
+        with torch.inference_mode():
+            return self.reference.decoded(
+                self.reference.ksampled(positive, self.nothing, latent, steps=30, cfg=7.5, seed=SEED)
+            )
+
+    @torch.inference_mode()
+    def drawn_from_text(self, how: Row) -> Made:
+        images, files, sampled = [], [], self.sampled
+        for start in range(0, self.count, BATCH):
+            some = sampled[start : start + BATCH]
+            prompts = [world.describe(scene) for scene in scenes(self.count)[start : start + BATCH]]
+            settings = {"image": some.movedim(1, -1), "paths": 32, **how}
+            svg, image = self.drawn(self.reference.conditioning(prompts), **settings)
+            images.append(image)
+            files += [stream.getvalue() for stream in svg.data]
+        shapes = [list(parse(file).document.shapes()) for file in files]
+        opaque = [bool(shape.fill and shape.fill.opacity == 1) for each in shapes for shape in each]
+        row = {
+            "paths": float(np.mean([len(each) for each in shapes])),
+            "opaque": float(np.mean(opaque)),
+            "bytes": float(np.mean([len(file) for file in files])),
+        }
+        found, made = self.with_attributes(({}, torch.cat(images)), scenes(self.count))
+        return {**found, **row}, made
+
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
         posteriors: dict[str, tuple[PosteriorForm, float]] = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
         if method == "SDS":
@@ -244,6 +319,15 @@ class Studio:
             asked = self.reference.latent(image), source, target, self.nothing, guidance, *posteriors[method]
             objective = PosteriorLatentMatch.execute(*asked).args[0]
         return self.drawn(svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance)[1]
+
+
+def recolorings(count: int) -> list[Edit]:
+    return [edit for edit in edits(count) if edit.attribute == "colour"]
+
+
+def outlines(file: Any) -> list[Any]:
+    """The points of all shapes of an SVG file."""
+    return [shape.contours for shape in parse(file.getvalue()).document.shapes()]
 
 
 def scenes(count: int) -> list[world.Scene]:
@@ -279,7 +363,8 @@ def enlarged(observed: Tensor) -> Tensor:
 
 def measure(parts: list[str], studio: Studio, path: Path, images_folder: Path) -> None:
     """Measure the rows that the file lacks. Each is saved at once, next to rows that other runs have added."""
-    every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited}
+    every = {"fit": studio.fits, "restore": studio.restorations, "icons": studio.of_icons, "edit": studio.edited,
+             "recolor": studio.recolored, "text": studio.written}  # fmt: skip
     for part_name in parts:
         ways = dict(every[part_name]())
         for label, work in ways.items():
@@ -294,7 +379,7 @@ def measure(parts: list[str], studio: Studio, path: Path, images_folder: Path) -
             results = Results(path, resume=True)
             found = {**results.figures.get(part_name, {}), label: row}
             results.figures[part_name] = {known: found[known] for known in ways if known in found}
-            results.table(part_name, "edits" if part_name == "edit" else "images")
+            results.table(part_name, "edits" if part_name in ("edit", "recolor") else "images")
             results.measured(part_name, label, count)
             results.write()
 
@@ -327,7 +412,7 @@ def table(rows: dict[str, Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["fit", "restore", "icons", "edit"])
+    parser.add_argument("parts", nargs="*", default=["fit", "restore", "icons", "edit", "recolor", "text"])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--output", type=Path, default=RESULTS)

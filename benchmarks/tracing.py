@@ -1,0 +1,278 @@
+"""Icons, logos and photographs as drawings: what each way of tracing keeps, costs and leaves to edit.
+
+    .host/venv/bin/python -m benchmarks.tracing         writes benchmarks/results/tracing.{json,md,png}
+
+Ten images of 256 x 256 pixels from packages of the npm and Python registries, which are downloaded to the user's cache:
+
+- vtracer, imagetracerjs (if Node.js is there) and potracer (if installed; black and white only), as they come;
+- LIVE with 128 paths, which SVG Optimizer's fit_places component-wise does;
+- regions (fit_places trace) with as many paths as vtracer needed: as found, after 50 and 200 steps, and cleaned up.
+
+Paths count the background. A path is opaque if nothing of it lets through what lies below, and tiny if it shows on less
+than 0.5 % of the canvas. Seconds are of one CPU core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+import torch
+import vtracer
+from dreamsampler.drawings.cleaning import cleaned
+from dreamsampler.drawings.regions import traced
+from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.drawings.tracing import FROM_REGIONS, Tracer, TracingSettings
+from dreamsampler.svg.document import Color, Document, Shape
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.writer import write
+from dreamsampler.svg.raster.rasterizer import rasterize
+from dreamsampler.svg.raster.scene import Scene, scene
+from dreamsampler.svg.raster.visibility import Seen, sweep
+from kornia.metrics import ssim
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.icon_sets import drawings, package, squared  # noqa: E402
+
+from .images import save  # noqa: E402
+from .provenance import RESULTS, Results  # noqa: E402
+
+log = logging.getLogger("dreamsampler.benchmarks")
+SIDE, STYLE = 256, ART_STYLES["iconography"]
+ICONS = {
+    "icons": (("flat-color-icons@1.2.3", "advertising"), ("flat-color-icons@1.2.3", "camera"),
+              ("noto@1.2.9", "rocket"), ("emojione@1.2.3", "fox")),
+    "logos": (("devicon@1.2.68", "firefox"), ("skill-icons@1.2.4", "vscode-dark"), ("devicon@1.2.68", "postgresql")),
+}  # fmt: skip
+"""npm packages of Iconify, and the names of icons."""
+PHOTOGRAPHS = {
+    "cat": ("scikit-image==0.26.0", "skimage/data/chelsea.png"),
+    "coffee": ("scikit-image==0.26.0", "skimage/data/coffee.png"),
+    "flower": ("scikit-learn==1.9.1", "sklearn/datasets/images/flower.jpg"),
+}
+"""Wheels, and files in them."""
+IMAGETRACER = "imagetracerjs@1.2.6"
+TINY = 0.005
+Row = dict[str, float]
+Traced = Callable[[], Document]
+
+
+def pictures() -> Iterator[tuple[str, str, Tensor]]:
+    """Kind, name and image (3, SIDE, SIDE) in [0, 1] of each."""
+    for kind, each in ICONS.items():
+        for name, icon in each:
+            file = squared(drawings(f"@iconify-json/{name}")[icon])
+            png = bytes(resvg_py.svg_to_bytes(svg_string=file, width=SIDE, height=SIDE))
+            yield kind, f"{name.partition('@')[0]} {icon}", _tensor(Image.open(io.BytesIO(png)))
+    for name, (wheel, path) in PHOTOGRAPHS.items():
+        image = Image.open(io.BytesIO(zipfile.ZipFile(_wheel(wheel)).read(path)))
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        yield "photographs", name, _tensor(square)
+
+
+def _wheel(requirement: str) -> Path:
+    folder = Path.home() / ".cache" / "comfyui-dreamsampler" / "wheels"
+    name = requirement.partition("==")[0].replace("-", "_")
+    if not list(folder.glob(f"{name}-*.whl")):
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), requirement]
+        subprocess.run(command, check=True)
+    return next(folder.glob(f"{name}-*.whl"))
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    return torch.from_numpy(np.asarray(white.convert("RGB"), np.float32) / 255).movedim(-1, 0)
+
+
+def _png(image: Tensor) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray((image.movedim(0, -1) * 255).round().byte().numpy()).save(stream, "png")
+    return stream.getvalue()
+
+
+# The ways
+
+
+def by_vtracer(image: Tensor) -> Document:
+    return parse(vtracer.convert_raw_image_to_svg(_png(image), img_format="png").encode()).document
+
+
+def by_imagetracer(image: Tensor) -> Document:
+    """imagetracerjs in Node.js, with its default options."""
+    folder = package(IMAGETRACER).parent / "imagetracerjs"
+    if not folder.is_dir():
+        with tarfile.open(package(IMAGETRACER)) as archive:
+            archive.extractall(folder, filter="data")
+    pixels = torch.cat([image, torch.ones_like(image[:1])]).movedim(0, -1).mul(255).round().byte()
+    script = (
+        f"const tracer = require({json.dumps(str(folder / 'package' / 'imagetracer_v1.2.6.js'))});"
+        "const data = new Uint8ClampedArray(require('fs').readFileSync(0));"
+        f"process.stdout.write(tracer.imagedataToSVG({{width: {SIDE}, height: {SIDE}, data}}, {{viewbox: true}}));"
+    )
+    command = [str(shutil.which("node")), "-e", script]
+    done = subprocess.run(command, input=pixels.numpy().tobytes(), capture_output=True, check=True)
+    return parse(done.stdout).document
+
+
+def by_live(image: Tensor) -> Document:
+    generators = [torch.Generator().manual_seed(0)]
+    *_, last = Tracer(image[None], TracingSettings(groups=8, steps=50)).trace(STYLE, 128, generators)
+    return last.drawings[0].document()
+
+
+def descended(image: Tensor, most: int, steps: int) -> Document:
+    tracer = Tracer(image[None], replace(FROM_REGIONS, steps=steps))
+    *_, last = tracer.trace(STYLE, most, [torch.Generator()])
+    return last.drawings[0].document()
+
+
+def ways(image: Tensor) -> Iterator[tuple[str, Traced]]:
+    """All ways of tracing an image, by the label of their row."""
+    found = by_vtracer(image)
+    most = sum(1 for _ in found.shapes())
+    yield "vtracer", lambda: by_vtracer(image)
+    if shutil.which("node"):
+        yield "imagetracerjs", lambda: by_imagetracer(image)
+    yield "LIVE, 128 paths", lambda: by_live(image)
+    yield "regions", lambda: traced(image, most)
+    yield "regions + 50 steps", lambda: descended(image, most, 50)
+    yield "regions + 200 steps", lambda: descended(image, most, 200)
+    yield "regions + 50 steps, cleaned", lambda: cleaned(descended(image, most, 50), (SIDE, SIDE))
+    yield "regions + 200 steps, cleaned", lambda: cleaned(descended(image, most, 200), (SIDE, SIDE))
+
+
+# Figures
+
+
+def figures(document: Document, image: Tensor) -> tuple[Row, Tensor]:
+    text = write(document)
+    drawing = scene(parse(text.encode()).document, SIDE, SIDE)
+    shown = rasterize([drawing], torch.ones(1, 3))[0, :3].clamp(0, 1)
+    shapes = list(document.shapes())
+    curves = sum(len(contour.points) // 3 for shape in shapes for contour in shape.contours)
+    return {
+        "psnr": -10 * float((shown - image).square().mean().log10()),
+        "ssim": ssim(shown[None], image[None], 7).mean().item(),
+        "paths": len(shapes),
+        "curves": curves,
+        "bytes": len(text.encode()),
+        "opaque": float(np.mean([_opaque(shape) for shape in shapes])),
+        "tiny": float(np.mean([area < TINY for area in areas(drawing)])),
+    }, shown
+
+
+def _opaque(shape: Shape) -> bool:
+    """Whether nothing of what a shape paints lets through what lies below."""
+    paints = [part for part in (shape.fill, shape.stroke) if part]
+    stops = [stop for part in paints if not isinstance(part.paint, Color) for stop in part.paint.stops]
+    return all(part.opacity == 1 for part in paints) and all(stop.opacity == 1 for stop in stops)
+
+
+def areas(drawing: Scene) -> list[float]:
+    """The part of the canvas on which each layer shows."""
+    found = [0.0] * len(drawing.colors)
+
+    def measure(seen: Seen) -> float:
+        weight = seen.coverage * seen.opacity
+        for visible, _ in seen.frames:
+            weight = weight * visible
+        found[seen.layer] = float(weight.sum()) / (drawing.height * drawing.width)
+        return 1.0
+
+    sweep(drawing, measure)
+    return found
+
+
+def measure(results: Results, shown: dict[str, list[Tensor]]) -> None:
+    """Measure all ways on all images."""
+    rows: dict[str, dict[str, Row]] = {}
+    for kind, name, image in pictures():
+        shown[name] = [image]
+        for way, trace in ways(image):
+            began = time.process_time()
+            document = trace()
+            seconds = time.process_time() - began
+            row, view = figures(document, image)
+            rows.setdefault(name, {})[way] = row | {"seconds": seconds}
+            shown[name].append(view)
+            log.info("%s, %s: %s", name, way, rows[name][way])
+        results.figures = {"images": rows, "kinds": results.figures.get("kinds", {}) | {name: kind}}
+
+
+def table(rows: dict[str, Row]) -> str:
+    columns = list(next(iter(rows.values())))
+    heads = f"| | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|\n"
+    return heads + "".join(
+        f"| {name} | {' | '.join(f'{row[column]:.4g}' for column in columns)} |\n" for name, row in rows.items()
+    )
+
+
+def means(results: Results) -> dict[str, dict[str, Row]]:
+    """The mean row of each way, by kind of image."""
+    images, kinds = results.figures["images"], results.figures["kinds"]
+    found: dict[str, dict[str, Row]] = {}
+    for kind in dict.fromkeys(kinds.values()):
+        of_kind = [rows for name, rows in images.items() if kinds[name] == kind]
+        found[kind] = {
+            way: {column: float(np.mean([rows[way][column] for rows in of_kind])) for column in of_kind[0][way]}
+            for way in of_kind[0]
+        }
+    return found
+
+
+def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None:
+    """All images, each with what the ways made of it beside it."""
+    font = ImageFont.load_default(14)
+    canvas = Image.new("RGB", (SIDE * len(labels), 24 + SIDE * len(shown)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, label in enumerate(labels):
+        draw.text(((column + 0.5) * SIDE, 12), label, "black", font, anchor="mm")
+    for row, views in enumerate(shown.values()):
+        for column, view in enumerate(views):
+            image = Image.fromarray((view.movedim(0, -1) * 255).round().byte().numpy())
+            canvas.paste(image, (column * SIDE, 24 + row * SIDE))
+    save(canvas, path)
+
+
+def main() -> None:
+    """Trace, measure, write."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    results, shown = Results(arguments.output / "tracing.json"), dict[str, list[Tensor]]()
+    results.table("images", "images")
+    measure(results, shown)
+    for name in results.figures["images"]:
+        results.measured("images", name, 1)
+    results.write()
+    parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in means(results).items()]
+    parts += [f"## {name}\n\n{table(rows)}" for name, rows in results.figures["images"].items()]
+    text = "\n".join(["# Tracing\n", results.line("images") + "\n", *parts])
+    results.path.with_suffix(".md").write_text(text, "utf-8")
+    labels = ["image", *next(iter(results.figures["images"].values()))]
+    sheet(shown, labels, results.path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
