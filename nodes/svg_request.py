@@ -15,6 +15,7 @@ from ..drawings.augmentation import RandomViews
 from ..drawings.cleaning import cleaned
 from ..drawings.drawing import Drawing
 from ..drawings.initialization import Canvas
+from ..drawings.optimizer import TRACING
 from ..drawings.styles import ART_STYLES, ArtStyle
 from ..drawings.tasks import DEFAULTS, MOVES, RestorationWeights, Task, restoration_weights
 from ..drawings.tracing import ANYWHERE, FROM_REGIONS, TRACE, TracingSettings
@@ -175,9 +176,10 @@ class Request:
     @property
     def _tracing(self) -> TracingSettings:
         if self._places == TRACE:
-            return dataclasses.replace(
-                FROM_REGIONS, steps=max(self.fit_steps, 1), xing_weight=self.used_crossing_weight
-            )
+            # The regions of a degraded image only resemble those of the drawing, so their points have a way to go.
+            rates = FROM_REGIONS.rates if self.used_measurement is None else TRACING
+            steps = max(self.fit_steps, 1)
+            return dataclasses.replace(FROM_REGIONS, steps=steps, xing_weight=self.used_crossing_weight, rates=rates)
         return TracingSettings(
             self.fit_groups, max(self.fit_steps, 1), self._places, xing_weight=self.used_crossing_weight
         )
@@ -297,7 +299,7 @@ class Request:
             canvas=self.canvas,
             rasterizer=self.rasterizer,
             generators=self.generators,
-            from_regions=self.traces_regions,
+            from_regions=self.traces_regions and self.used_measurement is None,
             model=self.model,
             vae=self.vae,
             preview=lambda done, image: preview(self.initialization.steps + done, image),
