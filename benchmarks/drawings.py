@@ -101,10 +101,15 @@ OF_ICONS_AT_ONCE: Variants = {
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
 RECOLORED: Variants = {"all moves": {}, "colors only": {"move": "colors"}}
 WRITTEN: Variants = {
+    "regions, at most 32": {"clean": "on", "steps": 0, "fit_steps": 100, "fit_places": "trace"},
+    "regions, refined by SDS at guidance 7.5": {
+        "clean": "on",
+        "fit_steps": 100,
+        "fit_places": "trace",
+        "guidance_scale": 7.5,
+    },
     "LIVE, 32 paths": {"steps": 0, "fit_steps": 100},
     "LIVE, 32 paths, refined by SDS at guidance 30": {"fit_steps": 100, "guidance_scale": 30.0},
-    "regions, at most 32": {"steps": 0, "fit_steps": 100, "fit_places": "trace"},
-    "regions, refined by SDS at guidance 7.5": {"fit_steps": 100, "fit_places": "trace", "guidance_scale": 7.5},
 }
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
 """Methods and guidance scales."""
