@@ -240,8 +240,8 @@ def means(results: Results) -> dict[str, dict[str, Row]]:
 
 
 def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None:
-    """All images, each with what the ways made of it beside it."""
-    font = ImageFont.load_default(14)
+    """All images, each with what the ways made of it beside it, at half their size."""
+    font = ImageFont.load_default(18)
     canvas = Image.new("RGB", (SIDE * len(labels), 24 + SIDE * len(shown)), "white")
     draw = ImageDraw.Draw(canvas)
     for column, label in enumerate(labels):
@@ -250,7 +250,7 @@ def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None
         for column, view in enumerate(views):
             image = Image.fromarray((view.movedim(0, -1) * 255).round().byte().numpy())
             canvas.paste(image, (column * SIDE, 24 + row * SIDE))
-    save(canvas, path)
+    save(canvas.reduce(2), path)
 
 
 def main() -> None:
