@@ -73,19 +73,23 @@ Row = dict[str, float]
 Traced = Callable[[], Document]
 
 
-def pictures() -> Iterator[tuple[str, str, Tensor]]:
-    """Kind, name and image (3, SIDE, SIDE) in [0, 1] of each."""
-    for kind, each in ICONS.items():
+def images() -> Iterator[tuple[str, Tensor]]:
+    """Name and image (3, SIDE, SIDE) in [0, 1] of each."""
+    for each in ICONS.values():
         for name, icon in each:
             file = squared(drawings(f"@iconify-json/{name}")[icon])
             png = bytes(resvg_py.svg_to_bytes(svg_string=file, width=SIDE, height=SIDE))
-            yield kind, f"{name.partition('@')[0]} {icon}", _tensor(Image.open(io.BytesIO(png)))
+            yield _name(name, icon), _tensor(Image.open(io.BytesIO(png)))
     for name, (wheel, path) in PHOTOGRAPHS.items():
         image = Image.open(io.BytesIO(zipfile.ZipFile(_wheel(wheel)).read(path)))
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        yield "photographs", name, _tensor(square)
+        yield name, _tensor(square)
+
+
+def _name(package_name: str, icon: str) -> str:
+    return f"{package_name.partition('@')[0]} {icon}"
 
 
 def _wheel(requirement: str) -> Path:
@@ -205,7 +209,7 @@ def areas(drawing: Scene) -> list[float]:
 def measure(results: Results, shown: dict[str, list[Tensor]]) -> None:
     """Measure all ways on all images."""
     rows: dict[str, dict[str, Row]] = {}
-    for kind, name, image in pictures():
+    for name, image in images():
         shown[name] = [image]
         for way, trace in ways(image):
             began = time.process_time()
@@ -215,7 +219,7 @@ def measure(results: Results, shown: dict[str, list[Tensor]]) -> None:
             rows.setdefault(name, {})[way] = row | {"seconds": seconds}
             shown[name].append(view)
             log.info("%s, %s: %s", name, way, rows[name][way])
-        results.figures = {"images": rows, "kinds": results.figures.get("kinds", {}) | {name: kind}}
+        results.figures = rows
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -228,13 +232,13 @@ def table(rows: dict[str, Row]) -> str:
 
 def means(results: Results) -> dict[str, dict[str, Row]]:
     """The mean row of each way, by kind of image."""
-    images, kinds = results.figures["images"], results.figures["kinds"]
+    names = {kind: [_name(*icon) for icon in each] for kind, each in ICONS.items()} | {"photographs": [*PHOTOGRAPHS]}
     found: dict[str, dict[str, Row]] = {}
-    for kind in dict.fromkeys(kinds.values()):
-        of_kind = [rows for name, rows in images.items() if kinds[name] == kind]
+    for kind, each in names.items():
+        rows = [results.figures[name] for name in each]
         found[kind] = {
-            way: {column: float(np.mean([rows[way][column] for rows in of_kind])) for column in of_kind[0][way]}
-            for way in of_kind[0]
+            way: {column: float(np.mean([row[way][column] for row in rows])) for column in rows[0][way]}
+            for way in rows[0]
         }
     return found
 
@@ -263,14 +267,14 @@ def main() -> None:
     results, shown = Results(arguments.output / "tracing.json"), dict[str, list[Tensor]]()
     results.table("images", "images")
     measure(results, shown)
-    for name in results.figures["images"]:
+    for name in results.figures:
         results.measured("images", name, 1)
     results.write()
     parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in means(results).items()]
-    parts += [f"## {name}\n\n{table(rows)}" for name, rows in results.figures["images"].items()]
+    parts += [f"## {name}\n\n{table(rows)}" for name, rows in results.figures.items()]
     text = "\n".join(["# Tracing\n", results.line("images") + "\n", *parts])
     results.path.with_suffix(".md").write_text(text, "utf-8")
-    labels = ["image", *next(iter(results.figures["images"].values()))]
+    labels = ["image", *next(iter(results.figures.values()))]
     sheet(shown, labels, results.path.with_suffix(".png"))
 
 
