@@ -410,9 +410,10 @@ def draw(rows: dict[str, dict[str, Row]], count: int, output: Path, images_folde
 
 
 def table(rows: dict[str, Row]) -> str:
-    columns = list(next(iter(rows.values())))
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     head = [f"| | {' | '.join(map(attribute_label, columns))} |", "|---" * (len(columns) + 1) + "|"]
-    return "\n".join([*head, *(f"| {n} | {' | '.join(f'{r[c]:.3g}' for c in columns)} |" for n, r in rows.items())])
+    body = [f"| {n} | {' | '.join(f'{r[c]:.3g}' if c in r else '' for c in columns)} |" for n, r in rows.items()]
+    return "\n".join([*head, *body])
 
 
 def main() -> None:
