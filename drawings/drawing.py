@@ -78,11 +78,9 @@ class Drawing:
         self._gradient_shifts = [self._leaf("points", 0 * paint.geometry, moves) for paint, moves in moving]
         self._gradient_colors = [self._leaf("color", paint.colors, moves) for paint, moves in moving]
         self.background = self._leaf("background", start.colors.new_tensor(background))
-        self._straight = _straight_sides(start)
         moves = chosen.points.to(start.points.device) & self.points.requires_grad
-        self._straight = self._straight[moves[self._straight[:, 0]]]
-        self._smooth = _smooth_joins(start)
-        self._smooth = self._smooth[moves[self._smooth[:, 1]]]
+        sides, joins = _straight_sides(start), _smooth_joins(start)
+        self._straight, self._smooth = sides[moves[sides[:, 0]]], joins[moves[joins[:, 1]]]
 
     def _leaf(self, group: str, value: Tensor, moves: Tensor | None = None) -> Tensor:
         """A leaf that changes only in the rows that move, and in its opacities only if these are optimized.
@@ -278,7 +276,7 @@ def _straight_sides(template: Scene) -> Tensor:
     offsets = torch.stack([p1 - torch.lerp(p0, p3, THIRDS[1]), p2 - torch.lerp(p0, p3, THIRDS[2])])
     # Handles of short sides turn their caps and joins, so they must be straight in proportion to their length.
     tolerance = STRAIGHT_TOLERANCE * (p3 - p0).norm(dim=-1).clamp_max(1)
-    return template.layout.curves[(offsets.abs().amax((0, -1)) <= tolerance)]
+    return template.layout.curves[offsets.abs().amax((0, -1)) <= tolerance]
 
 
 def _on_border(template: Scene) -> Tensor:

@@ -47,8 +47,12 @@ def xing(cubics: Tensor) -> Tensor:
 
 def _sine(a: Tensor, b: Tensor) -> Tensor:
     """The sine of the angle from a to b (..., 2)."""
-    length_a, length_b = (v.square().sum(-1).clamp_min(MIN_LEG**2).sqrt() for v in (a, b))
-    return cross(a, b) / (length_a * length_b)
+    return cross(a, b) / (_length(a) * _length(b))
+
+
+def _length(legs: Tensor) -> Tensor:
+    """The lengths (...,) of legs (..., 2), at least `MIN_LEG`."""
+    return legs.square().sum(-1).clamp_min(MIN_LEG**2).sqrt()
 
 
 def kinks(joins: Tensor) -> Tensor:
@@ -59,8 +63,7 @@ def kinks(joins: Tensor) -> Tensor:
     line. The result is the mean, 0 without any. Legs shorter than `MIN_LEG` count in proportion to their length.
     """
     into, out = joins.diff(dim=-2).unbind(-2)
-    length_into, length_out = (v.square().sum(-1).clamp_min(MIN_LEG**2).sqrt() for v in (into, out))
-    cosine = (into * out).sum(-1) / (length_into * length_out)
+    cosine = (into * out).sum(-1) / (_length(into) * _length(out))
     return (1 - cosine).sum() / max(len(joins), 1)
 
 

@@ -272,10 +272,11 @@ class Request:
 
     def _check_selection(self) -> None:
         chosen = {"move": self.move != "all", "selected": bool(self.selected.strip()), "mask": self.mask is not None}
-        for name in (name for name, used in chosen.items() if used and self.svg is None):
+        used = [name for name, is_used in chosen.items() if is_used]
+        if used and self.svg is None:
             raise ValueError(
-                f"Input '{name}' chooses what may change in a drawing, but none is connected to 'svg': connect one, or "
-                f"{'disconnect the mask' if name == 'mask' else f'reset {name}'}."
+                f"Input '{used[0]}' chooses what may change in a drawing, but none is connected to 'svg': connect one, "
+                f"or {'disconnect the mask' if used[0] == 'mask' else f'reset {used[0]}'}."
             )
 
     def checked_distillation(self, preview: host.Previews) -> DrawingDistillation:

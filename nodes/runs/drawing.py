@@ -138,9 +138,8 @@ class DrawingDistillation(Distillation):
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         with run.with_gradients() as run, host.autoencoder(self.vae, self.model, run) as autoencoder:
             batch = DrawingBatch(self.drawings, autoencoder.encode, self.views, self.rasterizer)
-            rates = learning_rates(self.task, self.style, self.canvas, self.from_regions).times(
-                self.learning_rate_factor
-            )
+            rates = learning_rates(self.task, self.style, self.canvas, self.from_regions)
+            rates = rates.times(self.learning_rate_factor)
             optimizer, noise = rates.adam(batch.parameter_groups), SeededNoise(self.seeds)
             objective = self.objective(run, noise, self._reference(run, batch))
             plan, losses = self._plan(run, rates, optimizer), self._losses(run, batch, autoencoder)
@@ -184,10 +183,7 @@ class DrawingDistillation(Distillation):
 
     def _reinitialize(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Reinitialize dead paths, if it is time to."""
-        if (
-            self.task in ("draw", "refine")
-            and not self.from_regions
-            and reinitialization_due(step, self.config.loop.steps)
-        ):
+        of_equal_paths = self.task in ("draw", "refine") and not self.from_regions
+        if of_equal_paths and reinitialization_due(step, self.config.loop.steps):
             for drawing, generator in zip(self.drawings, self.generators, strict=True):
                 reinitialize_dead(drawing, self.style, self.canvas, generator, optimizer)
