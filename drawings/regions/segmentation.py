@@ -33,9 +33,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from ..initialization import connected_components as labeled
 
 Floats, Ints, Flags = NDArray[np.floating[Any]], NDArray[np.integer[Any]], NDArray[np.bool_]
 
@@ -115,13 +118,7 @@ def _between(image: Floats) -> Flags:
 def _seeds(image: Floats, pure: Flags) -> Ints:
     """Connected pure pixels of the same bin as regions from 1; the others are 0."""
     bins = np.minimum((image * BINS).astype(np.int64), BINS - 1) @ (BINS ** np.arange(image.shape[-1]))
-    index = np.arange(bins.size).reshape(bins.shape)
-    one, other = _neighbors(index)
-    same = (bins.ravel()[one] == bins.ravel()[other]) & pure.ravel()[one] & pure.ravel()[other]
-    labels = _components(bins.size, one[same], other[same]).reshape(bins.shape)
-    seeds = np.zeros(bins.shape, np.int64)
-    seeds[pure] = np.unique(labels[pure], return_inverse=True)[1] + 1
-    return seeds
+    return labeled(torch.from_numpy(np.where(pure, bins + 1, 0))).numpy()
 
 
 def _grown(seeds: Ints, image: Floats) -> Ints:
