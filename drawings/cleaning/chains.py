@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...svg.document import Contour, Matrix, Point
+from ..fitting import Floats, cross, line, turn
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 STRAIGHT = 0.1
@@ -83,16 +83,6 @@ def contour_of(chain: Chain, placement: Matrix) -> Contour:
     return Contour(tuple(Point(*p) for p in ((points - placement[4:]) / placement.a).tolist()), chain.closed)
 
 
-def cross(a: Floats, b: Floats) -> Floats:
-    """Cross products of vectors (..., 2)."""
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
-def line(start: Floats, end: Floats) -> Floats:
-    """The straight cubic (4, 2) between two points."""
-    return np.stack([start, start + (end - start) / 3, end - (end - start) / 3, end])
-
-
 def tangents(cubics: Floats) -> Floats:
     """Unit tangents (S, 2, 2) at the start and at the end, in the direction of travel; 0 for a cubic of no length."""
     return np.stack([_direction(cubics), -_direction(cubics[:, ::-1])], 1)
@@ -111,9 +101,7 @@ def turns(chain: Chain) -> Floats:
     """The angle (J,) by which the direction turns at each join."""
     before, after = chain.joins
     ends = tangents(chain.cubics)
-    into, out = ends[before, 1], ends[after, 0]
-    angles: Floats = np.arctan2(cross(into, out), (into * out).sum(1))
-    return abs(angles)
+    return turn(ends[before, 1], ends[after, 0])
 
 
 def without_stubs(chain: Chain) -> Chain:
@@ -216,7 +204,7 @@ def smoothed(chain: Chain, tolerance: float) -> Chain:
     fixed_in, fixed_out = straight[before], straight[after]
     common = np.where(fixed_in[:, None], into, np.where(fixed_out[:, None], out, into + out))
     common /= np.maximum(np.linalg.norm(common, axis=1), 1e-12)[:, None]
-    angle = abs(np.arctan2(cross(into, out), (into * out).sum(1)))
+    angle = turn(into, out)
     move_in, move_out = length_in[:, None] * common - into, length_out[:, None] * common - out
     moves = np.maximum(np.linalg.norm(move_in, axis=1), np.linalg.norm(move_out, axis=1))
     turned = (angle > EXACT) & (angle < SMOOTH) & (SWING * moves <= tolerance) & ~(fixed_in & fixed_out)

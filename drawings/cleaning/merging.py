@@ -1,8 +1,8 @@
 """Merging: consecutive cubics that one cubic fits become it.
 
 Two neighbors that do not meet at a corner are replaced by the cubic through their outer ends, with the tangents that
-they have there (`fitting`). The best fits of all chains go first, in rounds; each round fits all new pairs at once. A
-fit is judged by points of the curves as they were at first, so errors do not add up.
+they have there (`drawings.fitting`). The best fits of all chains go first, in rounds; each round fits all new pairs at
+once. A fit is judged by points of the curves as they were at first, so errors do not add up.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .chains import CORNER, Chain, cross, tangents, turns
-from .fitting import bernstein, fitted
+from ..fitting import Floats, at, fitted, turn
+from .chains import CORNER, Chain, tangents, turns
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 SAMPLES = 12
@@ -71,7 +70,7 @@ class _Run:
         self.tangents = tangents(chain.cubics)
         self.joinable = self._joinable(chain)
         times = np.arange(SAMPLES) / SAMPLES
-        self.points = np.einsum("tk,skd->std", bernstein(times).T, chain.cubics).reshape(-1, 2)
+        self.points = at(chain.cubics, times).reshape(-1, 2)
         if not chain.closed and self.size:
             self.points = np.concatenate([self.points, chain.cubics[-1:, 3]])
 
@@ -131,5 +130,4 @@ def _stacked(targets: Sequence[tuple[Floats, Floats, Floats]]) -> tuple[Floats, 
 def _turn(cubics: Floats) -> Floats:
     """By how much the control polygons of cubics (B, 4, 2) turn in all (B,)."""
     legs = np.diff(cubics, axis=1)
-    into, out = legs[:, :-1], legs[:, 1:]
-    return abs(np.arctan2(cross(into, out), (into * out).sum(2))).sum(1)
+    return turn(legs[:, :-1], legs[:, 1:]).sum(1)

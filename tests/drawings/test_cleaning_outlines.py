@@ -11,16 +11,15 @@ from dreamsampler.drawings.cleaning.chains import (
     aligned,
     chain_of,
     contour_of,
-    line,
     smoothed,
     straightened,
     turns,
     with_long_lines,
     without_stubs,
 )
-from dreamsampler.drawings.cleaning.fitting import fitted
 from dreamsampler.drawings.cleaning.merging import merged
 from dreamsampler.drawings.cleaning.outlines import simpler, simplified
+from dreamsampler.drawings.fitting import fitted, line
 from dreamsampler.svg.cubics import cubics, split
 from dreamsampler.svg.document import IDENTITY, Contour, Document, Matrix, Point, Shape, Stroke, ViewBox
 from scipy.spatial import KDTree
