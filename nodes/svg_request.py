@@ -28,7 +28,7 @@ from ..svg.document import Document
 from ..svg.raster.rasterizer import Rasterizer, rasterize
 from ..svg.raster.rasterizers import BUILT_IN, rasterizer
 from ..svg.raster.scene import scene
-from ..svg.viewports import resized
+from ..svg.resizing import resized
 from . import checks, host, svg_inputs
 from .runs.distillation import Curve, check_distillation
 from .runs.drawing import DrawingDistillation, Initialization, Moving, drawing_generators

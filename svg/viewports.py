@@ -1,15 +1,14 @@
-"""View boxes: parsing, fitting into a viewport, resizing documents, and clipping tests."""
+"""View boxes: parsing, fitting into a viewport, and clipping tests."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
 
 from .cubics import Box
-from .document import IDENTITY, Color, Document, Group, LinearGradient, Matrix, Node, Paint, Point, Shape, ViewBox
+from .document import IDENTITY, Group, Matrix, Node, Point, Shape, ViewBox
 from .numbers import NUMBER
-from .transforms import apply, apply_to, compose, inverse, invertible, scales
+from .transforms import apply, inverse, invertible, scales
 
 MIN_SIDE = 1e-6
 MAX_SIDE = 1e9
@@ -51,39 +50,6 @@ def fitted(view_box: ViewBox, viewport: Box, aspect_ratio: str) -> Matrix:
         left += (viewport.width - view_box.width * scale_x) * _ALIGNMENT[x]
         top += (viewport.height - view_box.height * scale_y) * _ALIGNMENT[y]
     return Matrix(a=scale_x, d=scale_y, e=left, f=top)
-
-
-def resized(document: Document, width: float, height: float) -> Document:
-    """A document at another size: fitted into a view box of this size from 0, 0, with the same width and height."""
-    placement = fitted(document.view_box, Box(0.0, 0.0, width, height), "")
-    children = tuple(_placed(child, placement) for child in document.children)
-    size = {"width": f"{width:g}", "height": f"{height:g}"}
-    return dataclasses.replace(document, view_box=ViewBox(0.0, 0.0, width, height), children=children, **size)
-
-
-def _placed(node: Node, placement: Matrix) -> Node:
-    """A node mapped by a uniform scale and a translation."""
-    if isinstance(node, Group):
-        children, clip = (tuple(_placed(each, placement) for each in nodes) for nodes in (node.children, node.clip))
-        return dataclasses.replace(node, children=children, clip=clip)
-    fill, stroke = node.fill, node.stroke
-    if fill:
-        fill = dataclasses.replace(fill, paint=_placed_paint(fill.paint, placement))
-    if stroke:
-        paint = _placed_paint(stroke.paint, placement)
-        stroke = dataclasses.replace(stroke, paint=paint, width=stroke.width * placement.a)
-    return dataclasses.replace(node, contours=apply_to(placement, node.contours), fill=fill, stroke=stroke)
-
-
-def _placed_paint(paint: Paint, placement: Matrix) -> Paint:
-    if isinstance(paint, Color):
-        return paint
-    if paint.transform != IDENTITY:
-        return dataclasses.replace(paint, transform=compose(placement, paint.transform))
-    if isinstance(paint, LinearGradient):
-        return dataclasses.replace(paint, start=apply(placement, paint.start), end=apply(placement, paint.end))
-    places = {"center": apply(placement, paint.center), "focus": apply(placement, paint.focus)}
-    return dataclasses.replace(paint, **places, radius=paint.radius * placement.a)
 
 
 def covers(clip: Box | ViewBox, frame: Matrix, nodes: Iterable[Node]) -> bool:

@@ -7,7 +7,7 @@ import torch
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
-from dreamsampler.svg.viewports import resized
+from dreamsampler.svg.resizing import resized
 
 DRAWING = """<svg viewBox="-10 5 40 20"><defs>
   <linearGradient id="a" gradientUnits="userSpaceOnUse" x1="0" y1="5" x2="20" y2="25"><stop stop-color="#f00"/>
