@@ -15,7 +15,7 @@ from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives.bridge import PromptBridge
 from dreamsampler.guidance.distillation.objectives.ism import ISM
 from support.noise_paths import BOTH_PATHS
-from support.oracle import MixtureDenoiser, gaussian, prior
+from support.oracle import MixtureDenoiser, assert_halving, gaussian, prior
 from support.tensors import normal
 from torch import Tensor
 
@@ -87,14 +87,6 @@ def for_each_value(sample: Sample, gradient) -> Tensor:
     """`gradient(z, t)` for each value."""
     rows = zip(sample.z.tolist(), sample.t.tolist())
     return torch.tensor([[gradient(z, t) for z in row] for row, t in rows], dtype=torch.float64)
-
-
-def assert_halving(errors: list[float], limit: float) -> None:
-    """DDIM is first order: doubling the steps halves the error."""
-    print("errors:", [f"{error:.2e}" for error in errors])
-    assert errors[-1] < limit
-    for coarse, fine in zip(errors, errors[1:]):
-        assert 1.8 < coarse / fine < 2.2
 
 
 @BOTH_PATHS

@@ -106,3 +106,11 @@ def matched(sigmas: Tensor) -> Tensor:
 
 
 __all__ = ["FLOW", "SCALED", "TWO_TEXTS", "Mixture", "MixtureDenoiser", "gaussian", "levels", "matched", "prior"]
+
+
+def assert_halving(errors: list[float], limit: float) -> None:
+    """DDIM is first order: doubling the steps halves the error."""
+    print("errors:", [f"{error:.2e}" for error in errors])
+    assert errors[-1] < limit
+    for coarse, fine in zip(errors, errors[1:]):
+        assert 1.8 < coarse / fine < 2.2
