@@ -163,9 +163,10 @@ class Request:
         return self.fit_places
 
     @property
-    def traces_regions(self) -> bool:
-        """Whether new drawings start as the regions of an image."""
-        return self._places == TRACE and self.documents is None and self.initialization.targets is not None
+    def from_regions(self) -> bool:
+        """Whether new drawings start as the regions of an image that is not degraded."""
+        is_new = self.documents is None and self.images is not None
+        return is_new and self._places == TRACE and self.used_measurement is None
 
     @property
     def used_crossing_weight(self) -> float:
@@ -176,8 +177,8 @@ class Request:
     @property
     def _tracing(self) -> TracingSettings:
         if self._places == TRACE:
-            # The regions of a degraded image only resemble those of the drawing, so their points have a way to go.
-            rates = FROM_REGIONS.rates if self.used_measurement is None else TRACING
+            # A given drawing, or the regions of a degraded image, only resemble the result: points have a way to go.
+            rates = FROM_REGIONS.rates if self.from_regions else TRACING
             steps = max(self.fit_steps, 1)
             return dataclasses.replace(FROM_REGIONS, steps=steps, xing_weight=self.used_crossing_weight, rates=rates)
         return TracingSettings(
@@ -300,7 +301,7 @@ class Request:
             canvas=self.canvas,
             rasterizer=self.rasterizer,
             generators=self.generators,
-            from_regions=self.traces_regions and self.used_measurement is None,
+            from_regions=self.from_regions,
             model=self.model,
             vae=self.vae,
             preview=lambda done, image: preview(self.initialization.steps + done, image),

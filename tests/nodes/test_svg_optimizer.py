@@ -213,9 +213,10 @@ def test_fit_settings_change_the_result():
     assert_sound(unfitted)
 
 
-def test_svg_is_fitted_to_an_image_without_a_model():
+@pytest.mark.parametrize("fit_places", ["component-wise", "trace"])
+def test_svg_is_fitted_to_an_image_without_a_model(fit_places: str):
     target, _ = drawn(ROUND)
-    made = vectorize(None, svg=value(CORNERS), image=target, steps=0, fit_steps=20)
+    made = vectorize(None, svg=value(CORNERS), image=target, steps=0, fit_steps=20, fit_places=fit_places)
     assert_sound(made)
     ((first, second),) = made.shapes
     assert len(first.contours[0].points) == 12 and len(second.contours[0].points) == 12
