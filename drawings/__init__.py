@@ -7,6 +7,7 @@
     optimizer = style.rates.adam(batch.parameter_groups)    # optimizer: learning rates, and Adam's state by path
 
 `tasks` holds the papers' settings of the four SVG tasks, `loss_terms` the losses that a task adds to score
-distillation, `reinitialization` the restart of dead paths, and `augmentation` the random views of a drawing. `regions`
-traces an image without optimization, and `cleaning` makes optimized drawings as a designer would keep them.
+distillation, `reinitialization` the restart of dead paths, and `augmentation` the random views of a drawing. `regions`,
+`triangles` and `brush_strokes` trace an image without optimization, and `cleaning` makes optimized drawings as a
+designer would keep them.
 """

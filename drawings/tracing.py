@@ -104,10 +104,10 @@ class Tracer:
     alphas: Tensor | None = None
 
     def trace(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> Iterator[TracingStep]:
-        """Make new drawings of `count` paths each, with one random generator per drawing.
-
-        With `TRACE` a drawing may have fewer, and `style` must be one that can be traced.
-        """
+        """Make new drawings of `count` paths each, with one random generator per drawing; `started` with `TRACE`."""
+        if self.settings.placement == TRACE:
+            yield from self.fit(self.started(style, count))
+            return
         sizes = group_sizes(count, self.settings.groups if adds_in_groups(style, self.settings) else 1)
         drawings = self._initial_drawings(style, sizes[0], generators)
         optimizer = self.settings.rates.adam(parameter_groups(drawings))
@@ -115,6 +115,11 @@ class Tracer:
             if n:
                 self._add_paths(drawings, style, size, generators, optimizer)
             yield from self._optimize(drawings, optimizer, n * self.settings.steps)
+
+    def started(self, style: ArtStyle, count: int) -> list[Drawing]:
+        """The images as drawings of at most `count` paths each, of a style that can be traced, before any step."""
+        alphas = [None] * len(self.targets) if self.alphas is None else self.alphas
+        return [style.traced_drawing(target, count, alpha) for target, alpha in zip(self.targets, alphas)]
 
     def fit(self, drawings: Sequence[Drawing]) -> Iterator[TracingStep]:
         """Fit given drawings, one per target, in place."""
@@ -142,9 +147,6 @@ class Tracer:
         return images, losses
 
     def _initial_drawings(self, style: ArtStyle, count: int, generators: Sequence[torch.Generator]) -> list[Drawing]:
-        if self.settings.placement == TRACE:
-            alphas = [None] * len(self.targets) if self.alphas is None else self.alphas
-            return [style.traced_drawing(target, count, alpha) for target, alpha in zip(self.targets, alphas)]
         if not adds_in_groups(style, self.settings):
             return [style.random_drawing(count, self._canvas, generator, self.targets) for generator in generators]
         white = torch.ones_like(self.targets)

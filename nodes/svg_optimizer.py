@@ -241,9 +241,9 @@ def _fine_settings() -> list[io.Input]:
             optional=True,
             tooltip="With an image or a measurement, where paths start: in the largest regions of error "
             "(component-wise, LIVE), at the pixels of largest error, spread out (sparse), or all at once at random "
-            "positions (anywhere). With anywhere a measurement is not traced first, as in the paper. trace turns the "
-            "regions of the image into opaque shapes, at most as many as paths, and fits them; for iconography, "
-            "pixel art.",
+            "positions (anywhere). With anywhere a measurement is not traced first, as in the paper. trace turns "
+            "the image into opaque paths at once, at most as many as paths, and fits them: its regions, outlines, "
+            "brush strokes or triangles, as the style has them.",
         ),
         io.Float.Input(
             "learning_rate",

@@ -151,13 +151,13 @@ class Request:
         if self.fit_places == self._places:
             return []
         return [
-            f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced from regions: they "
+            f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced at once: they "
             f"start as with fit_places {self._places}."
         ]
 
     @property
     def _places(self) -> str:
-        """Where paths start: `fit_places`, or the default where the style has no areas to trace."""
+        """Where paths start: `fit_places`, or the default where the style cannot be traced."""
         if self.fit_places == TRACE and self.art_style.traced is None:
             return TracingSettings.placement
         return self.fit_places
@@ -179,7 +179,7 @@ class Request:
         if self._places == TRACE:
             # A given drawing, or the regions of a degraded image, only resemble the result: points have a way to go.
             rates = FROM_REGIONS.rates if self.from_regions else TRACING
-            steps = max(self.fit_steps, 1)
+            steps = max(self.fit_steps, 1) if self.art_style.descends or self.documents is not None else 0
             return dataclasses.replace(FROM_REGIONS, steps=steps, xing_weight=self.used_crossing_weight, rates=rates)
         return TracingSettings(
             self.fit_groups, max(self.fit_steps, 1), self._places, xing_weight=self.used_crossing_weight

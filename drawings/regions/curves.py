@@ -1,4 +1,4 @@
-"""Curves: closed polygons as few cubic Béziers, with corners kept and straight pieces straight.
+"""Curves: polygons as few cubic Béziers, with corners kept and straight pieces straight.
 
 1. Corners are points where the polygon turns sharply, compared with its direction a few pixels before and after, and
    where its tolerance changes.
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,31 @@ def fitted(polygon: Floats, tolerance: Floats) -> Floats:
         return _round_trip(polygon, tolerance)
     ends = [*(corners - corners[0]), len(polygon)]
     points, tolerance = _opened(polygon, corners[0]), _opened(tolerance, corners[0])
-    pieces = [_piece(points[a : b + 1], tolerance[a : b + 1]) for a, b in zip(ends[:-1], ends[1:])]
+    pieces = _pieces(points, tolerance, ends)
+    _sharpen([pieces[-1], *pieces])
+    return np.concatenate([piece.cubics for piece in pieces])
+
+
+def fitted_line(points: Floats, tolerance: float) -> Floats:
+    """Cubics (S, 4, 2) along an open polygon (K, 2) of points about a pixel apart, two or more.
+
+    The ends of straight pieces lie on the line that fits the whole piece best.
+
+    Args:
+        points: The points, in pixels.
+        tolerance: How far the curves may be from each point, in pixels.
+    """
+    tolerances = np.full(len(points), tolerance)
+    inner = found_corners(points, tolerances)
+    margin = round(WINDOW)  # where the directions of found_corners reach around the ends
+    inner = inner[(inner >= margin) & (inner < len(points) - margin)]
+    pieces = _pieces(points, tolerances, [0, *inner, len(points) - 1])
     _sharpen(pieces)
+    for piece, end in ((pieces[0], 0), (pieces[-1], 3)):
+        if piece.line is not None:
+            center, direction = piece.line
+            piece.cubics[0, end] = center + (piece.cubics[0, end] - center) @ direction * direction
+            piece.cubics[0] = line(piece.cubics[0, 0], piece.cubics[0, 3])
     return np.concatenate([piece.cubics for piece in pieces])
 
 
@@ -81,6 +105,10 @@ def _round_trip(polygon: Floats, tolerance: Floats) -> Floats:
     return np.stack(_fit(points, _opened(tolerance, start), tangent, -tangent))
 
 
+def _pieces(points: Floats, tolerance: Floats, ends: Sequence[int]) -> list[_Piece]:
+    return [_piece(points[a : b + 1], tolerance[a : b + 1]) for a, b in zip(ends[:-1], ends[1:])]
+
+
 def _piece(points: Floats, tolerance: Floats) -> _Piece:
     if (found := _line(points, tolerance)) is not None:
         return _Piece(line(points[0], points[-1])[None], found)
@@ -97,9 +125,9 @@ def _line(points: Floats, tolerance: Floats) -> tuple[Floats, Floats] | None:
     return (center, direction) if offset[inner].max() <= 1 and offset.max() <= 3 else None
 
 
-def _sharpen(pieces: list[_Piece]) -> None:
-    """Move corners between two lines to where the lines cross, in place."""
-    for before, after in zip([pieces[-1], *pieces[:-1]], pieces):
+def _sharpen(pieces: Sequence[_Piece]) -> None:
+    """Move corners between two lines that follow each other to where the lines cross, in place."""
+    for before, after in zip(pieces, pieces[1:]):
         if before.line is None or after.line is None or before is after:
             continue
         (p, u), (q, v) = before.line, after.line

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ...svg.document import Document
 from ..initialization import (
     Canvas,
     Centers,
@@ -14,7 +16,8 @@ from ..initialization import (
     random_triangles,
     with_random_fills,
 )
-from .registry import ArtStyle, register
+from ..triangles import triangulated
+from .registry import ArtStyle, document_of, register
 
 
 def random_paths(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
@@ -28,6 +31,10 @@ def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Pa
     return Paths(random_triangles(centers.points, radius, generator), opaque(centers.colors))
 
 
+def traced(image: Tensor, count: int, alpha: Tensor | None) -> Document:
+    return document_of(triangulated(image, count, alpha), (image.shape[-2], image.shape[-1]))
+
+
 register(
     ArtStyle(
         name="low-poly",
@@ -38,6 +45,7 @@ register(
         path_count=256,
         random_paths=random_paths,
         paths_at=paths_at,
+        traced=traced,
         optimized=frozenset({"points", "color", "background", "opacity"}),
     )
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ...svg.document import Document
+from ..brush_strokes import painted
 from ..initialization import Canvas, Centers, Paths, canvas_scale, moved_to, opaque, random_strokes, with_random_fills
 from .registry import ArtStyle, register
 
@@ -20,6 +23,10 @@ def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Pa
     return brushes._replace(points=moved_to(brushes.points, centers), colors=opaque(centers.colors))
 
 
+def traced(image: Tensor, count: int, alpha: Tensor | None) -> Document:
+    return painted(image, count, alpha)
+
+
 register(
     ArtStyle(
         name="painting",
@@ -30,6 +37,7 @@ register(
         path_count=256,
         random_paths=random_paths,
         paths_at=paths_at,
+        traced=traced,
         optimized=frozenset({"points", "width", "color", "background", "opacity"}),
     )
 )

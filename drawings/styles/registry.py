@@ -33,6 +33,8 @@ class ArtStyle:
             groups or reinitialized.
         traced: The drawing of an image with at most so many paths: `traced(image, count, alpha)`, with the image
             (3, H, W) and its alpha (H, W) in [0, 1], or None. None if the style cannot be traced.
+        descends: Whether gradient descent brings a traced drawing closer to its image. Black lines it would only move
+            to where the image is dark.
         optimized: Which of `drawing.OPTIMIZABLE` are optimized; the others keep their first values.
         rates: Learning rates for drawing and restoring, on VectorFusion's canvas of 600 pixels.
         rates_after_tracing: Learning rates for refining a traced image, on the same canvas.
@@ -50,6 +52,7 @@ class ArtStyle:
     paths_at: Callable[[Centers, Canvas, torch.Generator], Paths] | None
     optimized: frozenset[str]
     traced: Callable[[Tensor, int, Tensor | None], Document] | None = None
+    descends: bool = True
     rates: LearningRates = FROM_SCRATCH
     rates_after_tracing: LearningRates = REFINING
     xing_weight: float = 0.0

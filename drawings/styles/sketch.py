@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ...svg.document import BLACK, Document, Shape, Stroke, ViewBox
 from ..initialization import Canvas, Centers, Paths, canvas_scale, moved_to, opaque, random_strokes
+from ..regions.lines import drawn_lines
 from .registry import ArtStyle, register
+
+WIDTH = 6.0
+"""The width of lines in pixels, on VectorFusion's canvas."""
 
 
 def random_paths(count: int, canvas: Canvas, generator: torch.Generator) -> Paths:
     scale = canvas_scale(canvas)
     points = random_strokes(count, *canvas, generator, segments=5, step=30 * scale)
-    return Paths(points, opaque(torch.zeros(count, 3)), torch.full((count,), 6 * scale))
+    return Paths(points, opaque(torch.zeros(count, 3)), torch.full((count,), WIDTH * scale))
 
 
 def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Paths:
     lines = random_paths(len(centers.points), canvas, generator)
     return lines._replace(points=moved_to(lines.points, centers))
+
+
+def traced(image: Tensor, count: int, alpha: Tensor | None) -> Document:
+    """The lines of a line drawing, or the outlines of what an image shows."""
+    height, width = image.shape[-2:]
+    pen = Stroke(BLACK, width=WIDTH * canvas_scale((height, width)), cap="round", join="round")
+    lines = tuple(Shape((line,), stroke=pen) for line in drawn_lines(image, count, alpha))
+    return Document(ViewBox(0.0, 0.0, float(width), float(height)), lines)
 
 
 register(
@@ -29,6 +43,8 @@ register(
         path_count=16,
         random_paths=random_paths,
         paths_at=paths_at,
+        traced=traced,
+        descends=False,
         optimized=frozenset({"points"}),
     )
 )

@@ -19,7 +19,7 @@ from ...drawings.reinitialization import reinitialization_due, reinitialize_dead
 from ...drawings.selection import Selection
 from ...drawings.styles import ART_STYLES, ArtStyle
 from ...drawings.tasks import RestorationWeights, Task, learning_rates
-from ...drawings.tracing import Tracer, TracingSettings, adds_in_groups, group_sizes
+from ...drawings.tracing import TRACE, Tracer, TracingSettings, adds_in_groups, group_sizes
 from ...guidance.core.noise import MAX_SEED, SeededNoise
 from ...guidance.distillation.loop import Descent, Plan
 from ...guidance.distillation.regularizers import Loss, MeasurementTerm, PixelTerm, clean_estimate_weight
@@ -90,6 +90,9 @@ class Initialization:
             targets = host.ordinary(self.targets.to(self.device))
             measurement = None if self.measurement is None else self.measurement.to(targets)
             tracer = Tracer(targets, self.tracing, self.rasterizer, measurement, self.alphas)
+            if not drawings and self.tracing.placement == TRACE:
+                drawings = tracer.started(self.style, self.count)
+                remember(drawings)
             steps = tracer.fit(drawings) if drawings else tracer.trace(self.style, self.count, generators)
             for step in steps:
                 drawings = step.drawings

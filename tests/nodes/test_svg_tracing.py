@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
+from dreamsampler.drawings.styles import ART_STYLES
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.markup.writer import write
 from support.svg_nodes import drawn, value, vectorize
@@ -44,12 +46,30 @@ def test_transparent_images_are_traced_without_a_canvas():
     assert len(result.shapes[0]) == 2
 
 
-def test_styles_without_areas_start_elsewhere_and_say_so():
+@pytest.mark.parametrize("style", ART_STYLES)
+def test_every_style_is_traced_at_once(style: str):
+    inputs = {"paths": 100, "fit_places": "trace", "fit_steps": 5, "canvas_size": 64}
+    result = vectorize(None, image=disc(), steps=0, style=style, **inputs)
+    parts = [part for shape in result.shapes[0] for part in (shape.fill, shape.stroke) if part]
+    assert 0 < len(parts) <= 100
+    assert all(part.opacity == 1 for part in parts)
+    if style != "sketch":
+        assert (result.image - disc()).abs().mean() < 0.1  # squares of pixel art are 6 pixels large
+    assert "text" not in result.page_data
+
+
+def test_black_lines_stay_where_they_are_traced():
+    lines = {"image": disc(), "steps": 0, "style": "sketch", "fit_places": "trace", "canvas_size": 64}
+    assert vectorize(None, **lines, fit_steps=30).texts == vectorize(None, **lines, fit_steps=1).texts
+
+
+def test_styles_that_cannot_be_traced_start_elsewhere_and_say_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ART_STYLES, "sketch", dataclasses.replace(ART_STYLES["sketch"], traced=None))
     lines = {"image": disc(), "steps": 0, "style": "sketch", "fit_steps": 3, "canvas_size": 64}
     result = vectorize(None, **lines, fit_places="trace")
     assert result.texts == vectorize(None, **lines, fit_places="component-wise").texts
     assert result.page_data["text"] == [
-        "The style 'sketch' is made of black lines, which cannot be traced from regions: they start as with fit_places "
+        "The style 'sketch' is made of black lines, which cannot be traced at once: they start as with fit_places "
         "component-wise."
     ]
 
