@@ -68,15 +68,21 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "blurred, sigma 5": {"operator": "gaussian blur", "scale": 4, "kernel_size": 31, "sigma": 5.0},
     "8 times smaller": {"operator": "super-resolution", "scale": 8, "kernel_size": 31, "sigma": 5.0},
 }
+REGIONS: Row = {"fit_places": "trace", "clean": "on"}
 RESTORED_FIRST: Variants = {
     "restored, then traced": {"steps": 0},
     "restored, traced, then by prompt and measurement": {},
     "restored, traced, then by prompt and measurement, fresh noise": {"noise_policy": "fresh"},
+    "restored, then as regions": {"steps": 0, **REGIONS},
+    "restored, as regions, then by prompt and measurement": REGIONS,
+    "restored, as regions, then by measurement alone": {"sds_weight": 0.0, **REGIONS},
 }
 AT_ONCE: Variants = {
     "by prompt and measurement": {},
     "by measurement alone": {"sds_weight": 0.0},
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
+    "as regions, by prompt and measurement": REGIONS,
+    "as regions, by measurement alone, without a model": {"steps": 0, "fit_steps": 100, **REGIONS},
 }
 OTHERWISE: Variants = {
     "by prompt and measurement, fresh noise": {"noise_policy": "fresh"},
@@ -93,10 +99,14 @@ OTHERWISE: Variants = {
 }
 STUDIED = "blurred, sigma 5"
 """The degradation that `OTHERWISE` is measured for."""
-OF_ICONS: Variants = {"restored, then traced": {"steps": 0}}
+OF_ICONS: Variants = {
+    "restored, then traced": {"steps": 0},
+    "restored, then as regions": {"steps": 0, **REGIONS},
+}
 OF_ICONS_AT_ONCE: Variants = {
     "by model and measurement": {},
     "by measurement alone, without a model": {"steps": 0, "fit_steps": 100},
+    "as regions, by measurement alone, without a model": {"steps": 0, "fit_steps": 100, **REGIONS},
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
 RECOLORED: Variants = {"all moves": {}, "colors only": {"move": "colors"}}
@@ -113,6 +123,8 @@ WRITTEN: Variants = {
 }
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
 """Methods and guidance scales."""
+EDITS_OF_REGIONS = (("PDS", 7.5), ("SDS", 7.5))
+"""The same for drawings traced by regions."""
 Made = tuple[Row, Tensor]
 """A row of figures, and the images (B, 3, H, W) they were measured on."""
 
@@ -232,21 +244,23 @@ class Studio:
 
     def edited(self) -> Iterator[tuple[str, Callable[[], Made]]]:
         jobs = edits(self.count)
-        yield (
-            "traced sources",
-            lambda: self.scored("traced", 0.0, jobs, lambda svg, *_: in_process.rasterize(svg, world.SIZE)),
-        )
-        for method, guidance in EDITS:
-            label = f"{method}, guidance {guidance:g}"
-            yield label, lambda m=method, g=guidance: self.scored(m, g, jobs, lambda *work: self.edit(m, g, *work))
+        traces: list[tuple[str, Row, Any]] = [("", {}, EDITS), ("regions, ", REGIONS, EDITS_OF_REGIONS)]
+        for name, how, methods in traces:
+            unedited = partial(
+                self.scored, "traced", 0.0, jobs, how, lambda svg, *_: in_process.rasterize(svg, world.SIZE)
+            )
+            yield f"{name}traced sources", unedited
+            for method, guidance in methods:
+                edit = partial(self.edit, method, guidance)
+                yield f"{name}{method}, guidance {guidance:g}", partial(self.scored, method, guidance, jobs, how, edit)
 
     @torch.inference_mode()
-    def scored(self, method: str, guidance: float, jobs: list[Edit], edit: Callable[..., Tensor]) -> Made:
+    def scored(self, method: str, guidance: float, jobs: list[Edit], how: Row, edit: Callable[..., Tensor]) -> Made:
         made = []
         for start in range(0, len(jobs), BATCH):
             some = jobs[start : start + BATCH]
             sources = in_process.render([job.source for job in some])
-            svg, image = self.drawn(image=sources.movedim(1, -1), steps=0)
+            svg, image = self.drawn(image=sources.movedim(1, -1), steps=0, **how)
             target = self.reference.conditioning([job.prompt("full") for job in some])
             source = self.reference.conditioning([job.source_prompt("full") for job in some])
             made.append(edit(svg, image, target, source))
