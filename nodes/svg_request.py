@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..drawings.augmentation import RandomViews
-from ..drawings.cleaning import cleaned
+from ..drawings.cleaning import cleaned, in_color_layers
 from ..drawings.drawing import Drawing
 from ..drawings.initialization import Canvas
 from ..drawings.optimizer import TRACING
@@ -337,6 +337,7 @@ class Request:
             return documents
         if self.clean != OFF:
             documents = [cleaned(document, self.canvas, strength=self.clean) for document in documents]
+            documents = [in_color_layers(document, self.canvas) for document in documents]
         height, width = self.view_size
         return [resized(document, width, height) for document in documents]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -125,11 +126,19 @@ def test_new_drawings_have_the_size_of_the_canvas(inputs: dict[str, Any]):
 def test_clean_up_makes_drawings_simpler():
     inputs = {"image": disc(), "steps": 0, "paths": 24, "fit_steps": 15, "canvas_size": 64}
     off, on, strong = (vectorize(None, **inputs, clean=clean) for clean in ("off", "on", "strong"))
-    sizes = [len(made.texts[0]) for made in (off, on, strong)]
+    sizes = [sum(map(len, re.findall(' d="(.*?)"', made.texts[0]))) for made in (off, on, strong)]
     assert sizes[0] > sizes[1] > sizes[2]
     assert len(strong.shapes[0]) < len(off.shapes[0])
     assert (on.image - off.image).abs().mean() < 1 / 255
     assert (strong.image - off.image).abs().mean() < 2 / 255
+
+
+def test_cleaned_drawings_have_a_palette_and_layers_named_by_color():
+    inputs = {"image": disc(), "steps": 0, "fit_places": "trace", "fit_steps": 15, "canvas_size": 64}
+    off, on = (vectorize(None, **inputs, clean=clean).documents[0] for clean in ("off", "on"))
+    assert [node.name for node in on.children] == ["white", "crimson", "royalblue"]
+    assert re.fullmatch("#f[c-f]f[c-f]f[c-f], #[0-9a-f]{6}, #[0-9a-f]{6}", on.title)
+    assert (off.title, [node.name for node in off.children]) == ("", ["", "", ""])
 
 
 def test_drawings_on_svg_are_not_cleaned_up():
