@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..svg.document import Color, Document, Group, Node, shapes_in
+from ..svg.document import Color, Document, Group, Node, Shape, shapes_in
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
 from .initialization import Canvas
@@ -43,30 +43,37 @@ class Selection:
 
 
 def selection(document: Document, names: Sequence[str] = (), area: Tensor | None = None) -> Selection:
-    """The shapes that have one of the names, or are in a group with one, and lie in the area.
+    """The shapes that have one of the names or classes, or are in a group with one, and lie in the area.
 
     Args:
         document: The drawing.
-        names: Ids of shapes and groups. None given selects all.
+        names: Ids of the drawing, shapes and groups, and classes as ".class". None given selects all.
         area: (H, W) in [0, 1], of any size; it is stretched over the drawing. A shape lies in it if at least half of
             what it paints does. Clips are not selected by area.
 
     Raises:
         NothingSelected: A name is unknown, or nothing lies in the area.
     """
-    known = {node.name for node in _nodes(document.children) if node.name}
+    known = {document.name} - {""} | {name for node in _nodes(document.children) for name in _names(node)}
     if unknown := [name for name in names if name not in known]:
         listed = ", ".join(f"'{name}'" for name in sorted(known)) or "none"
         raise NothingSelected(f"The drawing has no part named '{unknown[0]}'. Its names are: {listed}.")
-    shapes = [*enumerate(_named(document.children, frozenset()))]
+    shapes = [*enumerate(_named(document.children, frozenset({document.name} - {""})))]
     chosen = {number for number, (ancestry, _) in shapes if not names or not ancestry.isdisjoint(names)}
     if area is not None:
         painted = chosen - {number for number, (_, clips) in shapes if clips}
         chosen = {number for number in painted if _share(document, number, area) >= MOST}
     if not chosen:
         raise NothingSelected("No shape of the drawing lies in the selected area: paint over at least half of one.")
-    groups = [not names or node.name in names for node in _nodes(document.children) if isinstance(node, Group)]
+    everything = not names or document.name in names
+    groups = [everything or node.name in names for node in _nodes(document.children) if isinstance(node, Group)]
     return _of_shapes(document, chosen, groups if area is None else [False] * len(groups))
+
+
+def _names(node: Node) -> set[str]:
+    """The id of a node, and the classes of a shape as ".class"."""
+    classes = {f".{name}" for name in node.classes} if isinstance(node, Shape) else set()
+    return classes | ({node.name} if node.name else set())
 
 
 def _nodes(children: Sequence[Node]) -> Iterator[Node]:
@@ -81,7 +88,7 @@ def _nodes(children: Sequence[Node]) -> Iterator[Node]:
 def _named(nodes: Sequence[Node], outer: frozenset[str], clips: bool = False) -> Iterator[tuple[frozenset[str], bool]]:
     """For each shape in the order of the scene's tensors, its name and those of its groups, and whether it clips."""
     for node in nodes:
-        own = outer | {node.name}
+        own = outer | _names(node)
         if isinstance(node, Group):
             yield from _named(node.children, own, clips)
             yield from _named(node.clip, own, clips=True)

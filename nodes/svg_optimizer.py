@@ -313,7 +313,8 @@ def _fine_settings() -> list[io.Input]:
             default="on",
             optional=True,
             tooltip="Cleans up new drawings: removes hidden and tiny paths, makes opaque what looks opaque, merges "
-            "near colors and simplifies outlines, as far as the image stays the same. strong does more of it.",
+            "near colors and simplifies outlines, as far as the image stays the same, and groups "
+            "shapes by color. strong does more of it.",
         ),
         io.Combo.Input(
             "move",
@@ -327,8 +328,8 @@ def _fine_settings() -> list[io.Input]:
             "selected",
             default="",
             optional=True,
-            tooltip="With an svg, the ids of the shapes and groups that may change, separated by spaces or commas. "
-            "Empty: all of them.",
+            tooltip="With an svg, the ids of the shapes and groups that may change, separated by spaces or commas; a "
+            "class with a dot, as in .skin. Empty: all of them.",
         ),
         io.Mask.Input(
             "mask",

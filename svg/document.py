@@ -8,7 +8,7 @@ differently along different axes (`Stroke.pen`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 FillRule = Literal["nonzero", "evenodd"]
@@ -133,12 +133,17 @@ class Contour:
 
 @dataclass(frozen=True)
 class Shape:
-    """Contours painted together, the fill below the stroke. Open contours are closed by a straight line for filling."""
+    """Contours painted together, the fill below the stroke. Open contours are closed by a straight line for filling.
+
+    `classes` are the CSS classes of its element and those around it. They are not saved: a style sheet that knows them
+    would override the paints.
+    """
 
     contours: tuple[Contour, ...]
     fill: Fill | None = None
     stroke: Stroke | None = None
     name: str = ""
+    classes: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ Node = Shape | Group
 class Document:
     """A drawing: later children are painted over earlier ones.
 
-    `width` and `height` are the root element's attributes as written ("24", "100%", "5cm"), or None.
+    `width` and `height` are the root element's attributes as written ("24", "100%", "5cm"), or None; `name` is its id.
     """
 
     view_box: ViewBox
@@ -172,6 +177,7 @@ class Document:
     width: str | None = None
     height: str | None = None
     title: str = ""
+    name: str = ""
 
     def shapes(self) -> Iterator[Shape]:
         """All shapes in paint order, without those of clips."""

@@ -24,6 +24,8 @@ class Context(NamedTuple):
     size: dict[str, str] | None = None
     """Width and height that a <use> passes to the element it draws."""
     depth: int = 0
+    classes: frozenset[str] = frozenset()
+    """The CSS classes of the element and of all it stands in."""
     clips: tuple[Element, ...] = ()
     """The clip paths whose contents are being read, from the outermost to the innermost."""
     paints: tuple[str, str] | None = None

@@ -55,9 +55,16 @@ def grouped(
         joined = clip or only.clip
         return [replace(only, opacity=only.opacity * opacity, name=only.name or name, clip=joined)]
     if clip or only is None or isinstance(only, Group) or (only.fill and only.stroke):
-        inner = children if only is None or not name else [replace(only, name="")]  # the group has its name
+        inner = children if only is None or not name else _without_name(only)  # the group has its name
         return [Group(tuple(inner), opacity, name, clip or ())]
     return [_with_opacity(only, opacity, name)]
+
+
+def _without_name(node: Node) -> list[Node]:
+    """A node without its name. A group may then not be needed any more."""
+    if isinstance(node, Shape):
+        return [replace(node, name="")]
+    return grouped(node.children, node.opacity, "", node.clip or None)
 
 
 def as_clip(nodes: Sequence[Node]) -> list[Node]:

@@ -150,10 +150,10 @@ class _DocumentParser:
         if not children:
             raise SVGError(" ".join(("The document contains nothing that can be drawn.", *warnings)))
         titles = (child.text for child in self._root.children if child.tag == "title")
-        return Parsed(
-            Document(self._canvas, tuple(children), self._width, self._height, " ".join(next(titles, "").split())),
-            warnings,
-        )
+        title = " ".join(next(titles, "").split())
+        name = self._root.attributes.get("id", "")
+        document = Document(self._canvas, tuple(children), self._width, self._height, title, name)
+        return Parsed(document, warnings)
 
     def _size(self, name: str) -> str | None:
         """The root's width or height as written, or None if it is not a length."""
@@ -226,7 +226,8 @@ class _DocumentParser:
             self._report.add(f"<{element.tag[:40]}> is not drawn", element, advice)
             return []
         size = context.size if element.tag in ("svg", "symbol") else None
-        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1)
+        classes = context.classes.union(element.attributes.get("class", "").split())
+        inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1, classes=classes)
         inner = inner.resolved().outlined()
         if "transform" in style:
             inner = inner._replace(transform=compose(context.transform, self._transform(element, inner)))
@@ -236,7 +237,8 @@ class _DocumentParser:
         # A filter may paint even where there is nothing to filter.
         if (children or "filter" in self._cascade.own(element)) and not context.outlines:
             self._report_ignored(element)
-        name = element.attributes.get("id", "")
+        of_document = element is self._root and not context.uses
+        name = "" if of_document else element.attributes.get("id", "")
         if children and context.outlines != "box":
             children = grouped(children, 1.0, name, self._clips.of(element, inner, children))
         if children and not context.outlines:

@@ -25,6 +25,7 @@ from ..numbers import places_within, significant_places
 from ..transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
 from .normal_form import Gradient, about_origin, as_clip, flat_color, grouped, placed
 from .outlines import dot, line, without_degenerate_cubics
+from .xml import as_id
 
 UNIT_PLACES = 4
 """Decimal places of opacities, stop offsets and miter limits; 1/255 is 0.0039."""
@@ -35,7 +36,7 @@ MATRIX_DIGITS = 9
 def rounded(nodes: Iterable[Node], error: float) -> list[Node]:
     """Nodes with coordinates rounded to within `error` (> 0, user units); what paints nothing is dropped.
 
-    A shape whose stroke has a `pen` is returned in the coordinates before the pen.
+    Names become ids. A shape whose stroke has a `pen` is returned in the coordinates before the pen.
     """
     return [result for node in nodes for result in _node(node, error)]
 
@@ -43,7 +44,7 @@ def rounded(nodes: Iterable[Node], error: float) -> list[Node]:
 def _node(node: Node, error: float) -> list[Node]:
     if isinstance(node, Group):
         clip = tuple(rounded(as_clip(node.clip), error)) if node.clip else None
-        folded = grouped(rounded(node.children, error), _unit(node.opacity), node.name, clip)
+        folded = grouped(rounded(node.children, error), _unit(node.opacity), as_id(node.name), clip)
         return [_with_rounded_opacity(child) for child in folded]
     stroke = node.stroke and _stroke(node.stroke, error)
     pen = stroke.pen if stroke else IDENTITY
@@ -54,7 +55,7 @@ def _node(node: Node, error: float) -> list[Node]:
     dots = stroke is not None and stroke.cap != "butt"
     visible = [without_degenerate_cubics(c) or (dot(c.points[0]) if dots else None) for c in contours]
     kept = tuple(contour for contour in visible if contour)
-    return [Shape(kept, fill, stroke, node.name)] if kept and (fill or stroke) else []
+    return [Shape(kept, fill, stroke, as_id(node.name))] if kept and (fill or stroke) else []
 
 
 def _with_rounded_opacity(node: Node) -> Node:

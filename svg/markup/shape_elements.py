@@ -70,6 +70,7 @@ class _StyledShape:
     transform: Matrix
     viewport: Viewport
     contours: tuple[Contour, ...]
+    classes: frozenset[str] = frozenset()
 
     def length(self, text: str, whole: float) -> float | None:
         """A length in user units, or None if it is invalid; `whole` is what 100% refers to."""
@@ -104,7 +105,7 @@ class ShapeReader:
         if context.style.get("visibility", "visible") != "visible":
             return []
         contours = self._contours(element, context.style, context.viewport)
-        subject = _StyledShape(element, context.style, context.transform, context.viewport, contours)
+        subject = _StyledShape(element, context.style, context.transform, context.viewport, contours, context.classes)
         fill, stroke = self._fill(subject), self._stroke(subject)
         pattern = self._dash_pattern(subject) if stroke else None
         order = [part for part in self._paint_order(subject) if markers or part != "markers"]
@@ -144,7 +145,8 @@ class ShapeReader:
                 f"A point of {subject.element.where()} lies beyond {MAX_COORDINATE:g} after its transforms. "
                 "Correct them."
             )
-        return [Shape(contours, fill, stroke, subject.element.attributes.get("id", ""))] if contours else []
+        name = subject.element.attributes.get("id", "")
+        return [Shape(contours, fill, stroke, name, subject.classes)] if contours else []
 
     def _contours(self, element: Element, style: dict[str, str], viewport: Viewport) -> tuple[Contour, ...]:
         if (cached := self._cached_contours.get(element)) is not None:

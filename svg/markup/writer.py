@@ -26,9 +26,8 @@ from .lengths import read_length
 from .normal_form import Gradient
 from .outlines import is_dot, line
 from .rounding import rounded
-from .xml import SVG_NAMESPACE
+from .xml import SVG_NAMESPACE, as_id, readable
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
@@ -51,16 +50,19 @@ def write(document: Document, *, precision: int = 2) -> str:
     if not (math.isfinite(sum(box)) and box.width > 0 and box.height > 0):
         raise ValueError(f"The drawing's view box is {tuple(box)}. Set its width and height to finite numbers above 0.")
     error = max(box.width, box.height) * 10.0 ** (-precision - 3)
-    body = _Body(rounded(document.children, error))
-    title = " ".join(_NOT_XML.sub("", document.title).split()).translate(_ESCAPES)
+    body = _Body(rounded(document.children, error), document.name)
+    title = " ".join(readable(document.title).split()).translate(_ESCAPES)
     head = [f"  <title>{title}</title>"] if title else []
-    return "\n".join([f"<svg{_attributes(_root(document))}>", *head, *body.definitions(), *body.lines, "</svg>\n"])
+    return "\n".join(
+        [f"<svg{_attributes(_root(document, body.root_name))}>", *head, *body.definitions(), *body.lines, "</svg>\n"]
+    )
 
 
-def _root(document: Document) -> dict[str, str]:
+def _root(document: Document, name: str) -> dict[str, str]:
     sizes = {"width": document.width, "height": document.height}
     return {
         "xmlns": SVG_NAMESPACE,
+        **({"id": name} if name else {}),
         "viewBox": " ".join(map(short, map(float, document.view_box))),
         **{name: size.strip() for name, size in sizes.items() if size and (read_length(size, 100.0) or 0.0) > 0},
     }
@@ -69,8 +71,9 @@ def _root(document: Document) -> dict[str, str]:
 class _Body:
     """The lines of the body, and the gradients and clips they refer to."""
 
-    def __init__(self, nodes: Sequence[Node]):
+    def __init__(self, nodes: Sequence[Node], root_name: str):
         self._names = _Names()
+        self.root_name = self._names.unique(as_id(root_name))
         # All node names are reserved before any gradient gets one.
         self._next_name = iter([self._names.unique(node.name) for node in _walk(nodes)])
         self._gradients: dict[str, str] = {}
@@ -171,8 +174,7 @@ class _Names:
         self._taken: set[str] = set()
 
     def unique(self, name: str) -> str:
-        """`name` as an XML id, with a numeric suffix if it is taken; "" stays ""."""
-        name = "_".join(_NOT_XML.sub("", name).split())
+        """An id with a numeric suffix if it is taken; "" stays ""."""
         if name in self._taken:
             name = self.numbered(f"{name}-", start=2)
         if name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ _Namespaces = dict[str, str | None]
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
+_NOT_ALLOWED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class SVGError(ValueError):
@@ -227,3 +229,13 @@ def _supported_attributes(attributes: dict[str, str], namespaces: _Namespaces) -
         elif namespaces.get(prefix) == XLINK_NAMESPACE or (prefix == "xlink" and namespaces.get(prefix) is None):
             kept[f"xlink:{local}"] = value
     return kept
+
+
+def readable(text: str) -> str:
+    """Text without the characters that XML does not allow."""
+    return _NOT_ALLOWED.sub("", text)
+
+
+def as_id(name: str) -> str:
+    """A name as an id: without spaces, which ids do not have. May be empty."""
+    return "_".join(readable(name).split())

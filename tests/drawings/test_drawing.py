@@ -363,6 +363,34 @@ def test_only_what_is_selected_changes(names: list[str], area: Tensor | None, ch
     assert [before.name for before, after in pairs if before != after] == changed
 
 
+CLASSES = """<svg id="card" viewBox="0 0 30 10"><style>.skin { fill: #fa8 }</style>
+  <g class="skin"><path id="one" d="M1 1H9V9H1Z"/></g>
+  <path id="two" class="skin hair" d="M11 1H19V9H11Z"/><path id="three" fill="#00f" d="M21 1H29V9H21Z"/>
+</svg>"""
+
+
+@pytest.mark.parametrize(
+    "names, changed",
+    [
+        ([".skin"], ["one", "two"]),
+        ([".hair", "three"], ["two", "three"]),
+        (["card"], ["one", "two", "three"]),
+        ([".skin", "card"], ["one", "two", "three"]),
+    ],
+)
+def test_classes_and_the_id_of_the_drawing_select_what_has_them(names: list[str], changed: list[str]):
+    start = parse(CLASSES).document
+    drawing = Drawing(start, 10, 30, selected=selection(start, names))
+    _descended(drawing)
+    pairs = zip(start.shapes(), drawing.document().shapes(), strict=True)
+    assert [before.name for before, after in pairs if before != after] == changed
+
+
+def test_an_unknown_class_is_refused_with_those_there_are():
+    with pytest.raises(NothingSelected, match="no part named '.nose'. Its names are: '.hair', '.skin', 'card', 'one'"):
+        selection(parse(CLASSES).document, [".nose"])
+
+
 @pytest.mark.parametrize(
     "names, area, message", [(["four"], None, "'one', 'pair', 'three', 'two'"), ([], torch.zeros(5, 5), "area")]
 )

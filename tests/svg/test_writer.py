@@ -350,3 +350,26 @@ def test_a_group_keeps_its_name_from_its_only_shape(inner: str):
 def test_named_groups_cost_no_canvas_of_their_own():
     drawing = scene(parse(STRUCTURED.replace(' opacity=".5"', "")).document, 20, 20)
     assert drawing.layout.order == tuple(range(6)) and len(drawing.opacities) == 3
+
+
+def test_the_id_of_the_root_stays_with_the_root():
+    text = write(parse('<svg id="Layer_1" viewBox="0 0 9 9"><path id="a" d="M0 0H9V9Z"/></svg>').document)
+    assert '<svg xmlns="http://www.w3.org/2000/svg" id="Layer_1"' in text
+    assert "<g" not in text
+    assert write(parse(text).document) == text
+
+
+def test_a_group_that_loses_its_name_to_the_one_around_it_may_go():
+    inner = Group((Group((Shape((LOOP,), Fill(RED), Stroke(RED)),), 0.5, "b"),), 1.0, "a", (Shape((LOOP,), Fill(RED)),))
+    document = Document(ViewBox(0, 0, 100, 100), (Group((inner,), 0.5, "a", inner.clip),))
+    text = write(document)
+    assert text.count("<g ") == 2
+    assert write(parse(text).document) == text
+
+
+def test_names_that_are_no_ids_need_no_group():
+    shapes = (Shape((LOOP,), Fill(RED), name="a b"), Shape((LOOP,), Fill(RED), name="\x00"))
+    text = write(Document(ViewBox(0, 0, 100, 100), (Group(shapes, name=" "),)))
+    assert "<g" not in text
+    assert re.findall(' id="(.*?)"', text) == ["a_b"]
+    assert write(parse(text).document) == text
