@@ -41,6 +41,8 @@ ROWS = "methods"
 ARRANGED = ("flip", "rotate 180", "rotation overlay")
 COMPARED: dict[str, dict[str, Any]] = {
     "sds": {},
+    "sds, guidance 30": {"guidance_scale": 30.0},
+    "sds, guidance 7.5": {"guidance_scale": 7.5},
     "bridge": {},
     "bridge, last tenth": {"sds_stage": 0.9},
     "vsd": {},
