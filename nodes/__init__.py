@@ -1,5 +1,7 @@
 """The nodes of the pack, one file each. They only connect the host to the methods in `guidance` and `drawings`."""
 
+from pathlib import Path
+
 from comfy_api.latest import ComfyExtension, io
 
 from . import checks, host
@@ -50,6 +52,9 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     TranslatorApply,
 )
 
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+"""The inputs of the templates."""
+
 for node in NODES:
     checks.check_inputs_of(node)
 
@@ -61,4 +66,5 @@ class DreamSamplerExtension(ComfyExtension):
         await host.register_replacements(RENAMED)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        host.offer_samples(SAMPLES)  # here, as older hosts do not call on_load
         return list(NODES)

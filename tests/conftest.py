@@ -50,7 +50,7 @@ def folders_of_this_process(tmp_path_factory: pytest.TempPathFactory) -> None:
         return
     import folder_paths
 
-    for name in ("output", "temp", "user"):
+    for name in ("input", "output", "temp", "user"):
         setattr(folder_paths, f"{name}_directory", str(tmp_path_factory.mktemp(name)))
 
 
@@ -75,8 +75,12 @@ def host() -> Host:
 
 @pytest.fixture(scope="session")
 def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
-    """A real ComfyUI with the pack, the reference model's nodes and the reference checkpoint."""
-    with ComfyServer(host, tmp_path_factory.mktemp("server")) as running:
+    """A real ComfyUI with the pack, the reference model's nodes and checkpoint, and samples of the kind it knows."""
+    from sample_inputs import REFERENCE, write  # imports torch
+
+    folder = tmp_path_factory.mktemp("server")
+    write(folder / "input", REFERENCE)
+    with ComfyServer(host, folder) as running:
         yield running
 
 

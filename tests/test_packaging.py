@@ -239,6 +239,20 @@ def test_archive_has_help_pages_templates_and_translations(archive_client: Comfy
     assert "dreamsampler" in translations["zh"]  # strings of the page extension
 
 
+def test_archive_brings_the_inputs_of_its_templates(archive_client: ComfyClient):
+    names = {path.name for path in (CHECKOUT / "samples").iterdir()}
+    info = archive_client.object_info()
+
+    def listed(node: str, widget: str) -> set[str]:
+        kind, *options = info[node]["input"]["required"][widget]
+        return set(kind if isinstance(kind, list) else options[0]["options"])
+
+    loaders = (("LoadImage", "image"), ("DSLoadSVG", "file"), ("DSLoadSplat", "file"), ("DSLoadPosedViews", "folder"))
+    assert names <= {name for loader in loaders for name in listed(*loader)}
+    for name in names & listed("LoadImage", "image"):
+        assert get(archive_client, f"/view?type=input&filename={name}") == (CHECKOUT / "samples" / name).read_bytes()
+
+
 def test_archive_renders_the_packs_icon(archive_client: ComfyClient):
     icon = CHECKOUT / "docs" / "icon.svg"
     prompt = {

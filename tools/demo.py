@@ -31,9 +31,7 @@ OUTPUT = CHECKOUT / "demo_output"
 VIEW_WIDTH = 384
 """Width of each image in the side-by-side view: four times the 96 pixels of the reference model."""
 GAP = 16
-HINT = (
-    "In templates, choose the checkpoint dreamsampler_reference and the uploaded image: the model knows no other kind."
-)
+HINT = "In templates, choose the checkpoint dreamsampler_reference. Their inputs are here of the one kind it knows."
 
 
 def main() -> int:
@@ -53,8 +51,10 @@ def _run(host: Host, options: argparse.Namespace) -> int:
     """The demo itself. Only the host's interpreter has aiohttp and Pillow, hence the late imports."""
     from comfy_client import ComfyError, printable
     from comfy_server import ComfyServer
+    from sample_inputs import REFERENCE, write
 
     print("Starting ComfyUI ...", flush=True)
+    write(options.output / "server" / "input", REFERENCE)
     try:
         with ComfyServer(host, options.output / "server") as server:
             _edit(server.client, options)

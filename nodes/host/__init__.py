@@ -34,6 +34,7 @@ from .posed_views import checked_views, posed_image, posed_view_folders, posed_v
 from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
 from .replacements import Replacement, register_replacements
+from .samples import offer_samples
 from .sampling import Algorithm, Run, run_in_sampler
 from .splat_files import (
     check_prefix,
@@ -107,6 +108,7 @@ __all__ = [
     "model_path",
     "nearest",
     "noise_schedule",
+    "offer_samples",
     "ordinary",
     "posed_image",
     "posed_view_folders",

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,6 +17,7 @@ PARTIAL = ".partial"
 """The suffix of a file that is not complete yet."""
 Encoded = tuple[dict[str, Tensor], dict[str, str]]
 Write = Callable[[Path], object]
+Published = TypeVar("Published")
 
 
 class UnwritableFileError(ValueError):
@@ -111,11 +113,16 @@ def write_new_bytes(places: Iterator[Path], content: bytes) -> Path:
     )
 
 
+def write_missing_bytes(path: Path, content: bytes) -> bool:
+    """Write a file unless there is one; returns whether it was written. Raises UnwritableFileError."""
+    return _write(path, lambda partial: partial.write_bytes(content), lambda partial: _takes_place(partial, path))
+
+
 def _tensor_writer(tensors: dict[str, Tensor], text: dict[str, str]) -> Write:
     return lambda place: save_file({name: each.cpu() for name, each in tensors.items()}, place, metadata=text)
 
 
-def _write(path: Path, write: Write, publish: Callable[[Path], Path]) -> Path:
+def _write(path: Path, write: Write, publish: Callable[[Path], Published]) -> Published:
     """Write a file of another name beside `path`, which `publish` then gives its name. Returns its result."""
     partial = path.with_name(uuid.uuid4().hex + PARTIAL)
     try:

@@ -196,9 +196,11 @@ def test_image_for_a_node_that_nothing_needs(server: ComfyServer, error_of: RunA
     assert message == "--image: no result needs node 1 (LoadImage). Connect it in the workflow."
 
 
-def test_missing_image_argument(server: ComfyServer, error_of: RunAndFail):
-    message = error_of("edit", *CHECKPOINT, "--server", server.url)
-    assert message.endswith("Node 2 (Source image): the server has no image 'example.png'. Pass one with --image.")
+def test_missing_image_argument(server: ComfyServer, error_of: RunAndFail, tmp_path: Path):
+    edit = (CHECKOUT / "workflows" / "edit.json").read_text("utf-8")
+    (tmp_path / "mine.json").write_text(edit.replace("dreamsampler_photo.jpg", "gone.png"), "utf-8")
+    message = error_of("mine.json", *CHECKPOINT, "--server", server.url)
+    assert message.endswith("Node 2 (Source image): the server has no image 'gone.png'. Pass one with --image.")
 
 
 def test_image_instead_of_an_svg_file(server: ComfyServer, error_of: RunAndFail):

@@ -130,7 +130,7 @@ def render(scene: Scene, pattern_shift: int = 0) -> np.ndarray:
 
 def object_mask(scene: Scene) -> np.ndarray:
     """Coverage of the first object: (SIZE, SIZE) float32 in [0, 1]."""
-    return _coverage(scene.things[0])
+    return coverage(scene.things[0])
 
 
 def _outline(shape: str) -> np.ndarray:
@@ -158,11 +158,12 @@ def _outline(shape: str) -> np.ndarray:
     raise ValueError(f"The reference world has no shape {shape!r}. Choose one of {', '.join(SHAPES)}.")
 
 
-def _coverage(thing: Thing, outline_width: float = 0) -> np.ndarray:
+def coverage(thing: Thing, size: int = SIZE, outline_width: float = 0) -> np.ndarray:
+    """Coverage of an object, or of its outline of some width, in an image of any size: (size, size) in [0, 1]."""
     turn = np.array([[np.cos(thing.angle), -np.sin(thing.angle)], [np.sin(thing.angle), np.cos(thing.angle)]])
-    points = (_outline(thing.shape) @ turn.T * thing.radius + (thing.x, thing.y)) * _OVERSAMPLING
+    points = (_outline(thing.shape) @ turn.T * thing.radius + (thing.x, thing.y)) * (_OVERSAMPLING * size / SIZE)
     corners = [tuple(p) for p in points]
-    canvas = Image.new("L", (SIZE * _OVERSAMPLING, SIZE * _OVERSAMPLING))
+    canvas = Image.new("L", (size * _OVERSAMPLING, size * _OVERSAMPLING))
     if outline_width:
         ImageDraw.Draw(canvas).line([*corners, *corners[:2]], 255, round(outline_width * _OVERSAMPLING), joint="curve")
     else:
@@ -170,13 +171,15 @@ def _coverage(thing: Thing, outline_width: float = 0) -> np.ndarray:
     return np.asarray(canvas.reduce(_OVERSAMPLING), np.float32) / 255
 
 
-def _grid() -> tuple[np.ndarray, np.ndarray]:
-    return np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="xy")
+def _grid(size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of an image of any size, in pixels of the world."""
+    pixels = np.arange(size) if size == SIZE else (np.arange(size) + 0.5) * SIZE / size - 0.5
+    return np.meshgrid(pixels, pixels, indexing="xy")
 
 
-def _pattern(name: str) -> np.ndarray:
-    """Where a background has its second tone: (SIZE, SIZE) in [0, 1]."""
-    x, y = _grid()
+def _pattern(name: str, size: int = SIZE) -> np.ndarray:
+    """Where a background has its second tone: (size, size) in [0, 1]."""
+    x, y = _grid(size)
     if name == "striped":
         return (x // _GRID % 2).astype(np.float32)
     if name == "checkered":
@@ -185,7 +188,7 @@ def _pattern(name: str) -> np.ndarray:
         period = 2 * _GRID
         distance = np.hypot(x % period - (period - 1) / 2, y % period - (period - 1) / 2)
         return np.clip(5.0 - distance, 0, 1).astype(np.float32)
-    return np.zeros((SIZE, SIZE), np.float32)
+    return np.zeros((size, size), np.float32)
 
 
 def _jittered(color: str, noise: np.random.Generator) -> np.ndarray:
@@ -203,6 +206,12 @@ def _light(noise: np.random.Generator, strength: float) -> np.ndarray:
     return (1 + strength * (np.cos(a) * x + np.sin(a) * y - SIZE * (np.cos(a) + np.sin(a)) / 2) / SIZE)[..., None]
 
 
+def ground(scene: Scene, size: int) -> np.ndarray:
+    """The background in even light, in an image of any size: (size, size, 3) in [0, 1]."""
+    color, blend = np.array(PALETTE[scene.background]), _pattern(scene.pattern, size)[..., None]
+    return color * (1 - blend) + _second_tone(color) * blend
+
+
 def _background(scene: Scene, noise: np.random.Generator, pattern_shift: int) -> np.ndarray:
     color = _jittered(scene.background, noise)
     blend = np.roll(_pattern(scene.pattern), -pattern_shift, axis=1)[..., None]
@@ -210,7 +219,7 @@ def _background(scene: Scene, noise: np.random.Generator, pattern_shift: int) ->
 
 
 def _paint(image: np.ndarray, thing: Thing, noise: np.random.Generator) -> np.ndarray:
-    cover = _coverage(thing)[..., None]
+    cover = coverage(thing)[..., None]
     return image * (1 - cover) + np.clip(_jittered(thing.color, noise) * _light(noise, 0.15), 0, 1) * cover
 
 
@@ -233,7 +242,7 @@ def _sketch(scene: Scene) -> np.ndarray:
     """Gray pencil on paper: outlines and hatching, without color or background."""
     image = np.full((SIZE, SIZE, 3), 0.95)
     for thing in scene.things:
-        inside, line = _coverage(thing)[..., None], _coverage(thing, outline_width=3)[..., None]
+        inside, line = coverage(thing)[..., None], coverage(thing, outline_width=3)[..., None]
         shade = 1 - 0.35 * inside * _hatching()
         image = np.where(inside > 0, 0.95 * shade, image)
         image = image * (1 - line) + 0.25 * line
