@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +14,7 @@ from devhost import CHECKOUT
 from dreamsampler.guidance.networks.corrective.storage import decode
 from PIL import Image
 from safetensors import safe_open
+from sample_inputs import HEART
 from support.scenes import as_tensor, save_scene
 
 from tools.reference import in_process, world
@@ -22,19 +22,16 @@ from tools.reference import in_process, world
 PROMPTS = CHECKOUT / "workflows" / "api"
 
 
-def test_lmc_edits_with_a_target_prompt_alone(client: ComfyClient, tmp_path: Path):
-    scene = world.Scene((world.Thing("heart", "red", 48, 48, 30, 0.0),), "white", "dotted", None, "picture", 7)
-    source = save_scene(scene, tmp_path / "source.png")
+def test_lmc_edits_with_a_target_prompt_alone(client: ComfyClient):
     prompt = json.loads((PROMPTS / "lmc_edit.json").read_text("utf-8"))
-    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = client.upload_image(source)
     prompt[find_node(prompt, "Distillation Sampler")]["inputs"]["steps"] = 150
 
     edited = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
 
     (seen,) = in_process.load_scorer().read(edited)
     assert (seen["colour"], seen["shape"], seen["background"], seen["pattern"]) == ("blue", "heart", "white", "dotted")
-    outside = torch.from_numpy(world.object_mask(scene)) < 0.01
-    error = (edited - as_tensor(Image.open(source))).square().mean(1)[0]
+    outside = torch.from_numpy(world.object_mask(HEART)) < 0.01
+    error = (edited - in_process.render([HEART])).square().mean(1)[0]
     assert -10 * error[outside].mean().log10() > 20
 
 
@@ -70,11 +67,8 @@ def test_invalid_file_name_is_rejected_before_training(name: str, client: ComfyC
         client.run(prompt)
 
 
-def test_translator_turns_a_circle_into_a_star(client: ComfyClient, tmp_path: Path):
-    scene = world.Scene((world.Thing("circle", "red", 48, 48, 30, 0.0),), "white", "plain", None, "picture", 7)
+def test_translator_turns_a_circle_into_a_star(client: ComfyClient):
     prompt = json.loads((PROMPTS / "translate.json").read_text("utf-8"))
-    source = client.upload_image(save_scene(scene, tmp_path / "circle.png"))
-    prompt[find_node(prompt, "Source image")]["inputs"]["image"] = source
 
     translated = as_tensor(Image.open(BytesIO(client.fetch(client.run(prompt).files()[0]))))
 
