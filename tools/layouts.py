@@ -117,27 +117,27 @@ LAYOUTS: Mapping[str, Sequence[Column]] = {
     "train_corrective": ([_inputs("Images", 3)], [_prompts("Model", 1, 2)], [_work("Train", 4)], [_result(5)]),
     "translate": (
         *([_inputs("Image", 2)], [_prompts("Model and latent", 1, 3)]),
-        *([_work("Translate", 4)], [_result(5, 6)]),
+        *([_work("Apply", 4)], [_result(5, 6)]),
     ),
     "vectorise": ([_inputs("Image", 1)], [_work("Draw", 2)], [_result(3)]),
 }
 """For each template its columns. The note "How to use" begins the first one; "Hints" end the last, where the result is,
-or the first if the last is long."""
+or the first if that has room or the last is long."""
 
 HEIGHTS: Mapping[str, tuple[int, int]] = {
     "CLIPTextEncode": (110, 110),
     "CheckpointLoaderSimple": (98, 126),
     "DSDistillationSampler": (962, 1068),
-    "DSFindEditRegion": (214, 250),
-    "DSLoadPosedViews": (190, 252),
+    "DSFindEditRegion": (214, 230),
+    "DSLoadPosedViews": (190, 230),
     "DSLoadSVG": (306, 370),
-    "DSLoadSplat": (58, 132),
+    "DSLoadSplat": (58, 94),
     "DSManifoldCorrectiveLoad": (58, 86),
     "DSManifoldCorrectiveSave": (58, 94),
     "DSManifoldCorrectiveTrain": (358, 380),
     "DSMaskLocalizedGuidance": (248, 276),
     "DSMeasurement": (414, 452),
-    "DSOverlayIllusion": (554, 640),
+    "DSOverlayIllusion": (554, 575),
     "DSPosteriorLatentMatch": (166, 198),
     "DSProximalDreamSampler": (582, 628),
     "DSSVGOptimizer": (798, 873),
@@ -185,7 +185,7 @@ def arranged(name: str, template: Saved) -> Saved:
     how_to_use, hints = (each for each in nodes.values() if each["type"] == "MarkdownNote")
     groups: list[Saved] = []
     columns = LAYOUTS[name]
-    last = 0 if len(columns[-1]) > 1 else len(columns) - 1
+    last = 0 if len(columns[-1]) > 1 or not columns[0] else len(columns) - 1
     for number, column in enumerate(columns):
         x, y = LEFT + number * (NODE_WIDTH + 2 * MARGIN + GAP), TOP
         if number == 0:
@@ -228,7 +228,7 @@ def text_of(note: Saved) -> str:
 
 def note_height(markdown: str) -> int:
     """Enough for the text of a note in both renderers."""
-    height = PAUSE
+    height = 2 * PAUSE
     for each in filter(None, markdown.split("\n")):
         letters, line = TEXT["#" if each[0] == "#" else "1" if each[0].isdigit() else ""]
         height += PAUSE + line * math.ceil(len(re.sub(r"\]\([^)]*\)|[*#\[]", "", each)) / letters)
