@@ -310,7 +310,7 @@ def others() -> list[Shot]:
         }),
         Shot("", "inpaint_two_texts", with_holes(PAIR, *TWO_HOLES), {
             "Image with the first hole.image": with_holes(PAIR, TWO_HOLES[0]),
-            "Same image with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
+            "Same with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
             "First prompt.text": TWO_PROMPTS[0], "Second prompt.text": TWO_PROMPTS[1],
             "Mask Localized Guidance.feather": 2.0,
         }),

@@ -167,7 +167,7 @@ def test_every_file_it_loads_is_shipped(name: str):
 def test_each_hole_is_filled_from_an_image_with_a_hole():
     for name in ("inpaint", "inpaint_two_texts"):
         loaded = [node["widgets_values"][0] for node in TEMPLATES[name]["nodes"] if node["type"] == "LoadImage"]
-        assert loaded and all(each.endswith("hole.png") for each in loaded)
+        assert loaded and all(each.startswith("dreamsampler_hole") for each in loaded)
 
 
 def test_the_tool_changes_only_places():

@@ -253,7 +253,7 @@ def test_svg_is_edited_by_prompt(client: ComfyClient):
 
 @pytest.mark.parametrize(("at_once", "gain"), [(False, 4.0), (True, 0.5)], ids=["restored, then traced", "at once"])
 def test_blurred_image_becomes_a_sharp_svg(at_once: bool, gain: float, client: ComfyClient, server: ComfyServer):
-    source, truth = server.workdir / "input" / "dreamsampler_blurred_icon.jpg", in_process.render([STAR])
+    source, truth = server.workdir / "input" / "dreamsampler_icon.jpg", in_process.render([STAR])
     prompt = json.loads((PROMPTS / "restore_svg.json").read_text("utf-8"))
     inputs = prompt[find_node(prompt, "SVG Optimizer")]["inputs"]
     if at_once:

@@ -132,7 +132,7 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
     "DSLoadPosedViews": (190, 230),
     "DSLoadSVG": (306, 370),
     "DSLoadSplat": (58, 94),
-    "DSManifoldCorrectiveLoad": (58, 86),
+    "DSManifoldCorrectiveLoad": (58, 110),
     "DSManifoldCorrectiveSave": (58, 94),
     "DSManifoldCorrectiveTrain": (358, 380),
     "DSMaskLocalizedGuidance": (248, 276),
@@ -158,7 +158,8 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
 }
 """Height of a node's body, and the most that one of the page's renderers makes of it before the first run."""
 
-NODE_WIDTH = 255
+NODE_WIDTH, WIDER = 255, {"DSDistillationSampler": 270}
+"""Width of all nodes of a column, and of columns with a node that the page makes wider."""
 TITLE_BAR = 30
 """In pixels, above a node's position."""
 MARGIN = 8
@@ -186,18 +187,20 @@ def arranged(name: str, template: Saved) -> Saved:
     groups: list[Saved] = []
     columns = LAYOUTS[name]
     last = 0 if len(columns[-1]) > 1 or not columns[0] else len(columns) - 1
+    x = LEFT
     for number, column in enumerate(columns):
-        x, y = LEFT + number * (NODE_WIDTH + 2 * MARGIN + GAP), TOP
+        y, width = TOP, max([NODE_WIDTH] + [WIDER.get(nodes[i]["type"], 0) for group in column for i in group.nodes])
         if number == 0:
             y += _write(how_to_use, x, y) + GAP
         for group in column:
-            height = _stack([nodes[each] for each in group.nodes], x + MARGIN, y + GROUP_TITLE)
-            box = [x, y, NODE_WIDTH + 2 * MARGIN, GROUP_TITLE + height + MARGIN]
+            height = _stack([nodes[each] for each in group.nodes], x + MARGIN, y + GROUP_TITLE, width)
+            box = [x, y, width + 2 * MARGIN, GROUP_TITLE + height + MARGIN]
             look = {"color": group.color, "font_size": GROUP_FONT, "flags": {}}
             groups.append({"id": len(groups) + 1, "title": group.title, "bounding": box, **look})
             y += box[3] + GAP
         if number == last:
             _write(hints, x, y)
+        x += width + 2 * MARGIN + GAP
     view = {"scale": SCALE, "offset": [round(CORNER[0] / SCALE) - LEFT, round(CORNER[1] / SCALE) - TOP]}
     return {**template, "nodes": [*nodes.values()], "groups": groups, "extra": {**template["extra"], "ds": view}}
 
@@ -210,13 +213,13 @@ def _write(note: Saved, x: int, top: int) -> int:
     return TITLE_BAR + note["size"][1]
 
 
-def _stack(nodes: Sequence[Saved], x: int, top: int) -> int:
+def _stack(nodes: Sequence[Saved], x: int, top: int, width: int) -> int:
     """Place nodes below each other. Returns the height they take together."""
     y = top
     for number, node in enumerate(nodes):
         height, reserved = HEIGHTS[node["type"]]
         y += TITLE_BAR + GAP * (number > 0)
-        node["pos"], node["size"] = [x, y], [NODE_WIDTH, height]
+        node["pos"], node["size"] = [x, y], [width, height]
         y += reserved
     return y - top
 

@@ -171,12 +171,12 @@ def _with_hole(image: Image.Image, hole: Box) -> Image.Image:
 IMAGES: Mapping[str, Callable[[Look], Image.Image]] = {
     "photo.jpg": lambda look: look.render(HEART),
     "hole.png": lambda look: _with_hole(look.render(HEART), look.scaled(HOLE)),
-    "left_hole.png": lambda look: _with_hole(look.render(PAIR), look.scaled(LEFT_HOLE)),
-    "right_hole.png": lambda look: _with_hole(look.render(PAIR), look.scaled(RIGHT_HOLE)),
+    "hole_1.png": lambda look: _with_hole(look.render(PAIR), look.scaled(LEFT_HOLE)),
+    "hole_2.png": lambda look: _with_hole(look.render(PAIR), look.scaled(RIGHT_HOLE)),
     "painting.jpg": lambda look: look.render(PAINTED),
     "small.png": lambda look: look.render(HEART).resize((look.size // 4, look.size // 4), Image.Resampling.BOX),
     "blurred.jpg": lambda look: look.render(HEART).filter(ImageFilter.GaussianBlur(2)),
-    "blurred_icon.jpg": lambda look: _icon(STAR, look.size).filter(ImageFilter.GaussianBlur(5)),
+    "icon.jpg": lambda look: _icon(STAR, look.size).filter(ImageFilter.GaussianBlur(5)),
     "circle.png": lambda _: REFERENCE.render(CIRCLE),
 }
 """The images by their names without the prefix."""

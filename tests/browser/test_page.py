@@ -49,9 +49,59 @@ def test_every_template_knows_its_nodes(page: Page):
         page.open_template(name)
         known = page.run("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
         assert known, name
-        page.run("app.canvas.fitViewToSelectionAnimated?.()")
-        page.screenshot(name)
     assert page.tab.get_by_text("Missing Node").count() == 0
+
+
+PLACES = """(() => {
+  const { scale } = app.canvas.ds;
+  const drawn = (node) => {
+    const box = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect();
+    const [width, height] = box ? [box.width / scale, box.height / scale - 30] : node.size;
+    return { type: node.type, left: node.pos[0], top: node.pos[1] - 30, right: node.pos[0] + width,
+             bottom: node.pos[1] + height };
+  };
+  const groups = app.graph.groups.map(({ title, pos: [left, top], size: [width, height] }) =>
+    ({ title, left, top, right: left + width, bottom: top + height }));
+  const texts = [...document.querySelectorAll("textarea, .comfy-markdown p, .comfy-markdown li, .comfy-markdown-content p")]
+    .filter((each) => each.offsetWidth)
+    .map((each) => parseFloat(getComputedStyle(each).fontSize) * each.getBoundingClientRect().width / each.offsetWidth);
+  return { nodes: app.graph.nodes.map(drawn), groups, texts };
+})()"""  # noqa: E501
+LEGIBLE = 8.95
+"""In pixels on the screen: 9, and rounding."""
+LAID_OUT_LATER = {"DSLoadSVG"}
+"""Its height depends on when the page has loaded the drawing."""
+
+
+def test_every_template_opens_legible_and_within_its_groups(page: Page):
+    """And without an error: the page's errors, a file that is not there among them, fail the test."""
+    for name in TEMPLATES:
+        page.open_template(name)
+        page.tab.wait_for_timeout(1500)  # until images are loaded and nodes have grown
+        seen = page.run(PLACES)
+        page.screenshot(name)
+        assert seen["texts"] and min(seen["texts"]) >= LEGIBLE, name
+        for node in seen["nodes"]:
+            within = [group for group in seen["groups"] if is_within(node, group)]
+            others = [other for other in seen["nodes"] if other is not node and crosses(node, other)]
+            if node["type"] in LAID_OUT_LATER:
+                continue
+            assert len(within) == (node["type"] != "MarkdownNote"), (name, node)
+            assert not others, (name, node, others)
+
+
+def is_within(node: dict, group: dict) -> bool:
+    return (
+        group["left"] <= node["left"]
+        and group["top"] <= node["top"]
+        and node["right"] <= group["right"] + 1
+        and node["bottom"] <= group["bottom"] + 1
+    )
+
+
+def crosses(one: dict, other: dict) -> bool:
+    across = min(one["right"], other["right"]) - max(one["left"], other["left"])
+    return across > 1 and min(one["bottom"], other["bottom"]) - max(one["top"], other["top"]) > 1
 
 
 def test_svg_is_edited_previewed_copied_and_saved(page: Page, red_square: str):

@@ -135,7 +135,7 @@ def test_the_recipe_makes_them(look: recipe.Look, tmp_path: Path):
             assert np.abs(difference).mean() < 1, path.name
 
 
-@pytest.mark.parametrize("name", ["hole", "left_hole", "right_hole"])
+@pytest.mark.parametrize("name", ["hole", "hole_1", "hole_2"])
 def test_a_hole_is_transparent_and_nothing_of_it_is_left(name: str):
     image = np.asarray(Image.open(SAMPLES / f"dreamsampler_{name}.png"))
     inside = image[..., 3] == 0
