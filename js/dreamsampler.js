@@ -1,6 +1,6 @@
 /**
- * Adds to the pack's nodes: a zoomable view of drawings, curves that grow while a node runs, and buttons that add and
- * remove regions. The nodes also work without this file.
+ * Adds to the pack's nodes: notes on their runs, a zoomable view of drawings, curves that grow while a node runs, and
+ * buttons that add and remove regions. The nodes also work without this file.
  *
  * Everything is a DOM widget, which both of the host's renderers support. No widget has a value, so saved workflows are
  * the same with and without this file.
@@ -8,17 +8,24 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { NoteView, listenToNotes } from "./notes.js";
+import { numberStyle, wordNumbers } from "./numbers.js";
+import { Panel, afterLayout, button, element } from "./panel.js";
 import { say } from "./words.js";
 
 const DRAWINGS = ["DSSVGOptimizer", "DSLoadSVG", "DSSVGToImage"];
 const CURVES = ["DSDistillationSampler", "DSSVGOptimizer", "DSManifoldCorrectiveTrain"];
+const CATEGORY = "DreamSampler";
 const REGIONS = "DSMaskLocalizedGuidance";
 const CURVE_EVENT = "dreamsampler.curve";
+const DRAWING_HEIGHT = 220;
+const PLOT_HEIGHT = 60;
+const CAPTION_HEIGHT = 18;
 const MAX_ZOOM = 32;
 const OUTPUT_KEY = "dreamsampler_drawings";
 const HOST_PREVIEW = "$$canvas-image-preview";
 
-/** The views that this file has added to each node: `drawing` and `curve`. */
+/** The views that this file has added to each node: `note`, `drawing` and `curve`. */
 const views = new WeakMap();
 
 const STYLE = `
@@ -29,65 +36,20 @@ const STYLE = `
 .ds-bar button { background: var(--comfy-input-bg, #222); color: inherit; border: 1px solid var(--border-color, #444);
   border-radius: 4px; padding: 1px 7px; cursor: pointer; font: inherit; }
 .ds-stage { flex: 1; min-height: 0; overflow: auto; border-radius: 4px;
+  contain: size; /* else the node grows with the zoom in Nodes 2.0 */
   background: repeating-conic-gradient(#fff 0% 25%, #e4e4e4 0% 50%) 0 0 / 16px 16px; }
 .ds-stage img { display: block; width: 100%; height: 100%; object-fit: contain; }
-.ds-plots { flex: 1; min-height: 0; display: flex; flex-direction: column; gap: 3px; }
-.ds-plot { flex: 1; min-height: 0; position: relative; background: var(--comfy-input-bg, #222); border-radius: 4px; }
-.ds-plot svg { position: absolute; inset: 0; width: 100%; height: 100%; }
+.ds-plots { flex: 1; min-height: 0; display: flex; flex-direction: column; gap: 4px; }
+.ds-plot { flex: 1; min-height: ${PLOT_HEIGHT}px; display: flex; border-radius: 4px;
+  background: var(--comfy-input-bg, #222); }
+.ds-plot div { flex: 0 0 78px; display: flex; flex-direction: column; justify-content: center; padding-left: 6px; }
+.ds-plot div span + span { opacity: 0.8; font-variant-numeric: tabular-nums; }
+.ds-plot svg { flex: 1; min-width: 0; height: auto; contain: size; }
 .ds-plot polyline { fill: none; stroke: #5ab0ff; stroke-width: 1.2; vector-effect: non-scaling-stroke; }
-.ds-plot span { position: absolute; top: 1px; left: 5px; opacity: 0.8; }
-.ds-plot span + span { left: auto; right: 5px; }
+.ds-notes { overflow-y: auto; }
+.ds-note-text { flex: none; padding: 2px 4px; font-size: 12px; line-height: 1.4; white-space: pre-wrap;
+  overflow-wrap: break-word; user-select: text; cursor: text; }
 `;
-
-function element(tag, properties = {}, ...children) {
-  const created = Object.assign(document.createElement(tag), properties);
-  created.append(...children);
-  return created;
-}
-
-/** A button with `title` as its tooltip and its accessible name. */
-function button(label, title, onclick) {
-  const created = element("button", { type: "button", textContent: label, title, onclick });
-  created.setAttribute("aria-label", title);
-  return created;
-}
-
-/**
- * A DOM widget without a value. It takes no space until it is opened, then at least `height` pixels.
- *
- * Create it together with its node, because one of the renderers does not notice widgets that are added later.
- */
-class Panel {
-  constructor(node, name, height, ...children) {
-    this.node = node;
-    this.isOpen = false;
-    this.box = element("div", { className: "ds-panel" }, ...children);
-    this.box.dataset.nodeType = node.comfyClass;
-    this.box.style.display = "none";
-    const widget = node.addDOMWidget(name, name, this.box, {
-      serialize: false,
-      hideOnZoom: false,
-      getMinHeight: () => (this.isOpen ? height : 0),
-      getMaxHeight: () => (this.isOpen ? undefined : 0),
-    });
-    widget.serialize = false;
-    this.box.style.minHeight = `${height}px`;
-  }
-
-  open() {
-    if (this.isOpen) return;
-    this.isOpen = true;
-    this.box.style.display = "";
-    fit(this.node);
-  }
-}
-
-/** Makes a node tall enough for its widgets. Never makes it smaller. */
-function fit(node) {
-  const needed = node.computeSize();
-  node.setSize([Math.max(node.size[0], needed[0]), Math.max(node.size[1], needed[1])]);
-  app.graph?.setDirtyCanvas(true, true);
-}
 
 /** Finds a node by its execution id, which is a path inside subgraphs: "12:3". */
 function nodeByExecutionId(id) {
@@ -127,7 +89,8 @@ class DrawingView {
     );
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.stage.addEventListener("dblclick", () => this.scale(1));
-    this.panel = new Panel(node, "dreamsampler_drawing", 220, this.bar, this.stage);
+    this.panel = new Panel(node, "dreamsampler_drawing", DRAWING_HEIGHT, this.bar, this.stage);
+    this.previews = new HostPreviews(node);
   }
 
   /** `files` are entries of a node's output: filename, subfolder and type. */
@@ -159,6 +122,7 @@ class DrawingView {
   /** Frees the image of a node that is removed. */
   close() {
     this.request = undefined;
+    this.previews.close();
     URL.revokeObjectURL(this.image.src);
   }
 
@@ -218,22 +182,53 @@ function drawingsOf(output) {
 function showDrawings(node, output) {
   const files = output?.[OUTPUT_KEY] ?? drawingsOf(output);
   if (!files.length) return;
-  views.get(node).drawing.show(files);
+  const { drawing } = views.get(node);
+  drawing.show(files);
   output[OUTPUT_KEY] = files;
-  hideFromHost(node, output);
+  drawing.previews.remove(output);
 }
 
-/** Removes the host's own previews of drawings, which blur when enlarged. */
-function hideFromHost(node, output) {
-  delete output?.images;
-  for (const previews of hostPreviews()) delete previews?.[locatorOf(node)];
-  node.imgs = undefined;
-  node.imageIndex = null;
-  const index = node.widgets?.findIndex((each) => each.name === HOST_PREVIEW) ?? -1;
-  if (index < 0) return;
-  node.widgets[index].onRemove?.();
-  node.widgets.splice(index, 1);
-  node.setSize([node.size[0], node.computeSize()[1]]);
+/** Keeps the host from showing drawings a second time, blurred when enlarged. It still shows previews during a run. */
+class HostPreviews {
+  constructor(node) {
+    this.node = node;
+    this.isRunning = false;
+    node.hideOutputImages = true; // Nodes 2.0; pages before 1.49 do not know it
+    let shown;
+    Object.defineProperty(node, "imgs", {
+      configurable: true,
+      get: () => shown,
+      set: (images) => {
+        const previews = this.isRunning ? images?.filter((image) => image.src?.startsWith("blob:")) : undefined;
+        shown = previews?.length ? previews : undefined;
+      },
+    });
+    api.addEventListener("execution_start", this);
+  }
+
+  handleEvent() {
+    this.isRunning = true;
+    this.height = this.node.size[1];
+  }
+
+  /** Removes what the host shows of the run that ended with this `output`. */
+  remove(output) {
+    const { node } = this;
+    this.isRunning = false;
+    delete output?.images;
+    for (const previews of hostPreviews()) delete previews?.[locatorOf(node)];
+    node.imgs = undefined;
+    node.imageIndex = null;
+    const index = node.widgets?.findIndex((each) => each.name === HOST_PREVIEW) ?? -1;
+    if (index < 0) return;
+    node.widgets[index].onRemove?.();
+    node.widgets.splice(index, 1);
+    node.setSize([node.size[0], Math.max(this.height ?? 0, node.computeSize()[1])]);
+  }
+
+  close() {
+    api.removeEventListener("execution_start", this);
+  }
 }
 
 /** The previews of running nodes by locator, as each renderer stores them. */
@@ -251,13 +246,12 @@ function locatorOf(node) {
 function showChosenFile(node) {
   const widget = node.widgets?.find((each) => each.name === "file");
   if (!widget) return;
-  // Keeps the host from adding its own preview, which it does as soon as it has loaded the file as an image.
-  Object.defineProperty(node, "imgs", { configurable: true, get() {}, set() {} });
   const show = () => {
     if (!widget.value) return;
     const [, subfolder, filename] = /^(?:(.*)\/)?([^/]+)$/.exec(widget.value) ?? [];
-    views.get(node).drawing.show([{ filename, subfolder, type: "input" }]);
-    hideFromHost(node, app.nodeOutputs?.[locatorOf(node)]);
+    const { drawing } = views.get(node);
+    drawing.show([{ filename, subfolder, type: "input" }]);
+    drawing.previews.remove(app.nodeOutputs?.[locatorOf(node)]);
   };
   const callback = widget.callback;
   widget.callback = function (...values) {
@@ -266,35 +260,36 @@ function showChosenFile(node) {
     return result;
   };
   // A workflow sets its value after the node is created, and the host adds its preview one frame later.
-  requestAnimationFrame(() => requestAnimationFrame(show));
+  afterLayout(show);
 }
 
 // Curves
 
-/** For each plot: its key in a curve, its label, the key of its accessible name, and whether it is logarithmic. */
+/** For each plot: its key in a curve, the keys of its label, name and explanation, and whether it is logarithmic. */
 const PLOTS = [
-  ["loss", () => say("objective"), "objectiveName", true],
-  ["gradient_norm", () => "|G|", "gradientName", true],
-  ["t", () => "t", "timeName", false],
-  ["training_loss", () => say("loss"), "lossName", true],
+  ["loss", "objective", "objectiveName", "objectiveTip", true],
+  ["gradient_norm", "gradient", "gradientName", "gradientTip", true],
+  ["t", "time", "timeName", "timeTip", false],
+  ["training_loss", "loss", "lossName", "lossTip", true],
 ];
 
 /** Plots values per step, with one line per batch item. Plots without values are hidden. */
 class CurveView {
   constructor(node) {
-    this.plots = PLOTS.map(([key, label, name, logarithmic]) => {
+    this.plots = PLOTS.map(([key, label, name, tip, logarithmic]) => {
       const lines = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       lines.setAttribute("viewBox", "0 0 1 1");
       lines.setAttribute("preserveAspectRatio", "none");
       const last = element("span");
-      const plot = element("div", { className: "ds-plot" }, lines, element("span", { textContent: label() }), last);
+      const labels = element("div", {}, element("span", { textContent: say(label) }), last);
+      const plot = element("div", { className: "ds-plot", title: say(tip) }, labels, lines);
       plot.setAttribute("role", "img");
       return { key, logarithmic, name, lines, last, plot };
     });
     this.caption = element("span");
     const plots = element("div", { className: "ds-plots" }, ...this.plots.map(({ plot }) => plot));
     const bar = element("div", { className: "ds-bar" }, this.caption);
-    this.panel = new Panel(node, "dreamsampler_curve", 130, bar, plots);
+    this.panel = new Panel(node, "dreamsampler_curve", 0, bar, plots);
   }
 
   /** Shows a whole curve: lists with one entry per step. `steps` is the total number of steps. */
@@ -313,7 +308,8 @@ class CurveView {
 
   draw() {
     const { curve, steps } = this;
-    this.panel.open();
+    const shown = PLOTS.filter(([key]) => curve[key]).length;
+    this.panel.open(CAPTION_HEIGHT + shown * (PLOT_HEIGHT + 4));
     this.caption.textContent = say("step", { method: curve.method, step: (curve.step.at(-1) ?? -1) + 1, steps });
     for (const plot of this.plots) {
       const values = curve[plot.key];
@@ -349,7 +345,9 @@ function showCurve(node, output) {
 }
 
 api.addEventListener(CURVE_EVENT, ({ detail }) => {
-  views.get(nodeByExecutionId(detail.node))?.curve?.grow(detail.curve, detail.steps);
+  const { curve, note } = views.get(nodeByExecutionId(detail.node)) ?? {};
+  curve?.grow(detail.curve, detail.steps);
+  note?.showUsed(detail.curve.used);
 });
 
 // Regions
@@ -388,7 +386,20 @@ function maxRegions(node) {
   return Math.max(...[...Object.keys(required), ...Object.keys(optional)].map((name) => regionOf({ name })), 1);
 }
 
+// Notes
+
+listenToNotes((id, text) => views.get(nodeByExecutionId(id))?.note.showNotes(text));
+
+function showNotes(node, output) {
+  const { note } = views.get(node);
+  note.showUsed(output?.distillation?.[0]?.used);
+  note.showNotes((output?.text ?? []).join("\n"));
+}
+
+// All nodes
+
 function showOutput(node, output) {
+  showNotes(node, output);
   if (views.get(node).drawing) showDrawings(node, output);
   if (views.get(node).curve) showCurve(node, output);
 }
@@ -397,16 +408,18 @@ app.registerExtension({
   name: "DreamSampler",
 
   setup() {
-    document.head.append(element("style", { textContent: STYLE }));
+    document.head.append(element("style", { textContent: STYLE + numberStyle(".ds-notes") }));
   },
 
   nodeCreated(node) {
+    if (node.constructor.nodeData?.category !== CATEGORY) return;
     const type = node.comfyClass;
     if (type === REGIONS) addRegionButtons(node, maxRegions(node));
-    if (!DRAWINGS.includes(type) && !CURVES.includes(type)) return;
+    wordNumbers(node);
+    const note = new NoteView(node);
     const drawing = DRAWINGS.includes(type) ? new DrawingView(node) : undefined;
     const curve = CURVES.includes(type) ? new CurveView(node) : undefined;
-    views.set(node, { drawing, curve });
+    views.set(node, { note, drawing, curve });
     if (type === "DSLoadSVG") showChosenFile(node);
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {

@@ -8,15 +8,18 @@ from typing import Any
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_execution.utils import get_executing_context
 
+NOTE_EVENT = "dreamsampler.note"
+"""Its data: the `node` that runs, and the `text` that the page script shows on it."""
+
 
 def show_on_node(text: str) -> None:
-    """Show text on the running node: the host's page does that for progress text, but not for a text preview.
+    """Show text on the running node, in place of the one before.
 
-    No-op outside a server.
+    By an event of its own: newer pages remove the host's progress text when a prompt ends, and break its words. After
+    the run the page script shows what the node returns as `text`. No-op outside a server.
     """
-    running, server = get_executing_context(), sys.modules.get("server")
-    if text and running is not None and server is not None:
-        server.PromptServer.instance.send_progress_text(text, running.node_id)
+    if text:
+        send_event(NOTE_EVENT, {"text": text})
 
 
 def send_event(event: str, data: dict[str, Any]) -> None:

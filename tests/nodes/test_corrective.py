@@ -27,6 +27,7 @@ from dreamsampler.guidance.networks.corrective.spectral import SpectralCorrectiv
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
 from dreamsampler.nodes import host
 from dreamsampler.nodes.host.files import read_tensors
+from dreamsampler.nodes.host.text import NOTE_EVENT
 from dreamsampler.nodes.load_manifold_corrective import ManifoldCorrectiveLoad
 from dreamsampler.nodes.runs import corrective_training
 from dreamsampler.nodes.save_manifold_corrective import ManifoldCorrectiveSave
@@ -166,9 +167,12 @@ def slowed(seconds: float) -> Any:
 
 def test_warning_stays_on_the_node_during_training(monkeypatch: pytest.MonkeyPatch):
     shown: list[tuple[str, str]] = []
-    page = SimpleNamespace(
-        send_progress_text=lambda text, node: shown.append((node, text)), send_sync=lambda *_: None, client_id=None
-    )
+
+    def receive(event: str, data: dict[str, Any], _page: str | None) -> None:
+        if event == NOTE_EVENT:
+            shown.append((data["node"], data["text"]))
+
+    page = SimpleNamespace(send_sync=receive, client_id=None)
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=page)))
     with CurrentNodeContext("a prompt", "7"):
         train(EPS, [photo(15, size=32)], model=slowed(0.6), steps=4)
