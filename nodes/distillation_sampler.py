@@ -19,6 +19,7 @@ from ..guidance.restoration.measurement import Measurement
 from . import checks, host, widgets
 from .runs.distillation import Curve, ImageDistillation, check_distillation
 from .runs.region import REGIONS, Region, found_mask
+from .runs.settings import used_settings
 from .sockets import CORRECTIVE, MEASUREMENT, OBJECTIVE, ObjectiveSocket
 from .widgets import OWN, UNSET
 
@@ -111,7 +112,8 @@ class DistillationSampler(io.ComfyNode):
         if region == "find":
             target, now = chosen.conditionings[TARGET], chosen.conditionings.get(SOURCE, chosen.conditionings[NULL])
             mask = found_mask(model, target, now, samples, seeds, within=mask, notes=notes)
-        curve = Curve(chosen.method.name, config.loop.steps)
+        weights = {} if measurement is None else {"data_weight": data_weight}
+        curve = Curve(chosen.method.name, config.loop.steps, used_settings(config, weights))
         run = ImageDistillation(
             chosen=chosen,
             config=config,

@@ -19,6 +19,7 @@ from ..guidance.distillation.objectives import LISTED, METHODS
 from . import checks, host, widgets
 from .runs.distillation import Curve, check_distillation
 from .runs.illusion import IllusionDistillation
+from .runs.settings import used_settings
 from .sockets import OBJECTIVE, ObjectiveSocket
 from .widgets import UNSET
 
@@ -85,7 +86,9 @@ class OverlayIllusion(io.ComfyNode):
         config = _config(chosen, steps=steps, guidance_scale=guidance_scale, learning_rate=learning_rate)
         _check(model, vae, chosen, config, negative, targets, sources)
         _check_size(size, vae, arranged)
-        curve, turns = Curve(chosen.method.name, steps), TURNS[views_per_step](len(arranged.views), seed)
+        light = arranged.light if light == UNSET else light
+        curve = Curve(chosen.method.name, steps, used_settings(config, {} if light == 1 else {"light": light}))
+        turns = TURNS[views_per_step](len(arranged.views), seed)
         taken, preview = len(turns(0)), host.Previews(steps)
         cell = vae.spacial_compression_encode()
         run = IllusionDistillation(
@@ -95,7 +98,7 @@ class OverlayIllusion(io.ComfyNode):
             curve=curve,
             arrangement=arranged,
             size=size,
-            look=Look(seed, arranged.light if light == UNSET else light),
+            look=Look(seed, light),
             turns=turns,
             shift=cell // 2,
             start=_start(start_sheets, arranged.sheets, size),

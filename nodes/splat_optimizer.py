@@ -21,6 +21,7 @@ from ..splats.scene import Scene
 from . import host, splat_inputs, widgets
 from .runs.distillation import Curve
 from .runs.scene import SceneDistillation
+from .runs.settings import used_settings
 from .sockets import CAMERAS, CORRECTIVE, MEASUREMENT, OBJECTIVE
 from .splat_request import METHOD_NAMES, Request
 
@@ -140,7 +141,10 @@ class _Job:
     def _distill(self) -> None:
         request, config = self.request, self.config
         assert config is not None
-        self.curve = Curve(request.chosen.method.name, request.steps)
+        restoration, weights = request.restoration, dict[str, float]()
+        if restoration is not None:
+            weights = {"sds_weight": restoration.sds_weight, "data_weight": restoration.data_weight}
+        self.curve = Curve(request.chosen.method.name, request.steps, used_settings(config, weights, descends=False))
         background = backgrounds(request.background, request.generator)
         if request.given_cameras:
             draw = among(request.given_cameras, request.views, background, request.generator)

@@ -32,6 +32,7 @@ from ..svg.resizing import resized
 from . import checks, host, svg_inputs
 from .runs.distillation import Curve, check_distillation
 from .runs.drawing import DrawingDistillation, Initialization, Moving, drawing_generators
+from .runs.settings import used_settings
 from .sockets import ObjectiveSocket
 from .widgets import OWN, UNSET
 
@@ -288,7 +289,7 @@ class Request:
             chosen=self.chosen,
             config=config,
             seeds=self.seeds,
-            curve=Curve(self.chosen.method.name, self.steps),
+            curve=Curve(self.chosen.method.name, self.steps, self._used(config)),
             task=self.task,
             style=self.art_style,
             reference=svg_inputs.checked_reference(self.model, self.chosen, self.samples, self.view_size),
@@ -321,6 +322,14 @@ class Request:
             own = self.objective.method.config().updated({**times, **self.objective.settings})
         names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
         return checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
+
+    def _used(self, config: Config) -> str:
+        """The settings of the run in words. Of the drawing's own, those that the style or the paper may set."""
+        beside: dict[str, float] = {} if self.task == "edit" else {"crossing_weight": self.used_crossing_weight}
+        if self.used_measurement is not None:
+            weights = self._restoration_weights()
+            beside |= {"sds_weight": weights.sds, "data_weight": weights.data}
+        return used_settings(config, beside, descends=False)
 
     def _restoration_weights(self) -> RestorationWeights:
         measurement = self.used_measurement

@@ -43,12 +43,12 @@ COLUMNS = ("step", "t", "gradient_norm", "loss")
 class Curve:
     """The measured values of a distillation, sent to the page while it runs.
 
-    `data` holds the method's name and, per column, a list with one entry per step. Entries of all columns but "step"
-    are lists themselves, with one number per batch item.
+    `data` holds the method's name, the settings `used` in words and, per column, a list with one entry per step.
+    Entries of all columns but "step" are lists themselves, with one number per batch item.
     """
 
-    def __init__(self, method: str, steps: int):
-        self.data: dict[str, Any] = {"method": method, **{name: [] for name in COLUMNS}}
+    def __init__(self, method: str, steps: int, used: str = ""):
+        self.data: dict[str, Any] = {"method": method, "used": used, **{name: [] for name in COLUMNS}}
         self._steps, self._sent, self._sent_at = steps, 0, -math.inf
 
     def add(self, step: Step) -> None:
@@ -77,7 +77,7 @@ class Curve:
 
     def _send(self) -> None:
         new = {name: self.data[name][self._sent :] for name in COLUMNS}
-        host.send_event(EVENT, {"curve": {**new, "method": self.data["method"]}, "steps": self._steps})
+        host.send_event(EVENT, {"curve": {**self.data, **new}, "steps": self._steps})
         self._sent, self._sent_at = len(self.data["step"]), time.monotonic()
 
 

@@ -158,6 +158,19 @@ def test_both_texts_of_the_descriptor_are_shown_with_whole_words(page: Page):
     assert contains(on_screen(page, "DSTextSourceDescriptor"), box_of(panel))
 
 
+def test_settings_of_a_run_are_shown(page: Page):
+    page.open_template("distil_text_to_image")
+    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    page.set("EmptyLatentImage", width=96, height=96)
+    page.set("DSDistillationSampler", steps=3, guidance_scale=12)
+    page.queue()
+    page.show("DSDistillationSampler")
+    shown = note(page, "DSDistillationSampler")
+    expect(shown).to_contain_text("Used: learning rate 0.01, t 0.02 to 0.98, guidance scale 12", timeout=180_000)
+    page.screenshot("used_settings")
+    assert contains(on_screen(page, "DSDistillationSampler"), box_of(shown))
+
+
 def test_numbers_left_to_the_paper_say_so(page: Page):
     page.open_template("distil_text_to_image")
     page.set("DSDistillationSampler", guidance_scale=7.5)

@@ -12,8 +12,10 @@ import torch
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from dreamsampler.guidance.distillation.loop import Step
+from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.nodes import host
 from dreamsampler.nodes.runs import distillation, thinning
+from dreamsampler.nodes.runs.settings import used_settings
 from support.node_texts import events_of
 
 PROMPTS = CHECKOUT / "workflows" / "api"
@@ -26,7 +28,7 @@ def step(index: int, norm: float = 2.0) -> Step:
 
 def join(parts: list[dict[str, Any]]) -> dict[str, Any]:
     whole = {name: [value for part in parts for value in part[name]] for name in distillation.COLUMNS}
-    return {**whole, "method": parts[0]["method"]}
+    return {**whole, "method": parts[0]["method"], "used": parts[0]["used"]}
 
 
 def test_parts_are_rate_limited_and_add_up_to_the_curve(monkeypatch: pytest.MonkeyPatch):
@@ -94,3 +96,20 @@ def test_server_sends_the_curve_while_the_node_runs(workflow: str, node_type: st
     assert join([part["curve"] for part in parts]) == done["output"]["distillation"][0]
     of_node = [event["type"] for event in events if event["data"].get("node") == name]
     assert of_node.index(distillation.EVENT) < of_node.index("executed")
+
+
+def test_settings_are_worded_with_the_values_of_the_paper():
+    """SDS-Bridge's 2D experiments: learning rate 0.01, times 0.02 to 0.98, guidance 25, and 40 in the first half."""
+    used = used_settings(METHODS["bridge"].config())
+    assert used.startswith("learning rate 0.01, t 0.02 to 0.98, guidance scale 25, ")
+    assert "sds guidance scale 40" in used and "optimizer adamw" in used and "noise policy fresh" in used
+    assert "-1" not in used and "eta" not in used
+
+
+def test_settings_without_effect_are_not_worded():
+    config = METHODS["flowedit"].config()
+    assert "n min" not in used_settings(config) and "n min 3" in used_settings(config.updated({"n_min": 3}))
+    own = used_settings(config, {"sds_weight": 2.4}, descends=False)
+    assert "learning rate" not in own and "optimizer" not in own and "sds weight 2.4" in own
+    inverted = used_settings(METHODS["sdi"].config())
+    assert "inversion guidance scale -7.5" in inverted and "eta 0" in inverted
