@@ -23,6 +23,8 @@ def used_settings(config: Config, beside: Mapping[str, float] | None = None, *, 
     unused = () if descends else OF_THE_DESCENT
     numbers = {**_numbers(config.own), **_extras(loop), **(beside or {})}
     choices = {name: getattr(loop, name) for name in CHOICES if name not in unused}
+    if choices.get("learning_rate_schedule") == "constant":
+        del choices["learning_rate_schedule"]
     rate = {} if "learning_rate" in unused else {"learning_rate": loop.learning_rate}
     times = f"t {loop.t_min:g} to {loop.t_max:g}"
     return ", ".join([*_words(rate), times, *_words(numbers), *_words(choices)])

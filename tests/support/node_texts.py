@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from typing import Any
 
 import aiohttp
 from comfy_client import ComfyClient
+from dreamsampler.nodes.host.text import NOTE_EVENT
 
 
 def shown_text(output: Any) -> str:
     """The text that a node's output shows on the node."""
     (text,) = output.ui.as_dict()["text"]
     return text
-
-
-async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
-    """Run a prompt and return the progress texts that the server sent to the page, by node."""
-    found: dict[str, str] = {}
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws") as events:
-        await asyncio.to_thread(client.run, prompt)
-        while not found:
-            event = await events.receive(timeout=10)
-            if event.type == aiohttp.WSMsgType.BINARY and int.from_bytes(event.data[:4], "big") == 3:
-                length = int.from_bytes(event.data[4:8], "big")
-                found[event.data[8 : 8 + length].decode()] = event.data[8 + length :].decode()
-    return found
 
 
 async def events_of(client: ComfyClient, prompt: dict[str, Any]) -> list[dict[str, Any]]:
@@ -44,3 +31,9 @@ async def events_of(client: ComfyClient, prompt: dict[str, Any]) -> list[dict[st
                 if found[-1]["type"] == "executing" and found[-1]["data"]["node"] is None:
                     break
     return found
+
+
+async def texts_on_nodes(client: ComfyClient, prompt: dict[str, Any]) -> dict[str, str]:
+    """Run a prompt like the page does. Returns the last note that the server sent to the page, by node."""
+    notes = [event["data"] for event in await events_of(client, prompt) if event["type"] == NOTE_EVENT]
+    return {note["node"]: note["text"] for note in notes}
