@@ -11,11 +11,12 @@ from torch import Tensor
 from ..guidance.core.noise import SeededNoise, item_seeds
 from ..guidance.restoration.measurement import Measurement
 from ..guidance.restoration.operators import OPERATORS, OperatorSettings, Subsampling, Widget
-from . import checks, widgets
+from . import checks, host, widgets
 from .sockets import MEASUREMENT
 
 BORDER: dict[Widget, str] = {"left": "on the left", "top": "above", "right": "on the right", "bottom": "below"}
 """Where each input of the border adds pixels."""
+WHOLE_HOLE = "so nothing of the image is known: paint only what to fill, or invert the mask if you painted the rest."
 
 
 class MeasurementNode(io.ComfyNode):
@@ -35,6 +36,7 @@ class MeasurementNode(io.ComfyNode):
                 "inpaint, outpaint, uncrop, super resolution, upscale, deblur, blind deblurring, colorize, compression "
                 "artifacts, restore, inverse problem, DPS, degradation, linear operator"
             ),
+            has_intermediate_output=True,
             advanced="simulate seed subsampling",
             inputs=[
                 io.Image.Input(
@@ -179,7 +181,11 @@ class MeasurementNode(io.ComfyNode):
         if simulate and noise_std > 0:
             y = a.degraded(images, noise_std, SeededNoise(item_seeds(seed, range(len(images)))))
         observed = a.back_projected(y).clamp(-1, 1)
-        return io.NodeOutput(Measurement(a, y, noise_std), (observed.movedim(1, -1) + 1) / 2)
+        notes = checks.notes_on_mask(settings.mask, WHOLE_HOLE)
+        if not simulate:
+            notes += filter(None, [a.doubt(images, noise_std)])
+        host.show_on_node("\n".join(notes))
+        return io.NodeOutput(Measurement(a, y, noise_std), (observed.movedim(1, -1) + 1) / 2, ui={"text": notes})
 
 
 def _operator_input(kind: Callable[..., io.Input], name: Widget, tooltip: str, **limits: Any) -> io.Input:

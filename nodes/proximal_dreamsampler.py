@@ -105,6 +105,12 @@ class ProximalDreamSampler(io.ComfyNode):
             algorithm = Restoration(
                 settings, start_from, seeds, model, vae, measurement, consistency, data_steps, dps_weight, inversion
             )
+        if measurement is None:
+            scale = gamma if start_from == "stochastic inversion" else 0.0
+            algorithm.notes.extend(checks.notes_on_edit(model, samples, positive, negative, edited, scale))
+        else:  # which also restores without a prompt, and everywhere
+            algorithm.notes.extend(checks.notes_on_size(model, samples))
+        host.show_on_node("\n".join(algorithm.notes))
         if region == "find":
             edited = found_mask(model, positive, negative, samples, seeds, within=edited, notes=algorithm.notes)
         latents = host.run_in_sampler(

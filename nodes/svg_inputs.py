@@ -169,9 +169,9 @@ def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor, view
     if latent.shape[-2:] != samples.shape[-2:]:
         (rows, columns), (height, width) = latent.shape[-2:], samples.shape[-2:]
         raise ValueError(
-            f"{name} is {columns}x{rows} latent cells, but the model sees the drawings at {view[1]}x{view[0]} pixels, "
-            f"that is {width}x{height} cells: encode an image of that size, or connect an empty latent to compare with "
-            "the initial drawings."
+            f"{name} is of {columns * view[1] // width}x{rows * view[0] // height} pixels, but the model sees the "
+            f"drawings at {view[1]}x{view[0]}: encode an image of that size, or connect an empty latent to compare "
+            "with the initial drawings."
         )
     if len(latent) not in (1, len(samples)):
         raise ValueError(

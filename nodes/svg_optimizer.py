@@ -19,7 +19,7 @@ from ..guidance.distillation.schedules import NOISE_POLICIES, TIME_SCHEDULES
 from ..svg.document import Document
 from ..svg.markup.writer import write
 from ..svg.raster.rasterizers import BUILT_IN, NAMES
-from . import host, svg_inputs, widgets
+from . import checks, host, svg_inputs, widgets
 from .runs.drawing import DrawingDistillation
 from .sockets import MEASUREMENT, OBJECTIVE
 from .svg_request import FIT_STEPS, OFF, Request
@@ -89,6 +89,9 @@ class SVGOptimizer(io.ComfyNode):
 
 
 def _distill(request: Request, distillation: DrawingDistillation, notes: list[str]) -> None:
+    chosen, config = distillation.chosen, distillation.config
+    notes.extend(checks.notes_on_distillation(request.model, request.samples, chosen, config))
+    host.show_on_node("\n".join(notes))
     host.run_in_sampler(
         distillation,
         model=request.model,

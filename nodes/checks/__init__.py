@@ -45,6 +45,7 @@ from .measurements import (
     check_source_image,
     checked_data_weight,
 )
+from .notes import notes_on_distillation, notes_on_edit, notes_on_mask, notes_on_size
 
 __all__ = [
     "after_skip",
@@ -78,6 +79,10 @@ __all__ = [
     "checked_settings",
     "checked_translatable",
     "item_seeds",
+    "notes_on_mask",
+    "notes_on_distillation",
+    "notes_on_edit",
+    "notes_on_size",
     "same_prompt",
     "with_settings",
 ]

@@ -241,7 +241,7 @@ def checked_mask(value: Tensor | None, samples: Tensor) -> Tensor | None:
     """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], any resolution but the proportions of `samples` (B, C, [1,] h, w)."""
     if value is None:
         return None
-    return _fitted_mask(value, samples, "latent_image", "cells")
+    return _fitted_mask(value, samples, "latent_image", None)
 
 
 def checked_noise_mask(value: dict, samples: Tensor) -> Tensor | None:
@@ -276,8 +276,11 @@ def check_mask_not_empty(value: Tensor) -> None:
         )
 
 
-def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor:
-    """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], checked to fit the tensor (B, C, [1,] h, w) of input `name`."""
+def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str | None) -> Tensor:
+    """A MASK as (B or 1, 1, [1,] H, W) in [0, 1], checked to fit the tensor (B, C, [1,] h, w) of input `name`.
+
+    `unit` is that of the tensor's sides. Without one, messages compare proportions alone.
+    """
     masks = value.reshape(-1, 1, *(1,) * (samples.ndim - 4), *value.shape[-2:])
     if len(masks) not in (1, len(samples)):
         raise ValueError(
@@ -287,9 +290,10 @@ def _fitted_mask(value: Tensor, samples: Tensor, name: str, unit: str) -> Tensor
     (height, width), (rows, columns) = masks.shape[-2:], samples.shape[-2:]
     if not math.isclose(height / rows, width / columns, rel_tol=max(1 / rows, 1 / columns)):
         of_mask, of_image = _proportions((width, height), (columns, rows))
+        size_of_image = "" if unit is None else f"{columns}x{rows} {unit}, "
         raise ValueError(
-            f"The mask is {width}x{height} pixels, {of_mask}, but {name} is {columns}x{rows} {unit}, {of_image}: crop "
-            "or resize the mask like the image."
+            f"The mask is {width}x{height} pixels, {of_mask}, but {name} is {size_of_image}{of_image}: crop or resize "
+            "the mask like the image."
         )
     return masks.clamp(0, 1).float()
 

@@ -17,6 +17,7 @@ from .model import (
     fitted_latent,
     full_range,
     image_size,
+    is_distilled,
     keeps_latent_shape,
     latent_channels,
     latent_has_frames,
@@ -25,6 +26,7 @@ from .model import (
     sampled_latent,
     schedule,
     schedulers,
+    size_far_from,
     weights_digest,
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
@@ -91,6 +93,7 @@ __all__ = [
     "full_range",
     "gradients",
     "image_size",
+    "is_distilled",
     "input_splat",
     "input_splat_names",
     "input_splat_versions",
@@ -127,6 +130,7 @@ __all__ = [
     "send_event",
     "set_aside",
     "show_on_node",
+    "size_far_from",
     "splat_scenes",
     "splat_value",
     "svg_files",

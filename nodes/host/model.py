@@ -10,6 +10,7 @@ from typing import Any
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
+import comfy.supported_models
 import torch
 from torch import Tensor
 
@@ -142,6 +143,31 @@ def keeps_latent_shape(model: Any) -> bool:
 def distilled_guidance(model: Any) -> bool:
     """Whether the MODEL is guidance-distilled and takes a guidance scale as input, like Flux dev."""
     return bool(model.model.model_config.unet_config.get("guidance_embed", False))
+
+
+def is_distilled(model: Any) -> bool:
+    """Whether the MODEL is known to be distilled to few steps without guidance: Flux schnell, or one sampled as LCM.
+
+    The weights of others (turbo, lightning) cannot be told from those that they were distilled from.
+    """
+    sampling = model.get_model_object("model_sampling")
+    return family(model) == "FluxSchnell" or hasattr(sampling, "original_timesteps")
+
+
+_OWN_SIZES: dict[Any, tuple[int, float, float]] = {
+    comfy.supported_models.SD15: (512, 0, 3),  # no lower bound: small models of this family exist
+    comfy.supported_models.SDXL: (1024, 1 / 3, 3),
+}
+"""By family: side of the images that it was trained on, and the range of areas, as shares of theirs, that go well."""
+
+
+def size_far_from(model: Any, samples: Tensor) -> int | None:
+    """The MODEL's own image size, if that of a LATENT's tensor is far from it. None as well where it is not known."""
+    height, width = image_size(model, samples)
+    for kind, (side, least, most) in _OWN_SIZES.items():
+        if isinstance(model.model.model_config, kind):
+            return None if least <= height * width / side**2 <= most else side
+    return None
 
 
 def family(model: Any) -> str:

@@ -126,9 +126,9 @@ def run_in_sampler(
     if found:
         for note in found:
             log.warning(note)
-        show_on_node("\n".join(found))
         if notes is not None:
             notes.extend(note for note in found if note not in notes)
+        show_on_node("\n".join(found if notes is None else notes))
     return sampler.outputs
 
 

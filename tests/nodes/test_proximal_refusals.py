@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "mask shape": (
         EPS,
         masked(1, 64, 128),
-        "mask is 128x64 pixels, 2:1, but latent_image is 8x8 cells, 1:1.*crop or resize",
+        "mask is 128x64 pixels, 2:1, but latent_image is 1:1.*crop or resize",
     ),
     "mask shape with frames": (QWEN, masked(1, 128, 64, family=QWEN), "mask is 64x128 pixels.*crop or resize"),
     "mask batch": (EPS, masked(3, 64, 64, count=2), "3 masks but latent_image holds 2 images: connect one mask"),

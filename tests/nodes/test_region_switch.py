@@ -99,7 +99,8 @@ def test_a_mask_beside_the_region_is_noted():
 def test_equal_prompts_are_noted():
     notes: list[str] = []
     distill(tiny(EPS), encoded(EPS), method="sds", source=None, negative=POSITIVE, region="find", notes=notes)
-    assert notes[0].startswith("No edit region was found: the model predicts the same with source and target prompt.")
+    assert notes[0].startswith("The prompts on positive and negative are the same")
+    assert notes[1].startswith("No edit region was found: the model predicts the same with source and target prompt.")
 
 
 def test_distillation_without_a_source_prompt_compares_with_the_negative_one():

@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     "size of a source": (
         EPS,
         {"svg": value(SHAPES), **pds(latent(1, 4, 4, 8))},
-        "source_latent is 8x4 latent cells, but the model sees the drawings at 64x64 pixels, that is 8x8 cells: encode",
+        "source_latent is of 64x32 pixels, but the model sees the drawings at 64x64: encode",
     ),
     "number of sources": (
         EPS,

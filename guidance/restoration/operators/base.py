@@ -118,6 +118,10 @@ class Operator(ABC):
         """What was fitted, as a sentence for the user. Empty if everything is known."""
         return ""
 
+    def doubt(self, images: Tensor, noise_std: float) -> str:
+        """Why images (B, 3, H, W) that should be degraded cannot be, as a sentence for the user. Empty if they may."""
+        return ""
+
     def of_item(self, index: int) -> Operator:
         """The operator of one item of a batch."""
         return self

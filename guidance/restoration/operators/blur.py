@@ -31,6 +31,22 @@ class GaussianBlur(Separable):
             raise ValueError(f"The input 'sigma' of the Gaussian blur is {sigma}: choose a number above 0, in pixels.")
         kernel = _gaussian(kernel_size, sigma)
         super().__init__(_convolution(kernel, height), _convolution(kernel, width))
+        self._steepest_slope = 2 * kernel.max().item()
+        """Of a blurred edge from black to white, in units per pixel."""
+
+    def doubt(self, images: Tensor, noise_std: float) -> str:
+        """Neighbors in a blurred image differ by the steepest slope at most, and by noise.
+
+        Only a clear excess counts, in more than a thousandth of the pixels: there are captions and unknown noise.
+        """
+        most = 2 * self._steepest_slope + 6 * noise_std + UNKNOWN_NOISE
+        down, right = ((images.diff(dim=dim).abs() > most).double().mean((1, 2, 3)) for dim in (-2, -1))
+        if (down + right <= SHARP_SHARE).all():
+            return ""
+        return (
+            "The image has sharp edges, which this blur would not have left: it does not look blurred as much. Connect "
+            "the blurred image, lower sigma, or turn simulate on to blur a clean image for testing."
+        )
 
 
 class UnknownGaussianBlur(Separable):
@@ -82,6 +98,10 @@ class UnknownGaussianBlur(Separable):
         return sigma.clamp(max=min(self.image_shape[1:]) / 6).clamp(min=2 * LEAST_SIGMA)
 
 
+UNKNOWN_NOISE = 0.1
+"""Difference of neighboring pixels that noise or compression may cause which noise_std does not tell of."""
+SHARP_SHARE = 1e-3
+"""Share of steeper pixels that captions or dead pixels may have."""
 REACH = 4
 """Standard deviations at which the kernel of an unknown blur is cut off."""
 LEAST_SIGMA = 0.25

@@ -12,6 +12,10 @@ LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in gray (ITU-R BT.601), as image editors convert gamma-encoded images."""
 
 
+FAINT = 0.1
+"""Distance from a tinted gray, root mean square on the scale from -1 to 1, that stains and compression may cause."""
+
+
 class Colorization(LinearOperator):
     """A x = luma . x: the gray image (B, 1, H, W) of a color image (B, 3, H, W), with the weights `LUMA`."""
 
@@ -25,6 +29,20 @@ class Colorization(LinearOperator):
     def read(self, images: Tensor) -> Tensor:
         """The luma of a gray image, which arrives with three channels."""
         return self.forward(images)
+
+    def doubt(self, images: Tensor, noise_std: float) -> str:
+        """The channels of a gray image, even if it is sepia, are linear functions of its luma."""
+        luma = self.forward(images).flatten(1)
+        luma = luma - luma.mean(1, keepdim=True)
+        channels = images.flatten(2)
+        channels = channels - channels.mean(2, keepdim=True)
+        slopes = (channels @ luma[..., None]) / luma.square().sum(1).clamp(min=1e-12)[:, None, None]
+        if ((channels - slopes * luma[:, None]).square().mean((1, 2)).sqrt() <= FAINT).all():
+            return ""
+        return (
+            "The image has colors, and this operator reads only its gray: the result gets new colors. Connect a gray "
+            "image, or turn simulate on to test with a colored one."
+        )
 
     def adjoint(self, y: Tensor) -> Tensor:
         return self._luma.like(y) * y

@@ -1,0 +1,100 @@
+"""Notes on inputs that are allowed, but seldom meant: shown on the node while the run goes on.
+
+Each returns sentences for the user, none where nothing is unusual.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...guidance.core.denoiser import NULL, SOURCE, TARGET
+from ...guidance.distillation.method import Config
+from .. import host
+from ..sockets import ObjectiveSocket
+
+HIGH_GUIDANCE = 4.0
+"""Guidance scales above this are seldom meant for a model that was distilled without guidance."""
+NOTHING_KEPT = "so nothing is kept: paint only what to change, or disconnect the mask."
+
+
+def notes_on_edit(
+    model: Any, samples: Tensor, positive: Any, negative: Any, mask: Tensor | None, guidance_scale: float
+) -> list[str]:
+    """Notes on what is edited, by which prompts and where. A `guidance_scale` of 0 is none."""
+    return [
+        *_notes_on_prompts("negative", positive, negative),
+        *notes_on_size(model, samples),
+        *notes_on_mask(mask, NOTHING_KEPT),
+        *_notes_on_guidance(model, guidance_scale),
+    ]
+
+
+def notes_on_distillation(
+    model: Any, samples: Tensor, chosen: ObjectiveSocket, config: Config, mask: Tensor | None = None
+) -> list[str]:
+    """The same for a distillation, as far as its method uses these inputs."""
+    prompts, method = chosen.conditionings, chosen.method
+    guided = method.needs_null(config)
+    compared = SOURCE if "source" in method.needs else NULL if guided else None
+    return [
+        *([] if compared is None else _notes_on_prompts(compared, prompts[TARGET], prompts[compared])),
+        *notes_on_size(model, samples),
+        *notes_on_mask(mask, NOTHING_KEPT),
+        *_notes_on_guidance(model, getattr(config.own, "guidance_scale", 0.0) if guided else 0.0),
+    ]
+
+
+def _notes_on_prompts(name: str, positive: Any, other: Any) -> list[str]:
+    """On a target prompt that is the one on input `name`. Empty ones are found so: a CONDITIONING has no text."""
+    if not _are_equal(positive, other):
+        return []
+    return [
+        f"The prompts on positive and {name} are the same, maybe both empty, so there is nothing to change toward: "
+        "write in positive what the image should show."
+    ]
+
+
+def notes_on_size(model: Any, samples: Tensor) -> list[str]:
+    """On images far from the size that the model was trained on."""
+    side = host.size_far_from(model, samples)
+    if side is None:
+        return []
+    height, width = host.image_size(model, samples)
+    return [
+        f"The image is {width}x{height}, but models of the family {host.family(model)} are made for about "
+        f"{side}x{side}, and change smaller or larger images badly unless trained for them: resize the image."
+    ]
+
+
+def notes_on_mask(mask: Tensor | None, otherwise: str) -> list[str]:
+    """On a mask (B, ..., H, W) that covers a whole image; `otherwise` says what follows and what to do."""
+    if mask is None or not (mask >= 1).flatten(1).all(1).any():
+        return []
+    return [f"The mask covers the whole image, {otherwise}"]
+
+
+def _notes_on_guidance(model: Any, scale: float) -> list[str]:
+    if scale <= HIGH_GUIDANCE or not host.is_distilled(model):
+        return []
+    return [
+        f"The model was distilled to few steps without guidance, and the guidance scale is {scale:g}, which burns its "
+        "colors: set it to 1 to 2, or use the model that it was distilled from."
+    ]
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two values from CONDITIONINGs are equal, whatever they hold."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_are_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_are_equal, one, other))
+    return isinstance(one, (str, int, float)) and one == other
