@@ -239,20 +239,18 @@ def restorations() -> list[Shot]:
 
 
 SAMPLED = "a red heart on a plain white background"
-RED_SQUARE = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">
-  <rect width="96" height="96" fill="#f4f4f4"/><rect x="24" y="24" width="48" height="48" fill="#d22"/>
-</svg>"""
+DRAWING = (CHECKOUT / "samples" / "dreamsampler_drawing.svg").read_bytes()
 
 
 def drawings() -> list[Shot]:
     """SVGs: generated, traced, edited and restored."""
     blurred = degraded(CROSS, "gaussian blur", kernel_size=31, sigma=5.0, noise_std=0.0)
-    prompts = [f"a {color} square on a plain white background" for color in ("red", "blue")]
+    prompts = [f"a {color} heart on a plain white background" for color in ("red", "blue")]
     return [
         Shot("", "text_to_svg", "VAE Decode", {"What to draw, and its style.text": SAMPLED}),
         Shot("", "vectorise", rendered(CIRCLE), {"Image.image": rendered(CIRCLE)}),
-        Shot("", "svg_edit", shown(RED_SQUARE), {
-            "Drawing to edit.file": RED_SQUARE,
+        Shot("", "svg_edit", shown(DRAWING), {
+            "Drawing to edit.file": DRAWING,
             "What it shows.text": prompts[0], "What it should show.text": prompts[1],
         }),
         Shot("", "restore_svg", blurred, {
