@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 from support.browser_page import Page
+from support.scenes import save_scene
+
+from tools.reference import world
 
 CHECKPOINT = "dreamsampler_reference.safetensors"
 EDGE = 1.0
@@ -23,6 +28,12 @@ def panels(page: Page, node_type: str) -> Locator:
 
 def note(page: Page, node_type: str) -> Locator:
     return page.tab.locator(f".ds-notes[data-node-type={node_type}]")
+
+
+def show(page: Page, node_type: str) -> None:
+    """Scroll to a node, and wait until all that is on it has moved along."""
+    page.show(node_type)
+    page.tab.wait_for_timeout(500)
 
 
 def on_screen(page: Page, node_type: str) -> dict[str, float]:
@@ -88,15 +99,14 @@ def shown_by_the_host(page: Page, node_type: str) -> list[str]:
 def test_drawing_is_shown_once(page: Page, red_square: str):
     run_svg_edit(page, red_square)
     for each in ("DSLoadSVG", "DSSVGOptimizer"):
-        page.show(each)
-        page.tab.wait_for_timeout(500)
+        show(page, each)
         page.screenshot(f"once_{each}")
         assert shown_by_the_host(page, each) == []
 
 
 def test_panels_stay_in_node_and_group(page: Page, red_square: str):
     run_svg_edit(page, red_square)
-    page.show("DSSVGOptimizer")
+    show(page, "DSSVGOptimizer")
     drawing = panels(page, "DSSVGOptimizer").filter(has=page.tab.get_by_text("Copy"))
     drawing.get_by_text("Copy").click()
     before = on_screen(page, "DSSVGOptimizer")
@@ -115,7 +125,7 @@ def test_panels_stay_in_node_and_group(page: Page, red_square: str):
 
 def test_plots_are_legible_and_explained(page: Page, red_square: str):
     run_svg_edit(page, red_square)
-    page.show("DSSVGOptimizer")
+    show(page, "DSSVGOptimizer")
     plots = panels(page, "DSSVGOptimizer").locator(".ds-plot:visible")
     expect(plots).to_have_count(3)
     for plot in plots.all():
@@ -136,7 +146,7 @@ def test_both_texts_of_the_descriptor_are_shown_with_whole_words(page: Page):
     page.queue()
     expect(page.tab.get_by_text("step 3 of 3")).to_be_attached(timeout=180_000)
     page.tab.wait_for_timeout(1500)  # newer pages remove the host's own texts when a prompt has ended
-    page.show("DSTextSourceDescriptor")
+    show(page, "DSTextSourceDescriptor")
     text = note(page, "DSTextSourceDescriptor").locator("div")
     expect(text).to_be_visible()
     expect(text).to_contain_text("Target: a watercolor")
@@ -164,17 +174,40 @@ def test_settings_of_a_run_are_shown(page: Page):
     page.set("EmptyLatentImage", width=96, height=96)
     page.set("DSDistillationSampler", steps=3, guidance_scale=12)
     page.queue()
-    page.show("DSDistillationSampler")
+    show(page, "DSDistillationSampler")
     shown = note(page, "DSDistillationSampler")
     expect(shown).to_contain_text("Used: learning rate 0.01, t 0.02 to 0.98, guidance scale 12", timeout=180_000)
     page.screenshot("used_settings")
     assert contains(on_screen(page, "DSDistillationSampler"), box_of(shown))
 
 
+def test_a_note_stays_on_the_node(page: Page, tmp_path: Path):
+    """An edit without a target prompt runs, and the node says what is missing. It is silent once there is one."""
+    page.open_template("edit")
+    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    scene = world.sample_scene(Random(3), clean=True)
+    page.set("LoadImage", image=page.client.upload_image(save_scene(scene, tmp_path / "scene.png")))
+    page.set("CLIPTextEncode", text="")
+    page.set("DSProximalDreamSampler", steps=2)
+    page.queue()
+    shown = note(page, "DSProximalDreamSampler")
+    expect(shown).to_contain_text("maybe both empty", timeout=180_000)
+    finished = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
+    page.tab.wait_for_function(finished)
+    page.tab.wait_for_timeout(1500)  # newer pages remove the host's own texts when a prompt has ended
+    show(page, "DSProximalDreamSampler")
+    expect(shown).to_be_visible()
+    assert contains(on_screen(page, "DSProximalDreamSampler"), box_of(shown))
+    page.screenshot("note")
+    page.run(f"((each) => {{ each.widgets[0].value = 'a blue heart' }})({node('CLIPTextEncode')})")
+    page.queue()
+    expect(shown).to_be_hidden(timeout=180_000)
+
+
 def test_numbers_left_to_the_paper_say_so(page: Page):
     page.open_template("distil_text_to_image")
     page.set("DSDistillationSampler", guidance_scale=7.5)
-    page.show("DSDistillationSampler")
+    show(page, "DSDistillationSampler")
     sampler = node("DSDistillationSampler")
     numbers = ["steps", "learning_rate", "guidance_scale", "source_weight"]
     words = page.run(
@@ -201,7 +234,7 @@ def test_numbers_left_to_the_paper_say_so(page: Page):
 
 def test_number_can_be_typed_over_the_words(page: Page):
     page.open_template("distil_text_to_image")
-    page.show("DSDistillationSampler")
+    show(page, "DSDistillationSampler")
     field = page.tab.locator(".lg-node-widget", has_text="steps").first.locator("input")
     if not field.count():
         pytest.skip("The canvas asks for numbers in a dialog of its own.")
