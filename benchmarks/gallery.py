@@ -37,6 +37,7 @@ sys.path.append(str(CHECKOUT / "tools"))
 from comfy_client import ComfyClient, Prompt, find_node  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from devhost import locate  # noqa: E402
+from queueing.workflow import templates  # noqa: E402
 
 PROMPTS = CHECKOUT / "workflows" / "api"
 """The templates in API form, with the reference checkpoint."""
@@ -156,7 +157,7 @@ def save_thumbnail(template: str, before: Image.Image | None, after: Image.Image
     if before:
         canvas.paste(cell(before).crop((0, 0, CELL // 2, CELL)), (0, 0))
     canvas = canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
-    canvas.save(CHECKOUT / "workflows" / f"{template}.jpg", quality=90)
+    canvas.save(templates()[template].with_suffix(".jpg"), quality=90)
 
 
 # Shots

@@ -12,7 +12,7 @@ from blueprints import BLUEPRINTS, blueprint, text_of
 from comfy_client import ComfyClient, Prompt
 from devhost import CHECKOUT
 from PIL import Image
-from queueing.workflow import to_api
+from queueing.workflow import templates, to_api
 
 FEW: dict[str, dict[str, Any]] = {
     "DSProximalDreamSampler": {"steps": 4},
@@ -40,7 +40,7 @@ def test_the_host_offers_them(client: ComfyClient):
 def used(name: str) -> dict[str, Any]:
     """A workflow with the blueprint, between the nodes of its template that it leaves out."""
     about, inner = BLUEPRINTS[name], blueprint(name, BLUEPRINTS[name])
-    template = json.loads((CHECKOUT / "workflows" / f"{about.template}.json").read_text("utf-8"))
+    template = json.loads(templates()[about.template].read_text("utf-8"))
     (instance,), (definition,) = inner["nodes"], inner["definitions"]["subgraphs"]
     within = {each["id"] for each in definition["nodes"]}
     outer = [each for each in template["nodes"] if each["id"] not in within]
@@ -91,7 +91,7 @@ def test_they_give_what_the_template_gives(name: str, client: ComfyClient):
     file = BytesIO()
     image.save(file, "png")
     client.upload("blueprint.png", file.getvalue())
-    template = json.loads((CHECKOUT / "workflows" / f"{BLUEPRINTS[name].template}.json").read_text("utf-8"))
+    template = json.loads(templates()[BLUEPRINTS[name].template].read_text("utf-8"))
     expected, given = (to_api(each, client.object_info()) for each in (template, used(name)))
     assert any(":" in node for node in given) and not any(":" in node for node in expected)
     assert result(client, given) == result(client, expected)

@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from devhost import CHECKOUT
@@ -59,7 +60,8 @@ def test_chinese_readme_has_the_same_structure(part: Callable[[str], object]):
 
 @pytest.mark.parametrize("path", [*ENGLISH, CHINESE], ids=lambda path: path.name)
 def test_links_resolve(path: Path):
-    found = [target.partition("#")[0] for target in LINK.findall(without_code(text(path))) if ":" not in target]
+    named = LINK.findall(without_code(text(path)))
+    found = [unquote(target.partition("#")[0]) for target in named if ":" not in target]
     assert [target for target in found if target and not (path.parent / target).exists()] == []
 
 

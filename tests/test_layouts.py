@@ -19,8 +19,9 @@ from layouts import (
     text_of,
     written,
 )
+from queueing.workflow import templates
 
-TEMPLATES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((CHECKOUT / "workflows").glob("*.json"))}
+TEMPLATES = {name: json.loads(path.read_text("utf-8")) for name, path in templates().items()}
 SAMPLES = {path.name for path in (CHECKOUT / "samples").iterdir()}
 WINDOW = (1280, 720)
 WIDEST = 1300
@@ -73,9 +74,14 @@ def test_every_template_has_a_layout():
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+def test_the_title_says_what_it_is_for(name: str):
+    """The page lists file names, and searches in nothing else."""
+    assert re.fullmatch(rf"{name} - [a-z]+( \w+){{2,}}", templates()[name].stem)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_file_is_arranged(name: str):
-    path = CHECKOUT / "workflows" / f"{name}.json"
-    assert path.read_text("utf-8") == written(arranged(name, TEMPLATES[name]))
+    assert templates()[name].read_text("utf-8") == written(arranged(name, TEMPLATES[name]))
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

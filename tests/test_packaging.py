@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_archive_has_help_pages_templates_and_translations(archive_client: Comfy
     templates = json.loads(get(archive_client, "/workflow_templates"))[NAME]
     assert {f"{name}.json" for name in templates} == file_names("workflows", "*.json")
     for name in templates:
-        get(archive_client, f"/api/workflow_templates/{NAME}/{name}.jpg")
+        get(archive_client, f"/api/workflow_templates/{NAME}/{quote(name)}.jpg")
     translations = json.loads(get(archive_client, "/i18n"))
     for language in file_names("locales", "*"):
         texts = json.loads((CHECKOUT / "locales" / language / "nodeDefs.json").read_text("utf-8"))

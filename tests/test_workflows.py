@@ -14,14 +14,14 @@ from comfy_client import ComfyClient, OutputFile, find_node
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image, ImageSequence
-from queueing.workflow import to_api
+from queueing.workflow import templates, to_api
 from sample_inputs import HEART, IMAGES, PAINTED, REFERENCE, STAR
 from support.scenes import as_tensor
 from support.svg_oracle import render
 
 from tools.reference import in_process, solids, world
 
-TEMPLATES = sorted((CHECKOUT / "workflows").glob("*.json"))
+TEMPLATES = templates()
 PROMPTS = CHECKOUT / "workflows" / "api"
 CHOSEN_BY_THE_USER = {
     ("CheckpointLoaderSimple", "ckpt_name"),
@@ -53,13 +53,13 @@ def without_choices(prompt: dict) -> dict:
     }
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
-def test_template_matches_its_api_version(template: Path, client: ComfyClient):
-    ours = to_api(json.loads(template.read_text("utf-8")), client.object_info())
-    assert without_choices(ours) == without_choices(json.loads((PROMPTS / template.name).read_text("utf-8")))
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_template_matches_its_api_version(name: str, client: ComfyClient):
+    ours = to_api(json.loads(TEMPLATES[name].read_text("utf-8")), client.object_info())
+    assert without_choices(ours) == without_choices(json.loads((PROMPTS / f"{name}.json").read_text("utf-8")))
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_template_has_a_thumbnail(template: Path):
     with Image.open(template.with_suffix(".jpg")) as thumbnail:
         assert min(thumbnail.size) >= 256
@@ -68,7 +68,7 @@ def test_template_has_a_thumbnail(template: Path):
 @pytest.mark.parametrize("name", ["edit", "inpaint", "text_to_svg"])
 def test_template_is_an_app(name: str, client: ComfyClient):
     """The page's App Mode shows these widgets and outputs, without the graph."""
-    saved, info = json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8")), client.object_info()
+    saved, info = json.loads(TEMPLATES[name].read_text("utf-8")), client.object_info()
     types, app = {str(node["id"]): node["type"] for node in saved["nodes"]}, saved["extra"]["linearData"]
     assert app["inputs"] and app["outputs"]
     for node, widget in app["inputs"]:
@@ -78,7 +78,7 @@ def test_template_is_an_app(name: str, client: ComfyClient):
     assert all(info[types[node]]["output_node"] for node in app["outputs"])
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_template_links_its_checkpoint(template: Path):
     nodes = json.loads(template.read_text("utf-8"))["nodes"]
     for loader in (each for each in nodes if each["type"] == "CheckpointLoaderSimple"):
@@ -88,7 +88,7 @@ def test_template_links_its_checkpoint(template: Path):
         assert model["directory"] == "checkpoints"
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_template_names_this_pack(template: Path):
     """ComfyUI Manager finds a missing pack by this name."""
     nodes = [node for node in json.loads(template.read_text("utf-8"))["nodes"] if node["type"].startswith("DS")]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from queueing.workflow import templates
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 Saved = dict[str, Any]
 
@@ -78,7 +80,7 @@ BLUEPRINTS = {
 
 def blueprint(name: str, about: Blueprint) -> Saved:
     """The blueprint's workflow: one node, which is an instance of the subgraph."""
-    template = json.loads((CHECKOUT / "workflows" / f"{about.template}.json").read_text("utf-8"))
+    template = json.loads(templates()[about.template].read_text("utf-8"))
     definition = _Subgraph(name, about, template).definition()
     widgets = [each.pop("of") for each in definition["inputs"] if "of" in each]
     slots = [

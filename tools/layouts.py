@@ -13,10 +13,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+from queueing.workflow import templates
+
 Saved = dict[str, Any]
 
 
@@ -245,5 +245,5 @@ def written(template: Saved) -> str:
 
 if __name__ == "__main__":
     for template_name in LAYOUTS:
-        path = CHECKOUT / "workflows" / f"{template_name}.json"
+        path = templates()[template_name]
         path.write_text(written(arranged(template_name, json.loads(path.read_text("utf-8")))), "utf-8")

@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 from comfy_server import ComfyServer
-from devhost import CHECKOUT
 from playwright.sync_api import expect
+from queueing.workflow import templates
 from support.browser_page import Page
 from support.scenes import save_scene
 
 from tools.reference import world
 
-TEMPLATES = sorted(path.stem for path in (CHECKOUT / "workflows").glob("*.json"))
+TEMPLATES = list(templates())
 CHECKPOINT = "dreamsampler_reference.safetensors"
 
 

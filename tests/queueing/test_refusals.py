@@ -12,6 +12,7 @@ import pytest
 from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from queueing.command_line import main
+from queueing.workflow import templates
 from support.gateway import gateway
 
 SAMPLE = str(CHECKOUT / "tools" / "assets" / "sample.png")
@@ -107,7 +108,7 @@ def test_invalid_workflow_file(text: str, message: str, server: ComfyServer, err
 
 
 def test_missing_checkpoint_error_names_its_folder(server: ComfyServer, error_of: RunAndFail, tmp_path: Path):
-    saved = json.loads((CHECKOUT / "workflows" / "edit.json").read_text("utf-8"))
+    saved = json.loads(templates()["edit"].read_text("utf-8"))
     del next(node for node in saved["nodes"] if node["id"] == 1)["properties"]["models"]
     (tmp_path / "mine.json").write_text(json.dumps(saved))
     assert error_of("mine.json", "--image", SAMPLE, "--server", server.url) == (
@@ -118,7 +119,7 @@ def test_missing_checkpoint_error_names_its_folder(server: ComfyServer, error_of
 
 
 def test_missing_checkpoint_error_names_its_url(server: ComfyServer, error_of: RunAndFail, tmp_path: Path):
-    saved = json.loads((CHECKOUT / "workflows" / "edit.json").read_text("utf-8"))
+    saved = json.loads(templates()["edit"].read_text("utf-8"))
     model = {"name": "v1-5-pruned-emaonly-fp16.safetensors", "url": "https://models.test/v1-5", "directory": "any"}
     next(node for node in saved["nodes"] if node["id"] == 1)["properties"]["models"] = [model]
     (tmp_path / "mine.json").write_text(json.dumps(saved))
@@ -144,7 +145,7 @@ def test_missing_checkpoint_error_names_its_url(server: ComfyServer, error_of: R
 def test_missing_file_without_a_download(
     template: str, node_type: str, value: str, message: str, server: ComfyServer, error_of: RunAndFail, tmp_path: Path
 ):
-    saved = json.loads((CHECKOUT / "workflows" / f"{template}.json").read_text("utf-8"))
+    saved = json.loads(templates()[template].read_text("utf-8"))
     next(node for node in saved["nodes"] if node["type"] == node_type)["widgets_values"][0] = value
     (tmp_path / "mine.json").write_text(json.dumps(saved))
     assert message in error_of("mine.json", "--image", SAMPLE, *CHECKPOINT, "--server", server.url)
@@ -197,7 +198,7 @@ def test_image_for_a_node_that_nothing_needs(server: ComfyServer, error_of: RunA
 
 
 def test_missing_image_argument(server: ComfyServer, error_of: RunAndFail, tmp_path: Path):
-    edit = (CHECKOUT / "workflows" / "edit.json").read_text("utf-8")
+    edit = templates()["edit"].read_text("utf-8")
     (tmp_path / "mine.json").write_text(edit.replace("dreamsampler_photo.jpg", "gone.png"), "utf-8")
     message = error_of("mine.json", *CHECKPOINT, "--server", server.url)
     assert message.endswith("Node 2 (Source image): the server has no image 'gone.png'. Pass one with --image.")

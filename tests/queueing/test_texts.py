@@ -18,6 +18,7 @@ from devhost import CHECKOUT
 from PIL import Image
 from queueing.jobs import Job
 from queueing.texts import PageTexts, chosen, replaced
+from queueing.workflow import templates
 from support.queue_runs import Start, finish
 
 SAMPLE = CHECKOUT / "tools" / "assets" / "sample.png"
@@ -83,7 +84,7 @@ def metadata(path: Path) -> dict[str, dict]:
 
 
 def test_template_is_filled_in_as_on_the_page(server: ComfyServer, start: Start, tmp_path: Path):
-    saved = json.loads((CHECKOUT / "workflows" / "edit.json").read_text("utf-8"))
+    saved = json.loads(templates()["edit"].read_text("utf-8"))
     [save] = [node for node in saved["nodes"] if node["type"] == "SaveImage"]
     save["widgets_values"] = ["%date:yyyy-MM-dd%/edited_%Proximal DreamSampler.seed%_%DSProximalDreamSampler.gamma%"]
     (tmp_path / "mine.json").write_text(json.dumps(saved))

@@ -7,11 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from devhost import CHECKOUT
 from queueing.errors import QueueingError
-from queueing.workflow import Workflow, to_api
+from queueing.workflow import Workflow, templates, to_api
 
-TEMPLATE = CHECKOUT / "workflows" / "vectorise.json"
+TEMPLATE = templates()["vectorise"]
 IMAGE, OPTIMIZER, DRAWING = 1, 2, 3
 
 Saved = dict[str, Any]

@@ -11,6 +11,7 @@ from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from playwright.sync_api import ConsoleMessage, Locator, Response
 from playwright.sync_api import Page as Tab
+from queueing.workflow import templates
 
 SCREENSHOTS = CHECKOUT / "browser_output"
 """Folder for screenshots, to be checked by eye."""
@@ -59,18 +60,20 @@ class Page:
     def open_template(self, name: str) -> None:
         """Open a template by the file that the template list offers. The list itself takes seconds to draw."""
         offered = self.client._json("/workflow_templates")  # noqa: SLF001
-        (pack,) = (pack for pack, names in offered.items() if name in names)
+        title = templates()[name].stem
+        (pack,) = (pack for pack, titles in offered.items() if title in titles)
         saved = "await (await fetch(`/api/workflow_templates/${value[0]}/${value[1]}.json`)).json()"
-        self.run(f"app.loadGraphData({saved}, true, true, value[1])", [pack, name])
+        self.run(f"app.loadGraphData({saved}, true, true, value[1])", [pack, title])
         self._wait_for_template(name)
 
     def open_template_list(self) -> None:
         self.run("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
 
     def find_in_template_list(self, name: str) -> Locator:
-        """Type a template's name into the list's search. Returns its card."""
-        self.tab.get_by_role("dialog").locator("input[type=text]:not([readonly])").fill(name)  # in any language
-        card = self.tab.get_by_test_id(f"template-workflow-{name}")
+        """Type a template's title into the list's search. Returns its card."""
+        title = templates()[name].stem
+        self.tab.get_by_role("dialog").locator("input[type=text]:not([readonly])").fill(title)  # in any language
+        card = self.tab.get_by_test_id(f"template-workflow-{title}")
         card.wait_for()
         return card
 
@@ -81,7 +84,7 @@ class Page:
         self.tab.get_by_test_id("template-workflows-content").wait_for(state="hidden")
 
     def _wait_for_template(self, name: str) -> None:
-        nodes = len(json.loads((CHECKOUT / "workflows" / f"{name}.json").read_text("utf-8"))["nodes"])
+        nodes = len(json.loads(templates()[name].read_text("utf-8"))["nodes"])
         self.tab.wait_for_function("count => window.app.graph.nodes.length === count", arg=nodes)
 
     def run(self, script: str, value: Any = None) -> Any:

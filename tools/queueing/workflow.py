@@ -80,12 +80,17 @@ def _damage_explained() -> Iterator[None]:
         raise QueueingError(f"The workflow is damaged or its version is unknown ({problem}). {_EXPORT}") from error
 
 
+def templates() -> dict[str, Path]:
+    """The templates by name. Their file names, which ComfyUI's page shows as titles, add what they are for."""
+    return {path.stem.partition(" - ")[0]: path for path in sorted(TEMPLATES.glob("*.json"))}
+
+
 def find(name: str) -> Workflow:
     """The template of this name, or the workflow file at this path."""
-    templates = {path.stem: path for path in TEMPLATES.glob("*.json")}
-    path = templates.get(name, Path(name))
+    known = templates()
+    path = known.get(name, Path(name))
     if not path.is_file():
-        raise QueueingError(f"There is no template or workflow file '{name}'.{nearest(name, templates)}")
+        raise QueueingError(f"There is no template or workflow file '{name}'.{nearest(name, known)}")
     try:
         saved = json.loads(path.read_bytes())  # bytes: finds out the encoding, and takes a byte order mark
     except (OSError, ValueError) as error:
@@ -96,7 +101,7 @@ def find(name: str) -> Workflow:
         saved = saved["prompt"]
     if not _is_workflow(saved):
         raise QueueingError(f"{path} is not a ComfyUI workflow in UI or API format. Save it again in ComfyUI.")
-    return Workflow(path.stem, saved)
+    return Workflow(name if name in known else path.stem, saved)
 
 
 def _is_workflow(saved: Any) -> bool:
