@@ -184,7 +184,9 @@ def unpacked(archive: set[str], tmp_path_factory: pytest.TempPathFactory) -> Pat
 def archive_client(unpacked: Path, host: Host) -> Iterator[ComfyClient]:
     """A client of a ComfyUI whose only custom node pack is the archive."""
     base = unpacked.parents[1]
-    with ComfyServer(host, base / "server", arguments=["--base-directory", str(base)]) as server:
+    with ComfyServer(
+        host, base / "server", arguments=["--base-directory", str(base), "--whitelist-custom-nodes", NAME]
+    ) as server:
         yield server.client
 
 
