@@ -143,7 +143,7 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
     "DSSVGOptimizer": (798, 873),
     "DSSaveSplat": (58, 94),
     "DSSplatOptimizer": (1034, 1137),
-    "DSTextSourceDescriptor": (220, 290),
+    "DSTextSourceDescriptor": (220, 420),
     "DSTranslatorApply": (82, 114),
     "EmptyLatentImage": (106, 120),
     "KSampler": (262, 266),
@@ -156,7 +156,7 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
     "VAEDecode": (46, 55),
     "VAEEncode": (46, 55),
 }
-"""Height of a node's body, and the most that one of the page's renderers makes of it before the first run."""
+"""Height of a node's body, and the most that one of the page's renderers makes of it, for texts after a run."""
 
 NODE_WIDTH, WIDER = 255, {"DSDistillationSampler": 270}
 """Width of all nodes of a column, and of columns with a node that the page makes wider."""
