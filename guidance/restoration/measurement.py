@@ -118,12 +118,16 @@ class DataConsistency:
             self.measurement = self.measurement.refitted(self.autoencoder.decode(z0_hat))
 
     def fit(self, z0_hat: Tensor) -> Tensor:
-        """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9)."""
+        """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9).
+
+        Deviation: x is clamped to [-1, 1], where images are. What a blur hides is free to grow otherwise, and what lies
+        outside comes back larger from the autoencoder at every step, until the image is noise.
+        """
         operator, y = self.measurement.operator, self.measurement.y
         with torch.no_grad():
             x0 = self.autoencoder.decode(z0_hat)
             x = operator.fit(y, x0, self.weight, iterations=self.iterations, tolerance=self.tolerance)
-            return self.autoencoder.encode(x)
+            return self.autoencoder.encode(x.clamp(-1, 1))
 
     def fit_at(self, z0_hat: Tensor, alpha_bar: Tensor) -> Tensor:
         """z0_hat + E(x) - E(D(z0_hat)) with the proximal point x of D(z0_hat), for an estimate from a noise level.

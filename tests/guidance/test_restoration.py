@@ -242,6 +242,17 @@ def test_data_consistency_fit_is_the_minimizer(name: str):
     assert gradient.abs().max() < 1e-9
 
 
+def test_data_consistency_stays_where_images_are():
+    """What a blur hides is not made up: an estimate that is far off would leave [-1, 1] by more than it is."""
+    operator = OPERATORS["gaussian blur"]
+    measurement = measure(operator, Prior.smooth().sample(2)[:1])
+    data = DataConsistency(measurement, DoublingAutoencoder(), weight=1e-4)
+    z0_hat = 2 * torch.where(normal(3, *operator.image_shape, seed=3) > 0, 0.9, -0.9)
+    free = operator.fit(measurement.y, z0_hat / 2, data.weight, iterations=data.iterations, tolerance=data.tolerance)
+    assert free.abs().max() > 1.05
+    assert torch.equal(data.fit(z0_hat), 2 * free.clamp(-1, 1))
+
+
 @BOTH_PATHS
 def test_dps_gradient_matches_finite_differences_in_the_variance_preserving_state(path: NoisePath):
     prior, operator = Prior.smooth(path), OPERATORS["gaussian blur"]
