@@ -185,7 +185,8 @@ function showDrawings(node, output) {
   const { drawing } = views.get(node);
   drawing.show(files);
   output[OUTPUT_KEY] = files;
-  drawing.previews.remove(output);
+  delete output.images;
+  drawing.previews.remove();
 }
 
 /** Keeps the host from showing drawings a second time, blurred when enlarged. It still shows previews during a run. */
@@ -211,12 +212,12 @@ class HostPreviews {
     this.height = this.node.size[1];
   }
 
-  /** Removes what the host shows of the run that ended with this `output`. */
-  remove(output) {
+  /** Removes what the host shows of the run that ended, or of a chosen file. */
+  remove() {
     const { node } = this;
     this.isRunning = false;
-    delete output?.images;
-    for (const previews of hostPreviews()) delete previews?.[locatorOf(node)];
+    for (const outputs of hostStores("nodeOutputs")) delete outputs?.[locatorOf(node)]?.images;
+    for (const previews of hostStores("nodePreviewImages")) delete previews?.[locatorOf(node)];
     node.imgs = undefined;
     node.imageIndex = null;
     const index = node.widgets?.findIndex((each) => each.name === HOST_PREVIEW) ?? -1;
@@ -231,10 +232,10 @@ class HostPreviews {
   }
 }
 
-/** The previews of running nodes by locator, as each renderer stores them. */
-function hostPreviews() {
+/** What the host keeps of nodes by locator: plain, and as what Nodes 2.0 watches, which only sees its own changes. */
+function hostStores(name) {
   const page = document.querySelector("#vue-app")?.__vue_app__;
-  return [app.nodePreviewImages, page?.config.globalProperties.$pinia?.state.value.nodeOutput?.nodePreviewImages];
+  return [page?.config.globalProperties.$pinia?.state.value.nodeOutput?.[name], app[name]];
 }
 
 /** The key of a node's outputs and previews in the page. */
@@ -251,7 +252,7 @@ function showChosenFile(node) {
     const [, subfolder, filename] = /^(?:(.*)\/)?([^/]+)$/.exec(widget.value) ?? [];
     const { drawing } = views.get(node);
     drawing.show([{ filename, subfolder, type: "input" }]);
-    drawing.previews.remove(app.nodeOutputs?.[locatorOf(node)]);
+    drawing.previews.remove();
   };
   const callback = widget.callback;
   widget.callback = function (...values) {

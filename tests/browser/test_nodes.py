@@ -104,6 +104,15 @@ def test_drawing_is_shown_once(page: Page, red_square: str):
         assert shown_by_the_host(page, each) == []
 
 
+def test_chosen_drawing_is_shown_once_before_a_run(page: Page):
+    page.open_template("svg_edit")
+    show(page, "DSLoadSVG")
+    expect(page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]")).to_be_attached()
+    page.tab.wait_for_timeout(1500)
+    page.screenshot("chosen_drawing")
+    assert shown_by_the_host(page, "DSLoadSVG") == []
+
+
 def test_panels_stay_in_node_and_group(page: Page, red_square: str):
     run_svg_edit(page, red_square)
     show(page, "DSSVGOptimizer")
