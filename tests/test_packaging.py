@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_only_the_owners_repository_can_publish():
 def test_files_linked_in_the_readme_exist():
     text = (CHECKOUT / "README.md").read_text("utf-8")
     linked = set(re.findall(r"\]\(([^)#:]+)\)", text)) | set(re.findall(r'src="([^":]+)"', text))
-    assert linked and not [name for name in linked if not (CHECKOUT / name).is_file()]
+    assert linked and not [name for name in linked if not (CHECKOUT / unquote(name)).is_file()]
 
 
 # The Python package

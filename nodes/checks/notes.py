@@ -40,7 +40,7 @@ def notes_on_distillation(
     guided = method.needs_null(config)
     compared = SOURCE if "source" in method.needs else NULL if guided else None
     return [
-        *([] if compared is None else _notes_on_prompts(compared, prompts[TARGET], prompts[compared])),
+        *(_notes_on_prompts(compared, prompts[TARGET], prompts[compared]) if compared in prompts else []),
         *notes_on_size(model, samples),
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, getattr(config.own, "guidance_scale", 0.0) if guided else 0.0),

@@ -490,7 +490,7 @@ def test_custom_objective_is_optimized_in_model_scale(family: Family):
 def test_curve_has_every_step_of_every_image(method: str):
     _, curve = distill(tiny(SD3), encoded(SD3, 2), method=method, steps=4)
     read = json.loads(json.dumps(curve, allow_nan=False))
-    assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss"}
+    assert read == curve and curve.keys() == {"method", "step", "t", "gradient_norm", "loss", "used"}
     assert curve["method"] == method and curve["step"] == [0, 1, 2, 3]
     for name in ("t", "gradient_norm", "loss"):
         assert [len(row) for row in curve[name]] == [2] * 4

@@ -14,6 +14,8 @@ PACK = Path(str(dreamsampler.__file__)).parent
 FOLDERS = ("drawings", "guidance", "nodes", "svg")
 LIBRARY = "svg"
 """A separate library, which counts as one file: the reader follows the method, not the library."""
+TOLD = ("nodes/checks/notes.py", "nodes/host/text.py", "nodes/runs/settings.py")
+"""What a node tells its user of a run. Its results go to the page alone, so the reader passes it by."""
 
 
 class _Arrived(BaseException):
@@ -52,4 +54,5 @@ def _in_the_pack(filename: str) -> str | None:
     if not path.is_relative_to(PACK) or path.relative_to(PACK).parts[0] not in FOLDERS:
         return None
     parts = path.relative_to(PACK).parts
-    return LIBRARY if parts[0] == LIBRARY else "/".join(parts)
+    name = LIBRARY if parts[0] == LIBRARY else "/".join(parts)
+    return None if name in TOLD else name
