@@ -18,11 +18,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from ..svg.document import Color, Contour, Document, Point, Shape, Stroke, ViewBox
+from ..svg.document import Color, Document, Shape, Stroke, ViewBox
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
 from .initialization import canvas_side
-from .regions.curves import fitted_line
+from .regions.curves import contour, fitted_line
 from .regions.segmentation import Flags, Floats
 
 BRUSHES = 4
@@ -145,8 +145,6 @@ def _stroke(points: Floats, color: Floats, width: float) -> Shape:
     """A stroke along points; a single one is a dab."""
     if len(points) == 1:
         points = points + width / 4 * np.array([[-1.0, 0.0], [1.0, 0.0]])
-    cubics = fitted_line(points, TOLERANCE * width)
-    chain = [*cubics[:, :3].reshape(-1, 2).tolist(), cubics[-1, 3].tolist()]
+    line = contour(fitted_line(points, TOLERANCE * width), closed=False)
     paint = Color(*color.clip(0, 1).tolist())
-    line = Contour(tuple(Point(*point) for point in chain), closed=False)
     return Shape((line,), stroke=Stroke(paint, width=width, cap="round", join="round"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...svg.document import Contour, Point
 from ..fitting import at, chord_lengths, cross, least_squares, line, nearer, turn
 from .segmentation import Floats, Ints
 
@@ -69,6 +70,13 @@ def fitted_line(points: Floats, tolerance: float) -> Floats:
             piece.cubics[0, end] = center + (piece.cubics[0, end] - center) @ direction * direction
             piece.cubics[0] = line(piece.cubics[0, 0], piece.cubics[0, 3])
     return np.concatenate([piece.cubics for piece in pieces])
+
+
+def contour(cubics: Floats, *, closed: bool) -> Contour:
+    """Cubics (S, 4, 2) that follow each other as a contour of a document."""
+    points = cubics[:, :3].reshape(-1, 2).tolist()
+    points += [] if closed else [cubics[-1, 3].tolist()]
+    return Contour(tuple(Point(*point) for point in points), closed)
 
 
 @dataclass

@@ -23,8 +23,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from ...svg.document import Contour, Point
-from .curves import fitted, fitted_line
+from ...svg.document import Contour
+from .curves import contour, fitted, fitted_line
 from .segmentation import Flags, Floats, Ints, segmented
 
 THIN = 0.03
@@ -255,11 +255,8 @@ def _contour(line: Line) -> Contour:
         points = points[:2] + np.array([[-0.5, 0.0], [0.5, 0.0]])
     points = _smoothed(points, line.closed)
     if line.closed:
-        cubics = fitted(points[:-1], np.full(len(points) - 1, TOLERANCE))
-        return Contour(tuple(Point(*point) for point in cubics[:, :3].reshape(-1, 2).tolist()), closed=True)
-    cubics = fitted_line(points, TOLERANCE)
-    chain = [*cubics[:, :3].reshape(-1, 2).tolist(), cubics[-1, 3].tolist()]
-    return Contour(tuple(Point(*point) for point in chain), closed=False)
+        return contour(fitted(points[:-1], np.full(len(points) - 1, TOLERANCE)), closed=True)
+    return contour(fitted_line(points, TOLERANCE), closed=False)
 
 
 def _smoothed(points: Floats, closed: bool) -> Floats:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...svg.document import Contour, Document, Fill, Point, Shape, ViewBox
+from ...svg.document import Contour, Document, Fill, Shape, ViewBox
 from .contours import chains, located
-from .curves import fitted
+from .curves import contour, fitted
 from .layers import Layer, side_by_side, stacked
 from .paints import paint
 from .segmentation import Floats, Regions, segmented
@@ -73,4 +73,4 @@ def _contours(layer: Layer, pixels: Floats, regions: Regions, tolerance: float) 
         outline = located(shifted, pixels, regions, layer.region)
         cubics = fitted(outline.points, np.where(outline.visible, tolerance, HIDDEN_TOLERANCE))
         if len(cubics):
-            yield Contour(tuple(Point(*point) for point in cubics[:, :3].reshape(-1, 2).tolist()), closed=True)
+            yield contour(cubics, closed=True)
