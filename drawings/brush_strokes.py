@@ -18,12 +18,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from ..svg.document import Color, Document, Shape, Stroke, ViewBox
+from ..svg.document import Color, Document, Shape, Stroke
 from ..svg.raster.rasterizer import rasterize
 from ..svg.raster.scene import scene
-from .initialization import canvas_side
+from .initialization import canvas_side, on_canvas
 from .regions.curves import contour, fitted_line
-from .regions.segmentation import Flags, Floats
+from .regions.segmentation import Flags, Floats, as_array
 
 BRUSHES = 4
 """The number of brushes; each is half as wide as the one before."""
@@ -57,7 +57,7 @@ def painted(image: Tensor, most: int, alpha: Tensor | None = None) -> Document:
         most: The largest number of strokes.
         alpha: (H, W) in [0, 1]. No stroke starts where it is below 1/2, and if it is so anywhere, none is the ground.
     """
-    pixels = image.detach().movedim(0, -1).double().cpu().numpy()
+    pixels = as_array(image)
     height, width, _ = pixels.shape
     there = np.ones((height, width), bool) if alpha is None else alpha.detach().cpu().numpy() >= 0.5
     strokes = [_ground(pixels)] if there.all() else []
@@ -67,16 +67,12 @@ def painted(image: Tensor, most: int, alpha: Tensor | None = None) -> Document:
         share = left if number == BRUSHES - 1 else math.ceil(left / 2)
         brush = _brush(pixels, max(diameter / 2**number, NARROWEST))
         strokes += _layer(brush, _seen(strokes, height, width), share, there)
-    return _document(strokes, height, width)
-
-
-def _document(strokes: list[Shape], height: int, width: int) -> Document:
-    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(strokes))
+    return on_canvas(strokes, (height, width))
 
 
 def _seen(strokes: list[Shape], height: int, width: int) -> Floats:
     """What has been painted (H, W, 3)."""
-    drawn = rasterize([scene(_document(strokes, height, width), height, width)], torch.ones(1, 3))
+    drawn = rasterize([scene(on_canvas(strokes, (height, width)), height, width)], torch.ones(1, 3))
     seen: Floats = drawn[0, :3].movedim(0, -1).double().numpy()
     return seen
 
@@ -95,13 +91,12 @@ def _brush(pixels: Floats, width: float) -> _Brush:
 
 
 def _layer(brush: _Brush, canvas: Floats, most: int, there: Flags) -> list[Shape]:
-    """At most `most` strokes of a brush: one for each cell of the grid, where the error is largest first."""
+    """At most `most` strokes of a brush, one for each of the cells with the largest errors; the largest is on top."""
     error = np.where(there, np.linalg.norm(brush.image - canvas, axis=-1), 0)
     starts = sorted(_starts(error, max(round(brush.width), 1)), key=lambda start: -start[0])[: max(most, 0)]
     return [
-        _stroke(path, brush.image[row, column], brush.width)
+        _stroke(_path(brush, canvas, row, column), brush.image[row, column], brush.width)
         for _, row, column in reversed(starts)
-        for path in [_path(brush, canvas, row, column)]
     ]
 
 

@@ -7,12 +7,13 @@ control points, an open one 3n + 1. Random numbers come from the generator, in f
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..svg.document import Color, Contour, Fill, Matrix, Point, Shape, Stroke
+from ..svg.document import Color, Contour, Document, Fill, Matrix, Point, Shape, Stroke, ViewBox
 
 Canvas = tuple[int, int]
 """Height and width in pixels."""
@@ -36,6 +37,12 @@ def canvas_side(canvas: Canvas) -> float:
 def canvas_scale(canvas: Canvas) -> float:
     """The factor from lengths on VectorFusion's canvas to lengths on this one."""
     return canvas_side(canvas) / VECTORFUSION_SIDE
+
+
+def on_canvas(shapes: Iterable[Shape], canvas: Canvas) -> Document:
+    """Shapes as a document whose user units are the canvas's pixels."""
+    height, width = canvas
+    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(shapes))
 
 
 class Paths(NamedTuple):

@@ -14,7 +14,7 @@ from scipy.spatial import Delaunay
 from torch import Tensor
 
 from .initialization import Paths, opaque, polygons
-from .regions.segmentation import Floats, Ints
+from .regions.segmentation import Floats, Ints, as_array
 
 GROWTH = 0.1
 """How many points a round adds, as a fraction of those there are."""
@@ -35,7 +35,7 @@ def triangulated(image: Tensor, most: int, alpha: Tensor | None = None) -> Paths
         most: The largest number of triangles, 1 or more. The lowest covers the canvas and has the mean color.
         alpha: (H, W) in [0, 1]. Where it is below 1/2 on average, there is no triangle, nor one below all.
     """
-    pixels = image.detach().movedim(0, -1).double().cpu().numpy()
+    pixels = as_array(image)
     points, triangles, owner = _refined(pixels, most - 1)
     corners = points[triangles]
     colors = _means(owner, pixels, corners)

@@ -15,11 +15,9 @@ import numpy as np
 
 from ...svg.document import Color, Document, Group, Node, Paint, Shape
 from ...svg.markup.colors import NAMED
-from ...svg.raster.scene import scene
-from ...svg.raster.visibility import Seen, sweep
 from ..initialization import Canvas
 from .footprints import Covering, Footprints
-from .paints import layers
+from .paints import layers, visible_areas
 from .palette import oklab
 
 LARGEST_PALETTE = 16
@@ -80,13 +78,7 @@ class _Layer(Covering):
 
 def palette(document: Document, canvas: Canvas) -> list[str]:
     """The plain colors of a document as "#rrggbb", at most `LARGEST_PALETTE`, from the one that is seen most."""
-    areas: dict[int, float] = {}
-
-    def measure(seen: Seen) -> float:
-        areas[seen.layer] = float(seen.weight.sum())
-        return 1.0
-
-    sweep(scene(document, *canvas), measure)
+    areas = visible_areas(document, canvas)
     totals: dict[str, float] = {}
     for layer, (_, part) in layers(document).items():
         if isinstance(part.paint, Color):

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from ...svg.document import Document, Fill, Group, Node, Shape, Stroke, shapes_in
+from ...svg.raster.scene import scene
+from ...svg.raster.visibility import Seen, sweep
+from ..initialization import Canvas
 
 Repaint = Callable[[int, "Fill | Stroke"], "Fill | Stroke | None"]
 """From a layer and its fill or stroke to what replaces it; None removes it."""
@@ -14,6 +17,18 @@ Repaint = Callable[[int, "Fill | Stroke"], "Fill | Stroke | None"]
 def layers(document: Document) -> dict[int, tuple[Shape, Fill | Stroke]]:
     """The shape and the paint of every layer, in the order in which they are painted; without those of clips."""
     return dict(_numbered(document.children, 0))
+
+
+def visible_areas(document: Document, canvas: Canvas) -> dict[int, float]:
+    """How much of each layer is seen, in pixels."""
+    areas: dict[int, float] = {}
+
+    def measure(seen: Seen) -> float:
+        areas[seen.layer] = float(seen.weight.sum())
+        return 1.0
+
+    sweep(scene(document, *canvas), measure)
+    return areas
 
 
 def _numbered(nodes: Sequence[Node], number: int) -> Iterator[tuple[int, tuple[Shape, Fill | Stroke]]]:

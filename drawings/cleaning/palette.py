@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from ...svg.document import Color, Document, Fill, Stroke
-from ...svg.raster.scene import scene
-from ...svg.raster.visibility import Seen, sweep
 from ..initialization import Canvas
-from .paints import layers, repainted
+from .paints import layers, repainted, visible_areas
 
 Floats = NDArray[np.float64]
 
@@ -61,13 +59,7 @@ def merged_colors(document: Document, canvas: Canvas, distance: float) -> Docume
     plain = [(layer, named, color) for layer, named, color in paints if isinstance(color, Color)]
     if len({color for *_, color in plain}) < 2:
         return document
-    areas: dict[int, float] = {}
-
-    def measure(seen: Seen) -> float:
-        areas[seen.layer] = float(seen.weight.sum())
-        return 1.0
-
-    sweep(scene(document, *canvas), measure)
+    areas = visible_areas(document, canvas)
     numbers = [layer for layer, *_ in plain]
     colors, fixed = np.array([color for *_, color in plain]), np.array([named for _, named, _ in plain])
     new = _merged(colors, np.array([areas[layer] for layer in numbers]), fixed, distance)

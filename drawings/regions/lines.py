@@ -19,13 +19,11 @@ from itertools import combinations, cycle
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ...svg.document import Contour
 from .curves import contour, fitted, fitted_line
-from .segmentation import Flags, Floats, Ints, segmented
+from .segmentation import Flags, Floats, Ints, as_array, components, segmented
 
 THIN = 0.03
 """The radius of discs that do not fit into a thin region, as a fraction of the side of the canvas."""
@@ -56,9 +54,7 @@ def drawn_lines(image: Tensor, most: int, alpha: Tensor | None = None) -> list[C
         most: The largest number of lines.
         alpha: (H, W) in [0, 1]. Its edges are lines too.
     """
-    pixels = image.detach().movedim(0, -1).double().cpu().numpy()
-    if alpha is not None:
-        pixels = np.concatenate([pixels, alpha.detach().double().cpu().numpy()[..., None]], -1)
+    pixels = as_array(image, alpha)
     side = math.sqrt(pixels.shape[0] * pixels.shape[1])
     graph = _Graph.of(thinned(_line_pixels(pixels, THIN * side)))
     lines = _joined(_without_loose(graph.pieces(), LOOSE * side))
@@ -215,9 +211,7 @@ class _Graph:
 
 def _clusters(branched: Flags, one: Ints, other: Ints) -> Ints:
     """The joint of each pixel: branched pixels that are linked are one; -1 for the others."""
-    graph = coo_array((np.ones(len(one), bool), (one, other)), (len(branched), len(branched)))
-    component = connected_components(graph, directed=False)[1] if len(branched) else np.zeros(0, int)
-    joints: Ints = np.where(branched, component, -1)
+    joints: Ints = np.where(branched, components(len(branched), one, other), -1) if len(branched) else np.zeros(0, int)
     return joints
 
 

@@ -37,6 +37,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
 
 from ..initialization import connected_components as labeled
 
@@ -73,6 +74,13 @@ class Regions:
     labels: Ints
     colors: Floats
     pure: Flags
+
+
+def as_array(image: Tensor, alpha: Tensor | None = None) -> Floats:
+    """An image (3, H, W) as an array (H, W, 3), or (H, W, 4) with its alpha (H, W)."""
+    channels = image if alpha is None else torch.cat([image, alpha[None]])
+    array: Floats = channels.detach().movedim(0, -1).double().cpu().numpy()
+    return array
 
 
 def segmented(image: Floats, most: int, *, scale: float, smallest: int = 0, ramps: bool = True) -> Regions:
@@ -205,7 +213,7 @@ def _merged(labels: Ints, moments: _Moments, final: float, smallest: int) -> Int
         small = last & (moments.area[edges] < smallest).any(1)
         pairs = _mutual(edges, np.where((cost < scale) | small, cost, np.inf), len(errors))
         if len(pairs):
-            root = _components(len(errors), *pairs.T)
+            root = components(len(errors), *pairs.T)
             moments = moments.summed(root, int(root.max()) + 1)
             errors = moments.errors()
             labels, (edges, lengths) = root[labels], _joined(root[edges], lengths, len(errors))
@@ -250,7 +258,7 @@ def _joined(pairs: Ints, lengths: Floats, regions: int) -> tuple[Ints, Floats]:
     return np.stack([unique // regions, unique % regions], 1), _sums(inverse, lengths[apart], len(unique))
 
 
-def _components(count: int, one: Ints, other: Ints) -> Ints:
+def components(count: int, one: Ints, other: Ints) -> Ints:
     """The connected component of each of `count` nodes."""
     graph = coo_array((np.ones(len(one), bool), (one, other)), (count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ...svg.document import Contour, Document, Fill, Shape, ViewBox
+from ...svg.document import Contour, Document, Fill, Shape
+from ..initialization import on_canvas
 from .contours import chains, located
 from .curves import contour, fitted
 from .layers import Layer, side_by_side, stacked
 from .paints import paint
-from .segmentation import Floats, Regions, segmented
+from .segmentation import Floats, Regions, as_array, segmented
 
 COARSEST, DETAIL = 0.02, 2.56
 """The final scale of the segmentation for few shapes, and its product with the number of shapes for more than 128. At
@@ -52,8 +52,7 @@ def traced(
         ramps: Whether shapes may have linear gradients.
     """
     scale = min(COARSEST, DETAIL / most) if scale is None else scale
-    channels = image if alpha is None else torch.cat([image, alpha[None]])
-    pixels = channels.detach().movedim(0, -1).double().cpu().numpy()
+    pixels = as_array(image, alpha)
     regions = segmented(pixels, most, scale=scale, smallest=smallest, ramps=ramps)
     transparent = regions.colors[:, 3:].min(1, initial=1) < 0.5
     shapes = []
@@ -64,7 +63,7 @@ def traced(
         if contours := tuple(_contours(layer, pixels, regions, tolerance)):
             shapes.append(Shape(contours, Fill(color)))
     height, width, _ = pixels.shape
-    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(shapes))
+    return on_canvas(shapes, (height, width))
 
 
 def _contours(layer: Layer, pixels: Floats, regions: Regions, tolerance: float) -> Iterator[Contour]:

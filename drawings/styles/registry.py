@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ...guidance.core.registry import Registry
-from ...svg.document import IDENTITY, WHITE, Document, ViewBox
+from ...svg.document import IDENTITY, WHITE, Document
 from ..drawing import OPTIMIZABLE, Drawing
-from ..initialization import Canvas, Centers, Paths
+from ..initialization import Canvas, Centers, Paths, on_canvas
 from ..optimizer import FROM_SCRATCH, REFINING, LearningRates
 
 
@@ -84,8 +84,7 @@ class ArtStyle:
 
 def document_of(paths: Paths, canvas: Canvas) -> Document:
     """Paths as a document whose user units are the canvas's pixels."""
-    height, width = canvas
-    return Document(ViewBox(0.0, 0.0, float(width), float(height)), tuple(paths.shapes(IDENTITY)))
+    return on_canvas(paths.shapes(IDENTITY), canvas)
 
 
 ART_STYLES: Registry[ArtStyle] = Registry("style")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...svg.document import BLACK, Document, Shape, Stroke, ViewBox
-from ..initialization import Canvas, Centers, Paths, canvas_scale, moved_to, opaque, random_strokes
+from ...svg.document import BLACK, Document, Shape, Stroke
+from ..initialization import Canvas, Centers, Paths, canvas_scale, moved_to, on_canvas, opaque, random_strokes
 from ..regions.lines import drawn_lines
 from .registry import ArtStyle, register
 
@@ -27,10 +27,9 @@ def paths_at(centers: Centers, canvas: Canvas, generator: torch.Generator) -> Pa
 
 def traced(image: Tensor, count: int, alpha: Tensor | None) -> Document:
     """The lines of a line drawing, or the outlines of what an image shows."""
-    height, width = image.shape[-2:]
-    pen = Stroke(BLACK, width=WIDTH * canvas_scale((height, width)), cap="round", join="round")
-    lines = tuple(Shape((line,), stroke=pen) for line in drawn_lines(image, count, alpha))
-    return Document(ViewBox(0.0, 0.0, float(width), float(height)), lines)
+    canvas = image.shape[-2], image.shape[-1]
+    pen = Stroke(BLACK, width=WIDTH * canvas_scale(canvas), cap="round", join="round")
+    return on_canvas((Shape((line,), stroke=pen) for line in drawn_lines(image, count, alpha)), canvas)
 
 
 register(
