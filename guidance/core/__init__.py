@@ -18,6 +18,7 @@ from .denoiser import (
     PairedDenoiser,
     TrainableDenoiser,
     guide,
+    predict_guided,
 )
 from .inversion import InversionStep, ddim_invert, fixed_point_invert
 from .noise import SeededNoise
@@ -49,4 +50,5 @@ __all__ = [
     "guide",
     "noised_states",
     "posterior",
+    "predict_guided",
 ]

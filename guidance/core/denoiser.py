@@ -41,13 +41,15 @@ class PairedDenoiser(Denoiser, Protocol):
 
 @runtime_checkable
 class GuidanceOverride(Protocol):
-    """A denoiser that replaces classifier-free guidance between `NULL` and `TARGET` by a rule of its own.
+    """A denoiser that replaces classifier-free guidance by a rule of its own.
 
     Methods whose equation contains plain guidance use it, so that a host's guidance patches act in them.
     """
 
-    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior mean under `NULL` and the guided one, both (B, ...); `scale` is the guidance scale."""
+    def guided(
+        self, x: Tensor, sigma: Tensor, scale: float | Tensor, names: tuple[str, str] = (NULL, TARGET)
+    ) -> tuple[Tensor, Tensor]:
+        """The posterior mean under the first conditioning and the one guided by `scale` to the second, (B, ...)."""
         ...
 
 
@@ -70,10 +72,20 @@ class GuidedDenoiser:
         self._denoise, self._scale = denoise, scale
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
-        if isinstance(self._denoise, GuidanceOverride):
-            return [self._denoise.guided(x, sigma, self._scale)[1]]
-        null, target = self._denoise(x, sigma, (NULL, TARGET))
-        return [guide(null, target, self._scale)]
+        return [predict_guided(self._denoise, x, sigma, self._scale)[1]]
+
+
+def predict_guided(
+    denoise: Denoiser, x: Tensor, sigma: Tensor, scale: float | Tensor, names: tuple[str, str] = (NULL, TARGET)
+) -> tuple[Tensor, Tensor]:
+    """The posterior mean without and with guidance (B, ...), by the denoiser's own rule if it has one.
+
+    One batched model call of 2.
+    """
+    if isinstance(denoise, GuidanceOverride):
+        return denoise.guided(x, sigma, scale, names)
+    null, target = denoise(x, sigma, names)
+    return null, guide(null, target, scale)
 
 
 def guide(null: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:

@@ -276,11 +276,14 @@ class ViewDenoiser:
 class GuidedViewDenoiser(ViewDenoiser):
     """A `ViewDenoiser` of a denoiser with a rule of guidance of its own: a `GuidanceOverride`."""
 
-    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    def guided(
+        self, x: Tensor, sigma: Tensor, scale: float | Tensor, names: tuple[str, str] = (NULL, TARGET)
+    ) -> tuple[Tensor, Tensor]:
         rule: Any = self.denoise
         levels = sigma.expand(len(x))
+        null, target = names
         pairs = [
-            rule.guided(x[i : i + 1], levels[i : i + 1], scale, (numbered(NULL, view), numbered(TARGET, view)))
+            rule.guided(x[i : i + 1], levels[i : i + 1], scale, (numbered(null, view), numbered(target, view)))
             for i, view in enumerate(self.current())
         ]
         nulls, guided = zip(*pairs, strict=True)

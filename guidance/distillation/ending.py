@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core.denoiser import NULL, TARGET, GuidanceOverride, GuidedDenoiser, guide
+from ..core.denoiser import NULL, TARGET, GuidanceOverride, predict_guided
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
 from .generators import Generator
@@ -41,12 +41,9 @@ class PlainSampling:
         return Direction(velocity - (sample.eps - sample.z), prior.path.eps_hat(x, z0_hat, sample.sigma))
 
     def _clean(self, prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
-        if self.null == NULL and isinstance(prior.denoise, GuidanceOverride):
-            return GuidedDenoiser(prior.denoise, self.guidance_scale)(x, sigma, ("guided",))[0]
-        if self.guidance_scale == 1:
+        if self.guidance_scale == 1 and not isinstance(prior.denoise, GuidanceOverride):
             return prior.denoise(x, sigma, (TARGET,))[0]
-        null, target = prior.denoise(x, sigma, (self.null, TARGET))
-        return guide(null, target, self.guidance_scale)
+        return predict_guided(prior.denoise, x, sigma, self.guidance_scale, (self.null, TARGET))[1]
 
 
 def sample_to_the_end(

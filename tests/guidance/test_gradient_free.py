@@ -265,8 +265,10 @@ class Halving:
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
         return [torch.full_like(x, {"negative": 1.0, "positive": 3.0}[name]) for name in names]
 
-    def guided(self, x: Tensor, sigma: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
-        null, target = self(x, sigma, ("negative", "positive"))
+    def guided(
+        self, x: Tensor, sigma: Tensor, scale: float | Tensor, names: tuple[str, str] = ("negative", "positive")
+    ) -> tuple[Tensor, Tensor]:
+        null, target = self(x, sigma, names)
         return null, null + 0.5 * scale * (target - null)
 
 

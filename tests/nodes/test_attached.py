@@ -303,6 +303,9 @@ GUIDED: dict[str, dict[str, Any]] = {
     "ism": {"guidance_scale": 7.5},
     "sdi": {"guidance_scale": 7.5, "inversion_guidance_scale": -7.5},
     "full bridge": {"guidance_scale": 7.5},
+    "dds": {"guidance_scale": 7.5, "source_guidance_scale": 5.0},
+    "flowedit": {"guidance_scale": 7.5, "source_guidance_scale": 3.5},
+    "dvrf": {"guidance_scale": 7.5, "source_guidance_scale": 3.5},
 }
 """The runs whose equation is classifier-free guidance, with its strength."""
 
@@ -312,7 +315,9 @@ GUIDED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", GUIDED)
 def test_patches_of_the_guidance_act_where_a_method_uses_it(name: str, kind: str, count: int):
     notes: list[str] = []
-    more: Any = {} if name in EDITS else {"time_schedule": "uniform", "optimizer": "sgd"}
+    more: Any = (
+        {} if name in EDITS else {"time_schedule": "uniform", "optimizer": "sgd", "learning_rate_schedule": "constant"}
+    )
     inputs: Any = {**GUIDED[name], **more}
     weaker: Any = {**{key: value / 2 for key, value in GUIDED[name].items()}, **more}
     found = run(name, halved(tiny(EPS), kind), count=count, notes=notes, **inputs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.denoiser import NULL, SOURCE, TARGET, guide
+from ...core.denoiser import NULL, SOURCE, TARGET, GuidanceOverride, guide, predict_guided
 from ...core.prior import Prior
 from ..method import Need
 from ..objective import Sample
@@ -43,11 +43,21 @@ class Delta:
         source_scale = self.guidance_scale if self.source_guidance_scale is None else self.source_guidance_scale
         z_t = prior.path.noised(sample.z, target_eps, sample.sigma)
         z_t_ref = prior.path.noised(self.reference.expand_as(sample.z), sample.eps, sample.sigma)
-        states, plain = [z_t, z_t_ref], self.guidance_scale == source_scale == 1
-        names = [(TARGET,), (SOURCE,)] if plain else [(NULL, TARGET), (NULL, SOURCE)]
-        mine, reference = prior.denoise.paired(states, sample.sigma, names)
-        z0_target = mine[0] if plain else guide(mine[0], mine[1], self.guidance_scale)
-        z0_source = reference[0] if plain else guide(reference[0], reference[1], source_scale)
+        z0_target, z0_source = self._guided(prior, sample.sigma, z_t, z_t_ref, source_scale)
         eps_target = prior.path.eps_hat(z_t, z0_target, sample.sigma)
         eps_source = prior.path.eps_hat(z_t_ref, z0_source, sample.sigma)
         return Pair(eps_target, eps_source, z0_target, z0_source)
+
+    def _guided(
+        self, prior: Prior, sigma: Tensor, z_t: Tensor, z_t_ref: Tensor, source_scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """The clean estimates of image and reference, each guided to its prompt."""
+        if isinstance(prior.denoise, GuidanceOverride):
+            mine = predict_guided(prior.denoise, z_t, sigma, self.guidance_scale)
+            reference = predict_guided(prior.denoise, z_t_ref, sigma, source_scale, (NULL, SOURCE))
+            return mine[1], reference[1]
+        if self.guidance_scale == source_scale == 1:
+            (target,), (source,) = prior.denoise.paired([z_t, z_t_ref], sigma, [(TARGET,), (SOURCE,)])
+            return target, source
+        mine, reference = prior.denoise.paired([z_t, z_t_ref], sigma, [(NULL, TARGET), (NULL, SOURCE)])
+        return guide(mine[0], mine[1], self.guidance_scale), guide(reference[0], reference[1], source_scale)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from ...core.denoiser import NULL, TARGET, GuidanceOverride, guide
+from ...core.denoiser import predict_guided
 from ...core.prior import Prior
 from ...editing.proximal import Renoise
 from ..method import LoopSettings, Method, register
@@ -26,17 +24,10 @@ class DreamSampler:
     renoise: Renoise
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
-        null, guided = self._predictions(prior, sample.noised(prior.path), sample.sigma)
+        x, sigma = sample.noised(prior.path), sample.sigma
+        clean = predict_guided(prior.denoise, x, sigma, self.guidance_scale)
+        null, guided = (prior.path.eps_hat(x, z0_hat, sigma) for z0_hat in clean)
         return Direction(guided - sample.eps, guided if self.renoise == "guided" else null)
-
-    def _predictions(self, prior: Prior, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise predictions without the target prompt and with guidance."""
-        if isinstance(prior.denoise, GuidanceOverride):
-            null, guided = prior.denoise.guided(x, sigma, self.guidance_scale)
-        else:
-            null, target = prior.denoise(x, sigma, (NULL, TARGET))
-            guided = guide(null, target, self.guidance_scale)
-        return prior.path.eps_hat(x, null, sigma), prior.path.eps_hat(x, guided, sigma)
 
 
 @dataclass(frozen=True)
