@@ -42,7 +42,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train, and on which device. `minutes` is the total over all resumed runs."""
+    """How long to train, and on which device. `minutes` is the total over all resumed runs.
+
+    It is processor time of one worker, so that a run at low priority beside other work takes as many steps.
+    """
 
     minutes: float
     folder: Path
@@ -163,10 +166,10 @@ class _Run:
         loss_of = self.stage.loss(self.model, self.rank)
         last_save = last_log = self.seconds
         figures: dict[str, float] = {}
-        started = time.monotonic() - self.seconds
+        started = time.process_time() - self.seconds
         while self._all_continue(self.seconds < 60 * self.budget.minutes):
             loss, figures = self._one_step(loss_of)
-            self.seconds = time.monotonic() - started
+            self.seconds = time.process_time() - started
             if self.rank == 0 and self.seconds - last_log > 20:
                 last_log = self.seconds
                 shown = " ".join(f"{k}={v:.4g}" for k, v in figures.items())
