@@ -1,0 +1,95 @@
+"""The faults that `benchmarks.mutants` makes, and that a process runs them instead of the code."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mutants import in_own_process, use
+from benchmarks.mutations import Mutation, mutations
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+CODE = '''"""Adds 1 to what it is given."""
+
+LIMIT: int = 3
+
+
+def grown(é: float, by: "int | None" = 1) -> float:
+    """Not 2."""
+    if not é < LIMIT and by is not None:
+        return min(é, 2.0)  # é + 1
+    é += by
+    print(é)
+    raise ValueError(f"{é + 1}")
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "code.py"
+    path.write_text(CODE, "utf-8")
+    return path
+
+
+def test_every_operator_number_branch_and_statement_gets_a_fault(file: Path) -> None:
+    found = [mutation.shown() for mutation in mutations(file, file.parent)]
+    condition = "if not é < LIMIT and by is not None:"
+    head = 'def grown(é: float, by: "int | None" = 1) -> float:'
+    assert sorted(found) == sorted([
+        ("LIMIT: int = 3", "LIMIT: int = 4"),
+        (head, head.replace("= 1", "= 2")),
+        (condition, "if not (not é < LIMIT and by is not None):"),
+        (condition, "if not é < LIMIT or by is not None:"),
+        (condition, "if é < LIMIT and by is not None:"),
+        (condition, "if not é <= LIMIT and by is not None:"),
+        (condition, "if not é < LIMIT and by is None:"),
+        ("return min(é, 2.0) # é + 1", "return max(é, 2.0) # é + 1"),
+        ("return min(é, 2.0) # é + 1", "return min(é, 3.0) # é + 1"),
+        ("é += by", "pass"),
+        ("print(é)", "pass"),
+    ])  # fmt: skip
+
+
+def test_every_mutant_is_python(file: Path) -> None:
+    for mutation in mutations(file, file.parent):
+        assert compile(mutation.source(), "mutant", "exec")
+        assert mutation.source() != CODE
+
+
+def test_lines_are_those_of_the_statement(file: Path) -> None:
+    lines = {mutation.shown(): mutation.lines for mutation in mutations(file, file.parent)}
+    assert lines["é += by", "pass"] == range(10, 11)
+    assert lines["LIMIT: int = 3", "LIMIT: int = 4"] == range(3, 4)
+
+
+def test_a_process_runs_the_mutant_and_no_file_is_changed() -> None:
+    path = CHECKOUT / "guidance" / "core" / "denoiser.py"
+    before = path.read_text("utf-8")
+    mutant = "return null - scale * (target - null)"
+    (mutation,) = (each for each in mutations(path, CHECKOUT) if each.shown()[1] == mutant)
+    assert in_own_process(_exit_with_guided, path, None) == 1 + 3 * (2 - 1)
+    assert in_own_process(_exit_with_guided, path, mutation) == abs(1 - 3 * (2 - 1))
+    assert path.read_text("utf-8") == before
+
+
+def _exit_with_guided(path: Path, mutation: Mutation | None) -> None:
+    if mutation is not None:
+        use(mutation)
+    spec = spec_from_file_location("loaded_again", path)
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.exit(abs(module.guide(null=1, target=2, scale=3)))
+
+
+def test_a_mutant_that_never_ends_is_stopped() -> None:
+    assert in_own_process(_forever, limit=0.2) is None
+
+
+def _forever() -> None:
+    while True:
+        pass
