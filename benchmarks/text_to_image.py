@@ -3,6 +3,8 @@
     .host/venv/bin/python -m benchmarks.text_to_image            writes benchmarks/results/text_to_image.{json,md,png}
     .host/venv/bin/python -m benchmarks.text_to_image --renoise  writes benchmarks/results/renoise.{json,md}
     .host/venv/bin/python -m benchmarks.text_to_image --few      writes benchmarks/results/few_evaluations.{json,md}
+    .host/venv/bin/python -m benchmarks.text_to_image --guidance writes benchmarks/results/guidance.{json,md}
+    .host/venv/bin/python -m benchmarks.text_to_image --bridge   writes benchmarks/results/bridge_stages.{json,md}
 
 All methods generate images of the same held-out captions in the same number of optimizer steps, with the papers'
 settings. A scorer network checks the attributes each caption names. A Fréchet distance on the scorer's features, the
@@ -11,7 +13,8 @@ Images are kept in benchmarks/work/, so an interrupted run resumes where it stop
 
 With --renoise, the method dreamsampler alone generates 16 images in 100 steps with each kind of noise (DreamSampler,
 Algorithm 2) at several guidance scales; with --few, sds, nfsd and sdi generate 16 images in 600 evaluations of the
-model each. Rows already in the JSON are kept.
+model each; with --guidance, sds does at rising guidance scales, without and with ComfyUI's RescaleCFG; with --bridge,
+bridge leaves more and more steps to its second stage. Rows already in the JSON are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -115,28 +120,45 @@ class Studio:
         prompts = describe(prompt, "low quality" if name == "nfsd" else "sds artifacts")
         return (prompts.target if "bridge" in name else prompt), prompts.source
 
-    def renoised(self, scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, float]:
-        """Images (B, 3, H, W) by dreamsampler, and the largest standard deviation of the noise that it adds."""
-        prompts = [world.describe(scene) for scene in scenes]
-        positive, negative = self.reference.conditioning(prompts), self.reference.conditioning([""])
-        sizes: list[float] = []
+    def watched(
+        self, name: str, scenes: list[world.Scene], settings: dict[str, Any], watch: Callable[[Sample, Direction], None]
+    ) -> Tensor:
+        """Images (B, 3, H, W) by a method whose every step `watch` sees."""
+        pairs = [self.described(name, world.describe(scene)) for scene in scenes]
+        target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
+        negative = self.reference.conditioning([""])
 
         def build(own: Any, resources: Resources) -> Objective:
-            objective = METHODS["dreamsampler"].build(own, resources)
+            objective = METHODS[name].build(own, resources)
 
-            def recorded(prior: Prior, sample: Sample) -> Direction:
-                sizes.append(sample.eps.std().item())
-                return objective(prior, sample)
+            def watching(prior: Prior, sample: Sample) -> Direction:
+                direction = objective(prior, sample)
+                watch(sample, direction)
+                return direction
 
-            return recorded
+            return watching
 
-        method = replace(METHODS["dreamsampler"], build=build)
-        socket = ObjectiveSocket(method, {"positive": positive, "negative": negative})
+        prompts = {"positive": target, "negative": negative, "source": source}
+        socket = ObjectiveSocket(replace(METHODS[name], build=build), prompts)
         latent = self.reference.distilled(
-            positive, negative, empty_latent(len(scenes)), objective=socket, method="sds", seed=SEED, steps=self.steps,
-            **settings,
-        )  # fmt: skip
-        return self.reference.decoded(latent), max(sizes)
+            target, negative, empty_latent(len(scenes)), objective=socket, method="sds", seed=SEED, **settings
+        )
+        return self.reference.decoded(latent)
+
+    def renoised(self, scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, float]:
+        """Images (B, 3, H, W) by dreamsampler, and the largest standard deviation of the noise that it adds."""
+        sizes: list[float] = []
+        settings = {"steps": self.steps, **settings}
+        images = self.watched("dreamsampler", scenes, settings, lambda sample, _: sizes.append(sample.eps.std().item()))
+        return images, max(sizes)
+
+    def rescaled(self, multiplier: float) -> Studio:
+        """The same model behind ComfyUI's RescaleCFG."""
+        from comfy_extras.nodes_model_advanced import RescaleCFG
+
+        studio = copy(self)
+        studio.reference = replace(self.reference, model=RescaleCFG().patch(self.reference.model, multiplier)[0])
+        return studio
 
 
 def generated(
@@ -274,13 +296,70 @@ def measure_few_evaluations(folder: Path) -> None:
     def measured(scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         with EvaluationCounter(studio.reference.model.model.diffusion_model) as counter:
             images = studio.distilled(settings["method"], scenes, SEED, settings)
-        seen = figures(scorer, images, scenes, real_images())
-        looks = {name: seen[name] for name in ("frechet", "saturation", "high_frequencies")}
-        return images, {**looks, "evaluations": counter.items / len(scenes)}
+        return images, {**looks(scorer, images, scenes), "evaluations": counter.items / len(scenes)}
 
     note = "Saturation and high frequencies are those of real images at 1. Evaluations are of the model, for an image."
     variants = at_guidances(AT_600, GUIDANCES) | at_guidances(PARTS_OF_SDI, GUIDANCES[:1])
     measure_variants(folder / "few_evaluations.json", FEW_EVALUATIONS, variants, measured, note)
+
+
+GUIDANCE_TABLE = "sds at 600 model evaluations"
+RESCALED = {"as it is": 0.0, "RescaleCFG 0.7": 0.7, "RescaleCFG 1": 1.0}
+RISING = (3.0, 7.5, 15.0, 30.0, 100.0)
+
+
+def measure_guidance(folder: Path) -> None:
+    """sds at rising guidance scales, without and with the standard deviation of guided estimates brought back."""
+    studio, scorer = Studio(0), in_process.load_scorer()
+
+    def measured(scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        settings = dict(settings)
+        multiplier = settings.pop("multiplier")
+        own = studio.rescaled(multiplier) if multiplier else studio
+        images = own.distilled("sds", scenes, SEED, {**AT_600["sds"], **settings})
+        return images, looks(scorer, images, scenes)
+
+    note = (
+        "RescaleCFG (Lin et al., 2023, eq. 15 and 16) brings the standard deviation of the guided estimate back to "
+        "that of the prompt's own by the share named. Saturation and high frequencies are those of real images at 1."
+    )
+    variants = at_guidances({name: {"multiplier": share} for name, share in RESCALED.items()}, RISING)
+    measure_variants(folder / "guidance.json", GUIDANCE_TABLE, variants, measured, note)
+
+
+BRIDGE_TABLE = "share of steps in the second stage"
+SECOND_STAGES = (0.0, 0.05, 0.1, 0.25, 0.5)
+
+
+def measure_bridge(folder: Path) -> None:
+    """bridge in 300 steps with a longer and longer second stage, and how much its gradients agree."""
+    studio, scorer = Studio(0), in_process.load_scorer()
+
+    def measured(scenes: list[world.Scene], settings: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        last: deque[Tensor] = deque(maxlen=WATCHED)
+        images = studio.watched("bridge", scenes, settings, lambda _, direction: last.append(direction.gradient))
+        gradients = torch.stack(list(last))
+        one_way = gradients.mean(0).abs().mean() / gradients.square().mean(0).sqrt().mean()
+        return images, {**looks(scorer, images, scenes), "one way": one_way.item()}
+
+    note = (
+        f"One way: the mean of the last {WATCHED} gradients of a latent cell over their root mean square, "
+        f"{(2 / math.pi / WATCHED) ** 0.5:.2f} for noise and 1 for gradients that are all the same; Adam moves a cell "
+        "by this share of the learning rate. Saturation and high frequencies are those of real images at 1."
+    )
+    loop = {"steps": 300, "learning_rate": 1 / 30}
+    variants = {f"{share:.0%} | 40, then 25": {**loop, "first_stage": 1 - share} for share in SECOND_STAGES}
+    measure_variants(folder / "bridge_stages.json", BRIDGE_TABLE, variants, measured, note)
+
+
+WATCHED = 15
+"""Steps at the end of a run whose gradients are compared."""
+
+
+def looks(scorer: Scorer, images: Tensor, scenes: list[world.Scene]) -> dict[str, float]:
+    """How natural images look."""
+    seen = figures(scorer, images, scenes, real_images())
+    return {name: seen[name] for name in ("frechet", "saturation", "high_frequencies")}
 
 
 Measured = Callable[[list[world.Scene], dict[str, Any]], tuple[Tensor, dict[str, float]]]
@@ -340,10 +419,20 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(ROWS), choices=ROWS)
     parser.add_argument("--renoise", action="store_true", help="measure the noise of dreamsampler instead")
     parser.add_argument("--few", action="store_true", help="measure methods at 600 model evaluations instead")
+    parser.add_argument("--guidance", action="store_true", help="measure sds at rising guidance scales instead")
+    parser.add_argument("--bridge", action="store_true", help="measure bridge by the length of its stages instead")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    if arguments.renoise or arguments.few:
-        (measure_renoising if arguments.renoise else measure_few_evaluations)(arguments.output)
+    others = {
+        "renoise": measure_renoising,
+        "few": measure_few_evaluations,
+        "guidance": measure_guidance,
+        "bridge": measure_bridge,
+    }
+    chosen = [measure for name, measure in others.items() if getattr(arguments, name)]
+    for measure in chosen:
+        measure(arguments.output)
+    if chosen:
         return
     scenes, scorer, studio = captions(arguments.prompts), in_process.load_scorer(), []
     real = real_images()
