@@ -1,4 +1,4 @@
-"""Image to SVG: trace images with vtracer."""
+"""Image to SVG: trace images with vtracer, or without it by regions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 
+import numpy as np
+import torch
 from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
 
+from ..drawings import regions
+from ..svg.markup.writer import write
 from . import checks, host, widgets
 
 MODES = {"colour": "color", "black and white": "binary"}
 SHAPES = {"spline": "spline", "polygon": "polygon", "pixel": "none"}
 STACKING = ("stacked", "cutout")
+Trace = Callable[[Tensor], str]
+"""The text of an SVG file from an image (H, W, 3 or 4) in [0, 1]."""
+MOST_REGIONS = 8192
+"""Shapes of one image traced without vtracer."""
+BORDER = 1.02
+"""The `scale` of a trace by regions that just keeps a square of 4 x 4 pixels, for a difference of colors of 1; it grows
+with the square of that difference."""
 
 
 class ImageToSVG(io.ComfyNode):
@@ -28,7 +39,8 @@ class ImageToSVG(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Traces images into SVGs: areas of similar color become shapes. Works best on flat art, logos and line "
-                "art. Requires the package vtracer: run 'pip install \"vtracer<1\"'."
+                "art. Uses the package vtracer, which has more settings ('pip install \"vtracer<1\"'), or without it "
+                "a tracer of its own."
             ),
             search_aliases="vectorize, vectorise, trace, image trace, vtracer, raster to vector, png to svg",
             advanced="corner_threshold length_threshold splice_threshold path_precision",
@@ -120,28 +132,59 @@ class ImageToSVG(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, mode: str, shapes: str, stacking: str, **settings: float) -> io.NodeOutput:
         """`settings` are the inputs that vtracer has under the same names."""
-        trace = partial(
-            _import_vtracer(),
-            img_format="png",
-            colormode=MODES[mode],
-            mode=SHAPES[shapes],
-            hierarchical=stacking,
-            **settings,
-        )
+        trace, note = _by_vtracer(mode, shapes, stacking, settings), ""
+        if trace is None:
+            trace, note = _by_regions(mode, shapes, stacking, settings)
+        host.show_on_node(note)
         images = enumerate(host.with_progress(_images_of(image)), start=1)
-        return io.NodeOutput(host.svg_value([_checked_svg(n, trace(_encode_png(each, mode))) for n, each in images]))
+        files = [_checked_svg(number, trace(each)) for number, each in images]
+        return io.NodeOutput(host.svg_value(files), ui={"text": [note]} if note else None)
 
 
-def _import_vtracer() -> Callable[..., str]:
-    """vtracer's function from the bytes of an image file to the text of an SVG file."""
+def _by_vtracer(mode: str, shapes: str, stacking: str, settings: dict[str, float]) -> Trace | None:
+    """Tracing by vtracer, or None where it is not installed."""
     try:
         from vtracer import convert_raw_image_to_svg  # optional; versions from 1 on have another interface
-    except ImportError as error:
+    except ImportError:
+        return None
+    trace = partial(
+        convert_raw_image_to_svg,
+        img_format="png",
+        colormode=MODES[mode],
+        mode=SHAPES[shapes],
+        hierarchical=stacking,
+        **settings,
+    )
+    return lambda image: trace(_encode_png(image, mode))
+
+
+def _by_regions(mode: str, shapes: str, stacking: str, settings: dict[str, float]) -> tuple[Trace, str]:
+    """Tracing by the regions of SVG Optimizer, and a sentence that says so."""
+    if shapes != "spline":
         raise RuntimeError(
-            "Image to SVG requires the package vtracer: run 'pip install \"vtracer<1\"' with the Python that runs "
-            "ComfyUI, then restart ComfyUI."
-        ) from error
-    return convert_raw_image_to_svg
+            f"Outlines of the kind '{shapes}' require the package vtracer: set shapes to spline, or run 'pip install "
+            '"vtracer<1"\' with the Python that runs ComfyUI and restart ComfyUI.'
+        )
+
+    def trace(image: Tensor) -> str:
+        color, alpha = image[..., :3].movedim(-1, 0), image[..., 3] if image.shape[-1] == 4 else None
+        if mode != "colour":
+            gray = torch.from_numpy(_grayscale(image)).float() / 255
+            color, alpha = torch.zeros_like(color), (gray < 0.5).float()
+        document = regions.traced(
+            color,
+            MOST_REGIONS,
+            alpha=alpha,
+            scale=BORDER * (max(settings["layer_difference"], 1) / 255) ** 2,
+            smallest=max(int(settings["filter_speckle"]) ** 2, 1),
+            overlapping=stacking == "stacked",
+        )
+        return write(document, precision=int(settings["path_precision"]))
+
+    return trace, (
+        "Traced without the package vtracer: color_precision, corner_threshold, length_threshold and "
+        "splice_threshold have no effect. For these run 'pip install \"vtracer<1\"'."
+    )
 
 
 def _images_of(image: Tensor) -> list[Tensor]:
@@ -152,13 +195,17 @@ def _images_of(image: Tensor) -> list[Tensor]:
 
 def _encode_png(image: Tensor, mode: str) -> bytes:
     """An image (H, W, 3 or 4) as a PNG file, in grayscale for black and white: vtracer reads only the red channel."""
-    if mode != "colour":
-        alpha = image[..., 3:] if image.shape[-1] == 4 else 1.0
-        image = image[..., :3] * alpha + 1 - alpha
-    file = Image.fromarray((image * 255).round().byte().numpy())
+    pixels = (image * 255).round().byte().numpy() if mode == "colour" else _grayscale(image)
     stream = BytesIO()
-    (file if mode == "colour" else file.convert("L")).save(stream, "png", compress_level=1)
+    Image.fromarray(pixels).save(stream, "png", compress_level=1)
     return stream.getvalue()
+
+
+def _grayscale(image: Tensor) -> np.ndarray:
+    """The brightness (H, W) of an image (H, W, 3 or 4) on white, 0 to 255."""
+    alpha = image[..., 3:] if image.shape[-1] == 4 else 1.0
+    on_white = image[..., :3] * alpha + 1 - alpha
+    return np.array(Image.fromarray((on_white * 255).round().byte().numpy()).convert("L"))
 
 
 def _checked_svg(number: int, text: str) -> bytes:

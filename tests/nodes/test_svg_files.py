@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -611,11 +612,58 @@ def test_image_to_svg_rejects_invalid_input_with_a_full_sentence(case: str):
     assert str(refusal.value).endswith(".")
 
 
-@pytest.mark.parametrize("installed", [None, SimpleNamespace(Config=object)], ids=["not installed", "version 1"])
-def test_missing_vtracer_error_says_how_to_install_it(installed: Any, monkeypatch: pytest.MonkeyPatch):
+MISSING = pytest.mark.parametrize(
+    "installed", [None, SimpleNamespace(Config=object)], ids=["not installed", "version 1"]
+)
+
+
+@MISSING
+def test_without_vtracer_images_are_traced_by_regions(installed: Any, monkeypatch: pytest.MonkeyPatch):
+    (by_vtracer,) = traced(flat())
     monkeypatch.setitem(sys.modules, "vtracer", installed)
-    with pytest.raises(RuntimeError, match=r"requires the package vtracer: run 'pip install \"vtracer<1\"'.*restart"):
-        traced(flat())
+    output = ImageToSVG.execute(flat(), **TRACING)
+    (text,) = (file.decode() for file in contents(output))
+    assert text.count("<path") == 3
+    assert psnr(drawn(text, width=80)[0], flat()) > psnr(drawn(by_vtracer, width=80)[0], flat()) > 20
+    (note,) = output.ui["text"]
+    assert note.startswith("Traced without the package vtracer") and note.endswith("run 'pip install \"vtracer<1\"'.")
+
+
+@MISSING
+def test_outlines_that_need_vtracer_say_how_to_install_it(installed: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "vtracer", installed)
+    with pytest.raises(RuntimeError, match=r"require the package vtracer: set shapes to spline, or run 'pip install"):
+        traced(flat(), shapes="pixel")
+
+
+def test_settings_act_without_vtracer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "vtracer", None)
+    image = flat()
+    image[:, 4:9, 50:55] = 0.0  # 25 pixels
+    image[:, 4:12, 60:72] = torch.tensor((1.0, 0.9, 0.75))  # differs by 38 of 255 in one channel
+    count = {
+        name: traced(image, **settings)[0].count("<path")
+        for name, settings in {
+            "all": {},
+            "no specks": {"filter_speckle": 6},
+            "rough": {"layer_difference": 64},
+        }.items()
+    }
+    assert count == {"all": 5, "no specks": 4, "rough": 4}
+    lowest = [re.sub(r"(<path[^>]*>).*</svg>", r"\1</svg>", traced(flat(), stacking=how)[0], flags=re.DOTALL)
+              for how in ("stacked", "cutout")]  # fmt: skip
+    assert [drawn(text, width=80)[1][0, 28, 30].item() for text in lowest] == [0, 1]  # MASK: 1 is empty
+
+
+def test_black_and_white_without_vtracer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "vtracer", None)
+    (text,) = traced(flat(), mode="black and white")
+    image, mask = drawn(text, width=80)
+    dark = flat().mean(-1) < 0.5
+    assert ((mask < 0.5) == dark).float().mean() > 0.99
+    assert set(re.findall('fill="(.*?)"', text)) == {"#000000"}
+    with pytest.raises(ValueError, match="found no shapes"):
+        traced(torch.ones_like(flat()), mode="black and white")
 
 
 # The nodes
