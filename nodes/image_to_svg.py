@@ -138,7 +138,7 @@ class ImageToSVG(io.ComfyNode):
         host.show_on_node(note)
         images = enumerate(host.with_progress(_images_of(image)), start=1)
         files = [_checked_svg(number, trace(each)) for number, each in images]
-        return io.NodeOutput(host.svg_value(files), ui={"text": [note]} if note else None)
+        return io.NodeOutput(host.svg_value(files), ui={"text": [note]} if note else {})
 
 
 def _by_vtracer(mode: str, shapes: str, stacking: str, settings: dict[str, float]) -> Trace | None:
