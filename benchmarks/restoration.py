@@ -254,8 +254,15 @@ def _inpainting_row(studio: Studio, jobs: list[Hole], made: Tensor, images: Tens
 # Two prompts in two holes
 
 
+IN_ORDER, REVERSED = "one prompt for both", "one prompt for both, which names the right object first"
+
+
 def two_prompts(studio: Studio, name: str, batch: slice) -> dict[str, Figures]:
-    """Both objects get new colors: by one prompt for each hole, or by one prompt for both."""
+    """Both objects get new colors: by one prompt for each hole, or by one prompt for both.
+
+    The first object that a caption names is always the left one in the model's world, so one prompt says what goes
+    where, unless it names them the other way round.
+    """
     rng = Random(SEED)
     scenes = [world.sample_scene(rng, clean=True, objects=2) for _ in range(IMAGES)]
     wanted, scenes = [_new_colors(rng, scene) for scene in scenes][batch], scenes[batch]
@@ -266,8 +273,9 @@ def two_prompts(studio: Studio, name: str, batch: slice) -> dict[str, Figures]:
         conditioning, union = MaskLocalizedGuidance.execute(
             studio.nothing, regions[0], prompts[0], 0.0, mask_2=regions[1], conditioning_2=prompts[1]
         ).args
-        if name == "one prompt for both":
-            conditioning = encode([world.describe(scene) for scene in wanted])
+        if name in (IN_ORDER, REVERSED):
+            named = [replace(scene, things=scene.things[::-1]) if name == REVERSED else scene for scene in wanted]
+            conditioning = encode([world.describe(scene) for scene in named])
         measurement, observed = studio.measured(in_process.render(scenes), "inpaint", union, simulate=False)
         made = studio.restored(measurement, observed, conditioning, **TEMPLATE)[1]
     right = _right(studio, made, wanted)
@@ -480,7 +488,7 @@ def tasks() -> dict[str, dict[str, Task]]:
     fixed = [(given, "consistency only") for given in SIGMAS]
     guesses = [*fixed, *((given, "both") for given in SIGMAS if "not" not in given)]
     ways = (*INPAINTING, "TReg mixing", "VAEEncodeForInpaint", "SetLatentNoiseMask")
-    prompts = ("one prompt for each hole", "one prompt for both", "real images")
+    prompts = ("one prompt for each hole", IN_ORDER, REVERSED, "real images")
     return {
         "Inpainting": {way: fill(way) for way in ways},
         "Two prompts in two holes": {name: both(name) for name in prompts},
