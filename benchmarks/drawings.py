@@ -121,8 +121,9 @@ WRITTEN: Variants = {
     "LIVE, 32 paths": {"steps": 0, "fit_steps": 100},
     "LIVE, 32 paths, refined by SDS at guidance 30": {"fit_steps": 100, "guidance_scale": 30.0},
 }
-EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0))
+EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0), ("PDS, RescaleCFG 0.7", 100.0))
 """Methods and guidance scales."""
+RESCALED = ", RescaleCFG 0.7"
 EDITS_OF_REGIONS = (("PDS", 7.5), ("SDS", 7.5))
 """The same for drawings traced by regions."""
 Made = tuple[Row, Tensor]
@@ -332,12 +333,16 @@ class Studio:
 
     def edit(self, method: str, guidance: float, svg: Any, image: Tensor, target: Any, source: Any) -> Tensor:
         posteriors: dict[str, tuple[PosteriorForm, float]] = {"PDS": ("official", 1.0), "DDS": ("exact", 0.0)}
+        behind = {"model": self.reference.rescaled(0.7).model} if method.endswith(RESCALED) else {}
+        method = method.removesuffix(RESCALED)
         if method == "SDS":
             objective = ObjectiveSocket(METHODS["sds"], {"positive": target, "negative": self.nothing})
         else:
             asked = self.reference.latent(image), source, target, self.nothing, guidance, *posteriors[method]
             objective = PosteriorLatentMatch.execute(*asked).args[0]
-        return self.drawn(svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance)[1]
+        return self.drawn(
+            svg=svg, positive=target, source=source, objective=objective, guidance_scale=guidance, **behind
+        )[1]
 
 
 def recolorings(count: int) -> list[Edit]:

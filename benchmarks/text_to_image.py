@@ -44,7 +44,7 @@ from dreamsampler.nodes.sockets import ObjectiveSocket
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from tools.reference import host_access, in_process, world
+from tools.reference import in_process, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
 from .editing import EvaluationCounter, label
@@ -153,12 +153,9 @@ class Studio:
         return images, max(sizes)
 
     def rescaled(self, multiplier: float) -> Studio:
-        """The same model behind ComfyUI's RescaleCFG."""
-        host_access.import_svg()  # makes all extra nodes importable, also this one
-        from comfy_extras.nodes_model_advanced import RescaleCFG
-
+        """The same with the model behind ComfyUI's RescaleCFG."""
         studio = copy(self)
-        studio.reference = replace(self.reference, model=RescaleCFG().patch(self.reference.model, multiplier)[0])
+        studio.reference = self.reference.rescaled(multiplier)
         return studio
 
 

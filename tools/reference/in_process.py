@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,13 @@ class Reference:
         model = {"model": self.model, "vae": self.vae, "positive": positive, "negative": self.conditioning([""])}
         svg, image = SVGOptimizer.execute(**{**settings, **model, **inputs}).args
         return svg, image.movedim(-1, 1)
+
+    def rescaled(self, multiplier: float) -> Reference:
+        """The same behind ComfyUI's RescaleCFG."""
+        host_access.import_svg()  # makes all extra nodes importable, also this one
+        from comfy_extras.nodes_model_advanced import RescaleCFG
+
+        return replace(self, model=RescaleCFG().patch(self.model, multiplier)[0])
 
     def decoded(self, latent: dict[str, Tensor]) -> Tensor:
         """The images (B, 3, H, W) in [0, 1] of a LATENT."""
