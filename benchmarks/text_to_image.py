@@ -303,7 +303,7 @@ def measure_few_evaluations(folder: Path) -> None:
 
 GUIDANCE_TABLE = "sds at 600 model evaluations"
 RESCALED = {"as it is": 0.0, "RescaleCFG 0.7": 0.7, "RescaleCFG 1": 1.0}
-RISING = (3.0, 7.5, 15.0, 30.0, 100.0)
+RISING = (7.5, 30.0, 100.0)
 
 
 def measure_guidance(folder: Path) -> None:
