@@ -149,14 +149,15 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
     "KSampler": (262, 266),
     "LoadImage": (314, 353),
     "LoadImageDataSetFromFolder": (58, 86),
-    "PreviewImage": (240, 240),
+    "PreviewImage": (240, 310),
     "SaveAnimatedWEBP": (400, 400),
-    "SaveImage": (300, 300),
+    "SaveImage": (300, 340),
     "SaveSVGNode": (300, 300),
     "VAEDecode": (46, 55),
     "VAEEncode": (46, 55),
 }
-"""Height of a node's body, and the most that one of the page's renderers makes of it, for texts after a run."""
+"""Height of a node's body, and the most that one of the page's renderers makes of it after a run, with texts and square
+images."""
 
 NODE_WIDTH, WIDER = 255, {"DSDistillationSampler": 270}
 """Width of all nodes of a column, and of columns with a node that the page makes wider."""
