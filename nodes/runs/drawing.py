@@ -76,7 +76,7 @@ class Initialization:
     def run(
         self,
         generators: Sequence[torch.Generator],
-        preview: host.Previews,
+        preview: Callable[[int, Tensor], None],
         remember: Callable[[Sequence[Drawing]], None],
     ) -> Sequence[Drawing]:
         """Make one drawing per random generator. `remember` gets the drawings so far, whenever they change."""

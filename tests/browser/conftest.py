@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from comfy_client import ComfyClient
 from comfy_server import ComfyServer
-from playwright.sync_api import Browser, sync_playwright
-from support.browser_page import Page
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from playwright.sync_api import Browser
+from support.browser_page import Page, chromium, configure, post
 
 
 @pytest.fixture(scope="module")  # not session: no other event loop can run in this thread meanwhile
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("Chromium is not installed. On Debian, run 'apt-get install chromium'.")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu"]  # emulating one takes longer than drawing without
-        yield playwright.chromium.launch(executable_path=path, args=arguments)
+    try:
+        with chromium() as browser:
+            yield browser
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", params=["canvas", "nodes 2.0"])
 def renderer(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-def post(address: str, value: object) -> None:
-    urllib.request.urlopen(
-        urllib.request.Request(address, json.dumps(value).encode(), {"Content-Type": "application/json"})
-    )
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +34,7 @@ def language(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def loaded_page(browser: Browser, server: ComfyServer, renderer: str, language: str) -> Iterator[Page]:
     """The page of a returning user. Loading it takes longer than most tests."""
-    settings = {
-        "Comfy.Locale": language,
-        "Comfy.TutorialCompleted": True,
-        "Comfy.VueNodes.Enabled": renderer == "nodes 2.0",
-        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the templates' checkpoints are not installed
-    }
-    for name, value in settings.items():
-        post(f"{server.client.url}/settings/{name}", value)
+    configure(server.client, nodes_2=renderer == "nodes 2.0", language=language)
     context = browser.new_context(
         viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
     )

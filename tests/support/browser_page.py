@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from playwright.sync_api import ConsoleMessage, Locator, Response
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Response, sync_playwright
 from playwright.sync_api import Page as Tab
 from queueing.workflow import templates
 
@@ -18,6 +22,36 @@ SCREENSHOTS = CHECKOUT / "browser_output"
 READY = 180_000
 """Timeout in milliseconds, long enough for slow machines."""
 NOT_OURS = re.compile("Failed to load resource|api.comfy.org|huggingface.co|cleanup event listeners for graph")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without windows. Raises FileNotFoundError if there is none."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        raise FileNotFoundError("Chromium is not installed. On Debian, run 'apt-get install chromium'.")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu"]  # emulating one takes longer than drawing without
+        yield playwright.chromium.launch(executable_path=path, args=arguments)
+
+
+def configure(client: ComfyClient, *, nodes_2: bool, language: str = "en") -> None:
+    """Give the server the settings of a returning user; `nodes_2` chooses the renderer."""
+    settings = {
+        "Comfy.Locale": language,
+        "Comfy.TutorialCompleted": True,
+        "Comfy.VueNodes.Enabled": nodes_2,
+        "Comfy.Workflow.ShowMissingModelsWarning": False,  # the templates' checkpoints are not installed
+    }
+    for name, value in settings.items():
+        post(f"{client.url}/settings/{name}", value)
+
+
+def post(address: str, value: object) -> None:
+    """Send a value as JSON."""
+    headers = {"Content-Type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(address, json.dumps(value).encode(), headers))
 
 
 class Page:
