@@ -1,163 +1,62 @@
 """Makes the images of the README and the thumbnails of the templates, with the reference model.
 
-    .host/venv/bin/python -m benchmarks.gallery [edits] [restorations] [drawings] [scenes] [others]
-                                            writes docs/{edits,restorations}.png and workflows/*.jpg
+    .host/venv/bin/python -m benchmarks.gallery             all of these, or those named:
+        edits, restorations               docs/{edits,restorations}.png; these also make the next
+        drawings, scenes, fits, others    thumbnails, workflows/*.jpg, and images of help pages
+        graph                             docs/edit_graph.png; needs Chromium
+        svg, splats                       docs/{svg,splats}.webp, the animations
 
 Every image is made by a template on a real server, with inputs as a user would choose them: images, prompts, and sizes
-for the model's 96 pixels, at which scenes also have fewer splats and steps. The sheets of the README show inputs above
-and results below; its captions name settings changed for them. A thumbnail shows the template's input on the left and
-its unchanged result on the right.
+for the model's 96 pixels, at which scenes also have fewer splats and steps. Where the values for large models are wrong
+for one this small, the template's hints name others, and the thumbnail is made with those: a lower guidance scale, or
+sds in place of bridge. The sheets of the README show inputs above and results below; its captions name settings changed
+for them. A thumbnail shows the template's input on the left and its unchanged result on the right.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from dreamsampler.nodes import host
 from dreamsampler.nodes.measurement import MeasurementNode
-from dreamsampler.splats import Camera, Scene, write_ply
-from PIL import Image, ImageDraw, ImageFont, ImageSequence
-from torch import Tensor
+from PIL import Image
 
 from tools.reference import corrective, host_access, in_process, solids, translator, world
 
+from . import gallery_motion, gallery_page
+from .gallery_sheets import Pair, beside, columns, halves, quarters, rows, stacked
+from .gallery_studio import CELL, CHECKOUT, Shot, Studio, Views, four, rendered, shown, to_image
 from .images import save
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.append(str(CHECKOUT / "tools"))
 
-from comfy_client import ComfyClient, Prompt, find_node  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from devhost import locate  # noqa: E402
 from queueing.workflow import templates  # noqa: E402
+from sample_inputs import REFERENCE, write  # noqa: E402
 
-PROMPTS = CHECKOUT / "workflows" / "api"
-"""The templates in API form, with the reference checkpoint."""
 WORK = Path(__file__).with_name("work") / "gallery"
-CELL, GAP, LINE = 192, 12, 44
+DOCS, HELP_IMAGES = CHECKOUT / "docs", CHECKOUT / "js" / "docs" / "pictures"
+MOST = 30_000
+"""Bytes of an image of the help pages, which the pack's archive contains."""
+THUMBNAIL, LARGE, SMALL = 2 * CELL, 288, 122
+"""Width and height in pixels of thumbnails, and of images on help pages: alone, and several of them."""
 
 
-@dataclass(frozen=True)
-class Views:
-    """Images (V, 3, H, W) in [0, 1] with their cameras, for Load Posed Views."""
-
-    images: Tensor
-    cameras: Sequence[Camera]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """A template and its inputs: values by "TITLE.INPUT"; images, drawings (SVG), splats and views are uploaded.
-
-    `before` is shown beside the result: an image, or the title of the node that makes it. `settings` are like `chosen`,
-    but differ from the template's own.
-    """
-
-    label: str
-    template: str
-    before: Image.Image | str | None
-    chosen: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Studio:
-    """A server that runs templates."""
-
-    def __init__(self, client: ComfyClient, inputs: Path):
-        self.client, self.inputs = client, inputs
-
-    def made(self, shot: Shot) -> tuple[Image.Image | None, Image.Image]:
-        """The input of a template and its result."""
-        prompt: Prompt = json.loads((PROMPTS / f"{shot.template}.json").read_text("utf-8"))
-        for number, (place, value) in enumerate({**shot.chosen, **shot.settings}.items()):
-            title, name = place.split(".")
-            prompt[find_node(prompt, title)]["inputs"][name] = self.known(f"{shot.template}_{number}", value)
-        if isinstance(shot.before, str):
-            inputs = {"images": [find_node(prompt, shot.before), 0], "filename_prefix": "before"}
-            prompt["before"] = {"class_type": "SaveImage", "inputs": inputs}
-        files = [file for file in self.client.run(prompt, timeout=None).files() if file.kind == "output"]
-        images = {file.filename.startswith("before"): shown(self.client.fetch(file)) for file in files}
-        print(shot.label or shot.template, flush=True)
-        return images[True] if isinstance(shot.before, str) else shot.before, images[False]
-
-    def known(self, name: str, value: Any) -> Any:
-        """A value as workflows hold it: files by the name the server gave them."""
-        if isinstance(value, Image.Image):
-            file = BytesIO()
-            value.save(file, "PNG")
-            return self.client.upload(f"{name}.png", file.getvalue())
-        if isinstance(value, Scene):
-            return self.client.upload(f"{name}.ply", write_ply(value))
-        if isinstance(value, Views):
-            return solids.write_posed_views(self.inputs / name, value.images, value.cameras).name
-        return self.client.upload(f"{name}.svg", value) if isinstance(value, bytes) else value
-
-
-def shown(content: bytes) -> Image.Image:
-    """The image in a file; drawings are rendered at the size of a cell, of animations four frames are shown."""
-    if not content.lstrip().startswith(b"<"):
-        image = Image.open(BytesIO(content))
-        return four([frame.convert("RGB") for frame in ImageSequence.Iterator(image)]) if is_animated(image) else image
-    return to_image(in_process.rasterize(host.svg_value([content]), CELL)[0])
-
-
-def is_animated(image: Image.Image) -> bool:
-    return getattr(image, "n_frames", 1) > 1
-
-
-def four(frames: Sequence[Image.Image]) -> Image.Image:
-    """Four of the frames, evenly spread, in a square."""
-    width, height = frames[0].size
-    canvas = Image.new("RGB", (2 * width, 2 * height))
-    for i in range(4):
-        canvas.paste(frames[i * len(frames) // 4], (i % 2 * width, i // 2 * height))
+def thumbnail(shot: Shot, pair: Pair) -> Image.Image:
+    """Half of the input beside half of the result; or both as wholes, on the background of the input."""
+    before, after = pair
+    if before is None or not shot.whole:
+        return halves(pair, THUMBNAIL)
+    canvas = Image.new("RGB", (THUMBNAIL, THUMBNAIL), before.convert("RGB").getpixel((0, 0)))
+    canvas.paste(beside([before, after], gap=0), (0, (THUMBNAIL - CELL) // 2))
     return canvas
-
-
-def to_image(values: Tensor) -> Image.Image:
-    """A (3, H, W) image in [0, 1]."""
-    return Image.fromarray((values.movedim(0, -1) * 255).round().byte().numpy())
-
-
-def rendered(scene: world.Scene) -> Image.Image:
-    return to_image(in_process.render([scene])[0])
-
-
-def cell(image: Image.Image) -> Image.Image:
-    """An image at the size of a cell, on gray where transparent; much smaller images keep visible pixels."""
-    under = Image.new("RGBA", image.size, "#808080")
-    under.alpha_composite(image.convert("RGBA"))
-    small = image.width < CELL // 4
-    return under.convert("RGB").resize((CELL, CELL), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS)
-
-
-def sheet(pairs: Sequence[tuple[Image.Image, Image.Image]], labels: Sequence[str]) -> Image.Image:
-    """Inputs above, results below, labels underneath."""
-    canvas = Image.new("RGB", (len(labels) * (CELL + GAP) - GAP, 2 * CELL + GAP + LINE), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    for i, ((before, after), label) in enumerate(zip(pairs, labels, strict=True)):
-        x = i * (CELL + GAP)
-        canvas.paste(cell(before), (x, 0))
-        canvas.paste(cell(after), (x, CELL + GAP))
-        draw.text((x + CELL / 2, 2 * CELL + GAP + LINE / 2), label, fill="black", font=font, anchor="mm")
-    return canvas
-
-
-def save_thumbnail(template: str, before: Image.Image | None, after: Image.Image) -> None:
-    """The left half of the input, if there is one, beside the right half of the result."""
-    canvas = cell(after)
-    if before:
-        canvas.paste(cell(before).crop((0, 0, CELL // 2, CELL)), (0, 0))
-    canvas = canvas.resize((2 * CELL, 2 * CELL), Image.Resampling.LANCZOS)
-    canvas.save(templates()[template].with_suffix(".jpg"), quality=90)
 
 
 # Shots
@@ -261,31 +160,22 @@ def drawings() -> list[Shot]:
 
 
 CIRCLES = [f"a {color} circle on a plain white background" for color in ("red", "blue")]
-SMALL_SCENE = {"render_size": 96, "splats": 500, "steps": 60}
-"""What is enough at 96 pixels."""
+SMALL_SCENE = {"render_size": 96, "splats": 1000, "steps": 200}
+"""What is enough at 96 pixels, and takes a minute."""
 
 
 def scenes() -> list[Shot]:
-    """Scenes of splats: from a prompt, edited, fitted and restored."""
+    """Scenes of splats: from a prompt, edited and restored."""
     size, ball = {f"Splat Optimizer.{name}": value for name, value in SMALL_SCENE.items()}, solids.ball("red")
-    cameras, small = solids.cameras_around(20), solids.cameras_around(12, 24)
-    views = Views(solids.views_of(solids.two_colored_ball("yellow", "green"), cameras), cameras)
-    sharp = solids.views_of(ball, solids.cameras_around(12))
+    sharp, small = solids.views_of(ball, solids.cameras_around(12)), solids.cameras_around(12, 24)
     degraded = Views(torch.nn.functional.interpolate(sharp, scale_factor=0.25, mode="area"), small)
     around = solids.views_of(ball, solids.cameras_around(4))
     sides = [f"From {side}.text" for side in ("the front", "the side", "behind")]
-    fitting, rendering = "Fit the scene", "Render the held-out views"
     return [
-        Shot("", "text_to_3d", None, {
-            **dict.fromkeys(sides, CIRCLES[0]), **size, "Splat Optimizer.learning_rate": 2.0,
-        }),
+        Shot("", "text_to_3d", None, {**dict.fromkeys(sides, CIRCLES[0]), **size}),
         Shot("", "edit_3d", four([to_image(each) for each in around]), {
-            "Scene to edit.file": ball, **size,
+            "Scene to edit.file": ball, **size, "Splat Optimizer.guidance_scale": 30.0,
             "What it shows.text": CIRCLES[0], "What it should show.text": CIRCLES[1],
-        }),
-        Shot("", "posed_views_to_splat", to_image(views.images[16]), {
-            "Views.folder": views, f"{fitting}.splats": SMALL_SCENE["splats"],
-            f"{fitting}.render_size": 96, f"{rendering}.render_size": 96,
         }),
         Shot("", "restore_3d", to_image(degraded.images[-1]), {
             "Degraded views.folder": degraded, "What the views show.text": CIRCLES[0], **size,
@@ -312,12 +202,16 @@ def others() -> list[Shot]:
             "Same with the second hole.image": with_holes(PAIR, TWO_HOLES[1]),
             "First prompt.text": TWO_PROMPTS[0], "Second prompt.text": TWO_PROMPTS[1],
             "Mask Localized Guidance.feather": 2.0,
+        }, whole=True),
+        Shot("", "distil_text_to_image", None, {
+            "Text-Source Descriptor.text": world.describe(HEART),
+            "Distillation Sampler.method": "sds", "Distillation Sampler.guidance_scale": 7.5,
         }),
-        Shot("", "distil_text_to_image", None, {"Text-Source Descriptor.text": world.describe(HEART)}),
         Shot("", "illusion", "Overlay Illusion", {
             "Prompt of the upright image.text": "a red heart on a plain white background",
             "Prompt upside down.text": "a red triangle on a plain white background",
-        }),
+            "Overlay Illusion.guidance_scale": 7.5,
+        }, whole=True),
         Shot("", "painting_to_real", painting, {
             "Source image.image": painting, "Text-Source Descriptor.text": world.describe(CIRCLE),
         }),
@@ -329,9 +223,13 @@ def others() -> list[Shot]:
 
 SHEETS: dict[str, Callable[[], list[Shot]]] = {"edits": edits, "restorations": restorations}
 """Shots shown in the README; thumbnails are saved of those with the template's own settings."""
-THUMBNAILS: dict[str, Callable[[], list[Shot]]] = {
-    "drawings": drawings, "scenes": scenes, "others": others,
+GROUPS: dict[str, Callable[[], list[Shot]]] = {
+    **SHEETS, "drawings": drawings, "others": others, "scenes": scenes,
+    "fits": lambda: [gallery_motion.fitted_toy(gallery_motion.toy_views())],
 }  # fmt: skip
+"""Quick ones first: the photographs that the last one fits take minutes."""
+TRAINING = "train_corrective"
+"""The template whose thumbnail needs no run: the reference model's corrective is trained."""
 
 BLURRED_AT = 0.7
 """The time at which the thumbnail of `train_corrective` shows a corrective's prediction."""
@@ -346,30 +244,113 @@ def trained_corrective() -> tuple[Image.Image, Image.Image]:
     return rendered(HEART), to_image(reference.decoded({"samples": b_hat})[0].clamp(0, 1))
 
 
+def shots_of(template: str) -> list[Shot]:
+    """Those that the template's thumbnail is made of."""
+    found = ([shot for shot in group() if shot.template == template and not shot.settings] for group in GROUPS.values())
+    return next(filter(None, found), [])
+
+
 def draw(studio: Studio, name: str) -> None:
-    """A sheet, if `name` has one, and thumbnails of templates with their own settings."""
-    shots = {**SHEETS, **THUMBNAILS}[name]()
+    """The images of a group: sheets, images of help pages, and thumbnails of templates with their own settings.
+
+    Or the thumbnail of a template.
+    """
+    shots = GROUPS[name]() if name in GROUPS else shots_of(name)
     pairs = [studio.made(shot) for shot in shots]
     for shot, pair in zip(shots, pairs, strict=True):
         if not shot.settings:
-            save_thumbnail(shot.template, *pair)
+            save_thumbnail(shot.template, thumbnail(shot, pair))
+    if name in ("others", TRAINING):
+        save_thumbnail(TRAINING, halves(trained_corrective(), THUMBNAIL))
     if name in SHEETS:
-        cells = [(before, after) for before, after in pairs if before]  # which all shots in sheets have
-        save(sheet(cells, [shot.label for shot in shots]), CHECKOUT / "docs" / f"{name}.png")
-    if name == "others":
-        save_thumbnail("train_corrective", *trained_corrective())
+        save(columns(pairs, [shot.label for shot in shots]), DOCS / f"{name}.png")
+    if name in GROUPS:
+        for help_image, image in HELP[name](pairs).items():
+            save_small(image, HELP_IMAGES / f"{help_image}.jpg")
+
+
+def save_small(image: Image.Image, path: Path) -> None:
+    """Write a JPEG of at most `MOST` bytes, as good as that allows."""
+    for quality in range(88, 50, -4):
+        image.save(path, quality=quality)
+        if path.stat().st_size <= MOST:
+            return
+
+
+def save_thumbnail(template: str, image: Image.Image) -> None:
+    image.save(templates()[template].with_suffix(".jpg"), quality=90)
+
+
+# The images of the help pages
+
+
+def help_of_edits(pairs: Sequence[Pair]) -> dict[str, Image.Image]:
+    heart, star, _, circle, _ = pairs
+    labels = [f"“{prompt}”" for prompt in ("a blue heart", "a white star", "a black circle")]
+    return {"edited": columns([heart, star, circle], labels, SMALL)}
+
+
+def help_of_restorations(pairs: Sequence[Pair]) -> dict[str, Image.Image]:
+    hole, small, _, moved = pairs
+    labels = ["a hole", "4 times\nsmaller", "blurred", "motion\nblur"]
+    return {
+        "measured": rows(pairs, labels, ("degraded", "restored"), SMALL),
+        "restored": columns([hole, small, moved], ["a hole", "4 times smaller", "motion blur"], SMALL),
+    }
+
+
+def help_of_drawings(pairs: Sequence[Pair]) -> dict[str, Image.Image]:
+    labels = ["prompt\nto SVG", "image\nto SVG", "“a blue\nheart”", "blurred,\nto SVG"]
+    return {"drawings": rows(pairs, labels, ("input", "SVG"), SMALL)}
+
+
+def help_of_scenes(pairs: Sequence[Pair]) -> dict[str, Image.Image]:
+    (_, made), (before, edited), _ = pairs
+    strips = (beside(quarters(image), side=SMALL, gap=0) for image in (made, before, edited) if image)
+    return {"splats": stacked([*strips])}
+
+
+def help_of_others(pairs: Sequence[Pair]) -> dict[str, Image.Image]:
+    _, _, (masks, filled), _, (upright, turned), painting, posterior, lmc, _ = pairs
+    return {
+        "regions": beside([masks, filled], ["two masks", "a prompt for each"], 168) if masks else filled,
+        "illusion": beside([upright, turned]) if upright else turned,
+        "painting_to_real": halves(painting, LARGE),
+        "posterior_edit": halves(posterior, LARGE),
+        "lmc_edit": halves(lmc, LARGE),
+        "corrective": halves(trained_corrective(), LARGE),
+    }
+
+
+HELP: dict[str, Callable[[Sequence[Pair]], dict[str, Image.Image]]] = {
+    "edits": help_of_edits, "restorations": help_of_restorations, "drawings": help_of_drawings,
+    "others": help_of_others, "scenes": help_of_scenes, "fits": lambda pairs: {},
+}  # fmt: skip
+"""By group, from the results of its shots in their order."""
+
+
+FILES: dict[str, Callable[[Studio], None]] = {
+    "graph": lambda studio: gallery_page.write_edit_graph(studio.client, DOCS / "edit_graph.png"),
+    "svg": lambda _: gallery_motion.write_drawing(DOCS / "svg.webp"),
+    "splats": lambda studio: gallery_motion.write_scene(studio, DOCS / "splats.webp"),
+}
 
 
 def main() -> None:
     """Make all, or those named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = [*SHEETS, *THUMBNAILS]
-    parser.add_argument("names", nargs="*", default=every, help=f"some of {', '.join(every)}")
-    names = parser.parse_args().names
+    every = [*GROUPS, *FILES]
+    names = {*every, *templates()}
+    parser.add_argument("names", nargs="*", default=every, help=f"some of {', '.join(every)}, or templates")
+    chosen: list[str] = parser.parse_args().names
+    if unknown := [name for name in chosen if name not in names]:
+        parser.error(f"There is no {', '.join(unknown)}. Choose from {', '.join(sorted(names))}.")
     host_access.import_svg()
-    with torch.inference_mode(), ComfyServer(locate(), WORK) as server:
-        for name in names:
-            draw(Studio(server.client, WORK / "input"), name)
+    write(WORK / "input", REFERENCE)
+    with torch.inference_mode(), ComfyServer(locate(), WORK, ready_seconds=900) as server:  # beside other work
+        studio = Studio(server.client, WORK / "input")
+        for name in chosen:
+            FILES[name](studio) if name in FILES else draw(studio, name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""Takes a screenshot of the template "edit" with its result, as the page of a real server shows it."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path += [str(CHECKOUT / "tools"), str(CHECKOUT / "tests")]
+
+from comfy_client import ComfyClient  # noqa: E402
+from support.browser_page import Page, chromium, configure  # noqa: E402
+
+CHECKPOINT = "dreamsampler_reference.safetensors"
+PROMPT = "a blue heart"
+"""For a model that knows no photographs: it names only the change."""
+MARGIN = 12
+"""Pixels of the page around the graph."""
+LEFT, TOP = 120, 160
+"""Where the graph begins: what the page shows over it ends before."""
+SCALE, PIXELS = 0.9, 1.6
+"""The zoom of the templates' first view, and image pixels per pixel of the page: twice the width that GitHub shows."""
+
+RESULT_SHOWN = """() => {
+  const saved = window.app.graph.nodes.find((node) => node.type === "SaveImage");
+  const drawn = document.querySelector(`[data-node-id="${saved.id}"] img`);
+  return drawn?.complete && drawn.naturalWidth > 0;
+}"""
+PLACED = """(() => {
+  const { ds, graph } = app.canvas;
+  const boxes = [...graph.groups, ...graph.nodes].map((each) => each.boundingRect ?? each.getBounding());
+  const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])));
+  const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((box) => box[axis] + box[2 + axis])));
+  ds.scale = value.scale;
+  ds.offset = [value.left / ds.scale - left, value.top / ds.scale - top];
+  app.canvas.deselectAll();
+  app.canvas.setDirty(true, true);
+  const canvas = app.canvas.canvas.getBoundingClientRect();
+  return { x: canvas.x + value.left, y: canvas.y + value.top,
+           width: (right - left) * ds.scale, height: (bottom - top) * ds.scale };
+})()"""
+"""Moves the view to the graph. Its box on the page."""
+
+
+def write_edit_graph(client: ComfyClient, path: Path) -> None:
+    """Write the screenshot as a PNG with 256 colors: without dither it is half as large, and nobody sees it."""
+    edit_graph(client).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
+
+
+def edit_graph(client: ComfyClient) -> Image.Image:
+    """The template "edit" after a run with the reference model on the sample input."""
+    configure(client, nodes_2=True)
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": 1700, "height": 1300}, device_scale_factor=PIXELS)
+        page = Page(tab, client, "gallery")
+        page.open_template("edit")
+        page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+        page.run(f"app.graph.nodes.find((node) => node.title === 'Target prompt').widgets[0].value = '{PROMPT}'")
+        page.queue()
+        tab.wait_for_function(RESULT_SHOWN)
+        box = page.run(PLACED, {"scale": SCALE, "left": LEFT, "top": TOP})
+        tab.mouse.move(box["x"] - 2 * MARGIN, box["y"] + box["height"])  # beside the graph, whose nodes would light up
+        tab.wait_for_timeout(2000)  # until nodes that grew are drawn
+        place = {name: box[name] - MARGIN for name in ("x", "y")}
+        clip: Any = {**place, **{name: box[name] + 2 * MARGIN for name in ("width", "height")}}
+        return Image.open(BytesIO(tab.screenshot(clip=clip)))
