@@ -12,11 +12,14 @@ from urllib.parse import unquote
 import pytest
 from devhost import CHECKOUT
 from devhost.recipe import EXTRAS
+from PIL import Image
 from support.house_words import CODE_BLOCK, LINK, without_code
 
 README, CHINESE = CHECKOUT / "README.md", CHECKOUT / "README.zh.md"
 ENGLISH = [README, CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 MAX_WORDS = 1500
+MAX_IMAGE_SIZE = {".png": 250_000, ".webp": 1_000_000}
+"""In bytes."""
 
 
 def text(path: Path) -> str:
@@ -63,6 +66,17 @@ def test_links_resolve(path: Path):
     named = LINK.findall(without_code(text(path)))
     found = [unquote(target.partition("#")[0]) for target in named if ":" not in target]
     assert [target for target in found if target and not (path.parent / target).exists()] == []
+
+
+def test_images_of_the_readme_are_quickly_loaded():
+    """And animations move: a browser shows one without frames as a still."""
+    for target in targets(text(README)):
+        path, limit = CHECKOUT / target, MAX_IMAGE_SIZE.get(Path(target).suffix)
+        if limit is None:
+            continue
+        assert path.stat().st_size < limit, target
+        with Image.open(path) as image:
+            assert (getattr(image, "n_frames", 1) >= 24) == (path.suffix == ".webp"), target
 
 
 def test_pre_commit_uses_the_same_ruff_as_the_tests():
