@@ -31,6 +31,7 @@ FROM_SCRATCH = [name for name in LISTED if not (METHODS[name].edits or METHODS[n
 METHOD, STEPS, LEARNING_RATE = "sds", 300, 0.02
 SETTINGS = {"optimizer": "adam", "learning_rate": LEARNING_RATE, "learning_rate_schedule": "cosine to 0.03"}
 """The loop of sheets. Rates that fall average noise out."""
+RESIZE = "set size to that."
 
 
 class OverlayIllusion(io.ComfyNode):
@@ -86,11 +87,16 @@ class OverlayIllusion(io.ComfyNode):
         config = _config(chosen, steps=steps, guidance_scale=guidance_scale, learning_rate=learning_rate)
         _check(model, vae, chosen, config, negative, targets, sources)
         _check_size(size, vae, arranged)
+        cell = vae.spacial_compression_encode()
+        turns = TURNS[views_per_step](len(arranged.views), seed)
+        taken = len(turns(0))
+        samples = host.empty_latent(model, taken, size // cell, size // cell)
+        named = _named(targets, negative, sources)
+        notes += checks.notes_on_distillation(model, samples, chosen, config, views=named, resize=RESIZE)
+        host.show_on_node("\n".join(notes))
         light = arranged.light if light == UNSET else light
         curve = Curve(chosen.method.name, steps, used_settings(config, {} if light == 1 else {"light": light}))
-        turns = TURNS[views_per_step](len(arranged.views), seed)
-        taken, preview = len(turns(0)), host.Previews(steps)
-        cell = vae.spacial_compression_encode()
+        preview = host.Previews(steps)
         run = IllusionDistillation(
             chosen=chosen,
             config=config,
@@ -112,7 +118,7 @@ class OverlayIllusion(io.ComfyNode):
                 run,
                 model=model,
                 conditionings=chosen.conditionings,
-                samples=host.empty_latent(model, taken, size // cell, size // cell),
+                samples=samples,
                 sigmas=host.full_range(model),
                 evaluations=None,
                 seed=seed,
@@ -178,6 +184,14 @@ def _check(
     for kind, values in (("conditioning", targets), ("source", sources)):
         inputs |= {f"{kind}_{number}": value for number, value in enumerate(values, start=1) if value is not negative}
     check_distillation(model, replace(chosen, conditionings=inputs), config, vae)
+
+
+def _named(targets: list[Any], negative: Any, sources: list[Any]) -> list[checks.Prompts]:
+    """The prompts of each view with the names of their inputs."""
+    return [
+        {TARGET: (f"conditioning_{view}", target), NULL: ("negative", negative), SOURCE: (f"source_{view}", source)}
+        for view, (target, source) in enumerate(zip(targets, sources, strict=True), start=1)
+    ]
 
 
 def _check_size(size: int, vae: Any, arrangement: Arrangement) -> None:

@@ -18,7 +18,7 @@ from ..scenes.optimizer import FITTING, TrainableScene
 from ..scenes.views import seen
 from ..splats.renderers import BUILT_IN, NAMES
 from ..splats.scene import Scene
-from . import host, splat_inputs, widgets
+from . import checks, host, splat_inputs, widgets
 from .runs.distillation import Curve
 from .runs.scene import SceneDistillation
 from .runs.settings import used_settings
@@ -32,6 +32,7 @@ LAZY = ("model", "vae", "positive", "negative", "objective", "source", "correcti
 """Inputs that only distillation uses: not evaluated if steps is 0."""
 SMALLEST = 128
 """Renders are not made smaller than this when memory runs out, in pixels of the shorter side."""
+RESIZE = "set render_size to that."
 
 
 class SplatOptimizer(io.ComfyNode):
@@ -113,6 +114,7 @@ class _Job:
 
     def run(self) -> None:
         """Fit, then distil. Where memory runs out, the rest goes on with fewer views a step or smaller ones."""
+        self._note()
         if self.targets is not None:
             with host.gradients():
                 rates = FITTING.of_size(self.request.ball.radius)
@@ -137,6 +139,18 @@ class _Job:
             log.warning(note)
             self.notes.append(note)
             host.free_memory()
+
+    def _note(self) -> None:
+        """Show what is seldom meant about the distillation, before minutes of fitting."""
+        if self.config is None:
+            return
+        request = self.request
+        if request.restoration is None:
+            run = request.model, request.samples, request.chosen, self.config
+            self.notes += checks.notes_on_distillation(*run, views=request.named_prompts, resize=RESIZE)
+        else:  # which also restores without a prompt
+            self.notes += checks.notes_on_size(request.model, request.samples)
+        host.show_on_node("\n".join(self.notes))
 
     def _distill(self) -> None:
         request, config = self.request, self.config

@@ -129,6 +129,13 @@ class Request:
         return any(each is not None for each in (self.positive_side, self.positive_back, self.positive_overhead))
 
     @property
+    def named_prompts(self) -> list[checks.Prompts]:
+        """The prompts with the names of their inputs: those of the front, and of each side that has its own."""
+        own: checks.Prompts = {kind: (kind, prompt) for kind, prompt in self.chosen.conditionings.items()}
+        sides = {name: getattr(self, name) for name in ("positive_side", "positive_back", "positive_overhead")}
+        return [own, *({**own, TARGET: (name, prompt)} for name, prompt in sides.items() if prompt is not None)]
+
+    @property
     def conditionings(self) -> dict[str, Any]:
         """The prompts by the names that the run asks for. A side without a prompt has the front's."""
         plain = self.chosen.conditionings

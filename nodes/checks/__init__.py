@@ -45,9 +45,10 @@ from .measurements import (
     check_source_image,
     checked_data_weight,
 )
-from .notes import notes_on_distillation, notes_on_edit, notes_on_mask, notes_on_size
+from .notes import Prompts, notes_on_distillation, notes_on_edit, notes_on_mask, notes_on_size
 
 __all__ = [
+    "Prompts",
     "after_skip",
     "check_autoencoder",
     "check_conditioning",

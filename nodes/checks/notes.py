@@ -5,6 +5,7 @@ Each returns sentences for the user, none where nothing is unusual.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from ..sockets import ObjectiveSocket
 HIGH_GUIDANCE = 4.0
 """Guidance scales above this are seldom meant for a model that was distilled without guidance."""
 NOTHING_KEPT = "so nothing is kept: paint only what to change, or disconnect the mask."
+RESIZE = "resize the image."
+
+Prompts = Mapping[str, tuple[str, Any]]
+"""The input and the CONDITIONING of each kind of prompt: `TARGET`, `NULL`, `SOURCE`."""
 
 
 def notes_on_edit(
@@ -25,7 +30,7 @@ def notes_on_edit(
 ) -> list[str]:
     """Notes on what is edited, by which prompts and where. A `guidance_scale` of 0 is none."""
     return [
-        *_notes_on_prompts("negative", positive, negative),
+        *_notes_on_prompts(("positive", positive), ("negative", negative)),
         *notes_on_size(model, samples),
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, guidance_scale),
@@ -33,39 +38,56 @@ def notes_on_edit(
 
 
 def notes_on_distillation(
-    model: Any, samples: Tensor, chosen: ObjectiveSocket, config: Config, mask: Tensor | None = None
+    model: Any,
+    samples: Tensor,
+    chosen: ObjectiveSocket,
+    config: Config,
+    mask: Tensor | None = None,
+    *,
+    views: Sequence[Prompts] = (),
+    resize: str = RESIZE,
 ) -> list[str]:
-    """The same for a distillation, as far as its method uses these inputs."""
-    prompts, method = chosen.conditionings, chosen.method
-    guided = method.needs_null(config)
-    compared = SOURCE if "source" in method.needs else NULL if guided else None
+    """The same for a distillation, as far as its method uses these inputs. `views` are the prompts of each view."""
+    own: Prompts = {kind: (kind, prompt) for kind, prompt in chosen.conditionings.items()}
+    guided = chosen.method.needs_null(config)
     return [
-        *(_notes_on_prompts(compared, prompts[TARGET], prompts[compared]) if compared in prompts else []),
-        *notes_on_size(model, samples),
+        *(note for prompts in views or [own] for note in _notes_on_view(prompts, chosen, guided)),
+        *notes_on_size(model, samples, resize),
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, getattr(config.own, "guidance_scale", 0.0) if guided else 0.0),
     ]
 
 
-def _notes_on_prompts(name: str, positive: Any, other: Any) -> list[str]:
-    """On a target prompt that is the one on input `name`. Empty ones are found so: a CONDITIONING has no text."""
-    if not _are_equal(positive, other):
+def _notes_on_view(prompts: Prompts, chosen: ObjectiveSocket, guided: bool) -> list[str]:
+    """On the prompts that the method compares. A negative prompt that is also the source goes by its own name."""
+    compared = SOURCE if "source" in chosen.method.needs else NULL
+    if compared not in prompts or (compared == NULL and not guided):
+        return []
+    other = prompts[compared]
+    if NULL in prompts and prompts[NULL][1] is other[1]:
+        other = prompts[NULL]
+    return _notes_on_prompts(prompts[TARGET], other)
+
+
+def _notes_on_prompts(target: tuple[str, Any], other: tuple[str, Any]) -> list[str]:
+    """On two inputs with the same prompt. Empty ones are found so: a CONDITIONING has no text."""
+    if not _are_equal(target[1], other[1]):
         return []
     return [
-        f"The prompts on positive and {name} are the same, maybe both empty, so there is nothing to change toward: "
-        "write in positive what the image should show."
+        f"The prompts on {target[0]} and {other[0]} are the same, maybe both empty, so there is nothing to change "
+        f"toward: write in {target[0]} what the image should show."
     ]
 
 
-def notes_on_size(model: Any, samples: Tensor) -> list[str]:
-    """On images far from the size that the model was trained on."""
+def notes_on_size(model: Any, samples: Tensor, resize: str = RESIZE) -> list[str]:
+    """On images far from the size that the model was trained on. `resize` says what to do."""
     side = host.size_far_from(model, samples)
     if side is None:
         return []
     height, width = host.image_size(model, samples)
     return [
         f"The image is {width}x{height}, but models of the family {host.family(model)} are made for about "
-        f"{side}x{side}, and change smaller or larger images badly unless trained for them: resize the image."
+        f"{side}x{side}, and change smaller or larger images badly unless trained for them: {resize}"
     ]
 
 

@@ -11,18 +11,22 @@ import numpy as np
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-from dreamsampler.nodes import checks
+from dreamsampler.nodes import checks, host
 from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image, ImageFilter
+from support.illusions import PROMPTS, illusion
 from support.scenes import save_scene
+from support.splat_nodes import cameras, optimized, splat, views_of
 from support.tiny_models import (
     EPS,
     FLUX,
+    NEGATIVE,
     SD3,
     Family,
     cond,
     distill,
     encoded,
+    measure,
     photo,
     restore,
     square,
@@ -84,6 +88,40 @@ def test_an_ordinary_distillation_says_nothing(method: str):
     assert distilled(method=method) == []
 
 
+@pytest.mark.parametrize("method", ["sds", "bridge", "csd"])
+def test_an_illusion_without_one_of_its_prompts_says_which(method: str):
+    """Also where methods compare with source prompts, in whose place they take the negative one."""
+    (note,) = illusion(method=method, conditioning_2=copied(NEGATIVE)).ui["text"]
+    assert note.startswith("The prompts on conditioning_2 and negative are the same")
+    assert "write in conditioning_2 what" in note
+
+
+def test_an_illusion_compares_each_view_with_its_own_source_prompt():
+    sources = {"source_1": copied(PROMPTS["conditioning_1"]), "source_2": copied(PROMPTS["conditioning_1"])}
+    (note,) = illusion(method="bridge", **sources).ui["text"]
+    assert note.startswith("The prompts on conditioning_1 and source_1 are the same")
+
+
+def test_a_scene_without_a_target_prompt_says_so():
+    (note,) = optimized(positive=copied(NEGATIVE)).notes
+    assert note.startswith(SAME + "negative are the same")
+    first, *_ = optimized(splat=splat(), positive=copied(NEGATIVE)).notes
+    assert first.startswith(SAME + "negative are the same"), "which is also the source prompt"
+    (note,) = optimized(positive_back=copied(NEGATIVE)).notes
+    assert note.startswith("The prompts on positive_back and negative are the same")
+
+
+def test_an_ordinary_illusion_and_scene_say_nothing():
+    assert illusion().ui["text"] == [] and optimized().notes == [] and optimized(splat=splat()).notes == []
+    assert optimized(None, steps=0, splat=splat()).notes == []
+
+
+def test_a_restored_scene_needs_no_prompt():
+    around = cameras()
+    blurred, _ = measure(views_of(splat(), around), "gaussian blur", kernel_size=5, sigma=2.0)
+    assert optimized(measurement=blurred, cameras=around, positive=copied(NEGATIVE)).notes == []
+
+
 # Masks
 
 
@@ -119,6 +157,14 @@ def test_a_size_far_from_the_models_own_is_noted():
     assert sized(SD3, 256, 256) == [] and sized(FLUX, 2048, 2048) == []
 
 
+def test_an_illusion_and_a_scene_far_from_the_models_own_size_are_noted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(host.model, "_OWN_SIZES", {type(tiny(EPS).model.model_config): (512, 1 / 3, 3)})
+    (note,) = illusion().ui["text"]
+    assert "The image is 32x32" in note and "about 512x512" in note and note.endswith("set size to that.")
+    (note,) = optimized().notes
+    assert "The image is 32x32" in note and note.endswith("set render_size to that.")
+
+
 # Distilled models
 
 
@@ -130,6 +176,17 @@ def test_high_guidance_of_a_distilled_model_is_noted():
     notes: list[str] = []
     distill(lcm, encoded(EPS), guidance_scale=7.5, notes=notes)
     assert [each for each in notes if "distilled" in each]
+
+
+def test_high_guidance_of_illusions_and_scenes_is_noted():
+    (lcm,) = ModelSamplingDiscrete().patch(tiny(EPS), "lcm", False)
+    for run in (illusion, optimized):
+        assert ["distilled" in each for each in texts_of(run(model=lcm, guidance_scale=7.5))] == [True]
+        assert texts_of(run(model=lcm, guidance_scale=1.5)) == []
+
+
+def texts_of(output: Any) -> list[str]:
+    return output.notes if hasattr(output, "notes") else output.ui["text"]
 
 
 def test_guidance_of_other_models_is_not_noted():

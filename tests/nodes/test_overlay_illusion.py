@@ -12,15 +12,15 @@ import torch
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, Look
-from dreamsampler.nodes.overlay_illusion import FROM_SCRATCH, OverlayIllusion
+from dreamsampler.nodes.overlay_illusion import FROM_SCRATCH
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from support.host_oracle import Seen, assert_differs, assert_same, by_formula, level_at, progress_hook, same, set_range
+from support.illusions import PROMPTS, SIZE, VAES, illusion
 from support.tiny_models import (
     EPS,
     NEGATIVE,
     QWEN,
     SD3,
-    UNSET,
     Calls,
     Family,
     V,
@@ -34,31 +34,6 @@ from support.tiny_models import (
     wrapped,
 )
 from torch import Tensor
-
-SIZE = 32
-VAES = {EPS: "kl", V: "kl", SD3: "taesd-16", QWEN: "wan"}
-PROMPTS = {f"conditioning_{number}": cond(10 + number) for number in range(1, 6)}
-
-
-def illusion(family: Family = EPS, arrangement: str = "flip", *, model: Any = None, **options: Any) -> Any:
-    """Run the node like ComfyUI, in inference mode. Prompts that the arrangement does not need are left out."""
-    count = len(ARRANGEMENTS[arrangement].views) if arrangement in ARRANGEMENTS else 2
-    prompts = {name: prompt for name, prompt in PROMPTS.items() if int(name[-1]) <= count}
-    inputs: dict[str, Any] = {
-        "model": model or tiny(family),
-        "vae": tiny_vae(VAES[family]),
-        "negative": NEGATIVE,
-        "arrangement": arrangement,
-        "size": SIZE,
-        "steps": 2,
-        "guidance_scale": UNSET,
-        "method": "sds",
-        "seed": 3,
-        **prompts,
-        **options,
-    }
-    with torch.inference_mode():
-        return OverlayIllusion.execute(**{name: value for name, value in inputs.items() if value is not None})
 
 
 def sheets(*args: Any, **options: Any) -> Tensor:
