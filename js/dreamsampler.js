@@ -10,7 +10,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { NoteView, listenToNotes } from "./notes.js";
 import { numberStyle, wordNumbers } from "./numbers.js";
-import { Panel, afterLayout, button, element } from "./panel.js";
+import { Panel, afterLayout, button, element, keepInGroups } from "./panel.js";
 import { say } from "./words.js";
 
 const DRAWINGS = ["DSSVGOptimizer", "DSLoadSVG", "DSSVGToImage"];
@@ -417,6 +417,7 @@ app.registerExtension({
     const type = node.comfyClass;
     if (type === REGIONS) addRegionButtons(node, maxRegions(node));
     wordNumbers(node);
+    keepInGroups(node);
     const note = new NoteView(node);
     const drawing = DRAWINGS.includes(type) ? new DrawingView(node) : undefined;
     const curve = CURVES.includes(type) ? new CurveView(node) : undefined;

@@ -36,7 +36,6 @@ export class Panel {
       getMaxHeight: () => (this.isOpen ? undefined : 0),
     });
     this.widget.serialize = false;
-    new ResizeObserver(() => afterLayout(() => stretchGroups(node))).observe(this.box);
   }
 
   /** The height that the node reserves: the canvas leaves a margin around a DOM widget. */
@@ -68,10 +67,18 @@ function fit(node) {
     node.setSize([Math.max(node.size[0], needed[0]), Math.max(node.size[1], needed[1])]);
   }
   app.graph?.setDirtyCanvas(true, true);
-  afterLayout(() => stretchGroups(node));
 }
 
 const GROUP_PADDING = 10;
+
+/** Keeps a node within its groups when it grows, by its panels or by an image that the host shows on it. */
+export function keepInGroups(node) {
+  const onResize = node.onResize;
+  node.onResize = function (...values) {
+    afterLayout(() => stretchGroups(this));
+    return onResize?.apply(this, values);
+  };
+}
 
 /** Makes the groups that a node stands in tall enough for it. */
 function stretchGroups(node) {

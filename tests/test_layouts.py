@@ -12,10 +12,11 @@ from devhost import CHECKOUT
 from layouts import (
     CORNER,
     GROUP_TITLE,
-    HEIGHTS,
+    GROWING,
     LAYOUTS,
     TITLE_BAR,
     arranged,
+    heights_of,
     text_of,
     written,
 )
@@ -40,7 +41,7 @@ Box = tuple[float, float, float, float]
 def box_of(node: dict[str, Any]) -> Box:
     """Left, top, right and bottom of a node, as tall as it gets."""
     (x, y), (width, height) = node["pos"], node["size"]
-    return x, y - TITLE_BAR, x + width, y + max(height, *HEIGHTS.get(node["type"], (0, 0)))
+    return x, y - TITLE_BAR, x + width, y + max(height, 0 if "Note" in node["type"] else heights_of(node)[1])
 
 
 def box_of_group(group: dict[str, Any]) -> Box:
@@ -123,6 +124,16 @@ def test_groups_are_tight(name: str):
         assert min(each[1] for each in inside) - box[1] <= GROUP_TITLE + 10
         assert box[3] - max(each[3] for each in inside) <= 10
         assert min(each[0] for each in inside) - box[0] <= 10 and box[2] - max(each[2] for each in inside) <= 10
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_nothing_is_below_a_node_that_grows_in_a_run(name: str):
+    nodes = TEMPLATES[name]["nodes"]
+    for grown in (node for node in nodes if node["type"] in GROWING):
+        left, top, right, _ = box_of(grown)
+        assert not [
+            node["id"] for node in nodes if overlap(box_of(node), (left, top + 1, right, 1e6)) and node != grown
+        ]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

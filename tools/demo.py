@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devhost import CHECKOUT, Host, HostError, add_options, ensure, enter, is_inside, locate, use
+from devhost import CHECKOUT, PACK, Host, HostError, add_options, ensure, enter, is_inside, locate, use
 
 if TYPE_CHECKING:
     from comfy_client import ComfyClient, Progress, Prompt
@@ -31,7 +31,10 @@ OUTPUT = CHECKOUT / "demo_output"
 VIEW_WIDTH = 384
 """Width of each image in the side-by-side view: four times the 96 pixels of the reference model."""
 GAP = 16
-HINT = "In templates, choose the checkpoint dreamsampler_reference. Their inputs are here of the one kind it knows."
+HINT = (
+    f"Open a template of {PACK}, close the message that a model is missing, choose the checkpoint "
+    "dreamsampler_reference, and press Run. The sample inputs are here of the one kind that it knows, 96x96 pixels."
+)
 
 
 def main() -> int:

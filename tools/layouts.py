@@ -125,39 +125,48 @@ LAYOUTS: Mapping[str, Sequence[Column]] = {
 or the first if that has room or the last is long."""
 
 HEIGHTS: Mapping[str, tuple[int, int]] = {
-    "CLIPTextEncode": (110, 110),
     "CheckpointLoaderSimple": (98, 126),
-    "DSDistillationSampler": (962, 1068),
+    "DSDistillationSampler": (962, 1072),
     "DSFindEditRegion": (214, 230),
-    "DSLoadPosedViews": (190, 230),
-    "DSLoadSVG": (306, 370),
-    "DSLoadSplat": (58, 94),
-    "DSManifoldCorrectiveLoad": (58, 110),
-    "DSManifoldCorrectiveSave": (58, 94),
+    "DSLoadPosedViews": (190, 256),
+    "DSLoadSVG": (306, 372),
+    "DSLoadSplat": (58, 112),
+    "DSManifoldCorrectiveLoad": (58, 114),
+    "DSManifoldCorrectiveSave": (58, 120),
     "DSManifoldCorrectiveTrain": (358, 380),
-    "DSMaskLocalizedGuidance": (248, 276),
-    "DSMeasurement": (414, 452),
-    "DSOverlayIllusion": (554, 575),
-    "DSPosteriorLatentMatch": (166, 198),
-    "DSProximalDreamSampler": (582, 628),
-    "DSSVGOptimizer": (798, 873),
-    "DSSaveSplat": (58, 94),
-    "DSSplatOptimizer": (1034, 1137),
-    "DSTextSourceDescriptor": (220, 420),
+    "DSMaskLocalizedGuidance": (248, 280),
+    "DSMeasurement": (414, 456),
+    "DSOverlayIllusion": (554, 576),
+    "DSPosteriorLatentMatch": (166, 202),
+    "DSProximalDreamSampler": (582, 632),
+    "DSSVGOptimizer": (798, 878),
+    "DSSaveSplat": (58, 120),
+    "DSSplatOptimizer": (1034, 1140),
+    "DSTextSourceDescriptor": (220, 428),
     "DSTranslatorApply": (82, 114),
     "EmptyLatentImage": (106, 120),
     "KSampler": (262, 266),
     "LoadImage": (314, 353),
     "LoadImageDataSetFromFolder": (58, 86),
     "PreviewImage": (240, 310),
-    "SaveAnimatedWEBP": (400, 400),
+    "SaveAnimatedWEBP": (400, 448),
     "SaveImage": (300, 340),
-    "SaveSVGNode": (300, 300),
+    "SaveSVGNode": (300, 340),
     "VAEDecode": (46, 55),
     "VAEEncode": (46, 55),
 }
-"""Height of a node's body, and the most that one of the page's renderers makes of it after a run, with texts and square
-images."""
+"""Height of a node's body, and the most that one of the page's renderers makes of it, for texts and square
+images of a run.
+
+Those of `GROWING` are as tall as before a run, in which they and their group grow further.
+"""
+
+GROWING = frozenset(
+    {"DSDistillationSampler", "DSManifoldCorrectiveTrain", "DSOverlayIllusion", "DSSVGOptimizer", "DSSplatOptimizer"}
+)
+"""They show plots, drawings and previews, and so end their columns."""
+PROMPT, PROMPT_LINE = 68, (24, 14)
+"""Height of a prompt's node without its text; letters in a line of the text, and pixels from line to line."""
 
 NODE_WIDTH, WIDER = 255, {"DSDistillationSampler": 270}
 """Width of all nodes of a column, and of columns with a node that the page makes wider."""
@@ -218,15 +227,24 @@ def _stack(nodes: Sequence[Saved], x: int, top: int, width: int) -> int:
     """Place nodes below each other. Returns the height they take together."""
     y = top
     for number, node in enumerate(nodes):
-        height, reserved = HEIGHTS[node["type"]]
+        height, reserved = heights_of(node)
         y += TITLE_BAR + GAP * (number > 0)
         node["pos"], node["size"] = [x, y], [width, height]
         y += reserved
     return y - top
 
 
+def heights_of(node: Saved) -> tuple[int, int]:
+    """As in `HEIGHTS`. A prompt is shown without scrolling."""
+    if node["type"] != "CLIPTextEncode":
+        return HEIGHTS[node["type"]]
+    letters, line = PROMPT_LINE
+    height = PROMPT + line * max(3, math.ceil(len(text_of(node)) / letters))
+    return height, height
+
+
 def text_of(note: Saved) -> str:
-    """The Markdown of a note."""
+    """The text of a note or a prompt."""
     return note["widgets_values"][0]
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +159,20 @@ class Page:
         run = self.tab.get_by_test_id("queue-button")  # on newer pages the button itself, before a group around it
         button = self.tab.get_by_role("button")
         run.and_(button).or_(run.locator(button)).first.click()
+
+    def run_to_end(self) -> str:
+        """Press Run and wait. Returns the server's word for how the run ended, such as "success"."""
+        before = set(self._history())
+        self.queue()
+        deadline = time.monotonic() + READY / 1000
+        while not (ended := set(self._history()) - before):
+            assert time.monotonic() < deadline, "The run did not end."
+            self.tab.wait_for_timeout(200)
+        return self._history()[ended.pop()]["status"]["status_str"]
+
+    def _history(self) -> dict[str, Any]:
+        """The server's records of finished runs."""
+        return self.client._json("/history")  # noqa: SLF001
 
     def screenshot(self, name: str) -> None:
         """Save a screenshot."""

@@ -7,6 +7,6 @@ uses only the standard library, because it runs before anything is installed.
 
 from .borrowed import add_options, use
 from .build import ensure
-from .layout import CHECKOUT, Host, HostError, enter, is_inside, locate
+from .layout import CHECKOUT, PACK, Host, HostError, enter, is_inside, locate
 
-__all__ = ["CHECKOUT", "Host", "HostError", "add_options", "ensure", "enter", "is_inside", "locate", "use"]
+__all__ = ["CHECKOUT", "PACK", "Host", "HostError", "add_options", "ensure", "enter", "is_inside", "locate", "use"]
