@@ -96,13 +96,13 @@ def segmented(image: Floats, most: int, *, scale: float, smallest: int = 0, ramp
     pure = ~_between(image)
     if not pure.any():
         pure = np.ones_like(pure)
-    labels = _grown(_seeds(image, pure), image)
+    labels, least = _grown(_seeds(image, pure), image), 1
     while True:
         for features in [_constant, _ramp] if ramps else [_constant]:
-            labels = _merged(labels, _moments(labels, image, pure, features(*labels.shape)), scale, smallest)
+            labels = _merged(labels, _moments(labels, image, pure, features(*labels.shape)), scale, smallest, least)
         if labels.max() < most:
             return Regions(labels, _means(labels, image, pure + FAINT), pure)
-        scale *= FINER_GROWTH
+        scale, least = scale * FINER_GROWTH, most
 
 
 # The first regions
@@ -201,8 +201,8 @@ def _moments(labels: Ints, image: Floats, pure: Flags, features: Floats) -> _Mom
     return _Moments(m, c, total((colors**2).sum(1)), np.bincount(flat).astype(float))
 
 
-def _merged(labels: Ints, moments: _Moments, final: float, smallest: int) -> Ints:
-    """Merge regions up to the scale `final`, then those smaller than `smallest` pixels."""
+def _merged(labels: Ints, moments: _Moments, final: float, smallest: int, least: int) -> Ints:
+    """Merge to no fewer than `least` regions: up to the scale `final`, then those smaller than `smallest` pixels."""
     edges, lengths = _borders(labels)
     errors = moments.errors()
     scale = min(FIRST_SCALE, final)
@@ -211,7 +211,9 @@ def _merged(labels: Ints, moments: _Moments, final: float, smallest: int) -> Int
         cost = ((moments[one] + moments[other]).errors() - errors[one] - errors[other]) / lengths
         last = scale >= final
         small = last & (moments.area[edges] < smallest).any(1)
-        pairs = _mutual(edges, np.where((cost < scale) | small, cost, np.inf), len(errors))
+        mutual = _mutual(edges, np.where((cost < scale) | small, cost, np.inf), len(errors))
+        cheapest = mutual[np.argsort(cost[mutual], kind="stable")]
+        pairs = edges[cheapest[: max(len(errors) - least, 0)]]
         if len(pairs):
             root = components(len(errors), *pairs.T)
             moments = moments.summed(root, int(root.max()) + 1)
@@ -224,7 +226,7 @@ def _merged(labels: Ints, moments: _Moments, final: float, smallest: int) -> Int
 
 
 def _mutual(edges: Ints, cost: Floats, regions: int) -> Ints:
-    """The pairs (K, 2) of regions that are each other's cheapest neighbor, at a finite cost."""
+    """The edges (K,) between regions that are each other's cheapest neighbor, at a finite cost."""
     best = np.full(regions, np.inf)
     for side in edges.T:
         np.minimum.at(best, side, cost)
@@ -234,7 +236,7 @@ def _mutual(edges: Ints, cost: Floats, regions: int) -> Ints:
         np.minimum.at(edge, side[cheapest], cheapest)
     one, other = edges.T
     number = np.arange(len(edges))
-    return edges[(edge[one] == number) & (edge[other] == number)]
+    return number[(edge[one] == number) & (edge[other] == number)]
 
 
 def _borders(labels: Ints) -> tuple[Ints, Floats]:

@@ -143,6 +143,14 @@ def test_noise_is_bounded_too():
     assert 1 <= len(list(traced(noise, 20).shapes())) <= 20
 
 
+@pytest.mark.parametrize("most", [24, 23, 13, 5, 2, 1])
+def test_fewer_regions_than_there_are_colors_are_as_many_as_allowed(most: int):
+    """A board of 25 colors, all equally different from their neighbors, so that many pairs could merge at once."""
+    board = torch.tensor([[(3 * row + 2 * column) % 5 for column in range(5)] for row in range(5)]) / 4.0
+    image = board.repeat_interleave(12, 0).repeat_interleave(12, 1)[..., None].expand(-1, -1, 3).numpy()
+    assert segmented(image, most, scale=0.01).labels.max() + 1 == most
+
+
 def test_regions_cost_what_the_functional_says():
     """Two halves merge exactly when n / 2 |c1 - c2|^2 / 2 is below scale times their border."""
     image = np.zeros((10, 20, 3))
