@@ -136,7 +136,7 @@ class Shape:
     """Contours painted together, the fill below the stroke. Open contours are closed by a straight line for filling.
 
     `classes` are the CSS classes of its element and those around it. They are not saved: a style sheet that knows them
-    would override the paints.
+    would override the paints. `copied` says that a <use> draws it: what it copies has the older claim to its name.
     """
 
     contours: tuple[Contour, ...]
@@ -144,6 +144,7 @@ class Shape:
     stroke: Stroke | None = None
     name: str = ""
     classes: frozenset[str] = field(default=frozenset(), compare=False)
+    copied: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,14 @@ class Group:
 
     If there is a `clip`, only what lies inside of it is visible: where its nodes, drawn with opaque paints, cover. They
     are shapes with a fill and no stroke, and groups of such shapes with a clip of their own; colors and opacities in a
-    clip have no effect.
+    clip have no effect. `copied` is that of shapes.
     """
 
     children: tuple[Node, ...]
     opacity: float = 1.0
     name: str = ""
     clip: tuple[Node, ...] = ()
+    copied: bool = field(default=False, compare=False)
 
 
 Node = Shape | Group

@@ -147,7 +147,7 @@ HEIGHTS: Mapping[str, tuple[int, int]] = {
     "EmptyLatentImage": (106, 120),
     "KSampler": (262, 266),
     "LoadImage": (314, 353),
-    "LoadImageDataSetFromFolder": (58, 86),
+    "LoadImageDataSetFromFolder": (58, 112),
     "PreviewImage": (240, 310),
     "SaveAnimatedWEBP": (400, 448),
     "SaveImage": (300, 340),

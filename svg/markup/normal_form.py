@@ -67,6 +67,15 @@ def _without_name(node: Node) -> list[Node]:
     return grouped(node.children, node.opacity, "", node.clip or None)
 
 
+def as_copy(node: Node) -> Node:
+    """A node and all in it as what a <use> draws."""
+    if node.copied:  # with all in it
+        return node
+    if isinstance(node, Shape):
+        return replace(node, copied=True)
+    return replace(node, children=tuple(map(as_copy, node.children)), copied=True)
+
+
 def as_clip(nodes: Sequence[Node]) -> list[Node]:
     """Nodes as the contents of a clip: only their fills count, painted black; groups remain where they have a clip."""
     result: list[Node] = []

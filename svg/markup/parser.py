@@ -18,7 +18,7 @@ from .extents import bounding_box, total_points
 from .lengths import Viewport, read_fraction, read_length
 from .markers import Markers
 from .masks import Masks
-from .normal_form import grouped
+from .normal_form import as_copy, grouped
 from .report import LENGTH_ADVICE, Report
 from .shape_elements import ShapeReader
 from .style_sheets import StyleSheet
@@ -337,7 +337,7 @@ class _DocumentParser:
         )
         inner = context._replace(transform=compose(context.transform, shift), uses=(*context.uses, element), size=size)
         inner = inner._replace(paints=context.paints_of_shape())
-        return self._drawn(target, inner)
+        return list(map(as_copy, self._drawn(target, inner)))
 
     def _symbol(self, element: Element, context: Context) -> list[Node]:
         return [] if context.size is None else self._nested(element, context)

@@ -45,7 +45,7 @@ def _node(node: Node, error: float) -> list[Node]:
     if isinstance(node, Group):
         clip = tuple(rounded(as_clip(node.clip), error)) if node.clip else None
         folded = grouped(rounded(node.children, error), _unit(node.opacity), as_id(node.name), clip)
-        return [_with_rounded_opacity(child) for child in folded]
+        return [replace(_with_rounded_opacity(each), copied=node.copied or each.copied) for each in folded]
     stroke = node.stroke and _stroke(node.stroke, error)
     pen = stroke.pen if stroke else IDENTITY
     from_pen = inverse(pen)
@@ -55,7 +55,7 @@ def _node(node: Node, error: float) -> list[Node]:
     dots = stroke is not None and stroke.cap != "butt"
     visible = [without_degenerate_cubics(c) or (dot(c.points[0]) if dots else None) for c in contours]
     kept = tuple(contour for contour in visible if contour)
-    return [Shape(kept, fill, stroke, as_id(node.name))] if kept and (fill or stroke) else []
+    return [Shape(kept, fill, stroke, as_id(node.name), copied=node.copied)] if kept and (fill or stroke) else []
 
 
 def _with_rounded_opacity(node: Node) -> Node:

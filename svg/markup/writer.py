@@ -75,7 +75,10 @@ class _Body:
         self._names = _Names()
         self.root_name = self._names.unique(as_id(root_name))
         # All node names are reserved before any gradient gets one.
-        self._next_name = iter([self._names.unique(node.name) for node in _walk(nodes)])
+        walked = list(_walk(nodes))
+        originals_first = sorted(range(len(walked)), key=lambda index: walked[index].copied)
+        names = {index: self._names.unique(walked[index].name) for index in originals_first}
+        self._next_name = iter([names[index] for index in range(len(walked))])
         self._gradients: dict[str, str] = {}
         """Gradient ids by the gradient's element without its id."""
         self._clips: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from dreamsampler.svg.document import (
@@ -33,6 +34,7 @@ from support.drawings import BLUE, RED
 from support.svg_oracle import DOCUMENTS, SAME, difference
 
 BOX = ViewBox(0.0, 0.0, 1000.0, 1000.0)
+NAMESPACE = "http://www.w3.org/2000/svg"
 STOPS = (Stop(0.0, RED), Stop(1.0, BLUE, 0.5))
 
 
@@ -156,6 +158,15 @@ def test_uniformly_scaling_pens_become_wider_strokes():
     ).document.shapes()
     assert shape.stroke == Stroke(RED, width=6.0)
     assert shape.contours == (CURVE,)
+
+
+@pytest.mark.parametrize("inner", ['<use href="#a" x="50"/>', '<g opacity=".5"><use href="#b" x="50"/></g>'])
+def test_a_copy_does_not_take_the_id_of_what_it_copies(inner: str):
+    """Painted before the original, and nested in another copy."""
+    original = '<g id="b"><path id="a" d="M1 1H9V9Z"/><path d="M2 2H5V5Z" fill="red"/></g>'
+    text = write(parse(f'<svg xmlns="{NAMESPACE}" viewBox="0 0 100 100">{inner}{original}</svg>').document)
+    starts = {path.get("id"): path.get("d", "")[:4] for path in ElementTree.fromstring(text).iter() if path.get("d")}
+    assert starts["a"] == "M1 1" and starts["a-2"] == "M51 "
 
 
 def test_names_are_unique_and_escaped():
