@@ -397,6 +397,23 @@ function showNotes(node, output) {
   note.showNotes((output?.text ?? []).join("\n"));
 }
 
+// The first view of templates
+
+/** The view that a template's file asks for, while the page opens it. */
+let templateView;
+
+/**
+ * Newer pages fit every template to the window, so that texts beside tall nodes are too small to read, and ignore its
+ * own view.
+ */
+function showTemplate() {
+  if (!templateView || app.extensionManager.setting.get("Comfy.EnableWorkflowViewRestore") === false) return;
+  const { ds } = app.canvas;
+  ds.scale = templateView.scale;
+  [ds.offset[0], ds.offset[1]] = templateView.offset;
+  app.canvas.setDirty(true, true);
+}
+
 // All nodes
 
 function showOutput(node, output) {
@@ -410,6 +427,15 @@ app.registerExtension({
 
   setup() {
     document.head.append(element("style", { textContent: STYLE + numberStyle(".ds-notes") }));
+  },
+
+  beforeConfigureGraph(graph) {
+    templateView = graph.extra?.dreamsampler === "template" ? structuredClone(graph.extra.ds) : undefined;
+  },
+
+  afterConfigureGraph() {
+    showTemplate();
+    afterLayout(showTemplate); // Nodes 2.0 fits later
   },
 
   nodeCreated(node) {

@@ -183,6 +183,8 @@ SCALE, CORNER = 0.9, (72, 132)
 
 The page's smallest text has 10 pixels, so 9 on the screen, and four columns fit into a window of 1280.
 """
+MARK = "dreamsampler"
+"""Of templates, for the page script: it keeps newer pages from fitting them to the window instead."""
 TEXT: Mapping[str, tuple[int, int]] = {"#": (24, 28), "1": (32, 20), "": (38, 20)}
 """Of a note's headings, numbered steps and paragraphs, in the renderer with the larger text: letters in a line, and
 pixels from line to line."""
@@ -212,7 +214,12 @@ def arranged(name: str, template: Saved) -> Saved:
             _write(hints, x, y)
         x += width + 2 * MARGIN + GAP
     view = {"scale": SCALE, "offset": [round(CORNER[0] / SCALE) - LEFT, round(CORNER[1] / SCALE) - TOP]}
-    return {**template, "nodes": [*nodes.values()], "groups": groups, "extra": {**template["extra"], "ds": view}}
+    return {
+        **template,
+        "nodes": [*nodes.values()],
+        "groups": groups,
+        "extra": {**template["extra"], "ds": view, MARK: "template"},
+    }
 
 
 def _write(note: Saved, x: int, top: int) -> int:

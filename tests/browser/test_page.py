@@ -36,12 +36,14 @@ def heart(page: Page, tmp_path: Path) -> str:
     return page.client.upload_image(save_scene(scene, tmp_path / "heart.png"))
 
 
-@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same list
 def test_every_template_is_listed_and_opens(page: Page):
     page.open_template_list()
     for name in TEMPLATES:
         page.find_in_template_list(name)
     page.choose_in_template_list(TEMPLATES[0])
+    page.tab.wait_for_timeout(1500)  # Some pages fit templates to the window first.
+    assert page.run("app.canvas.ds.scale") == 0.9
+    assert min(page.run(PLACES)["texts"]) >= LEGIBLE
     assert page.tab.get_by_text("Missing Node").count() == 0
 
 
