@@ -443,8 +443,8 @@ app.registerExtension({
     const type = node.comfyClass;
     if (type === REGIONS) addRegionButtons(node, maxRegions(node));
     wordNumbers(node);
-    keepInGroups(node);
     const note = new NoteView(node);
+    keepInGroups(node, note.panel);
     const drawing = DRAWINGS.includes(type) ? new DrawingView(node) : undefined;
     const curve = CURVES.includes(type) ? new CurveView(node) : undefined;
     views.set(node, { note, drawing, curve });

@@ -71,19 +71,38 @@ function fit(node) {
 
 const GROUP_PADDING = 10;
 
-/** Keeps a node within its groups when it grows, by its panels or by an image that the host shows on it. */
-export function keepInGroups(node) {
+/**
+ * Keeps a node within its groups when it grows, by its panels or by an image that the host shows on it.
+ *
+ * The canvas calls `onResize`. Nodes 2.0 may leave a node's size as it was: there the element that holds `panel` grows.
+ */
+export function keepInGroups(node, panel) {
+  const stretch = () => afterLayout(() => stretchGroups(node));
   const onResize = node.onResize;
   node.onResize = function (...values) {
-    afterLayout(() => stretchGroups(this));
+    stretch();
     return onResize?.apply(this, values);
   };
+  const growth = new ResizeObserver(stretch);
+  new ResizeObserver(() => {
+    const drawn = panel.box.closest(DRAWN);
+    if (drawn) growth.observe(drawn);
+  }).observe(panel.box);
+}
+
+/** The element of a node in Nodes 2.0. */
+const DRAWN = "[data-node-id]";
+
+/** The height of a node without its title, as either renderer draws it. */
+function heightOf(node) {
+  const drawn = document.querySelector(`[data-node-id="${node.id}"]`);
+  return Math.max(node.size[1], drawn ? drawn.offsetHeight - window.LiteGraph.NODE_TITLE_HEIGHT : 0);
 }
 
 /** Makes the groups that a node stands in tall enough for it. */
 function stretchGroups(node) {
   const [x, y] = node.pos;
-  const [right, bottom] = [x + node.size[0], y + node.size[1] + GROUP_PADDING];
+  const [right, bottom] = [x + node.size[0], y + heightOf(node) + GROUP_PADDING];
   for (const group of node.graph?.groups ?? []) {
     const [left, top] = group.pos;
     const isInside = left <= x && right <= left + group.size[0] && top <= y && y <= top + group.size[1];
