@@ -625,6 +625,7 @@ def test_without_vtracer_images_are_traced_by_regions(installed: Any, monkeypatc
     (text,) = (file.decode() for file in contents(output))
     assert text.count("<path") == 3
     assert psnr(drawn(text, width=80)[0], flat()) > psnr(drawn(by_vtracer, width=80)[0], flat()) > 20
+    assert isinstance(output.ui, dict)
     (note,) = output.ui["text"]
     assert note.startswith("Traced without the package vtracer") and note.endswith("run 'pip install \"vtracer<1\"'.")
 
