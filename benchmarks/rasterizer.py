@@ -2,6 +2,8 @@
 
     .host/venv/bin/python -m benchmarks.rasterizer [FILE.svg ...]     writes benchmarks/results/rasterizer.{json,md,png}
 
+Set OMP_NUM_THREADS=1 to compare with resvg and pydiffvg, which use one thread.
+
 Drawings are closed blobs of four cubics with a radius of 20 pixels, like freshly initialized SVGs, and three icons and
 logos from the npm registry; these and files are drawn with a longer side of 512. resvg draws the same in the same run,
 in turn with the rasterizer: its time is that of the whole call, from text to PNG, less that of an empty drawing of the
