@@ -17,7 +17,7 @@ from dreamsampler.svg.markup.writer import write
 from PIL import Image
 from torch import Tensor
 
-from tools.reference import in_process
+from tools.reference import in_process, solids
 
 from .gallery_studio import Shot, Studio, Views, find_node, save, to_image
 from .gallery_toy import photographed
@@ -51,17 +51,7 @@ def write_animation(
 
 def toy_views() -> Views:
     """Photographs of the toy from all sides."""
-    cameras = [
-        orbit(
-            azimuth=360 * i / VIEWS,
-            elevation=-5 + 50 * (i * 0.618 % 1),
-            distance=DISTANCE,
-            fov=FOV,
-            width=VIEW_SIZE,
-            height=VIEW_SIZE,
-        )
-        for i in range(VIEWS)
-    ]
+    cameras = solids.cameras_around(VIEWS, VIEW_SIZE, elevations=(-5, 45), distance=DISTANCE, fov=FOV)
     return Views(photographed(cameras), cameras)
 
 

@@ -106,13 +106,17 @@ class Studio:
 
     def distilled(self, name: str, scenes: list[world.Scene], seed: int, settings: dict[str, Any]) -> Tensor:
         """Images (B, 3, H, W) by Distillation Sampler, with the prompts that the method `name` needs."""
-        pairs = [self.described(name, world.describe(scene)) for scene in scenes]
-        target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
-        negative = self.reference.conditioning([""])
+        target, source, negative = self.prompts(name, scenes)
         latent = self.reference.distilled(
             target, negative, empty_latent(len(scenes)), source=source, seed=seed, **settings
         )
         return self.reference.decoded(latent)
+
+    def prompts(self, name: str, scenes: list[world.Scene]) -> tuple[Any, Any, Any]:
+        """The CONDITIONINGs that the method `name` needs: target, source and negative."""
+        pairs = [self.described(name, world.describe(scene)) for scene in scenes]
+        target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
+        return target, source, self.reference.conditioning([""])
 
     @staticmethod
     def described(name: str, prompt: str) -> tuple[str, str]:
@@ -124,9 +128,7 @@ class Studio:
         self, name: str, scenes: list[world.Scene], settings: dict[str, Any], watch: Callable[[Sample, Direction], None]
     ) -> Tensor:
         """Images (B, 3, H, W) by a method whose every step `watch` sees."""
-        pairs = [self.described(name, world.describe(scene)) for scene in scenes]
-        target, source = (self.reference.conditioning(list(each)) for each in zip(*pairs, strict=True))
-        negative = self.reference.conditioning([""])
+        target, source, negative = self.prompts(name, scenes)
 
         def build(own: Any, resources: Resources) -> Objective:
             objective = METHODS[name].build(own, resources)

@@ -38,14 +38,22 @@ def two_colored_ball(front: str, back: str, count: int = 800) -> Scene:
     return replace(scene, harmonics=torch.where(scene.positions[:, 2:, None] > 0, shade, scene.harmonics))
 
 
-def cameras_around(count: int, size: int = world.SIZE) -> list[Camera]:
-    """Cameras evenly around the ball, at changing heights, the first at its front."""
+def cameras_around(
+    count: int,
+    size: int = world.SIZE,
+    *,
+    elevations: tuple[float, float] = (-10, 30),
+    distance: float = DISTANCE,
+    fov: float = FOV,
+) -> list[Camera]:
+    """Cameras evenly around the origin, at changing heights between two elevations, the first at the front."""
+    lowest, highest = elevations
     return [
         orbit(
             azimuth=360 * i / count,
-            elevation=-10 + 40 * (i * 0.618 % 1),
-            distance=DISTANCE,
-            fov=FOV,
+            elevation=lowest + (highest - lowest) * (i * 0.618 % 1),
+            distance=distance,
+            fov=fov,
             width=size,
             height=size,
         )
