@@ -75,7 +75,6 @@ RESTORED_FIRST: Variants = {
     "restored, traced, then by prompt and measurement, fresh noise": {"noise_policy": "fresh"},
     "restored, then as regions": {"steps": 0, **REGIONS},
     "restored, as regions, then by prompt and measurement": REGIONS,
-    "restored, as regions, then by measurement alone": {"sds_weight": 0.0, **REGIONS},
 }
 AT_ONCE: Variants = {
     "by prompt and measurement": {},
@@ -119,12 +118,11 @@ WRITTEN: Variants = {
         "guidance_scale": 7.5,
     },
     "LIVE, 32 paths": {"steps": 0, "fit_steps": 100},
-    "LIVE, 32 paths, refined by SDS at guidance 30": {"fit_steps": 100, "guidance_scale": 30.0},
 }
 EDITS = (("PDS", 7.5), ("DDS", 7.5), ("SDS", 7.5), ("PDS", 100.0), ("PDS, RescaleCFG 0.7", 100.0))
 """Methods and guidance scales."""
 RESCALED = ", RescaleCFG 0.7"
-EDITS_OF_REGIONS = (("PDS", 7.5), ("SDS", 7.5))
+EDITS_OF_REGIONS = (("PDS", 7.5),)
 """The same for drawings traced by regions."""
 Made = tuple[Row, Tensor]
 """A row of figures, and the images (B, 3, H, W) they were measured on."""

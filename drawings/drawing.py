@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Drawing:
         selected: Selection | None = None,
         background: Color = WHITE,
     ):
-        self.optimized = frozenset(optimized)
+        self.optimized, self._selected = frozenset(optimized), selected
         self._template = start = scene(document, height, width, like)
         chosen = _everything(start) if selected is None else selected
         self.points = self._leaf("points", start.points, chosen.points[:, None] & ~_on_border(start).cpu())
@@ -129,6 +130,25 @@ class Drawing:
         )
         leaves = {"colors": self.colors, "widths": self.widths, "opacities": self.opacities}
         return dataclasses.replace(template, points=points, gradients=gradients, **leaves)
+
+    def on_canvas(self, height: int, width: int) -> Drawing:
+        """The same drawing, as it is now, on a canvas of another size in pixels."""
+        old, background = self._template, Color(*self.background.tolist())
+        options: dict[str, Any] = {"optimized": self.optimized, "selected": self._selected, "background": background}
+        drawing = Drawing(old.document, height, width, self.points, **options)
+        new = drawing._template.placement
+        scale = new.a / old.placement.a
+        origin, new_origin = (self.points.new_tensor(placement[4:]) for placement in (old.placement, new))
+        with torch.no_grad():
+            drawing.points.copy_((self.points - origin) * scale + new_origin)
+            drawing.widths.copy_(self.widths * scale)
+            drawing.colors.copy_(self.colors)
+            drawing.opacities.copy_(self.opacities)
+            for here, there in zip(self._gradient_shifts, drawing._gradient_shifts):
+                there.copy_(here * scale)
+            for here, there in zip(self._gradient_colors, drawing._gradient_colors):
+                there.copy_(here)
+        return drawing
 
     def cubics(self) -> Tensor:
         """The control points (S, 4, 2) of each cubic in pixels, differentiable in the parameters."""

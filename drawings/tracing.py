@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.optim import Optimizer
 
 from ..guidance.restoration.measurement import Measurement
@@ -36,6 +37,8 @@ ANYWHERE = "anywhere"
 """A further placement: all paths start at once, at random positions."""
 TRACE = "trace"
 """A further placement: all paths start at once, as the regions of the image."""
+ENLARGED = 2.0
+"""By how much small images are enlarged to find their regions: more gives more curves, which follow noise."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,18 @@ class Tracer:
                 self._add_paths(drawings, style, size, generators, optimizer)
             yield from self._optimize(drawings, optimizer, n * self.settings.steps)
 
-    def started(self, style: ArtStyle, count: int) -> list[Drawing]:
-        """The images as drawings of at most `count` paths each, of a style that can be traced, before any step."""
-        alphas = [None] * len(self.targets) if self.alphas is None else self.alphas
-        return [style.traced_drawing(target, count, alpha) for target, alpha in zip(self.targets, alphas)]
+    def started(self, style: ArtStyle, count: int, canvas: Canvas | None = None) -> list[Drawing]:
+        """The images as drawings of at most `count` paths each, of a style that can be traced, before any step.
+
+        Images smaller than `canvas` are enlarged to find their regions: to it, at most to `ENLARGED` times their size.
+        """
+        size = self._canvas if canvas is None else tracing_size(canvas, self._canvas, ENLARGED)
+        targets = interpolate(self.targets, size, mode="bilinear")
+        alphas = [None] * len(targets)
+        if self.alphas is not None:
+            alphas = interpolate(self.alphas[:, None], size, mode="bilinear")[:, 0]
+        drawings = [style.traced_drawing(target, count, alpha) for target, alpha in zip(targets, alphas)]
+        return drawings if size == self._canvas else [drawing.on_canvas(*self._canvas) for drawing in drawings]
 
     def fit(self, drawings: Sequence[Drawing]) -> Iterator[TracingStep]:
         """Fit given drawings, one per target, in place."""
@@ -216,6 +227,18 @@ class Tracer:
     @property
     def _scale(self) -> float:
         return canvas_side(self._canvas) / LIVE_SIDE
+
+
+def tracing_size(canvas: Canvas, image: Canvas, times: float = 1.0) -> Canvas:
+    """The size for an image to be drawn on a canvas: the canvas, or where that is larger than `times` the image, a
+    smaller size of its proportions.
+
+    A drawing of sharp shapes is compared with an image at the image's own size: an enlarged image has soft edges, which
+    only wrong shapes can match.
+    """
+    factor = min(1.0, times * canvas_side(image) / canvas_side(canvas))
+    height, width = (max(round(side * factor), 1) for side in canvas)
+    return height, width
 
 
 def adds_in_groups(style: ArtStyle, settings: TracingSettings) -> bool:

@@ -150,7 +150,7 @@ def canvas_around(view: Canvas) -> Canvas:
 
 
 def resized_images(images: Tensor, canvas: Canvas, count: int, *, sharp: bool = True) -> Tensor:
-    """Images (1 or count, C, H, W) at the size of the canvas, in [0, 1]: (count, C, *canvas).
+    """Images (1 or count, C, H, W) at the size of a canvas, in [0, 1]: (count, C, *canvas).
 
     Sharp ones overshoot beside edges, which would become regions of their own.
     """

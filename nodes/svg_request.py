@@ -18,7 +18,7 @@ from ..drawings.initialization import Canvas
 from ..drawings.optimizer import TRACING
 from ..drawings.styles import ART_STYLES, ArtStyle
 from ..drawings.tasks import DEFAULTS, MOVES, RestorationWeights, Task, restoration_weights
-from ..drawings.tracing import ANYWHERE, FROM_REGIONS, TRACE, TracingSettings
+from ..drawings.tracing import ANYWHERE, FROM_REGIONS, TRACE, TracingSettings, tracing_size
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.core.noise import item_seeds
 from ..guidance.distillation.method import Config
@@ -247,7 +247,7 @@ class Request:
             documents=self.documents,
             targets=targets,
             measurement=measurement,
-            alphas=None if self.alphas is None else self._resized(self.alphas)[:, 0],
+            alphas=None if self.alphas is None else self._at_tracing_size(self.alphas)[:, 0],
             moving=self._moving,
             tracing=self._tracing,
             canvas=self.canvas,
@@ -258,14 +258,14 @@ class Request:
     def _tracing_targets(self) -> tuple[Tensor | None, Measurement | None]:
         """The images to trace, if any, with the measurement that they are the back-projection of."""
         if self.images is not None:
-            return self._resized(self.images), None
+            return self._at_tracing_size(self.images), None
         if self.used_measurement is None or not self._traces_measurement:
             return None, None
         return svg_inputs.back_projected_images(self.used_measurement, len(self.seeds)), self.used_measurement
 
-    def _resized(self, images: Tensor) -> Tensor:
-        sharp = self._places != TRACE
-        return svg_inputs.resized_images(images, self.canvas, len(self.seeds), sharp=sharp)
+    def _at_tracing_size(self, images: Tensor) -> Tensor:
+        size = tracing_size(self.canvas, (images.shape[-2], images.shape[-1]))
+        return svg_inputs.resized_images(images, size, len(self.seeds), sharp=self._places != TRACE)
 
     @property
     def _traces_measurement(self) -> bool:

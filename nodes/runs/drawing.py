@@ -49,8 +49,8 @@ class Moving(NamedTuple):
 class Initialization:
     """How drawings start: as `documents` or as `count` paths of a style, traced to `targets` if there are any.
 
-    `targets` are images (B, 3, H, W) in [0, 1]; with a `measurement`, its back-projection. `alphas` (B, H, W) are the
-    images' alpha, `moving` says what changes in each of the documents.
+    `targets` are images (B, 3, H, W) in [0, 1], of the size of the canvas or smaller; with a `measurement`, its
+    back-projection. `alphas` (B, H, W) are the images' alpha, `moving` says what changes in each of the documents.
     """
 
     style: ArtStyle
@@ -91,14 +91,22 @@ class Initialization:
             measurement = None if self.measurement is None else self.measurement.to(targets)
             tracer = Tracer(targets, self.tracing, self.rasterizer, measurement, self.alphas)
             if not drawings and self.tracing.placement == TRACE:
-                drawings = tracer.started(self.style, self.count)
+                drawings = tracer.started(self.style, self.count, self.canvas)
                 remember(drawings)
             steps = tracer.fit(drawings) if drawings else tracer.trace(self.style, self.count, generators)
             for step in steps:
                 drawings = step.drawings
                 remember(drawings)
                 preview(step.index + 1, step.images[0])
+            if self._fitted_at != self.canvas:
+                drawings = [drawing.on_canvas(*self.canvas) for drawing in drawings]
+                remember(drawings)
         return drawings
+
+    @property
+    def _fitted_at(self) -> Canvas:
+        """The canvas on which drawings are fitted to the targets."""
+        return self.canvas if self.targets is None else (self.targets.shape[-2], self.targets.shape[-1])
 
     def _untraced(self, n: int, generator: torch.Generator) -> Drawing:
         with host.gradients():
@@ -106,7 +114,7 @@ class Initialization:
             if self.documents:
                 n = n % len(self.documents)
                 moving = self.moving[n]._asdict()
-                return Drawing(self.documents[n], *self.canvas, like, **moving)
+                return Drawing(self.documents[n], *self._fitted_at, like, **moving)
             return self.style.random_drawing(self.count, self.canvas, generator, like)
 
 

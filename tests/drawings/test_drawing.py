@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from dreamsampler.drawings.augmentation import RandomViews
-from dreamsampler.drawings.drawing import Drawing, DrawingBatch, clamp_colors, parameter_groups, render
+from dreamsampler.drawings.drawing import OPTIMIZABLE, Drawing, DrawingBatch, clamp_colors, parameter_groups, render
 from dreamsampler.drawings.initialization import Paths
 from dreamsampler.drawings.optimizer import FROM_SCRATCH
 from dreamsampler.drawings.selection import NothingSelected, selection
@@ -443,3 +443,24 @@ def test_points_on_the_border_of_the_canvas_stay_on_it():
     assert [(p.x, p.y) for p in corners[:2]] == [(0, 0), (24, 0)]
     assert [p.x for p in corners] == [0, 24, 24, pytest.approx(12, abs=1), 0]
     assert corners[2].y != 12 and corners[3].y != 20
+
+
+@pytest.mark.parametrize("height, width", [(SIZE, SIZE), (60, 60), (30, 44)])
+def test_a_drawing_moves_to_another_canvas_as_it_is(height: int, width: int):
+    """Its document is the same, and there it looks like its document."""
+    fill, stroke = LinearGradient(Point(0.0, 0.0), Point(24.0, 24.0), STOPS), Stroke(Color(0.1, 0.4, 0.2), 0.8, 2.5)
+    shape = Shape(next(square().shapes()).contours, Fill(fill, 0.9), stroke)
+    document = replace(square(), children=(Group((shape,), opacity=0.7), *square().children[1:]))
+    drawn = load(document, optimized=OPTIMIZABLE, background=Color(0.9, 0.8, 1.0))
+    with torch.no_grad():
+        for n, leaf in enumerate(leaf for leaves in drawn.parameters.values() for leaf in leaves):
+            leaf += 0.05 * uniform(*leaf.shape, seed=n).to(leaf)
+    drawn.constrain()
+    moved = drawn.on_canvas(height, width)
+    document, background = drawn.document(), LIKE.new_tensor([drawn.background.tolist()])
+    assert torch.allclose(scene(moved.document(), 240, 240, LIKE).points, scene(document, 240, 240, LIKE).points)
+    seen = rasterize([scene(document, height, width, LIKE)], background)[:, :3]
+    assert torch.allclose(render([moved]), seen, atol=1e-9)
+    assert {name: len(leaves) for name, leaves in moved.parameters.items()} == {
+        name: len(leaves) for name, leaves in drawn.parameters.items()
+    }

@@ -19,6 +19,7 @@ from dreamsampler.drawings.tracing import (
     TracingSettings,
     TracingStep,
     group_sizes,
+    tracing_size,
 )
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
@@ -28,6 +29,7 @@ from support.tensors import generator
 from torch import Tensor
 
 SIZE = 32
+INK = torch.tensor([[0.1, 0.1, 0.4, 1.0]])
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -179,3 +181,31 @@ def test_regions_are_fitted_with_smooth_joins_and_opaque():
     for drawn in last.drawings:
         assert len(drawn.colors) <= 24 and (drawn.colors[:, 3] == 1).all()
         assert float(kinks(drawn.smooth_joins().detach())) < 0.02
+
+
+@pytest.mark.parametrize(
+    "canvas, image, times, expected",
+    [
+        ((256, 256), (96, 96), 1.0, (96, 96)),
+        ((256, 256), (96, 96), 2.0, (192, 192)),
+        ((256, 256), (200, 200), 2.0, (256, 256)),
+        ((256, 256), (512, 512), 1.0, (256, 256)),
+        ((384, 512), (75, 100), 1.0, (75, 100)),
+        ((256, 256), (1, 1), 1.0, (1, 1)),
+    ],
+)
+def test_images_are_compared_at_their_own_size_at_most(canvas, image, times, expected):
+    assert tracing_size(canvas, image, times) == expected
+
+
+def test_small_images_are_enlarged_to_find_their_regions():
+    """Where a disc is, is known more precisely from pixels that are cut up than from few pixels."""
+    disc = ART_STYLES["iconography"].drawing(
+        Paths(circle(torch.tensor([[15.3, 16.4]]), 5.7, 4), INK), (SIZE, SIZE), INK
+    )
+    image = render([disc]).detach()
+    tracer, style = Tracer(image, replace(FROM_REGIONS, steps=0)), ART_STYLES["iconography"]
+    (small,), (enlarged,) = tracer.started(style, 24), tracer.started(style, 24, (4 * SIZE, 4 * SIZE))
+    assert small.document().view_box.width == SIZE and enlarged.document().view_box.width == 2 * SIZE
+    reached = [psnr(each, image[0]) for each in render([small, enlarged]).detach()]
+    assert reached[1] > reached[0] + 1
