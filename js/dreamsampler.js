@@ -1,6 +1,7 @@
 /**
  * Adds to the pack's nodes: notes on their runs, a zoomable view of drawings, curves that grow while a node runs, and
- * buttons that add and remove regions. The nodes also work without this file.
+ * buttons that add and remove regions; SVG files dropped on the graph become Load SVG nodes. The nodes also work without
+ * this file.
  *
  * Everything is a DOM widget, which both of the host's renderers support. No widget has a value, so saved workflows are
  * the same with and without this file.
@@ -8,6 +9,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { loadDroppedDrawings } from "./dropping.js";
 import { NoteView, listenToNotes } from "./notes.js";
 import { numberStyle, wordNumbers } from "./numbers.js";
 import { Panel, afterLayout, button, element, keepInGroups } from "./panel.js";
@@ -427,6 +429,7 @@ app.registerExtension({
 
   setup() {
     document.head.append(element("style", { textContent: STYLE + numberStyle(".ds-notes") }));
+    loadDroppedDrawings();
   },
 
   beforeConfigureGraph(graph) {

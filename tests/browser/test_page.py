@@ -1,7 +1,8 @@
-"""What users see and do: templates, previews, curves, copying, canceling, and loading a graph from an image."""
+"""What users see and do: templates, previews, curves, copying, canceling, and dropping files on the graph."""
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +19,7 @@ from tools.reference import world
 
 TEMPLATES = list(templates())
 CHECKPOINT = "dreamsampler_reference.safetensors"
+DISC = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><circle cx="12" cy="12" r="9" fill="#c33"/></svg>'
 
 
 def use_small_model(page: Page) -> None:
@@ -267,6 +269,24 @@ def test_dropping_a_saved_image_restores_its_graph(page: Page, heart: str):
     assert page.run("app.graph.nodes.map((node) => node.type).sort()") == kinds
     sampler = "app.graph.nodes.find((node) => node.type === 'DSProximalDreamSampler')"
     assert page.run(f"{sampler}.widgets.find((widget) => widget.name === 'seed').value") == 77
+
+
+def test_dropped_drawings_are_loaded(page: Page):
+    page.drop("a disc.SVG", DISC.encode())
+    page.tab.wait_for_function("() => window.app.graph.nodes[0]?.widgets?.[0].value === 'a disc.SVG'")
+    assert page.run("app.graph.nodes.map((node) => node.type)") == ["DSLoadSVG"]
+    page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()
+
+
+def test_dropping_a_saved_drawing_restores_its_graph(page: Page):
+    page.open_template("vectorise")
+    kinds = page.run("app.graph.nodes.map((node) => node.type).sort()")
+    workflow = json.dumps({"workflow": page.run("app.graph.serialize()")})
+    page.run("app.graph.clear()")
+    saved = DISC.replace("<circle", f"<metadata><![CDATA[{workflow}]]></metadata><circle")
+    page.drop("traced.svg", saved.encode())
+    page.tab.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(kinds))
+    assert page.run("app.graph.nodes.map((node) => node.type).sort()") == kinds
 
 
 def test_regions_can_be_added_and_removed(page: Page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import mimetypes
 import re
 import shutil
 import time
@@ -182,14 +183,14 @@ class Page:
     def drop(self, name: str, content: bytes) -> None:
         """Drop a file onto the graph, as if from the desktop."""
         script = """
-            ([name, content]) => {
+            ([name, type, content]) => {
               const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
               const dropped = new DataTransfer();
-              dropped.items.add(new File([bytes], name, { type: "image/png" }));
+              dropped.items.add(new File([bytes], name, { type }));
               const place = document.querySelector("#graph-canvas");
-              for (const type of ["dragover", "drop"]) {
-                place.dispatchEvent(new DragEvent(type, { dataTransfer: dropped, bubbles: true, cancelable: true }));
+              for (const event of ["dragover", "drop"]) {
+                place.dispatchEvent(new DragEvent(event, { dataTransfer: dropped, bubbles: true, cancelable: true }));
               }
             }
         """
-        self.tab.evaluate(script, [name, base64.b64encode(content).decode()])
+        self.tab.evaluate(script, [name, mimetypes.guess_type(name)[0], base64.b64encode(content).decode()])
