@@ -69,6 +69,8 @@ ICONS = {
 }  # fmt: skip
 """npm packages of Iconify, and the names of icons."""
 SMALL_ICONS = "small icons"
+HEAD = 72
+"""Height in pixels of the labels above a sheet, of up to three lines."""
 PHOTOGRAPHS = {
     "cat": ("scikit-image==0.26.0", "skimage/data/chelsea.png"),
     "coffee": ("scikit-image==0.26.0", "skimage/data/coffee.png"),
@@ -315,14 +317,14 @@ def means(results: Results) -> dict[str, dict[str, Row]]:
 def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None:
     """All images, each with what the ways made of it beside it, at half their size."""
     font = ImageFont.load_default(18)
-    canvas = Image.new("RGB", (SIDE * len(labels), 24 + SIDE * len(shown)), "white")
+    canvas = Image.new("RGB", (SIDE * len(labels), HEAD + SIDE * len(shown)), "white")
     draw = ImageDraw.Draw(canvas)
     for column, label in enumerate(labels):
-        draw.text(((column + 0.5) * SIDE, 12), label, "black", font, anchor="mm")
+        draw.text(((column + 0.5) * SIDE, HEAD / 2), label.replace(", ", ",\n"), "black", font, "mm", align="center")
     for row, views in enumerate(shown.values()):
         for column, view in enumerate(views):
             image = Image.fromarray((view.movedim(0, -1) * 255).round().byte().numpy())
-            canvas.paste(image, (column * SIDE, 24 + row * SIDE))
+            canvas.paste(image, (column * SIDE, HEAD + row * SIDE))
     save(canvas.reduce(2), path)
 
 
