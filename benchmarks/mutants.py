@@ -55,12 +55,11 @@ class Tests:
     def of(self, mutation: Mutation) -> list[str]:
         """The tests that run the mutated statement, the fastest first.
 
-        What runs on import, such as a constant, belongs to no test: then the tests that run any line of the file.
+        What runs once, such as a constant, runs in one test for all: then the tests that run any line of the file.
         """
         lines = self.of_line.get(mutation.file, {})
-        found = {test for line in mutation.lines for test in lines.get(line, ())}
-        if not found and mutation.on_import:
-            found = {test for tests in lines.values() for test in tests}
+        numbers = lines if mutation.runs_once else mutation.lines
+        found = {test for line in numbers for test in lines.get(line, ())}
         return sorted(found, key=lambda test: self.seconds.get(test, 0.0))
 
 

@@ -22,6 +22,8 @@ FUNCTIONS = {
 }  # fmt: skip
 SWAPPED = {**FUNCTIONS, **{b: a for a, b in FUNCTIONS.items()}}
 """Functions and methods whose names are exchanged."""
+CACHES = re.compile(r"(lru_)?cache\b")
+"""Decorators of functions that run once for all tests."""
 SKIPPED = (ast.JoinedStr, ast.Raise, ast.Assert, ast.ImportFrom, ast.Import)
 """Texts and errors: a wrong word of a message is no fault of the code."""
 
@@ -30,14 +32,15 @@ SKIPPED = (ast.JoinedStr, ast.Raise, ast.Assert, ast.ImportFrom, ast.Import)
 class Mutation:
     """The characters `start` to `end` of a file (path from the checkout) become `replacement`.
 
-    `lines` are those of the statement, `on_import` says that it runs when the module is imported.
+    `lines` are those of the statement, `runs_once` says that it runs when the module is imported, or in a function
+    whose results are cached.
     """
 
     checkout: Path
     file: str
     line: int
     lines: range
-    on_import: bool
+    runs_once: bool
     start: int
     end: int
     replacement: str
@@ -76,6 +79,7 @@ class _Finder(ast.NodeVisitor):
         self.mutations: list[Mutation] = []
         self.statement: ast.stmt | None = None
         self.depth = 0
+        self.cached = False
 
     # Where
 
@@ -93,8 +97,9 @@ class _Finder(ast.NodeVisitor):
         if isinstance(statement, (ast.If, ast.While, ast.For, ast.With, ast.FunctionDef)):  # its head alone
             last = node.end_lineno or node.lineno
         lines = range(min(statement.lineno, node.lineno), last + 1)
+        runs_once = self.depth == 0 or self.cached
         self.mutations.append(
-            Mutation(self.checkout, self.file, node.lineno, lines, self.depth == 0, start, end, replacement)
+            Mutation(self.checkout, self.file, node.lineno, lines, runs_once, start, end, replacement)
         )
 
     # What is left out
@@ -112,10 +117,13 @@ class _Finder(ast.NodeVisitor):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for default in [*node.args.defaults, *(each for each in node.args.kw_defaults if each)]:
             self.visit(default)
+        before = self.cached
+        self.cached |= any(CACHES.match(ast.unparse(each)) for each in node.decorator_list)
         self.depth += 1
         for statement in node.body:
             self.visit(statement)
         self.depth -= 1
+        self.cached = before
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for statement in node.body:
