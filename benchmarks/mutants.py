@@ -46,7 +46,7 @@ PASSED, NO_TESTS = 0, 5
 
 
 @dataclass(frozen=True)
-class Tests:
+class Recorded:
     """Which tests run which lines, and how long each takes."""
 
     of_line: dict[str, dict[int, list[str]]]
@@ -107,7 +107,7 @@ def record(path: Path) -> None:
     path.write_text(json.dumps({"lines": lines, "seconds": recorder.seconds}), "utf-8")
 
 
-def tests_of_lines() -> Tests:
+def tests_of_lines() -> Recorded:
     """Recorded for this commit, or recorded now."""
     path = WORK / f"{commit(CHECKOUT)}.json"
     if not path.exists():
@@ -116,7 +116,7 @@ def tests_of_lines() -> Tests:
             raise SystemExit("The tests cannot be run. See above.")
     found = json.loads(path.read_text("utf-8"))
     lines = {file: {int(line): tests for line, tests in each.items()} for file, each in found["lines"].items()}
-    return Tests(lines, found["seconds"])
+    return Recorded(lines, found["seconds"])
 
 
 def in_own_process(work: Any, *arguments: Any, limit: float | None = None) -> int | None:
@@ -153,7 +153,7 @@ def run_tests(mutation: Mutation, tests: list[str]) -> None:
     os._exit(int(code))
 
 
-def outcome(mutation: Mutation, tests: Tests) -> str:
+def outcome(mutation: Mutation, tests: Recorded) -> str:
     """What becomes of a mutant."""
     chosen = tests.of(mutation)
     if not chosen:

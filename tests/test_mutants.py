@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import Tests, in_own_process, use
+from benchmarks.mutants import Recorded, in_own_process, use
 from benchmarks.mutations import Mutation, mutations
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -70,7 +70,7 @@ def test_what_runs_once_belongs_to_all_tests_of_its_file(tmp_path: Path) -> None
     """Of a cached function or a constant, only the first test that needs it runs the line."""
     path = tmp_path / "code.py"
     path.write_text("LIMIT = 3\n@cache\ndef table():\n    return 5\ndef other():\n    return 7\n", "utf-8")
-    tests = Tests({"code.py": {1: [], 4: ["first"], 6: ["second"]}}, {"first": 2.0, "second": 1.0})
+    tests = Recorded({"code.py": {1: [], 4: ["first"], 6: ["second"]}}, {"first": 2.0, "second": 1.0})
     of = {mutation.line: tests.of(mutation) for mutation in mutations(path, tmp_path)}
     assert of == {1: ["second", "first"], 4: ["second", "first"], 6: ["second"]}
 
