@@ -108,7 +108,7 @@ OF_ICONS_AT_ONCE: Variants = {
     "as regions, by measurement alone, without a model": {"steps": 0, "fit_steps": 100, **REGIONS},
 }
 ICON_SETS = ("twemoji", "fluent-emoji-flat")
-RECOLORED: Variants = {"all moves": {}, "colors only": {"move": "colors"}}
+RECOLORED: Variants = {"colors only": {"move": "colors"}, "all moves": {}}
 WRITTEN: Variants = {
     "regions, at most 32": {"clean": "on", "steps": 0, "fit_steps": 100, "fit_places": "trace"},
     "regions, refined by SDS at guidance 7.5": {
