@@ -5,6 +5,7 @@
         drawings, scenes, fits, others    thumbnails, workflows/*.jpg, and images of help pages
         graph                             docs/edit_graph.png; needs Chromium
         svg, splats                       docs/{svg,splats}.webp, the animations
+        help                              the other images of help pages; needs Chromium
 
 Every image is made by a template on a real server, with inputs as a user would choose them: images, prompts, and sizes
 for the model's 96 pixels, at which scenes also have fewer splats and steps. Where the values for large models are wrong
@@ -29,7 +30,7 @@ from PIL import Image
 
 from tools.reference import corrective, host_access, in_process, solids, translator, world
 
-from . import gallery_motion, gallery_page
+from . import gallery_help, gallery_motion, gallery_page
 from .gallery_sheets import Pair, beside, columns, halves, quarters, rows, stacked
 from .gallery_studio import CELL, CHECKOUT, Shot, Studio, Views, four, rendered, shown, to_image
 from .images import save
@@ -329,10 +330,27 @@ HELP: dict[str, Callable[[Sequence[Pair]], dict[str, Image.Image]]] = {
 """By group, from the results of its shots in their order."""
 
 
+def draw_help(studio: Studio) -> None:
+    """The images that are made of no thumbnails."""
+    (found,) = shots_of("edit_found_region")
+    images: dict[str, Callable[[], Image.Image]] = {
+        "orbit": gallery_help.orbited,
+        "svg_to_image": gallery_help.on_backgrounds,
+        "traced": gallery_help.traced,
+        "load_svg": lambda: gallery_page.loaded_drawing(studio.client, studio.known("icon", gallery_help.ICON)),
+        "found_region": lambda: gallery_help.found_region(studio, found),
+        "translated": lambda: gallery_help.translated(studio, CIRCLE),
+        "methods": lambda: gallery_help.methods(studio, alone("heart", "orange", "black", "striped")),
+    }
+    for name, made in images.items():
+        save_small(made(), HELP_IMAGES / f"{name}.jpg")
+
+
 FILES: dict[str, Callable[[Studio], None]] = {
     "graph": lambda studio: gallery_page.write_edit_graph(studio.client, DOCS / "edit_graph.png"),
     "svg": lambda _: gallery_motion.write_drawing(DOCS / "svg.webp"),
     "splats": lambda studio: gallery_motion.write_scene(studio, DOCS / "splats.webp"),
+    "help": draw_help,
 }
 
 

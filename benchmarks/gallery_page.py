@@ -1,8 +1,10 @@
-"""Takes a screenshot of the template "edit" with its result, as the page of a real server shows it."""
+"""Takes screenshots of the page of a real server: the template "edit" with its result, and a node with a drawing."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,36 @@ PLACED = """(() => {
 """Moves the view to the graph. Its box on the page."""
 
 
+NODE_BOX = """(() => {
+  const { ds, canvas } = app.canvas, page = canvas.getBoundingClientRect();
+  const [x, y, width, height] = app.graph.nodes[0].getBounding();
+  const [left, top] = [x, y].map((at, axis) => (at + ds.offset[axis]) * ds.scale - value.margin);
+  return { x: page.x + left, y: page.y + top,
+           width: width * ds.scale + 2 * value.margin, height: height * ds.scale + 2 * value.margin };
+})()"""
+"""The box of the only node on the page, with a margin."""
+
+
+@contextmanager
+def opened(client: ComfyClient, *, nodes_2: bool, width: int, height: int, pixels: float = 1.0) -> Iterator[Page]:
+    """The page of a returning user; `pixels` are those of an image per pixel of the page."""
+    configure(client, nodes_2=nodes_2)
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=pixels)
+        yield Page(tab, client, "gallery")
+
+
+def loaded_drawing(client: ComfyClient, file: str) -> Image.Image:
+    """The node Load SVG with a file of the input folder chosen."""
+    with opened(client, nodes_2=False, width=900, height=700) as page:
+        page.start_anew()
+        page.run("app.graph.add(Object.assign(LiteGraph.createNode('DSLoadSVG'), { pos: [160, 160] }))")
+        page.set("DSLoadSVG", file=file)
+        page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()
+        page.tab.wait_for_timeout(1000)
+        return Image.open(BytesIO(page.tab.screenshot(clip=page.run(NODE_BOX, {"margin": 2})))).convert("RGB")
+
+
 def write_edit_graph(client: ComfyClient, path: Path) -> None:
     """Write the screenshot as a PNG with 256 colors: without dither it is half as large, and nobody sees it."""
     edit_graph(client).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
@@ -53,10 +85,8 @@ def write_edit_graph(client: ComfyClient, path: Path) -> None:
 
 def edit_graph(client: ComfyClient) -> Image.Image:
     """The template "edit" after a run with the reference model on the sample input."""
-    configure(client, nodes_2=True)
-    with chromium() as browser:
-        tab = browser.new_page(viewport={"width": 1700, "height": 1300}, device_scale_factor=PIXELS)
-        page = Page(tab, client, "gallery")
+    with opened(client, nodes_2=True, width=1700, height=1300, pixels=PIXELS) as page:
+        tab = page.tab
         page.open_template("edit")
         page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
         page.run(f"app.graph.nodes.find((node) => node.title === 'Target prompt').widgets[0].value = '{PROMPT}'")

@@ -70,6 +70,16 @@ def test_sides_run_along_edges():
     assert psnr(image_of(16, slanted()), slanted()) > 22
 
 
+def test_a_point_is_added_to_the_triangle_with_the_largest_error():
+    """A large soft disc on the left is worth more than a small hard dot on the right, which has the strongest edge."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    soft = 0.6 * ((20 - ((x - 20) ** 2 + (y - 30) ** 2).sqrt()) / 10).clamp(0, 1)
+    dot = (((x - 70) ** 2 + (y - 30) ** 2) < 4).float()
+    corners = triangulated((soft + dot).expand(3, -1, -1), 5).points[1:, ::3].reshape(-1, 2)
+    inside = corners[(corners > 4).all(1) & (corners < torch.tensor([WIDTH, HEIGHT]) - 4).all(1)]
+    assert len(inside) >= 3 and float(inside[:, 0].max()) < 42
+
+
 def test_thin_triangles_grow_no_spikes():
     canvas = triangulated(disc(), 200).points[1:, ::3]
     assert float(canvas.min()) > -1.6
