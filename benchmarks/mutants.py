@@ -228,7 +228,7 @@ def main() -> None:
         verdict = verdicts.get((mutation.file, code, mutant), "")
         kept = {"verdict": verdict} if verdict and became in (SURVIVED, NOT_RUN) else {}
         results.figures["mutants"].append({**row, "outcome": became, **kept})
-        results.measured(TABLE, "all", number)
+        results.measured(TABLE, TABLE, number)
         results.write()
         (arguments.output / "mutants.md").write_text(report(results), "utf-8")
 
