@@ -115,10 +115,13 @@ class _Finder(ast.NodeVisitor):
         self.statement = before
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        decorators = [ast.unparse(each) for each in node.decorator_list]
+        if any(each.startswith("triton.") for each in decorators):  # Triton reads the code from its file, without fault
+            return
         for default in [*node.args.defaults, *(each for each in node.args.kw_defaults if each)]:
             self.visit(default)
         before = self.cached
-        self.cached |= any(CACHES.match(ast.unparse(each)) for each in node.decorator_list)
+        self.cached |= any(map(CACHES.match, decorators))
         self.depth += 1
         for statement in node.body:
             self.visit(statement)

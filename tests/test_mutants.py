@@ -69,7 +69,8 @@ def test_lines_are_those_of_the_statement(file: Path) -> None:
 def test_what_runs_once_belongs_to_all_tests_of_its_file(tmp_path: Path) -> None:
     """Of a cached function or a constant, only the first test that needs it runs the line."""
     path = tmp_path / "code.py"
-    path.write_text("LIMIT = 3\n@cache\ndef table():\n    return 5\ndef other():\n    return 7\n", "utf-8")
+    kernel = "@triton.jit\ndef kernel():\n    return 9\n"  # has no mutants
+    path.write_text(f"LIMIT = 3\n@cache\ndef table():\n    return 5\ndef other():\n    return 7\n{kernel}", "utf-8")
     tests = Recorded({"code.py": {1: [], 4: ["first"], 6: ["second"]}}, {"first": 2.0, "second": 1.0})
     of = {mutation.line: tests.of(mutation) for mutation in mutations(path, tmp_path)}
     assert of == {1: ["second", "first"], 4: ["second", "first"], 6: ["second"]}
