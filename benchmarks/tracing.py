@@ -328,6 +328,14 @@ def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None
     save(canvas.reduce(2), path)
 
 
+def report(results: Results) -> str:
+    """All tables as Markdown."""
+    of_images = {name: rows for name, rows in results.figures.items() if name != SMALL_ICONS}
+    parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in {**means(results), **of_images}.items()]
+    small = [f"## {SMALL_ICONS}\n", results.line(SMALL_ICONS) + "\n", table(results.figures[SMALL_ICONS])]
+    return "\n".join(["# Tracing\n", results.line("images") + "\n", *parts, *small])
+
+
 def main() -> None:
     """Trace, measure, write."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -343,10 +351,7 @@ def main() -> None:
     small: dict[str, list[Tensor]] = {}
     measure_small(results, small)
     results.write()
-    parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in means(results).items()]
-    parts += [f"## {name}\n\n{table(rows)}" for name, rows in results.figures.items()]
-    text = "\n".join(["# Tracing\n", results.line("images") + "\n", *parts])
-    results.path.with_suffix(".md").write_text(text, "utf-8")
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
     labels = ["image", *next(iter(results.figures.values()))]
     sheet(shown, labels, results.path.with_suffix(".png"))
     sheet(small, ["image", *results.figures[SMALL_ICONS]], results.path.with_name("tracing_small.png"))

@@ -79,7 +79,8 @@ def test_rows_have_a_count_and_runs(path: Path):
     assert all(row.count > 0 and row.runs for row in counted.values())
     # rows of the rasterizer's files begin with the name of the file
     plain = {", ".join(parts[-2:]) if len(parts := name.split(", ")) == 3 else name for name in counted} | {*counted}
-    grouped = {"peak_memory_mib": "memory", "conjugate gradients": "conjugate gradients"}  # rows one level below
+    one_level_below = "conjugate gradients", "small icons"
+    grouped = {"peak_memory_mib": "memory"} | {name: name for name in one_level_below}
     for name in row_names(figures):
         assert set(figures[name]) == set(tables[grouped[name]].rows) if name in grouped else name in plain
 
