@@ -37,7 +37,7 @@ ANYWHERE = "anywhere"
 """A further placement: all paths start at once, at random positions."""
 TRACE = "trace"
 """A further placement: all paths start at once, as the regions of the image."""
-ENLARGED = 2.0
+ENLARGED = 2
 """By how much small images are enlarged to find their regions: more gives more curves, which follow noise."""
 
 

@@ -11,9 +11,12 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..drawings import regions
+from ..drawings.tracing import ENLARGED
 from ..svg.markup.writer import write
+from ..svg.resizing import resized
 from . import checks, host, widgets
 
 MODES = {"colour": "color", "black and white": "binary"}
@@ -25,7 +28,9 @@ MOST_REGIONS = 8192
 """Shapes of one image traced without vtracer."""
 BORDER = 1.02
 """The `scale` of a trace by regions that just keeps a square of 4 x 4 pixels, for a difference of colors of 1; it grows
-with the square of that difference."""
+with the square of that difference, and with the size to which an image is enlarged."""
+SMALL = 256
+"""Images with shorter sides, in pixels, are enlarged to find their regions."""
 
 
 class ImageToSVG(io.ComfyNode):
@@ -171,20 +176,27 @@ def _by_regions(mode: str, shapes: str, stacking: str, settings: dict[str, float
         if mode != "colour":
             gray = torch.from_numpy(_grayscale(image)).float() / 255
             color, alpha = torch.zeros_like(color), (gray < 0.5).float()
+        height, width = color.shape[1:]
+        times = ENLARGED if max(height, width) < SMALL else 1
         document = regions.traced(
-            color,
+            _enlarged(color, times),
             MOST_REGIONS,
-            alpha=alpha,
-            scale=BORDER * (max(settings["layer_difference"], 1) / 255) ** 2,
-            smallest=max(int(settings["filter_speckle"]) ** 2, 1),
+            alpha=None if alpha is None else _enlarged(alpha[None], times)[0],
+            scale=BORDER * times * (max(settings["layer_difference"], 1) / 255) ** 2,
+            smallest=max(int(settings["filter_speckle"]) ** 2, 1) * times**2,
             overlapping=stacking == "stacked",
         )
-        return write(document, precision=int(settings["path_precision"]))
+        return write(resized(document, width, height), precision=int(settings["path_precision"]))
 
     return trace, (
         "Traced without the package vtracer: color_precision, corner_threshold, length_threshold and "
         "splice_threshold have no effect. For these run 'pip install \"vtracer<1\"'."
     )
+
+
+def _enlarged(image: Tensor, times: int) -> Tensor:
+    """An image (C, H, W) as (C, times H, times W)."""
+    return interpolate(image[None], scale_factor=times, mode="bilinear")[0]
 
 
 def _images_of(image: Tensor) -> list[Tensor]:
