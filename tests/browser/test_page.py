@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from itertools import combinations
 from pathlib import Path
@@ -281,7 +280,9 @@ def test_dropped_drawings_are_loaded(page: Page):
 def test_dropping_a_saved_drawing_restores_its_graph(page: Page):
     page.open_template("vectorise")
     kinds = page.run("app.graph.nodes.map((node) => node.type).sort()")
-    workflow = json.dumps({"workflow": page.run("app.graph.serialize()")})
+    workflow = page.run(
+        "JSON.stringify({ workflow: app.graph.serialize() })"
+    )  # in the page: elsewhere, undefined is null
     page.run("app.graph.clear()")
     saved = DISC.replace("<circle", f"<metadata><![CDATA[{workflow}]]></metadata><circle")
     page.drop("traced.svg", saved.encode())
