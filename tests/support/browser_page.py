@@ -181,16 +181,16 @@ class Page:
         self.tab.screenshot(path=str(SCREENSHOTS / f"{self._name}_{name}.png"))
 
     def drop(self, name: str, content: bytes) -> None:
-        """Drop a file onto the graph, as if from the desktop."""
+        """Drop a file on the middle of the window, as if from the desktop."""
         script = """
             ([name, type, content]) => {
               const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
               const dropped = new DataTransfer();
               dropped.items.add(new File([bytes], name, { type }));
-              const place = document.querySelector("#graph-canvas");
-              for (const event of ["dragover", "drop"]) {
-                place.dispatchEvent(new DragEvent(event, { dataTransfer: dropped, bubbles: true, cancelable: true }));
-              }
+              const [clientX, clientY] = [window.innerWidth / 2, window.innerHeight / 2];
+              const init = { clientX, clientY, dataTransfer: dropped, bubbles: true, cancelable: true };
+              const place = document.elementFromPoint(clientX, clientY);
+              for (const event of ["dragover", "drop"]) place.dispatchEvent(new DragEvent(event, init));
             }
         """
         self.tab.evaluate(script, [name, mimetypes.guess_type(name)[0], base64.b64encode(content).decode()])
