@@ -277,6 +277,21 @@ def test_dropped_drawings_are_loaded(page: Page):
     page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()
 
 
+def test_a_drawing_dropped_on_a_node_is_loaded_by_that_node(page: Page):
+    page.run(
+        """((node) => {
+             const { ds, canvas } = app.canvas, page = canvas.getBoundingClientRect();
+             const middle = [window.innerWidth / 2 - page.x, window.innerHeight / 2 - page.y];
+             node.pos = middle.map((at, axis) => at / ds.scale - ds.offset[axis] - 30);
+             app.graph.add(node);
+           })(LiteGraph.createNode("DSLoadSVG"))"""
+    )
+    page.tab.wait_for_timeout(500)  # Nodes 2.0 draws it
+    page.drop("another disc.svg", DISC.encode())
+    page.tab.wait_for_function("() => window.app.graph.nodes[0].widgets[0].value === 'another disc.svg'")
+    assert page.run("app.graph.nodes.length") == 1
+
+
 def test_dropping_a_saved_drawing_restores_its_graph(page: Page):
     page.open_template("vectorise")
     kinds = page.run("app.graph.nodes.map((node) => node.type).sort()")
