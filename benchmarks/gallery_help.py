@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dreamsampler.nodes import host
@@ -10,12 +11,11 @@ from dreamsampler.nodes.image_to_svg import ImageToSVG
 from dreamsampler.nodes.orbit_cameras import OrbitCameras
 from dreamsampler.nodes.svg_to_image import SVGToImage
 from PIL import Image
-from torch import Tensor
 
 from tools.reference import in_process, translator, world
 
-from .gallery_sheets import beside, stacked
-from .gallery_studio import CHECKOUT, Prompt, Shot, Studio, find_node, rendered, save, shown, to_image
+from .gallery_sheets import beside, part, stacked
+from .gallery_studio import CHECKOUT, Shot, Studio, find_node, rendered, save, shown, to_image
 from .gallery_toy import photographed
 
 ICON = (CHECKOUT / "docs" / "icon.svg").read_bytes()
@@ -25,6 +25,7 @@ DETAIL = (0.12, 0.15, 0.55, 0.58)
 """The part of the icon whose trace is shown, from the left, top, right and bottom."""
 ORBIT: dict[str, Any] = {"count": 8, "elevation": 15.0, "distance": 2.4, "fov": 40.0, "width": 140, "height": 140}
 METHODS = ("sds", "nfsd", "csd", "bridge", "vsd", "dreamsampler")
+TARGETS = ("square", "triangle", "star", "heart")
 SUITED = 7.5
 """A guidance scale that suits the reference model; the papers' are for large models."""
 
@@ -48,44 +49,31 @@ def methods(studio: Studio, scene: world.Scene) -> Image.Image:
         studio.made(Shot(method, "distil_text_to_image", None, {**caption, "Distillation Sampler.method": method}))[1]
         for method in METHODS
     ]
-    images = [rendered(scene), shown(studio.saved(sampling(world.describe(scene)))[-1][1]), *made]
-    labels = ["real", "sampled", *METHODS]
-    return stacked([beside(images[n : n + 4], labels[n : n + 4], TINY) for n in (0, 4)])
+    return in_rows([rendered(scene), sampled(scene), *made], ["real", "sampled", *METHODS], 4, TINY)
 
 
-def sampling(caption: str) -> Prompt:
-    """Text to image as everybody does it."""
-
-    def node(kind: str, **inputs: Any) -> dict[str, Any]:
-        return {"class_type": kind, "inputs": inputs}
-
-    settings = {"seed": 0, "steps": 30, "cfg": SUITED, "sampler_name": "ddim", "scheduler": "normal", "denoise": 1.0}
-    links = {"model": ["model", 0], "positive": ["text", 0], "negative": ["empty", 0], "latent_image": ["latent", 0]}
-    return {
-        "model": node("CheckpointLoaderSimple", ckpt_name="dreamsampler_reference.safetensors"),
-        "text": node("CLIPTextEncode", text=caption, clip=["model", 1]),
-        "empty": node("CLIPTextEncode", text="", clip=["model", 1]),
-        "latent": node("EmptyLatentImage", width=world.SIZE, height=world.SIZE, batch_size=1),
-        "sampled": node("KSampler", **links, **settings),
-        "image": node("VAEDecode", samples=["sampled", 0], vae=["model", 2]),
-        "saved": node("SaveImage", images=["image", 0], filename_prefix="sampled"),
-    }
+def sampled(scene: world.Scene) -> Image.Image:
+    """What KSampler makes of a scene's caption."""
+    reference = in_process.load()
+    positive, negative = (reference.conditioning([prompt]) for prompt in (world.describe(scene), ""))
+    latent = {"samples": host.empty_latent(reference.model, 1, world.SIZE // 8, world.SIZE // 8)}
+    return to_image(reference.decoded(reference.ksampled(positive, negative, latent, steps=30, cfg=SUITED, seed=0))[0])
 
 
 def translated(studio: Studio, scene: world.Scene) -> Image.Image:
     """An object, and what the translator makes of it for other targets."""
     source = rendered(scene)
-    shapes = [shape for shape in ("square", "triangle", "star", "heart") if shape != scene.things[0].shape]
     made = []
-    for shape in shapes:
+    for shape in TARGETS:
         chosen = {"Translator and target.translation": f"{translator.TRANSLATOR.name}: {shape}"}
         made.append(studio.made(Shot(shape, "translate", source, {"Source image.image": source, **chosen}))[1])
-    images, labels = [source, *made], [f"a {scene.things[0].shape}", *shapes]
-    return stacked([beside(images[:3], labels[:3], SMALL), beside([*images[3:], blank()], [*labels[3:], ""], SMALL)])
+    return in_rows([source, *made], [f"a {scene.things[0].shape}", *TARGETS], 3, SMALL)
 
 
-def blank() -> Image.Image:
-    return Image.new("RGB", (SMALL, SMALL), "white")
+def in_rows(images: Sequence[Image.Image], labels: Sequence[str], count: int, side: int) -> Image.Image:
+    """Images with labels, `count` to a row."""
+    starts = range(0, len(images), count)
+    return stacked([beside(images[n : n + count], labels[n : n + count], side) for n in starts])
 
 
 def orbited() -> Image.Image:
@@ -104,7 +92,7 @@ def traced() -> Image.Image:
         to_image(in_process.rasterize(host.svg_value([file]), side)[0])
         for file, side in zip(files, (400, 1200), strict=True)
     )
-    return beside([part(image), part(drawing)], ["an image, enlarged", "its SVG"], 184)
+    return beside([part(image, DETAIL), part(drawing, DETAIL)], ["an image, enlarged", "its SVG"], 184)
 
 
 def defaults(node: Any) -> dict[str, Any]:
@@ -112,19 +100,9 @@ def defaults(node: Any) -> dict[str, Any]:
     return {each.id: each.default for each in node.define_schema().inputs if getattr(each, "default", None) is not None}
 
 
-def part(image: Image.Image) -> Image.Image:
-    left, top, right, bottom = (round(each * image.width) for each in DETAIL)
-    return image.crop((left, top, right, bottom))
-
-
 def on_backgrounds() -> Image.Image:
     """The outputs of SVG to Image, without the icon's ground: on white, on black, and the mask."""
     drawing = host.svg_value([re.sub(rb"<rect[^>]*>", b"", ICON)])
     images = [SVGToImage.execute(drawing, SMALL, 0, color).args for color in ("white", "black")]
     white, black = (to_image(image[0].movedim(-1, 0)) for image, _ in images)
-    return beside([white, black, to_image(three(images[0][1]))], ["white", "black", "mask"], SMALL)
-
-
-def three(mask: Tensor) -> Tensor:
-    """A mask (1, H, W) as an image (3, H, W)."""
-    return mask.expand(3, -1, -1)
+    return beside([white, black, to_image(images[0][1].expand(3, -1, -1))], ["white", "black", "mask"], SMALL)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tools.reference import in_process, solids
 
+from .gallery_sheets import part
 from .gallery_studio import Shot, Studio, Views, find_node, save, to_image
 from .gallery_toy import photographed
 
@@ -76,12 +77,7 @@ def turning_scene(studio: Studio) -> list[Image.Image]:
     prompt["orbit"] = {"class_type": "DSSplatOptimizer", "inputs": {**settings, **ORBIT, "splat": [fit, 0]}}
     save(prompt, ["orbit", 1], "frame")
     files = [content for name, content in studio.saved(prompt) if name.startswith("frame")]
-    return [_part(Image.open(BytesIO(content)).convert("RGB")) for content in files]
-
-
-def _part(image: Image.Image) -> Image.Image:
-    left, top, right, bottom = (round(each * image.width) for each in SEEN)
-    return image.crop((left, top, right, bottom))
+    return [part(Image.open(BytesIO(content)).convert("RGB"), SEEN) for content in files]
 
 
 def write_scene(studio: Studio, path: Path) -> None:

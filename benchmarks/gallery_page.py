@@ -48,16 +48,6 @@ PLACED = """(() => {
 """Moves the view to the graph. Its box on the page."""
 
 
-NODE_BOX = """(() => {
-  const { ds, canvas } = app.canvas, page = canvas.getBoundingClientRect();
-  const [x, y, width, height] = app.graph.nodes[0].getBounding();
-  const [left, top] = [x, y].map((at, axis) => (at + ds.offset[axis]) * ds.scale - value.margin);
-  return { x: page.x + left, y: page.y + top,
-           width: width * ds.scale + 2 * value.margin, height: height * ds.scale + 2 * value.margin };
-})()"""
-"""The box of the only node on the page, with a margin."""
-
-
 @contextmanager
 def opened(client: ComfyClient, *, nodes_2: bool, width: int, height: int, pixels: float = 1.0) -> Iterator[Page]:
     """The page of a returning user; `pixels` are those of an image per pixel of the page."""
@@ -71,11 +61,20 @@ def loaded_drawing(client: ComfyClient, file: str) -> Image.Image:
     """The node Load SVG with a file of the input folder chosen."""
     with opened(client, nodes_2=False, width=900, height=700) as page:
         page.start_anew()
-        page.run("app.graph.add(Object.assign(LiteGraph.createNode('DSLoadSVG'), { pos: [160, 160] }))")
+        page.run("app.graph.add(LiteGraph.createNode('DSLoadSVG'))")
         page.set("DSLoadSVG", file=file)
         page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()
-        page.tab.wait_for_timeout(1000)
-        return Image.open(BytesIO(page.tab.screenshot(clip=page.run(NODE_BOX, {"margin": 2})))).convert("RGB")
+        return graph_alone(page, scale=1.0, margin=2).convert("RGB")
+
+
+def graph_alone(page: Page, *, scale: float, margin: int) -> Image.Image:
+    """The graph at a zoom, with `margin` pixels of the page around it."""
+    box = page.run(PLACED, {"scale": scale, "left": LEFT, "top": TOP})
+    page.tab.mouse.move(box["x"] - 2 * margin, box["y"] + box["height"])  # beside it: a node would light up
+    page.tab.wait_for_timeout(2000)  # until nodes that grew are drawn
+    place = {name: box[name] - margin for name in ("x", "y")}
+    clip: Any = {**place, **{name: box[name] + 2 * margin for name in ("width", "height")}}
+    return Image.open(BytesIO(page.tab.screenshot(clip=clip)))
 
 
 def write_edit_graph(client: ComfyClient, path: Path) -> None:
@@ -86,15 +85,9 @@ def write_edit_graph(client: ComfyClient, path: Path) -> None:
 def edit_graph(client: ComfyClient) -> Image.Image:
     """The template "edit" after a run with the reference model on the sample input."""
     with opened(client, nodes_2=True, width=1700, height=1300, pixels=PIXELS) as page:
-        tab = page.tab
         page.open_template("edit")
         page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
         page.run(f"app.graph.nodes.find((node) => node.title === 'Target prompt').widgets[0].value = '{PROMPT}'")
         page.queue()
-        tab.wait_for_function(RESULT_SHOWN)
-        box = page.run(PLACED, {"scale": SCALE, "left": LEFT, "top": TOP})
-        tab.mouse.move(box["x"] - 2 * MARGIN, box["y"] + box["height"])  # beside the graph, whose nodes would light up
-        tab.wait_for_timeout(2000)  # until nodes that grew are drawn
-        place = {name: box[name] - MARGIN for name in ("x", "y")}
-        clip: Any = {**place, **{name: box[name] + 2 * MARGIN for name in ("width", "height")}}
-        return Image.open(BytesIO(tab.screenshot(clip=clip)))
+        page.tab.wait_for_function(RESULT_SHOWN)
+        return graph_alone(page, scale=SCALE, margin=MARGIN)

@@ -63,6 +63,12 @@ def stacked(images: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
+def part(image: Image.Image, box: Sequence[float]) -> Image.Image:
+    """A part of an image: left, top, right and bottom as fractions of its width."""
+    left, top, right, bottom = (round(each * image.width) for each in box)
+    return image.crop((left, top, right, bottom))
+
+
 def halves(pair: Pair, side: int) -> Image.Image:
     """The left half of the input, if there is one, and the right half of the result."""
     before, after = pair

@@ -220,12 +220,8 @@ def measure_small(results: Results, shown: dict[str, list[Tensor]]) -> None:
         truth, image = _tensor(_rendered(file, LARGE)), small_image(file)
         shown[name] = [interpolate(image[None], (SIDE, SIDE), mode="bicubic")[0].clamp(0, 1)]
         for way, trace in ways_of_small(image):
-            began = time.process_time()
-            document = trace()
-            seconds = time.process_time() - began
-            row, view = figures(document, truth)
-            kept = {column: row[column] for column in ("psnr", "paths", "curves")}
-            rows.setdefault(way, []).append(kept | {"seconds": seconds})
+            row, view = timed(trace, truth)
+            rows.setdefault(way, []).append({column: row[column] for column in ("psnr", "paths", "curves", "seconds")})
             shown[name].append(interpolate(view[None], (SIDE, SIDE), mode="area")[0])
     results.figures[SMALL_ICONS] = {
         way: {column: float(np.mean([row[column] for row in each])) for column in each[0]} for way, each in rows.items()
@@ -236,6 +232,15 @@ def measure_small(results: Results, shown: dict[str, list[Tensor]]) -> None:
 
 
 # Figures
+
+
+def timed(trace: Traced, image: Tensor) -> tuple[Row, Tensor]:
+    """The figures of a drawing, with the seconds that it took, and what it looks like."""
+    began = time.process_time()
+    document = trace()
+    seconds = time.process_time() - began
+    row, view = figures(document, image)
+    return row | {"seconds": seconds}, view
 
 
 def figures(document: Document, image: Tensor) -> tuple[Row, Tensor]:
@@ -283,11 +288,8 @@ def measure(results: Results, shown: dict[str, list[Tensor]]) -> None:
     for name, image in images():
         shown[name] = [image]
         for way, trace in ways(image):
-            began = time.process_time()
-            document = trace()
-            seconds = time.process_time() - began
-            row, view = figures(document, image)
-            rows.setdefault(name, {})[way] = row | {"seconds": seconds}
+            row, view = timed(trace, image)
+            rows.setdefault(name, {})[way] = row
             shown[name].append(view)
             log.info("%s, %s: %s", name, way, rows[name][way])
         results.figures = rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,12 +132,18 @@ class Drawing:
 
     def on_canvas(self, height: int, width: int) -> Drawing:
         """The same drawing, as it is now, on a canvas of another size in pixels."""
-        old, background = self._template, Color(*self.background.tolist())
-        options: dict[str, Any] = {"optimized": self.optimized, "selected": self._selected, "background": background}
-        drawing = Drawing(old.document, height, width, self.points, **options)
-        new = drawing._template.placement
-        scale = new.a / old.placement.a
-        origin, new_origin = (self.points.new_tensor(placement[4:]) for placement in (old.placement, new))
+        drawing = Drawing(
+            self._template.document,
+            height,
+            width,
+            self.points,
+            optimized=self.optimized,
+            selected=self._selected,
+            background=Color(*self.background.tolist()),
+        )
+        old, new = self._template.placement, drawing._template.placement
+        scale = new.a / old.a
+        origin, new_origin = (self.points.new_tensor(placement[4:]) for placement in (old, new))
         with torch.no_grad():
             drawing.points.copy_((self.points - origin) * scale + new_origin)
             drawing.widths.copy_(self.widths * scale)

@@ -20,10 +20,10 @@ function takeDrawings(event) {
   if (app.canvas.graph.getNodeOnPos(...place)?.onDragOver?.(event)) return; // dropped on a node that takes files
   event.preventDefault();
   event.stopPropagation();
-  files.forEach((file, index) => open(file, [place[0] + 40 * index, place[1] + 40 * index]));
+  files.forEach((file, index) => load(file, [place[0] + 40 * index, place[1] + 40 * index]));
 }
 
-async function open(file, place) {
+async function load(file, place) {
   if (HOLDS_WORKFLOW.test(await file.text())) return app.handleFile(file, "file_drop");
   const node = window.LiteGraph.createNode(LOADER);
   node.pos = place;

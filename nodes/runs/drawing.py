@@ -115,7 +115,7 @@ class Initialization:
                 n = n % len(self.documents)
                 moving = self.moving[n]._asdict()
                 return Drawing(self.documents[n], *self._fitted_at, like, **moving)
-            return self.style.random_drawing(self.count, self.canvas, generator, like)
+            return self.style.random_drawing(self.count, self._fitted_at, generator, like)
 
 
 @dataclass(frozen=True)

@@ -295,9 +295,7 @@ def test_a_drawing_dropped_on_a_node_is_loaded_by_that_node(page: Page):
 def test_dropping_a_saved_drawing_restores_its_graph(page: Page):
     page.open_template("vectorise")
     kinds = page.run("app.graph.nodes.map((node) => node.type).sort()")
-    workflow = page.run(
-        "JSON.stringify({ workflow: app.graph.serialize() })"
-    )  # in the page: elsewhere, undefined is null
+    workflow = page.run("JSON.stringify({ workflow: app.graph.serialize() })")  # in Python, undefined would be null
     page.run("app.graph.clear()")
     saved = DISC.replace("<circle", f"<metadata><![CDATA[{workflow}]]></metadata><circle")
     page.drop("traced.svg", saved.encode())

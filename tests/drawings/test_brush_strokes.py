@@ -80,7 +80,6 @@ def test_no_stroke_starts_where_the_image_is_transparent():
 def test_strokes_end_at_the_border_of_the_canvas():
     """Along vertical stripes they go on into the first and the last row of pixels, and no further."""
     stripes = ((torch.arange(WIDTH) // 8) % 2).float().expand(3, HEIGHT, WIDTH)
-    heights = [
-        y for shape in list(painted(stripes, 200).shapes())[1:] for c in shape.contours for _, y in c.points[::3]
-    ]
+    strokes = list(painted(stripes, 200).shapes())[1:]
+    heights = [point.y for stroke in strokes for line in stroke.contours for point in line.points[::3]]
     assert 0 <= min(heights) < 0.25 and HEIGHT - 0.25 < max(heights) <= HEIGHT

@@ -200,11 +200,9 @@ def test_images_are_compared_at_their_own_size_at_most(canvas, image, times, exp
 
 def test_small_images_are_enlarged_to_find_their_regions():
     """Where a disc is, is known more precisely from pixels that are cut up than from few pixels."""
-    disc = ART_STYLES["iconography"].drawing(
-        Paths(circle(torch.tensor([[15.3, 16.4]]), 5.7, 4), INK), (SIZE, SIZE), INK
-    )
-    image = render([disc]).detach()
-    tracer, style = Tracer(image, replace(FROM_REGIONS, steps=0)), ART_STYLES["iconography"]
+    style, disc = ART_STYLES["iconography"], circle(torch.tensor([[15.3, 16.4]]), 5.7, 4)
+    image = render([style.drawing(Paths(disc, INK), (SIZE, SIZE), INK)]).detach()
+    tracer = Tracer(image, replace(FROM_REGIONS, steps=0))
     (small,), (enlarged,) = tracer.started(style, 24), tracer.started(style, 24, (4 * SIZE, 4 * SIZE))
     assert small.document().view_box.width == SIZE and enlarged.document().view_box.width == 2 * SIZE
     reached = [psnr(each, image[0]) for each in render([small, enlarged]).detach()]
