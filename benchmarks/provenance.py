@@ -49,12 +49,22 @@ def device_name() -> str:
     return named[1] if named else platform.processor() or platform.machine()
 
 
+def comfyui_version() -> str:
+    """The version of the importable ComfyUI, or "" if there is none."""
+    try:
+        import comfyui_version as found
+    except ModuleNotFoundError:
+        return ""
+    return found.__version__
+
+
 @cache
 def this_run() -> Run:
     """What is running now. Cached, so that the commit is the one at the start, whatever changes in the hours after."""
     return {
         "commit": commit(CHECKOUT),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "comfyui": comfyui_version(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": device_name(),

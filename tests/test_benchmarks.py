@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import comfyui_version
 import numpy as np
 import pytest
 import torch
@@ -150,9 +151,10 @@ def test_new_file_records_its_run(tmp_path: Path):
     assert found["sds"] == {"psnr": 1.5}
     assert found["provenance"]["tables"] == {"edits": {"counted": "images", "rows": {"sds": {"count": 8, "runs": [0]}}}}
     (run,) = found["provenance"]["runs"]
-    assert set(run) == {"commit", "date", "torch", "python", "device", "threads", "platform"}
+    assert set(run) == {"commit", "date", "comfyui", "torch", "python", "device", "threads", "platform"}
     assert run["commit"] == provenance.commit(CHECKOUT)
     assert abs((datetime.now(timezone.utc) - datetime.fromisoformat(run["date"])).total_seconds()) < 3600
+    assert run["comfyui"] == comfyui_version.__version__
     assert (run["torch"], run["threads"]) == (torch.__version__, torch.get_num_threads())
     assert run["python"] == ".".join(map(str, sys.version_info[:3]))
 
