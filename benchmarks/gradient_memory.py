@@ -31,15 +31,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .cost import stable_diffusion
+from .networks import WHOLE, autoencoder, stable_diffusion
 from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
 GIB = 2**30
-KL = {
-    "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-    "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-}  # fmt: skip
 
 
 class Living(TorchDispatchMode):
@@ -82,10 +78,8 @@ class Machine:
     """Stable Diffusion 1.5 in fp16 and its autoencoder in float32, as the pack uses them."""
 
     def __init__(self, side: int):
-        import comfy.ldm.models.autoencoder
-
-        self.model = stable_diffusion(320, torch.float16).get_model({}, "", device="cpu")
-        self.vae = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=KL, embed_dim=4).requires_grad_(False)
+        self.model = stable_diffusion(WHOLE, torch.float16).get_model({}, "", device="cpu")
+        self.vae = autoencoder().requires_grad_(False)
         self.model.diffusion_model.requires_grad_(False)
         self.image_shape, self.latent_shape = (1, 3, side, side), (1, 4, side // 8, side // 8)
 

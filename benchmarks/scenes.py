@@ -1,7 +1,7 @@
 """3D scenes of splats on the reference world: from text, edited by text, restored from degraded views, and fitted.
 
     .host/venv/bin/python -m benchmarks.scenes           writes benchmarks/results/scenes_*.{json,md,png}
-    .host/venv/bin/python -m benchmarks.scenes edit      measures one part: generate, edit, restore, fit or cost
+    .host/venv/bin/python -m benchmarks.scenes edit      measures one part: generate, edit, restore or fit
 
 The model knows flat shapes: a ball is a circle from everywhere, a cone a triangle and a cylinder a square from the
 side. A scorer network reads color and shape in views that are held out. An interrupted part resumes with the row it
@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from dreamsampler.guidance.prompts.descriptors import describe
 from dreamsampler.nodes import host
-from dreamsampler.nodes.host.gradients import differentiable, gradients
 from dreamsampler.nodes.load_posed_views import LoadPosedViews
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.splat_optimizer import SplatOptimizer
@@ -44,7 +43,6 @@ from torch import Tensor
 
 from tools.reference import corrective, in_process, world
 
-from .cost import paired, parameters, random_model
 from .images import save
 from .provenance import RESULTS, Results
 
@@ -415,63 +413,6 @@ def measure_fits(output: Path) -> None:
     save(Image.fromarray((255 * sheet.movedim(0, -1)).round().byte().numpy()), path.with_suffix(".png"))
 
 
-# Cost
-
-COST, COST_STEPS, COST_SIZE, COST_SPLATS = "Time of a step", 2, 256, 5000
-AUTOENCODER = {
-    "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-    "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-}  # fmt: skip
-"""The autoencoder of Stable Diffusion 1.5."""
-
-
-def random_autoencoder() -> Any:
-    """A VAE like that of Stable Diffusion 1.5, with random weights."""
-    import comfy.ldm.models.autoencoder
-    import comfy.sd
-
-    network = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=AUTOENCODER, embed_dim=4)
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: torch.ones_like(weight) if "norm" in name and name.endswith("weight")
-        else 0.02 * torch.randn(weight.shape, generator=generator)
-        for name, weight in network.state_dict().items()
-    }  # fmt: skip
-    return comfy.sd.VAE(sd=weights)
-
-
-def measure_cost(output: Path, pairs: int = 5) -> None:
-    """A step of the node, relative to its model call and the encoder forward and backward; the median over pairs."""
-    path = output / "scenes_cost.json"
-    results = Results(path)
-    results.table(COST, "pairs")
-    model, vae = random_model(), random_autoencoder()
-    encoded = torch.randn(2, 1, 77, 768, generator=torch.Generator().manual_seed(1))
-    positive, negative = ([[each, {}]] for each in encoded)
-    cells, network = COST_SIZE // 8, vae.first_stage_model
-
-    def ours() -> None:
-        SplatOptimizer.execute(
-            model=model, vae=vae, positive=positive, negative=negative, splats=COST_SPLATS, steps=COST_STEPS,
-            guidance_scale=-1.0, render_size=COST_SIZE, views=1, seed=0, frames=1,
-        )  # fmt: skip
-
-    def baseline() -> None:
-        for _ in range(COST_STEPS):
-            model.model.apply_model(
-                torch.randn(2, 4, cells, cells), torch.full((2,), 2.0), c_crossattn=encoded.flatten(0, 1)
-            )
-            with gradients(), differentiable(network, torch.float32):
-                network.encode(torch.rand(1, 3, COST_SIZE, COST_SIZE, requires_grad=True)).sum().backward()
-
-    name = f"{COST_SPLATS} splats, {COST_SIZE} x {COST_SIZE}"
-    found = {"parameters": parameters(model), **paired(ours, baseline, pairs)}
-    results.figures["methods"] = {name: found}
-    results.measured(COST, name, pairs)
-    results.write()
-    log.info("cost: %s", found)
-
-
 # Tables
 
 FITS = "Fits to 8 views, on 8 others"
@@ -505,15 +446,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     every = parts()
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(every)}, fit and cost; all by default")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(every)} and fit; all by default")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with torch.inference_mode():
         if "fit" in (arguments.parts or ["fit"]):
             measure_fits(arguments.output)
-        if "cost" in (arguments.parts or ["cost"]):
-            measure_cost(arguments.output)
         chosen = [name for name in every if name in (arguments.parts or every)]
         bench = Bench() if chosen else None
         for name in chosen:

@@ -242,7 +242,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     for name, row in results.items():
         values = " | ".join(f"{row[c]:.2f}" if c in row else "" for c in columns)
         lines.append(f"| {name} | {values} | {PAPER_FID.get(name, '')} |")
-    note = "Seconds per image were measured beside other work; `distillation_cost` compares methods in pairs."
+    note = "Seconds per image were measured beside other work; `step_cost` compares methods in pairs."
     return "\n".join([*lines, "", note]) + "\n"
 
 

@@ -103,8 +103,9 @@ class Reference:
         from dreamsampler.nodes.svg_optimizer import SVGOptimizer
 
         settings = {"style": "iconography", "paths": 64, "guidance_scale": -1.0, "canvas_size": world.SIZE, "seed": 0}
-        model = {"model": self.model, "vae": self.vae, "positive": positive, "negative": self.conditioning([""])}
-        svg, image = SVGOptimizer.execute(**{**settings, **model, **inputs}).args
+        model = {"model": self.model, "vae": self.vae, "positive": positive}
+        negative = {} if "negative" in inputs else {"negative": self.conditioning([""])}
+        svg, image = SVGOptimizer.execute(**{**settings, **model, **negative, **inputs}).args
         return svg, image.movedim(-1, 1)
 
     def rescaled(self, multiplier: float) -> Reference:
