@@ -134,7 +134,7 @@ class Studio:
     def __init__(self, steps: int, count: int):
         self.reference, self.scorer = in_process.load(), in_process.load_scorer()
         self.reference.run_autoencoder_in_bfloat16()
-        host_access.import_svg()
+        host_access.import_extra_nodes()
         self.steps, self.count = steps, count
         self.nothing = self.reference.conditioning([""])
 

@@ -363,7 +363,7 @@ def main() -> None:
     chosen: list[str] = parser.parse_args().names
     if unknown := [name for name in chosen if name not in names]:
         parser.error(f"There is no {', '.join(unknown)}. Choose from {', '.join(sorted(names))}.")
-    host_access.import_svg()
+    host_access.import_extra_nodes()
     write(WORK / "input", REFERENCE)
     with torch.inference_mode(), ComfyServer(locate(), WORK, ready_seconds=900) as server:  # beside other work
         studio = Studio(server.client, WORK / "input")

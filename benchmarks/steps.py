@@ -50,7 +50,7 @@ class Networks:
     """Model, prompts and latents, and an autoencoder for runs that see images."""
 
     def __init__(self) -> None:
-        host_access.import_svg()
+        host_access.import_extra_nodes()
         self.model = random_model()
         encoded = random_prompts(3)
         self.encoded = encoded.flatten(0, 1)

@@ -53,8 +53,8 @@ def host_nodes() -> Any:
     return sys.modules[name]
 
 
-def import_svg() -> None:
-    """Make the host's SVG sockets usable outside its server."""
+def import_extra_nodes() -> None:
+    """Make the host's extra nodes importable outside its server, among them those that SVG sockets need."""
     root = str(Path(host_nodes().__file__).parent)
     sys.modules.setdefault("nodes", host_nodes())
     sys.path.insert(0, root)  # its nodes put another `utils` first on the path

@@ -98,7 +98,7 @@ class Reference:
     def vectorized(self, positive: Any, **inputs: Any) -> tuple[Any, Tensor]:
         """The result of SVG Optimizer: the SVG and its images (B, 3, H, W). `inputs` are further inputs of the node.
 
-        Call `host_access.import_svg` first.
+        Call `host_access.import_extra_nodes` first.
         """
         from dreamsampler.nodes.svg_optimizer import SVGOptimizer
 
@@ -110,7 +110,7 @@ class Reference:
 
     def rescaled(self, multiplier: float) -> Reference:
         """The same behind ComfyUI's RescaleCFG."""
-        host_access.import_svg()  # makes all extra nodes importable, also this one
+        host_access.import_extra_nodes()
         from comfy_extras.nodes_model_advanced import RescaleCFG
 
         return replace(self, model=RescaleCFG().patch(self.model, multiplier)[0])
