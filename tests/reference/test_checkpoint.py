@@ -1,19 +1,31 @@
 """The shipped reference checkpoint loads in ComfyUI and reaches its recorded quality."""
 
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tools.reference import in_process, measure, world
 from tools.reference.autoencoder import to_tensor
-from tools.reference.export import CHECKPOINT
+from tools.reference.export import CHECKPOINT, checkpoint
 from tools.reference.scorer import Agreement, attributes
+from tools.reference.shipped import write_checkpoints
 
 
 def test_checkpoint_is_small_enough_for_the_repository():
     assert CHECKPOINT.stat().st_size < 40e6
+
+
+def test_checkpoints_of_the_shipped_weights_make_the_shipped_file(tmp_path: Path):
+    write_checkpoints(tmp_path)
+    made, found = checkpoint(tmp_path), load_file(CHECKPOINT)
+    assert made.keys() == found.keys()
+    assert all(torch.equal(made[name], found[name]) for name in found)
+    with pytest.raises(FileExistsError, match="train in another folder"):
+        write_checkpoints(tmp_path)
 
 
 def test_recorded_quality_meets_the_requirements():

@@ -1,7 +1,8 @@
 """Trains the reference model: `python -m tools.reference.train autoencoder text_encoder scorer diffusion export`.
 
 Each stage resumes from its last checkpoint and stops when its minutes are used up. The minutes are the total over all
-runs: pass more --minutes to train further.
+runs: pass more --minutes to train further. The word `shipped` before the stages makes them start from the shipped
+weights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MINUTES = {"autoencoder": 26.0, "text_encoder": 4.0, "scorer": 15.0, "diffusion"
 def main() -> None:
     """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stages", nargs="+", choices=[*MINUTES, "export"])
+    parser.add_argument("stages", nargs="+", choices=["shipped", *MINUTES, "export"])
     parser.add_argument("--minutes", type=float, help="training time per stage, in total over all runs")
     parser.add_argument(
         "--folder", type=Path, default=Path("training"), help="folder for the checkpoints (default: %(default)s)"
@@ -35,14 +36,24 @@ def main() -> None:
     os.environ["DREAMSAMPLER_TRAINING"] = str(arguments.folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for name in arguments.stages:
-        if name == "export":
-            from .export import export
-
-            export(arguments.folder)
+        if name in ("shipped", "export"):
+            _copy_weights(name, arguments.folder)
             continue
         stage = importlib.import_module(f".{name}", __package__).STAGE
         workers = 1 if device == "cuda" else arguments.workers
         train(stage, Budget(arguments.minutes or MINUTES[name], arguments.folder, workers, device))
+
+
+def _copy_weights(name: str, folder: Path) -> None:
+    """Write checkpoints of the shipped weights, or the weights to ship."""
+    if name == "export":
+        from .export import export
+
+        export(folder)
+    else:
+        from .shipped import write_checkpoints
+
+        write_checkpoints(folder)
 
 
 if __name__ == "__main__":

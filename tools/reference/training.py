@@ -125,6 +125,17 @@ def train(stage: Stage, budget: Budget) -> Path:
     return path
 
 
+def write_start(stage: Stage, network: nn.Module, folder: Path) -> None:
+    """Write a checkpoint at step 0 with the weights of `network`. Raises FileExistsError if there is one already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stage.name}.pt"
+    if path.exists():
+        raise FileExistsError(f"{path} exists. Delete it, or train in another folder.")
+    run = _Run(stage, Budget(0, folder, workers=1), 0, path)
+    run.start_from(network)
+    run.save()
+
+
 def _work(rank: int, stage: Stage, budget: Budget, path: Path) -> None:
     if budget.workers > 1:
         torch.set_num_threads(1)
@@ -161,6 +172,11 @@ class _Run:
         if muon:
             optimizers.append(Muon(muon, self.stage.muon_lr, rank=self.rank, workers=self.budget.workers))
         return optimizers
+
+    def start_from(self, network: nn.Module) -> None:
+        """Take the weights of a network of the same kind."""
+        self.model.load_state_dict(network.state_dict())
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def until_done(self) -> None:
         loss_of = self.stage.loss(self.model, self.rank)
