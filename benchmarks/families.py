@@ -11,8 +11,7 @@ of restorations is random and linear: latents of any shape need one.
 A cell is "works", "refused: " and the sentence of the pack, or "error: " and the error of another part. The column
 `euler` holds the largest difference from ComfyUI's result, relative to its standard deviation.
 
-Results are kept for each version of ComfyUI. For another version put its folder, and one that holds this clone as
-`dreamsampler`, on PYTHONPATH, set DREAMSAMPLER_COMFYUI to its folder and use its Python.
+Results are kept for each version of ComfyUI. With `--comfyui FOLDER` the ComfyUI in this folder is tried as well.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -39,7 +39,10 @@ import comfyui_version
 import torch
 from torch import Tensor, nn
 
+from tools.devhost import add_options
+
 from .family_models import ROWS, Row
+from .hosts import environment_of, other_host
 from .provenance import CHECKOUT, RESULTS, Results
 
 sys.path.append(str(CHECKOUT / "tests"))
@@ -268,21 +271,31 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
     parser.add_argument("--only", default="", help="only models whose names contain this")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    try_all(arguments.only, arguments.output)
+    if other := other_host(arguments, log.info):
+        command = [str(other.python), "-m", "benchmarks.families", "--only", arguments.only]
+        command += ["--output", str(arguments.output.resolve())]
+        subprocess.run(command, cwd=CHECKOUT, env=environment_of(other), check=True)
+
+
+def try_all(only: str, output: Path) -> None:
+    """Try the families of this ComfyUI and write its table, beside those of other versions."""
     version = f"ComfyUI {comfyui_version.__version__}"
-    results = Results(arguments.output / "families.json", resume=True)
+    results = Results(output / "families.json", resume=True)
     results.table(version, "trials")
     for row in ROWS:
-        if arguments.only.lower() not in row.name.lower() or not row.known:
+        if only.lower() not in row.name.lower() or not row.known:
             continue
         cells = tried(row)
         log.info("%s: %s", row.name, cells)
         results.figures.setdefault(row.name, {})[version] = cells
         results.measured(version, row.name, len(cells))
         results.write()
-    (arguments.output / "families.md").write_text(document(results), "utf-8")
+    (output / "families.md").write_text(document(results), "utf-8")
 
 
 if __name__ == "__main__":

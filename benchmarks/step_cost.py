@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import statistics
 import subprocess
 import sys
@@ -21,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.devhost import CHECKOUT, Host, add_options, ensure, locate, use
+from tools.devhost import CHECKOUT, Host, add_options, locate
 
+from .hosts import environment_of, other_host
 from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
@@ -34,12 +34,9 @@ class Timer:
     """A process on a host, which times pairs by name."""
 
     def __init__(self, host: Host) -> None:
-        environment = {**os.environ, **host.environment}
-        if not host.is_borrowed:
-            environment = {name: value for name, value in environment.items() if name not in ABOUT_BORROWED}
         self._process = subprocess.Popen(
             [str(host.python), "-m", "benchmarks.step_cost", "--time-pairs"],
-            cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=CHECKOUT, env=environment_of(host), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         about = self._answer()
         self.version: str = f"ComfyUI {about['version']}"
@@ -61,10 +58,6 @@ class Timer:
         if not (line := self._process.stdout.readline()):
             raise RuntimeError("The process that times runs ended early. Its error is above.")
         return json.loads(line)
-
-
-ABOUT_BORROWED = ("DREAMSAMPLER_COMFYUI", "DREAMSAMPLER_PYTHON", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
-"""What a process on the development host must not inherit."""
 
 
 def time_pairs() -> None:
@@ -148,9 +141,8 @@ def main() -> None:
     if arguments.time_pairs:
         return time_pairs()
     hosts = [locate()]
-    if arguments.comfyui:
-        use(arguments)
-        hosts.append(ensure([], report=log.info))
+    if other := other_host(arguments, log.info):
+        hosts.append(other)
     results = Results(arguments.output / "step_cost.json")
     timers = [Timer(host) for host in hosts]
     for timer in timers:

@@ -141,6 +141,17 @@ def test_models_are_listed_as_measured():
     assert not [name for name, cells in figures.items() if "error: " in str(cells)]
 
 
+def test_all_results_are_made_by_one_command():
+    jobs = re.findall(
+        r'Job\("(\w+)", "[^"]*", "([^"]+)"', (CHECKOUT / "benchmarks" / "everything.py").read_text("utf-8")
+    )
+    assert all((CHECKOUT / "benchmarks" / f"{module}.py").exists() for module, _ in jobs)
+    written = [stem for _, stems in jobs for stem in stems.split()]
+    assert len(written) == len(set(written))
+    unmeasured = {"step_cost"}
+    assert {path.stem for path in (CHECKOUT / "benchmarks" / "results").iterdir()} == set(written) - unmeasured
+
+
 def test_new_file_records_its_run(tmp_path: Path):
     made = provenance.Results(tmp_path / "new" / "made.json")
     made.table("edits", "images")
