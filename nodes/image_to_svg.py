@@ -30,7 +30,7 @@ BORDER = 1.02
 """The `scale` of a trace by regions that just keeps a square of 4 x 4 pixels, for a difference of colors of 1; it grows
 with the square of that difference, and with the size to which an image is enlarged."""
 SMALL = 256
-"""Images with shorter sides, in pixels, are enlarged to find their regions."""
+"""Images whose longer side is below this, in pixels, are enlarged to find their regions."""
 
 
 class ImageToSVG(io.ComfyNode):
