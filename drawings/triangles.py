@@ -83,19 +83,33 @@ def _new_points(mesh: Delaunay, owner: Ints, pixels: Floats, edges: Floats, plac
     errors = ((colors - _means(owner, colors, corners)[owner]) ** 2).sum(1)
     total = np.bincount(owner, errors, len(corners))
     apart = np.linalg.norm(corners[owner] - places[:, None], axis=-1).min(1)
-    score = edges * np.maximum(apart - 1, 0)
-    found = []
-    for triangle in np.argsort(-total)[: max(count, 0)]:
-        inside = np.flatnonzero(owner == triangle)
-        if len(inside) and score[best := inside[score[inside].argmax()]] > 1e-9:
-            found.append(_on_border(places[best], pixels.shape[1], pixels.shape[0]))
-    return np.array(found).reshape(-1, 2)
+    points = _on_border(places, pixels.shape[1], pixels.shape[0])
+    # A pixel at the border may stand for a corner that is there already, which would not divide its triangle.
+    is_new = ~np.isin(_as_complex(points), _as_complex(mesh.points))
+    score = edges * np.maximum(apart - 1, 0) * is_new
+    strongest = _first_of_each(owner, np.lexsort((-score, owner)))
+    strongest = strongest[score[strongest] > 1e-9]
+    strongest = strongest[np.argsort(-total[owner[strongest]])]
+    _, first = np.unique(points[strongest], axis=0, return_index=True)
+    return points[strongest][np.sort(first)][: max(count, 0)]
 
 
-def _on_border(point: Floats, width: int, height: int) -> Floats:
+def _as_complex(points: Floats) -> np.ndarray:
+    """Points (..., 2) as one number each, which can be compared."""
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _first_of_each(owner: Ints, order: Ints) -> Ints:
+    """Of pixels in the order of their triangles, the first one of each triangle."""
+    triangles = owner[order]
+    return order[np.append(True, triangles[1:] != triangles[:-1])]
+
+
+def _on_border(points: Floats, width: int, height: int) -> Floats:
+    """Points (..., 2), those near the border on it."""
     size = np.array([width, height], float)
-    point = np.where(point < NEAR_BORDER, 0, point)
-    return np.where(size - point < NEAR_BORDER, size, point)
+    points = np.where(points < NEAR_BORDER, 0, points)
+    return np.where(size - points < NEAR_BORDER, size, points)
 
 
 def _means(owner: Ints, values: Floats, corners: Floats) -> Floats:

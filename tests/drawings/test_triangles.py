@@ -12,6 +12,8 @@ from dreamsampler.drawings.styles.registry import document_of
 from dreamsampler.drawings.triangles import triangulated
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
+from support.clock import within
+from torch import Tensor
 
 HEIGHT, WIDTH = 60, 80
 
@@ -91,3 +93,23 @@ def test_transparent_pixels_have_no_triangle():
     centers = triangulated(disc(), 100, alpha).points[:, ::3].mean(1)
     assert 0 < len(centers) < 100
     assert float(centers[:, 0].max()) < 45
+
+
+def black_at(*where: tuple[int | slice, int | slice]) -> Tensor:
+    """A white image with black pixels."""
+    image = torch.ones(3, 64, 64)
+    for place in where:
+        image[:, place[0], place[1]] = 0
+    return image
+
+
+@pytest.mark.parametrize(
+    "image",
+    [black_at((0, 0)), black_at((slice(None), 0)), black_at((0, slice(None)), (-1, slice(None)))],
+    ids=["corner", "left column", "first and last row"],
+)
+def test_thin_details_at_the_border_end_the_search(image: Tensor):
+    """Their pixels stand for points on the border, of which there are few."""
+    with within(20):
+        triangles = triangulated(image, 256)
+    assert 2 <= len(triangles.colors) <= 256
