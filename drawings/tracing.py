@@ -123,6 +123,7 @@ class Tracer:
         """The images as drawings of at most `count` paths each, of a style that can be traced, before any step.
 
         Images smaller than `canvas` are enlarged to find their regions: to it, at most to `ENLARGED` times their size.
+        Raises ValueError for an image in which nothing is found.
         """
         size = self._canvas if canvas is None else tracing_size(canvas, self._canvas, ENLARGED)
         targets = interpolate(self.targets, size, mode="bilinear")
@@ -130,6 +131,12 @@ class Tracer:
         if self.alphas is not None:
             alphas = interpolate(self.alphas[:, None], size, mode="bilinear")[:, 0]
         drawings = [style.traced_drawing(target, count, alpha) for target, alpha in zip(targets, alphas)]
+        for number, drawing in enumerate(drawings, start=1):
+            if not drawing.parameters:
+                raise ValueError(
+                    f"Nothing was found to trace in image {number}: it has one color, or is transparent everywhere. "
+                    "Connect another image."
+                )
         return drawings if size == self._canvas else [drawing.on_canvas(*self._canvas) for drawing in drawings]
 
     def fit(self, drawings: Sequence[Drawing]) -> Iterator[TracingStep]:

@@ -189,13 +189,23 @@ class Request:
     @cached_property
     def _moving(self) -> list[Moving]:
         """What changes in each of the drawings on input svg."""
-        names = self.selected.replace(",", " ").split()
-        masks = [None] if self.mask is None else list(self.mask)
-        documents = self.documents or []
+        names, documents = self.selected.replace(",", " ").split(), self.documents or []
         return [
-            svg_inputs.moving(number, document, MOVES[self.move], names, masks[(number - 1) % len(masks)])
-            for number, document in enumerate(documents, start=1)
+            svg_inputs.moving(number, document, MOVES[self.move], names, mask)
+            for number, (document, mask) in enumerate(zip(documents, self._masks(len(documents))), start=1)
         ]
+
+    def _masks(self, count: int) -> Sequence[Tensor | None]:
+        """The mask (H, W) of each of the `count` drawings on input svg."""
+        if self.mask is None:
+            return [None] * count
+        masks = self.mask.reshape(-1, *self.mask.shape[-2:])
+        if len(masks) not in (1, count):
+            raise ValueError(
+                f"The mask holds {len(masks)} masks but svg holds {count} drawings: connect one mask, or one for each "
+                "drawing."
+            )
+        return [*masks.expand(count, -1, -1)]
 
     @property
     def uses_views(self) -> bool:

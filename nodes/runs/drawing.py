@@ -89,7 +89,8 @@ class Initialization:
         with host.gradients():
             targets = host.ordinary(self.targets.to(self.device))
             measurement = None if self.measurement is None else self.measurement.to(targets)
-            tracer = Tracer(targets, self.tracing, self.rasterizer, measurement, self.alphas)
+            alphas = None if self.alphas is None else host.ordinary(self.alphas.to(targets))
+            tracer = Tracer(targets, self.tracing, self.rasterizer, measurement, alphas)
             if not drawings and self.tracing.placement == TRACE:
                 drawings = tracer.started(self.style, self.count, self.canvas)
                 remember(drawings)

@@ -76,7 +76,18 @@ def small() -> Any:
 
 
 PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE}
+TRACED = {"fit_places": "trace", "fit_steps": 2}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "nothing to trace": (
+        EPS,
+        {"image": torch.cat([photo(2), torch.eye(2)[:, 0].view(2, 1, 1, 1).expand(2, 64, 64, 1)], -1), **TRACED},
+        "Nothing was found to trace in image 2: it has one color, or is transparent everywhere",
+    ),
+    "more masks than drawings": (
+        EPS,
+        {"svg": value(SHAPES, SHAPES), "mask": torch.ones(3, 64, 64)},
+        "The mask holds 3 masks but svg holds 2 drawings: connect one mask, or one for each drawing",
+    ),
     "no image to trace": (EPS, {"steps": 0}, "steps is 0, which only traces an image, and no image is connected"),
     "only an SVG to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no image is connected: connect one to"),
     "negative steps": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
