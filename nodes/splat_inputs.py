@@ -56,11 +56,11 @@ def check_connections(request: Request) -> None:
         )
     if request.measurement is not None:
         checks.check_known(request.measurement, "Splat Optimizer")
-    sided = [f"positive_{side}" for side in ("side", "back", "overhead") if getattr(request, f"positive_{side}")]
-    if sided and request.objective is not None:
+    if request.side_prompts and request.objective is not None:
+        name = next(iter(request.side_prompts))
         raise ValueError(
-            f"Input '{sided[0]}' is for the prompts of this node, but the objective brings its own: disconnect "
-            f"{sided[0]} or objective."
+            f"Input '{name}' is for the prompts of this node, but the objective brings its own: disconnect {name} or "
+            "objective."
         )
     if request.fits and request.background == RANDOM:
         raise ValueError(

@@ -113,7 +113,7 @@ class _Job:
         return self._trainable.scene().map(lambda values: values.detach())
 
     def run(self) -> None:
-        """Fit, then distil. Where memory runs out, the rest goes on with fewer views a step or smaller ones."""
+        """Fit, then distil."""
         self._note()
         if self.targets is not None:
             with host.gradients():
@@ -128,7 +128,13 @@ class _Job:
                 )
                 for step in steps:
                     self.preview(step.index + 1, step.image.clamp(0, 1))
-        while self.request.steps:
+        if self.request.steps:
+            self._distill_within_memory()
+
+    def _distill_within_memory(self) -> None:
+        """Distil. Where memory runs out, begin again with what there was before, and fewer or smaller views."""
+        before = self.scene().map(torch.clone)
+        while True:
             try:
                 return self._distill()
             except Exception as error:
@@ -138,6 +144,8 @@ class _Job:
             self.request, note = smaller
             log.warning(note)
             self.notes.append(note)
+            with host.gradients():
+                self._trainable = TrainableScene(before)
             host.free_memory()
 
     def _note(self) -> None:
@@ -176,7 +184,7 @@ class _Job:
             renderer=request.drawer,
             generator=request.generator,
             relocates=request.task != "edit",
-            prompts_by_side=request.prompts_by_side,
+            prompts_by_side=bool(request.side_prompts),
             restoration=request.restoration,
             pixel_weight=request.pixel_weight,
             model=request.model,
@@ -198,15 +206,14 @@ class _Job:
 def _smaller(request: Request) -> tuple[Request, str] | None:
     """The request with fewer views a step, or smaller views, and a sentence for the user; None if it cannot shrink."""
     if request.views > 1:
-        views = request.views // 2
-        return replace(request, views=views), f"Out of memory: goes on with views {views} in place of {request.views}."
-    size = request.render_size // 2
-    if request.measurement is not None or size < SMALLEST:
+        name = "views"
+    elif request.measurement is None and request.render_size // 2 >= SMALLEST:
+        name = "render_size"
+    else:
         return None
-    return (
-        replace(request, render_size=size),
-        f"Out of memory: goes on with render_size {size} in place of {request.render_size}.",
-    )
+    before = getattr(request, name)
+    note = f"Out of memory: starts the steps over with {name} {before // 2} in place of {before}."
+    return replace(request, **{name: before // 2}), note
 
 
 @contextmanager

@@ -124,22 +124,22 @@ class Request:
         return ObjectiveSocket(METHODS[name], prompts, corrective=self.corrective)
 
     @property
-    def prompts_by_side(self) -> bool:
-        """Whether there are prompts for some sides of the object."""
-        return any(each is not None for each in (self.positive_side, self.positive_back, self.positive_overhead))
+    def side_prompts(self) -> dict[str, Any]:
+        """The prompts for some sides of the object, by the names of their inputs."""
+        names = ("positive_side", "positive_back", "positive_overhead")
+        return {name: prompt for name in names if (prompt := getattr(self, name)) is not None}
 
     @property
     def named_prompts(self) -> list[checks.Prompts]:
         """The prompts with the names of their inputs: those of the front, and of each side that has its own."""
         own: checks.Prompts = {kind: (kind, prompt) for kind, prompt in self.chosen.conditionings.items()}
-        sides = {name: getattr(self, name) for name in ("positive_side", "positive_back", "positive_overhead")}
-        return [own, *({**own, TARGET: (name, prompt)} for name, prompt in sides.items() if prompt is not None)]
+        return [own, *({**own, TARGET: each} for each in self.side_prompts.items())]
 
     @property
     def conditionings(self) -> dict[str, Any]:
         """The prompts by the names that the run asks for. A side without a prompt has the front's."""
         plain = self.chosen.conditionings
-        if not self.prompts_by_side:
+        if not self.side_prompts:
             return plain
         given = (self.positive, self.positive_side, self.positive_back, self.positive_overhead)
         targets = [self.positive if each is None else each for each in given]
@@ -157,7 +157,8 @@ class Request:
             own = Config(method.settings, task.loop).updated({"guidance_scale": task.guidance_scale})
         names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate".split()
         config = checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
-        check_distillation(self.model, self.chosen, config, self.vae)
+        prompts = {**self.chosen.conditionings, **self.side_prompts}
+        check_distillation(self.model, replace(self.chosen, conditionings=prompts), config, self.vae)
         return config
 
     @property

@@ -11,6 +11,7 @@ import comfy.model_management
 import folder_paths
 import pytest
 import torch
+from comfy_extras.nodes_flux import FluxGuidance
 from dreamsampler.nodes import host
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.splat_optimizer import LAZY, SplatOptimizer
@@ -20,7 +21,8 @@ from support.corrective_nodes import spectral
 from support.host_oracle import progress_hook
 from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
 from support.splats import ball
-from support.tiny_models import EPS, NEGATIVE, POSITIVE, QWEN, SD3, SOURCE, Family, V, encoded, measure
+from support.tiny_models import EPS, FLUX_DISTILLED, NEGATIVE, POSITIVE, QWEN, SD3, SOURCE, Family, V, encoded, measure
+from torch import Tensor
 
 FAMILIES = [EPS, V, SD3, QWEN]
 SCENE, CAMERAS = splat(), cameras()
@@ -203,6 +205,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "inside": ({"distance": 0.3}, "distance is 0.3, which is inside the object"),
     "a video": ({"images": VIEWS.repeat(9, 1, 1, 1), "cameras": CAMERAS}, "images holds 27 views"),
     "no gsplat": ({"renderer": "gsplat"}, "The renderer 'gsplat' needs"),
+    "no prompt of a side": ({"positive_side": []}, "'positive_side' is empty"),
     "times": ({"t_min": 0.6, "t_max": 0.5}, "t_min is 0.6"),
 }  # fmt: skip
 
@@ -213,6 +216,15 @@ def test_refusals_name_the_input_before_any_work(case: str, monkeypatch: pytest.
     monkeypatch.setattr(host, "run_in_sampler", lambda *_, **__: pytest.fail("It went on."))
     with pytest.raises((ValueError, RendererUnavailable), match=words):
         optimized(**inputs)
+
+
+def test_a_guided_prompt_of_a_side_is_refused():
+    plain = {
+        name: FluxGuidance.execute(prompt, 1.0).args[0]
+        for name, prompt in (("positive", POSITIVE), ("negative", NEGATIVE))
+    }
+    with pytest.raises(ValueError, match="input 'positive_back' has guidance 3.5"):
+        optimized(FLUX_DISTILLED, **plain, positive_back=FluxGuidance.execute(SOURCE, 3.5).args[0])
 
 
 def test_canceling_saves_the_scene_so_far(caplog: pytest.LogCaptureFixture):
@@ -246,10 +258,29 @@ def test_out_of_memory_takes_fewer_views_then_smaller_ones(monkeypatch: pytest.M
     cells = SIZE // 8
     assert [(shape[0], shape[-1]) for shape in sizes] == [(3, cells), (1, cells), (1, cells // 2)]
     assert result.notes == [
-        "Out of memory: goes on with views 1 in place of 3.",
-        "Out of memory: goes on with render_size 16 in place of 32.",
+        "Out of memory: starts the steps over with views 1 in place of 3.",
+        "Out of memory: starts the steps over with render_size 16 in place of 32.",
     ]
     assert result.image.shape[1] == SIZE
+
+
+def test_after_out_of_memory_an_edit_starts_from_its_source(monkeypatch: pytest.MonkeyPatch):
+    edit: dict[str, Any] = {"splat": SCENE, "method": "dds", "source": SOURCE, "steps": 4}
+    expected, run, runs = optimized(**edit, views=1), host.run_in_sampler, []
+
+    def ends_at_its_third_step(algorithm: Any, **inputs: Any) -> Any:
+        def preview(done: int, image: Tensor) -> None:
+            if len(runs) == 1 and done == 3:
+                raise torch.OutOfMemoryError
+
+        runs.append(algorithm)
+        return run(replace(algorithm, preview=preview), **inputs)
+
+    monkeypatch.setattr(host, "run_in_sampler", ends_at_its_third_step)
+    result = optimized(**edit, views=2)
+    assert len(runs) == 2
+    for mine, others in zip(result.scene.parameters, expected.scene.parameters, strict=True):
+        assert torch.equal(mine, others)
 
 
 def test_nan_is_a_sentence():
