@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.denoiser import NULL, TARGET, GuidanceOverride, guide
+from ..core.denoiser import predict_guided
 from ..core.path import NoisePath, per_item
 from ..core.prior import Prior
 
@@ -97,7 +97,5 @@ def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:
 
 def guided_eps_hat(prior: Prior, x: Tensor, sigma: Tensor, scale: float) -> Tensor:
     """The noise prediction (B, ...) for the state `x` with classifier-free guidance, from one batched call."""
-    if isinstance(prior.denoise, GuidanceOverride):
-        return prior.path.eps_hat(x, prior.denoise.guided(x, sigma, scale)[1], sigma)
-    null, target = (prior.path.eps_hat(x, z0_hat, sigma) for z0_hat in prior.denoise(x, sigma, (NULL, TARGET)))
-    return guide(null, target, scale)
+    # Noise predictions and clean estimates are affine in each other, so guidance of one is guidance of the other.
+    return prior.path.eps_hat(x, predict_guided(prior.denoise, x, sigma, scale)[1], sigma)
