@@ -142,8 +142,9 @@ def _chosen(objective: ObjectiveSocket | None, method: str, prompts: dict[str, A
 
 def _config(chosen: ObjectiveSocket, **widgets: float) -> Config:
     """The paper's settings with the loop of sheets, those of the objective's node and those of the widgets."""
-    config = chosen.method.config().updated({**SETTINGS, **chosen.settings})
-    return checks.with_settings(config, widgets)
+    config = checks.with_settings(chosen.method.config().updated({**SETTINGS, **chosen.settings}), widgets)
+    # The estimate of the step before belongs to another view, or to the same one in another place.
+    return config.updated({"noise_policy": "fresh"}) if config.loop.noise_policy == "estimated" else config
 
 
 def _prompts_of_views(

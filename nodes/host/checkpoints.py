@@ -104,8 +104,9 @@ def _no_backward(_: Any) -> Any:
 def mutation_allowed() -> Iterator[None]:
     """Within this context, tensors that autograd saves keep their values when a network adds to them in place.
 
-    Must span forward and backward pass. Replaces `torch.autograd.graph.allow_mutation_on_saved_tensors`, which
-    identifies tensors by address and confuses a new tensor with a freed one: in PyTorch 2.13 its gradients are wrong.
+    Must span the forward pass, and the backward pass too if that writes to what was saved. Replaces
+    `torch.autograd.graph.allow_mutation_on_saved_tensors`, which identifies tensors by address and confuses a new
+    tensor with a freed one: in PyTorch 2.13 its gradients are wrong.
     """
     with _CopyOnWrite() as copies, saved_tensors_hooks(copies.save, lambda saved: saved.tensor):
         yield

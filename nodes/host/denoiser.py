@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.samplers
@@ -28,6 +28,8 @@ from .oom_fallback import is_oom
 from .patches import reads_noise_level, with_roles
 
 log = logging.getLogger("dreamsampler")
+
+Own = TypeVar("Own", bound="HostDenoiser")
 
 POSITIVE, NEGATIVE = 0, 1
 """The host's numbers for the two branches of classifier-free guidance. Adapters tell them apart by these."""
@@ -59,6 +61,14 @@ Predict = Callable[[Tensor, Tensor, Sequence[Branch]], list[Tensor]]
 
 
 @dataclass
+class Apart:
+    """What model calls process apart since memory ran out. A denoiser shares it with those of its items."""
+
+    prompts: bool = False
+    items: bool = False
+
+
+@dataclass
 class HostDenoiser:
     """The host's model as a `PairedDenoiser`: one batched model call, or several where memory is short.
 
@@ -70,8 +80,7 @@ class HostDenoiser:
     model: Any
     conds: dict[str, Cond]
     model_options: dict[str, Any]
-    _prompts_apart: bool = field(default=False, init=False)
-    _items_apart: bool = field(default=False, init=False)
+    _apart: Apart = field(default_factory=Apart, init=False)
     _controls: Controls = field(default_factory=dict, init=False)
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
@@ -111,10 +120,12 @@ class HostDenoiser:
             return predict(x, levels, branches)
         return self._predict_items_apart(predict, x, levels, branches)
 
-    def of_item(self, index: int) -> HostDenoiser:
+    def of_item(self: Own, index: int) -> Own:
         """The denoiser of one batch item."""
         conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
-        return HostDenoiser(self.model, conds, self.model_options)
+        made = type(self)(self.model, conds, self.model_options)
+        made._apart = self._apart
+        return made
 
     def _complete(self, predict: Predict, x: Tensor, levels: Tensor, names: Sequence[str]) -> list[Tensor]:
         """Estimates in which another prompt stands in where one does not act."""
@@ -150,9 +161,9 @@ class HostDenoiser:
 
     def _predict(self, x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
         """Predict all estimates at once, or if memory is short, one prompt at a time, then one image at a time."""
-        if len(x) > 1 and (self._items_apart or not self._same_for_all_items(levels, branches)):
+        if len(x) > 1 and (self._apart.items or not self._same_for_all_items(levels, branches)):
             return self._predict_items_apart(self._predict, x, levels, branches)
-        if len(branches) > 1 and self._prompts_apart:
+        if len(branches) > 1 and self._apart.prompts:
             return [self._predict(x, levels, [branch])[0] for branch in branches]
         try:
             return self._call_model(x, levels, branches)
@@ -178,10 +189,10 @@ class HostDenoiser:
     def _split_from_now_on(self, prompts: int) -> None:
         if prompts > 1:
             log.warning("Out of memory: model calls now process one prompt at a time.")
-            self._prompts_apart = True
+            self._apart.prompts = True
         else:
             log.warning("Out of memory: model calls now process one image at a time.")
-            self._items_apart = True
+            self._apart.items = True
 
     def _predict_items_apart(
         self, predict: Predict, x: Tensor, levels: Tensor, branches: Sequence[Branch]
@@ -247,10 +258,6 @@ class PatchedDenoiser(HostDenoiser):
             ]
             nulls, guided = zip(*items, strict=True)
             return torch.cat(nulls), torch.cat(guided)
-
-    def of_item(self, index: int) -> PatchedDenoiser:
-        conds = {name: cond_of_item(cond, index, self._controls) for name, cond in self.conds.items()}
-        return PatchedDenoiser(self.model, conds, self.model_options)
 
     def _guided(self, x: Tensor, levels: Tensor, scale: float, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
         """As the host's samplers do it, with both branches at any scale."""

@@ -70,29 +70,35 @@ class FrugalEncoder:
     def __call__(self, images: Tensor) -> Tensor:
         return _Encoding.apply(images, self)
 
-    def latents(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """The latents, and the graph from images to latents unless it does not fit."""
+    def latents(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The latents, and the ends of the graph from images to latents; none if the graph does not fit."""
         if not self._apart:
             try:
                 with torch.enable_grad():
                     leaf = images.detach().requires_grad_()
                     latents = self._encode(leaf)
-                return latents.detach(), (leaf, latents)
+                return latents.detach(), [leaf, latents]
             except Exception as error:
                 self._one_at_a_time(error, images)
+            comfy.model_management.soft_empty_cache()
         with torch.no_grad():
-            return torch.cat([self._encode(image) for image in images.split(1)]), None
+            return torch.cat([self._encode(image) for image in images.split(1)]), []
 
-    def pull_back(self, images: Tensor, gradient: Tensor, graph: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The gradient on the images that a gradient on their latents makes."""
-        if graph is not None:
-            leaf, latents = graph
+    def pull_back(self, images: Tensor, gradient: Tensor, graph: list[Tensor]) -> Tensor:
+        """The gradient on the images that a gradient on their latents makes. Takes the tensors out of `graph`."""
+        if graph:
             try:
-                return torch.autograd.grad(latents, leaf, gradient)[0]
+                return self._through(graph, gradient)
             except Exception as error:
-                del latents
                 self._one_at_a_time(error, images)
+            # Not before: the error holds what the failed pass held.
+            comfy.model_management.soft_empty_cache()
         return torch.cat([self._pulled_back(*pair) for pair in zip(images.split(1), gradient.split(1), strict=True)])
+
+    def _through(self, graph: list[Tensor], gradient: Tensor) -> Tensor:
+        """The gradient through a graph of which nobody else holds a part, so that a failure frees it."""
+        latents, leaf = graph.pop(), graph.pop()
+        return torch.autograd.grad(latents, leaf, gradient)[0]
 
     def _pulled_back(self, image: Tensor, gradient: Tensor) -> Tensor:
         with torch.enable_grad():
@@ -107,7 +113,6 @@ class FrugalEncoder:
         log.warning(note)
         self._notes.append(note)
         self._apart = True
-        comfy.model_management.soft_empty_cache()
 
 
 class _Encoding(torch.autograd.Function):
@@ -121,5 +126,4 @@ class _Encoding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (images,), (gradient,) = ctx.saved_tensors, gradients
-        graph, ctx.graph = ctx.graph, None
-        return ctx.encoder.pull_back(images, gradient, graph), None
+        return ctx.encoder.pull_back(images, gradient, ctx.graph), None

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.distillation.objectives import LISTED
 from dreamsampler.nodes import host
 from support.host_oracle import (
@@ -267,6 +268,14 @@ def test_low_memory_gives_the_same_result(method: str, room: int, family: Family
     assert refused, "nothing ran out of memory"
     first = 8 if method == "ism" else 6  # ism inverts the image before it first asks for two prompts at once
     assert len(refused) <= 2 and refused[-1] < first, "it repeats a call that ran out of memory"
+
+
+def test_low_memory_of_patched_guidance_is_remembered():
+    """RescaleCFG depends on the noise level, so items at different times are asked one by one."""
+    sizes: list[int] = []
+    model = RescaleCFG().patch(short_of_memory(tiny(V), 1, sizes), 0.7)[0]
+    distilled(model, encoded(V, 2), method="sds", time_schedule="uniform", steps=4)
+    assert [size for size in sizes if size > 1] == [2]
 
 
 @pytest.mark.parametrize("room", [1, 2])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -130,6 +132,12 @@ def test_posterior_matching_starts_from_sheets_and_uses_the_prompts_of_views():
         assert_differs(made, sheets(source_1=cond(21), source_2=cond(23), **options), 0.001)
 
 
+def test_dreamsampler_adds_fresh_noise():
+    """Each view moves, so that the noise that the model found in the step before is not that of the same pixels."""
+    made = illusion(method="dreamsampler", guidance_scale=7.5)
+    assert "noise policy fresh" in made.ui["distillation"][0]["used"]
+
+
 def test_a_run_continues_from_its_own_sheets():
     made = sheets(arrangement="hidden overlay of 2", steps=1)
     on = sheets(arrangement="hidden overlay of 2", steps=1, start_sheets=made, learning_rate=1e-4)
@@ -143,20 +151,21 @@ def test_a_run_continues_from_its_own_sheets():
 def test_low_memory_encodes_one_view_at_a_time_with_the_same_result(part: str, monkeypatch: pytest.MonkeyPatch):
     free = sheets(arrangement="rotation overlay")
     network = autoencoder(tiny_vae("kl"))
-    encode, sizes = network.encode, []
+    encode, sizes, graphs = network.encode, [], list[weakref.ref]()
+
+    def full(gradient: Tensor | None = None) -> None:
+        raise comfy.model_management.OOM_EXCEPTION("Allocation on device")
 
     def short(x: Tensor) -> Tensor:
-        error = comfy.model_management.OOM_EXCEPTION("Allocation on device")
         sizes.append(len(x))
+        assert not any(graph() for graph in graphs)  # what did not fit is gone
         if len(x) > 1 and part == "encode":
-            raise error
+            full()
         latents = encode(x)
         if len(x) > 1 and latents.requires_grad:
-
-            def full(gradient: Tensor) -> None:
-                raise error
-
-            latents.register_hook(full)
+            hook = partial(full)
+            latents.register_hook(hook)
+            graphs.append(weakref.ref(hook))
         return latents
 
     monkeypatch.setattr(network, "encode", short)
