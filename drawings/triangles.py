@@ -43,7 +43,7 @@ def triangulated(image: Tensor, most: int, alpha: Tensor | None = None) -> Paths
         corners = np.concatenate([_around(pixels)[None], corners])
         colors = np.concatenate([pixels.mean((0, 1))[None], colors])
     if alpha is not None:
-        kept = _means(owner, alpha.detach().double().cpu().numpy()[..., None], corners)[:, 0] >= 0.5
+        kept = _means(owner, alpha.detach().cpu().double().numpy()[..., None], corners)[:, 0] >= 0.5
         corners, colors = corners[kept], colors[kept]
     closed = polygons(torch.from_numpy(_enlarged(corners)).float())
     return Paths(closed, opaque(torch.from_numpy(colors).float()))

@@ -127,7 +127,7 @@ def seen_side(camera: Camera) -> Side:
 def ball_around(scene: Scene) -> Ball:
     """The ball that holds most of a scene: its center is the median of visible splats."""
     visible = scene.opacities > scene.opacities.max() / 10
-    points = scene.positions[visible].detach().double().cpu()
+    points = scene.positions[visible].detach().cpu().double()
     center = points.median(0).values
     distances = (points - center).norm(dim=1).sort().values
     radius = float(distances[math.ceil((1 - OUTLIERS) * len(points)) - 1] + scene.scales[visible].median())
@@ -138,8 +138,8 @@ def ball_seen(cameras: Sequence[Camera]) -> Ball:
     """The ball in the middle of what cameras look at, as large as the images of the farthest half show."""
     # The point p nearest to all optical axes o + s d minimizes sum |(I - d d^T)(p - o)|^2. A weak pull to the point one
     # unit in front of the cameras decides where all axes are parallel.
-    positions = torch.stack([camera.position.double().cpu() for camera in cameras])
-    forward = torch.stack([camera.axes[2].double().cpu() for camera in cameras])
+    positions = torch.stack([camera.position.cpu().double() for camera in cameras])
+    forward = torch.stack([camera.axes[2].cpu().double() for camera in cameras])
     across = torch.eye(3, dtype=torch.float64) - forward[:, :, None] * forward[:, None, :]
     pull, ahead = 1e-4 * len(cameras), (positions + forward).mean(0)
     normal = across.sum(0) + pull * torch.eye(3, dtype=torch.float64)

@@ -28,7 +28,7 @@ def relocated(scene: Scene, generator: torch.Generator) -> tuple[Scene, Tensor]:
     changed = torch.zeros_like(dead)
     if not dead.any() or dead.all():
         return scene, changed
-    weights = torch.where(dead, 0, opacities).double().cpu()
+    weights = torch.where(dead, 0, opacities).cpu().double()
     homes = torch.multinomial(weights, int(dead.sum()), replacement=True, generator=generator).to(dead.device)
     copies = (1 + torch.bincount(homes, minlength=len(scene))).clamp(max=MOST_COPIES)
     moved = torch.arange(len(scene), device=dead.device)
@@ -36,7 +36,8 @@ def relocated(scene: Scene, generator: torch.Generator) -> tuple[Scene, Tensor]:
     together = copies > 1
     changed = dead | together
     result = scene[moved]
-    opacity, factor = _shared(opacities[moved].double(), copies[moved])
+    # On the CPU, as not every device has float64.
+    opacity, factor = _shared(opacities[moved].cpu().double(), copies[moved].cpu())
     logits = opacity.clamp(DEAD, 1 - 1e-6).logit().to(result.opacity_logits)
     grown = result.log_scales + factor.log()[:, None].to(result.log_scales)
     return replace(

@@ -62,7 +62,7 @@ def on_mesh(
     areas = torch.linalg.cross(sides[:, 0], sides[:, 1]).norm(dim=1)
     if not areas.sum() > 0:
         raise ValueError("The mesh has no surface: all its faces are empty. Connect another mesh.")
-    chosen = torch.multinomial(areas.double(), count, replacement=True, generator=generator)
+    chosen = torch.multinomial(areas.cpu().double(), count, replacement=True, generator=generator).to(faces.device)
     # Two even draws in a square, folded into its lower triangle, are even in the triangle.
     draws = torch.rand(count, 2, generator=generator).to(vertices)
     draws = torch.where(draws.sum(1, keepdim=True) > 1, 1 - draws, draws)

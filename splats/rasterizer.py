@@ -33,6 +33,8 @@ FAINTEST = 1 / 255
 """A splat ends where its alpha falls below this (3DGS)."""
 MOST = 0.999
 """The highest alpha of a pair, so that some light passes."""
+WITHOUT_FLOAT64 = frozenset(("mps",))
+"""Types of devices that cannot compute in float64."""
 BAND, BAND_ON_GPU = 300_000, 8_000_000
 """Pairs handled at a time. Memory of short lists is used again: three times as fast on a CPU as 6 million at once."""
 
@@ -197,20 +199,27 @@ def _alpha(columns: Tensor, band: Pairs, width: int) -> tuple[Tensor, tuple[Any,
 def _light(alpha: Tensor, band: Pairs) -> tuple[Tensor, Tensor]:
     """The light (P,) that reaches each pair, and the light that passes all pairs of each pixel."""
     # Logarithms turn products into sums. Running sums over the whole list need float64.
-    logs = torch.log1p(-alpha.double())
+    logs = torch.log1p(-_in_float64(alpha))
     total, until = _running(logs, band)
-    before = until[:-1].repeat_interleave(band.counts)  # what pixels in front in the list have added
+    counts = band.counts.to(logs.device)
+    before = until[:-1].repeat_interleave(counts)  # what pixels in front in the list have added
     return (total - logs - before).exp().to(alpha), until.diff().exp().to(alpha)
 
 
 def _behind(values: Tensor, last: Tensor, band: Pairs) -> Tensor:
     """The sum of `values` (P,) over the pairs behind each pair in its pixel, plus `last` of the pixel."""
-    total, until = _running(values.double(), band)
-    return ((until[1:] + last).repeat_interleave(band.counts) - total).to(last)
+    total, until = _running(_in_float64(values), band)
+    return ((until[1:] + last.to(total)).repeat_interleave(band.counts.to(total.device)) - total).to(last)
+
+
+def _in_float64(values: Tensor) -> Tensor:
+    """On the CPU where the device has no float64."""
+    return (values.cpu() if values.device.type in WITHOUT_FLOAT64 else values).double()
 
 
 def _running(values: Tensor, band: Pairs) -> tuple[Tensor, Tensor]:
     """Running sums of `values` (P,): after each pair, and at the borders of the pixels."""
     total = values.cumsum(0)
-    borders = torch.cat([band.counts.new_zeros(1), band.counts.cumsum(0)])
+    counts = band.counts.to(total.device)
+    borders = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     return total, torch.cat([total.new_zeros(1), total]).index_select(0, borders)

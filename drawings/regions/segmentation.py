@@ -79,7 +79,7 @@ class Regions:
 def as_array(image: Tensor, alpha: Tensor | None = None) -> Floats:
     """An image (3, H, W) as an array (H, W, 3), or (H, W, 4) with its alpha (H, W)."""
     channels = image if alpha is None else torch.cat([image, alpha[None]])
-    array: Floats = channels.detach().movedim(0, -1).double().cpu().numpy()
+    array: Floats = channels.detach().movedim(0, -1).cpu().double().numpy()
     return array
 
 

@@ -77,7 +77,7 @@ class UnknownGaussianBlur(Separable):
         high = self._within(MARGIN * _steepest(y)[1]).log().expand(len(images))
 
         def error(log_sigma: Tensor) -> Tensor:
-            return self._with(log_sigma.exp()).residual(y, images).square().flatten(1).sum(1).double().cpu()
+            return self._with(log_sigma.exp()).residual(y, images).square().flatten(1).sum(1).cpu().double()
 
         return self._with(least(error, torch.full_like(high, math.log(LEAST_SIGMA)), high, SECTIONS).exp())
 
@@ -122,7 +122,7 @@ def _steepest(y: Tensor) -> tuple[Tensor, Tensor]:
     slopes = torch.stack([y.diff(dim=dim).abs().flatten(2).amax(2) for dim in (-2, -1)]).amax(0)
     per_height = 1 / (slopes.clamp(min=1e-6) * (2 * math.pi) ** 0.5)
     ranges = y.flatten(2).amax(2) - y.flatten(2).amin(2)
-    return tuple((height * per_height).amin(1).double().cpu() for height in (ranges, 2.0))
+    return tuple((height * per_height).amin(1).cpu().double() for height in (ranges, 2.0))
 
 
 def least(error: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, sections: int) -> Tensor:
