@@ -49,7 +49,8 @@ class Inpainting(LinearOperator):
         return torch.lerp(exact, x0, weight / (1 + weight))
 
     def of_item(self, index: int) -> Inpainting:
-        return Inpainting(self.hole[index % len(self.hole)][None])
+        known = self._known.value
+        return Inpainting(1 - known[index % len(known)][None])
 
     @property
     def hole(self) -> Tensor:
