@@ -22,8 +22,12 @@ def image_distance(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """The mean structural similarity of images (B, C, H, W) in [0, 1] (Wang et al., 2004, eq. 13)."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    """The mean structural similarity of images (B, C, H, W) in [0, 1] (Wang et al., 2004, eq. 13).
+
+    The window of 11 pixels is cut to the largest odd size that fits in smaller images.
+    """
+    window = min(WINDOW, (min(x.shape[-2:]) - 1) // 2 * 2 + 1)
+    offsets = torch.arange(window, dtype=x.dtype, device=x.device) - window // 2
     line = torch.exp(-0.5 * (offsets / WIDTH).square())
     line = line / line.sum()
     channels = x.shape[1]

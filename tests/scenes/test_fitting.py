@@ -82,6 +82,13 @@ def test_similarity_is_that_of_kornia():
     expected = kornia.metrics.ssim(x, y, 11, padding="valid").mean()
     assert float(ssim(x, y)) == pytest.approx(float(expected), abs=1e-9)
     assert float(ssim(x, x)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("size", [(9, 16), (1, 4), (16, 2)])
+def test_ssim_of_images_smaller_than_its_window(size: tuple[int, int]):
+    x, y = (torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(2))
+    assert float(ssim(x, x)) == pytest.approx(1.0)
+    assert float(ssim(x, y)) < 0.9
     assert float(image_distance(x, x)) == pytest.approx(0.0, abs=1e-12)
 
 
