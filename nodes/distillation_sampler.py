@@ -108,7 +108,10 @@ class DistillationSampler(io.ComfyNode):
         seeds = checks.item_seeds(seed, latent_image, samples)
         mask = checks.checked_noise_mask(latent_image, samples)
         reference = checks.checked_reference(model, chosen, samples)
-        notes = checks.notes_on_distillation(model, samples, chosen, config, mask)
+        notes = [
+            *checks.notes_on_settings(cls, chosen, config, settings),
+            *checks.notes_on_distillation(model, samples, chosen, config, mask),
+        ]
         host.show_on_node("\n".join(notes))
         if region == "find":
             target, now = chosen.conditionings[TARGET], chosen.conditionings.get(SOURCE, chosen.conditionings[NULL])

@@ -87,7 +87,6 @@ class LoadPosedViews(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str, every: int, hold_out: int, longest_side: int) -> io.NodeOutput:
-        _check(every=every, hold_out=hold_out, longest_side=longest_side)
         with host.gradients():  # cameras that autograd accepts
             views = host.checked_views(folder, every, longest_side)
         held = [bool(hold_out) and i % hold_out == 0 for i in range(len(views))]
@@ -107,15 +106,6 @@ class LoadPosedViews(io.ComfyNode):
         none = host.blocked("Load Posed Views holds out no views: set its hold_out, for example to 8.")
         held_out = (images[mask], cameras[1]) if any(held) else (none, none)
         return io.NodeOutput(images[~mask], cameras[0], *held_out, ui=ui.PreviewText(summary))
-
-
-def _check(*, every: int, **others: int) -> None:
-    """Check numbers that come from other nodes, whose limits the host does not check."""
-    if every < 1:
-        raise ValueError(f"Input 'every' is {every}: set it to 1 or more.")
-    for name, value in others.items():
-        if value < 0:
-            raise ValueError(f"Input '{name}' is {value}: set it to 0 or more.")
 
 
 def _summary(images: Tensor, held: int, bend: float) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
@@ -147,6 +148,23 @@ class Request:
             {**{kind: [each] * len(targets) for kind, each in plain.items()}, TARGET: targets}
         )
 
+    @property
+    def _widgets(self) -> dict[str, Any]:
+        """The settings of the method and its loop that widgets change."""
+        names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate"
+        return {name: getattr(self, name) for name in names.split()}
+
+    def notes(self, node: type[io.ComfyNode], config: Config) -> list[str]:
+        """What the node says about inputs without effect."""
+        unused: list[str] = []
+        if self.objective is not None:
+            unused = [name for name in ("source", "corrective") if getattr(self, name) is not None]
+            unused += ["method"] if self.method != OWN else []
+        return [
+            *checks.notes_on_settings(node, self.chosen, config, self._widgets),
+            *checks.notes_on_unused(unused, checks.OWN_PROMPTS),
+        ]
+
     def config(self) -> Config:
         """The settings of the task and method. Raises ValueError for inputs that do not fit the model."""
         task, method = DEFAULTS[self.task], self.chosen.method
@@ -155,8 +173,7 @@ class Request:
             own = own.updated(SETTINGS.get(method.name, {})).updated(self.chosen.settings)
         else:
             own = Config(method.settings, task.loop).updated({"guidance_scale": task.guidance_scale})
-        names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate".split()
-        config = checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
+        config = checks.with_settings(own.updated({"steps": self.steps}), self._widgets)
         prompts = {**self.chosen.conditionings, **self.side_prompts}
         check_distillation(self.model, replace(self.chosen, conditionings=prompts), config, self.vae)
         return config

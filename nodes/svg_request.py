@@ -149,12 +149,18 @@ class Request:
     @property
     def notes(self) -> list[str]:
         """What the node says about its inputs."""
-        if self.fit_places == self._places:
-            return []
-        return [
-            f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced at once: they "
-            f"start as with fit_places {self._places}."
-        ]
+        notes: list[str] = []
+        if self.fit_places != self._places:
+            notes.append(
+                f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced at once: they "
+                f"start as with fit_places {self._places}."
+            )
+        if self.source is None or not self.steps:
+            return notes
+        if self.objective is not None:
+            return notes + checks.notes_on_unused(["source"], checks.OWN_PROMPTS)
+        why = "It is the prompt of a drawing to edit, on input svg, which is not restored from a measurement."
+        return notes + checks.notes_on_unused(["source"] if self.task != "edit" else [], why)
 
     @property
     def _places(self) -> str:
@@ -295,6 +301,8 @@ class Request:
         """The distillation, without its drawings. Raises ValueError for inputs that do not fit."""
         config = self._config()
         check_distillation(self.model, self.chosen, config, self.vae)
+        if self.uses_views:
+            svg_inputs.check_noise_of_views(config.loop.noise_policy)
         return DrawingDistillation(
             chosen=self.chosen,
             config=config,

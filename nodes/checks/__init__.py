@@ -45,9 +45,19 @@ from .measurements import (
     check_source_image,
     checked_data_weight,
 )
-from .notes import Prompts, notes_on_distillation, notes_on_edit, notes_on_mask, notes_on_size
+from .notes import (
+    OWN_PROMPTS,
+    Prompts,
+    notes_on_distillation,
+    notes_on_edit,
+    notes_on_mask,
+    notes_on_settings,
+    notes_on_size,
+    notes_on_unused,
+)
 
 __all__ = [
+    "OWN_PROMPTS",
     "Prompts",
     "after_skip",
     "check_autoencoder",
@@ -81,9 +91,11 @@ __all__ = [
     "checked_translatable",
     "item_seeds",
     "notes_on_mask",
+    "notes_on_settings",
     "notes_on_distillation",
     "notes_on_edit",
     "notes_on_size",
+    "notes_on_unused",
     "same_prompt",
     "with_settings",
 ]

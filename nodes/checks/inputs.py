@@ -162,12 +162,20 @@ def check_choice(name: str, value: Any, options: Sequence[str]) -> None:
 
 
 def _check_number(name: str, value: Any, declared: io.Float.Input | io.Int.Input) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        limits = "" if declared.max is None else f" from {declared.min:g} to {declared.max:g}"
-        raise ValueError(
-            f"Input '{name}' is {'NaN, which is not a number' if math.isnan(value) else 'infinite'}: set it to a "
-            f"number{limits}, or check the node connected to it."
-        )
+    """Check a number against the limits of its widget, which the host does not do for linked values."""
+    low = -math.inf if declared.min is None else declared.min
+    high = math.inf if declared.max is None else declared.max
+    may_be_unset = low == declared.default == UNSET
+    low = 0 if may_be_unset else low
+    if low <= value <= high or (may_be_unset and value == UNSET):
+        return
+    shown = {math.inf: "infinite", -math.inf: "infinite"}.get(value, f"{value:g}")
+    limits = f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}"
+    unset = f" (or to {UNSET} for the default)" if may_be_unset else ""
+    raise ValueError(
+        f"Input '{name}' is {'NaN, which is not a number' if math.isnan(value) else shown}: set it to a number"
+        f"{limits}{unset}, or check the node connected to it."
+    )
 
 
 def check_finite(name: str, value: Tensor) -> None:
@@ -536,9 +544,13 @@ FIELDS = {
 
 def with_settings(config: Config, values: dict[str, Any]) -> Config:
     """The settings with the values of widgets that are set, where the method has them. Raises ValueError."""
-    given = checked_settings(values)
-    fields = {field: value for name, value in given.items() for field in FIELDS.get(name, (name,))}
+    fields = {field: value for name, value in checked_settings(values).items() for field in fields_of(name)}
     return config.updated({field: value for field, value in fields.items() if config.has(field)})
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """The settings, of one method or another, that the widget `name` sets."""
+    return FIELDS.get(name, (name,))
 
 
 def checked_settings(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from comfy_api.latest import io
 from torch import Tensor
 
 from ...guidance.core.denoiser import NULL, SOURCE, TARGET
 from ...guidance.distillation.method import Config
 from .. import host
 from ..sockets import ObjectiveSocket
+from .inputs import fields_of
 
 HIGH_GUIDANCE = 4.0
 """Guidance scales above this are seldom meant for a model that was distilled without guidance."""
 NOTHING_KEPT = "so nothing is kept: paint only what to change, or disconnect the mask."
 RESIZE = "resize the image."
+OWN_PROMPTS = "The objective brings its own method and prompts."
 
 Prompts = Mapping[str, tuple[str, Any]]
 """The input and the CONDITIONING of each kind of prompt: `TARGET`, `NULL`, `SOURCE`."""
@@ -35,6 +38,21 @@ def notes_on_edit(
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, guidance_scale),
     ]
+
+
+def notes_on_settings(
+    node: type[io.ComfyNode], chosen: ObjectiveSocket, config: Config, values: Mapping[str, Any]
+) -> list[str]:
+    """On settings that were changed, but that the method does not have. `values` are those of the node's widgets."""
+    defaults = {each.id: getattr(each, "default", None) for each in node.define_schema().inputs}
+    changed = [name for name, value in values.items() if value != defaults[name]]
+    unused = [name for name in changed if not any(map(config.has, fields_of(name)))]
+    return [f"No effect with {chosen.method.name}: {', '.join(unused)}."] if unused else []
+
+
+def notes_on_unused(without_effect: Sequence[str], why: str) -> list[str]:
+    """On inputs that are connected or set, but not read."""
+    return [f"No effect here: {', '.join(without_effect)}. {why}"] if without_effect else []
 
 
 def notes_on_distillation(

@@ -176,13 +176,34 @@ def test_wrong_links_name_the_node_to_use(node: Any, name: str, received: str, w
 # Numbers
 
 
-@pytest.mark.parametrize(("node", "declared"), inputs(io.Float.Input, io.Int.Input))
+numbers = pytest.mark.parametrize(("node", "declared"), inputs(io.Float.Input, io.Int.Input))
+
+
+def may_be_unset(declared: io.Float.Input | io.Int.Input) -> bool:
+    """Whether -1 stands for a default, and numbers start at 0."""
+    return declared.min == declared.default == -1
+
+
+def limits(declared: io.Float.Input | io.Int.Input) -> str:
+    low = f"from {0 if may_be_unset(declared) else declared.min:g} to {declared.max:g}"
+    return f"{low} (or to -1 for the default)" if may_be_unset(declared) else low
+
+
+@numbers
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none(node: type[io.ComfyNode], declared: io.Float.Input, value: float):
     kind = "NaN, which is not a number" if math.isnan(value) else "infinite"
-    message = refusal(node, declared.id, value)
-    assert message.startswith(f"Input '{declared.id}' is {kind}: set it to a number")
-    assert f"from {declared.min:g} to {declared.max:g}, or check the node connected to it." in message
+    assert refusal(node, declared.id, value) == (
+        f"Input '{declared.id}' is {kind}: set it to a number {limits(declared)}, or check the node connected to it."
+    )
+
+
+@numbers
+def test_linked_numbers_outside_of_their_limits(node: type[io.ComfyNode], declared: io.Float.Input):
+    """The host checks numbers that are typed in, but not those that other nodes give."""
+    outside = [declared.min - 1, declared.max + max(1, declared.max / 2)]
+    for value in [*outside, -0.5] if may_be_unset(declared) else outside:
+        assert refusal(node, declared.id, value).startswith(f"Input '{declared.id}' is {value:g}: set it to a number")
 
 
 # Tensors

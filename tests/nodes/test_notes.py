@@ -13,15 +13,19 @@ import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from dreamsampler.nodes import checks, host
 from dreamsampler.nodes.measurement import MeasurementNode
+from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from PIL import Image, ImageFilter
 from support.illusions import PROMPTS, illusion
 from support.scenes import save_scene
 from support.splat_nodes import cameras, optimized, splat, views_of
+from support.svg_nodes import value, vectorize
+from support.svg_oracle import svg
 from support.tiny_models import (
     EPS,
     FLUX,
     NEGATIVE,
     SD3,
+    SOURCE,
     Family,
     cond,
     distill,
@@ -35,6 +39,13 @@ from support.tiny_models import (
 from torch import Tensor
 
 from tools.reference import world
+
+DISC = svg('<circle cx="50" cy="50" r="30" fill="#d33"/>')
+
+
+def pds(latent: Any) -> Any:
+    return PosteriorLatentMatch.execute(latent, SOURCE, POSITIVE, NEGATIVE, 7.5, "official", 1.0).args[0]
+
 
 SAME = "The prompts on positive and "
 COVERS = "The mask covers the whole image, "
@@ -86,6 +97,24 @@ def test_prompts_that_a_method_does_not_compare_may_be_the_same():
 @pytest.mark.parametrize("method", ["sds", "bridge", "dds", "flowedit"])
 def test_an_ordinary_distillation_says_nothing(method: str):
     assert distilled(method=method) == []
+
+
+def test_settings_that_a_method_does_not_have_are_named():
+    changed = {"shift": 0.3, "lora_rank": 8, "source_guidance_scale": 3.0, "diversity": True, "t_min": 0.1}
+    assert distilled(**changed) == ["No effect with sds: shift, lora_rank, source_guidance_scale, diversity."]
+    assert optimized(first_stage=0.3, t_min=0.1).notes == ["No effect with sds: first_stage."]
+
+
+def test_prompts_beside_an_objective_are_named():
+    objective = pds(encoded(EPS))
+    beside: dict[str, Any] = {"objective": objective, "positive": None, "negative": None, "source": SOURCE}
+    assert optimized(splat=splat(), method="sds", **beside).notes == [
+        "No effect here: source, method. The objective brings its own method and prompts."
+    ]
+    (note,) = vectorize(EPS, svg=value(DISC), **beside).page_data["text"]
+    assert note == "No effect here: source. The objective brings its own method and prompts."
+    assert vectorize(EPS, source=SOURCE).page_data["text"][0].startswith("No effect here: source. It is the prompt of")
+    assert "text" not in vectorize(EPS, svg=value(DISC), source=SOURCE).page_data
 
 
 @pytest.mark.parametrize("method", ["sds", "bridge", "csd"])

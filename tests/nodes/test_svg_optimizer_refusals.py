@@ -78,6 +78,11 @@ def small() -> Any:
 PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE}
 TRACED = {"fit_places": "trace", "fit_steps": 2}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
+    "noise of another view": (
+        EPS,
+        {"image": None, "noise_policy": "estimated"},
+        "noise_policy is estimated, which adds the model's estimate",
+    ),
     "nothing to trace": (
         EPS,
         {"image": torch.cat([photo(2), torch.eye(2)[:, 0].view(2, 1, 1, 1).expand(2, 64, 64, 1)], -1), **TRACED},
@@ -90,7 +95,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "no image to trace": (EPS, {"steps": 0}, "steps is 0, which only traces an image, and no image is connected"),
     "only an SVG to trace": (EPS, {"steps": 0, "svg": value(SHAPES)}, "no image is connected: connect one to"),
-    "negative steps": (EPS, {"steps": -1}, "steps is -1: set it to 1 or more"),
+    "negative steps": (EPS, {"steps": -1}, "Input 'steps' is -1: set it to a number from 0 to 100000"),
     **{
         f"no {name}": (EPS, {name: None}, f"Input '{name}' is not connected, and distillation needs it: connect it, or")
         for name in ("model", "vae", "positive", "negative")
@@ -197,7 +202,7 @@ def test_invalid_input_raises_before_sampling(case: str):
     assert (calls.runs, calls.batches, seen) == (0, [], [])
     message = str(refusal.value)
     assert message.endswith(".")
-    assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views"))
+    assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views", "noise_policy"))
 
 
 @pytest.mark.parametrize("inputs", [{}, {"image": photo(), "steps": 0}], ids=["draw", "trace"])
