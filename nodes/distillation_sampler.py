@@ -104,7 +104,7 @@ class DistillationSampler(io.ComfyNode):
             checks.check_pixel_weight(pixel_weight, vae)
         if measurement is not None:
             checks.check_distilled_measurement(measurement, chosen.method, vae, samples, region)
-            data_weight = checks.checked_data_weight(data_weight, measurement)
+            data_weight = checks.data_weight_of(measurement, data_weight)
         seeds = checks.item_seeds(seed, latent_image, samples)
         mask = checks.checked_noise_mask(latent_image, samples)
         reference = checks.checked_reference(model, chosen, samples)

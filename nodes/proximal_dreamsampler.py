@@ -84,7 +84,6 @@ class ProximalDreamSampler(io.ComfyNode):
         inversion: Inversion = "ddim",
     ) -> io.NodeOutput:
         prompts = {"positive": positive, "negative": negative}
-        checks.check_steps(steps)
         checks.check_prompts(model, prompts)
         samples = checks.checked_latent(model, latent_image, needs_content=start_from != "noise" or region == "find")
         edited = _checked_mask(mask, latent_image, samples)
@@ -99,7 +98,7 @@ class ProximalDreamSampler(io.ComfyNode):
         algorithm: Edit | Restoration = Edit(settings, start_from, seeds, inversion)
         if measurement is not None:
             checks.check_measurement(measurement, vae, samples)
-            checks.check_restoration(start_from, data_every, region)
+            checks.check_restoration(start_from, region)
             checks.check_consistency(consistency, eta, measurement)
             data_steps = DataSteps(data_every, data_until)
             algorithm = Restoration(

@@ -91,8 +91,6 @@ class Request:
         if not self.steps:
             _check_something_to_trace(self.image, self.measurement)
             return
-        if self.steps < 0:
-            raise ValueError(f"steps is {self.steps}: set it to 1 or more, or to 0 to trace an image without a model.")
         prompts = {} if self.objective else {"positive": self.positive, "negative": self.negative}
         for name, value in {"model": self.model, "vae": self.vae, **prompts}.items():
             checks.check_connected(name, value, "trace an image")
@@ -186,11 +184,9 @@ class Request:
         if self._places == TRACE:
             # A given drawing, or the regions of a degraded image, only resemble the result: points have a way to go.
             rates = FROM_REGIONS.rates if self.from_regions else TRACING
-            steps = max(self.fit_steps, 1) if self.art_style.descends or self.documents is not None else 0
+            steps = self.fit_steps if self.art_style.descends or self.documents is not None else 0
             return dataclasses.replace(FROM_REGIONS, steps=steps, xing_weight=self.used_crossing_weight, rates=rates)
-        return TracingSettings(
-            self.fit_groups, max(self.fit_steps, 1), self._places, xing_weight=self.used_crossing_weight
-        )
+        return TracingSettings(self.fit_groups, self.fit_steps, self._places, xing_weight=self.used_crossing_weight)
 
     @cached_property
     def _moving(self) -> list[Moving]:

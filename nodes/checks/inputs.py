@@ -522,12 +522,6 @@ def _without_null(method: Method, config: Config) -> str:
 # Numbers
 
 
-def check_steps(value: int) -> None:
-    """Check that there is at least one step."""
-    if value < 1:
-        raise ValueError(f"steps is {value}: set it to 1 or more.")
-
-
 COUNTS = {"steps", "ode_steps", "lora_rank", "n_avg"}
 """Settings that must be at least 1."""
 SIGNED = {"inversion_guidance_scale"}
@@ -554,12 +548,11 @@ def fields_of(name: str) -> tuple[str, ...]:
 
 
 def checked_settings(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings that replace the paper's. -1 means unset; a value between it and 0 would ascend the gradient."""
+    """The settings that replace the paper's. -1 means unset."""
     given = {name: value for name, value in values.items() if name in SIGNED or value not in (UNSET, OWN)}
-    for name, value in given.items():
-        least = -math.inf if name in SIGNED else 1 if name in COUNTS else 0
-        if isinstance(value, (int, float)) and value < least:
-            raise ValueError(f"{name} is {value:g}: set it to {least} or more, or to -1 for the paper's value.")
+    for name in COUNTS & given.keys():
+        if given[name] < 1:
+            raise ValueError(f"{name} is {given[name]}: set it to 1 or more, or to -1 for the paper's value.")
     return given
 
 

@@ -17,15 +17,13 @@ REGION_EDITS = (
 )
 
 
-def check_restoration(start_from: str, data_every: int, region: str) -> None:
+def check_restoration(start_from: str, region: str) -> None:
     """Check settings that a measurement restricts."""
     if start_from == "stochastic inversion":
         raise ValueError(
             "start_from 'stochastic inversion' replays the source image, which a measurement does not allow: set "
             "start_from to inversion, or to noise."
         )
-    if data_every < 1:
-        raise ValueError(f"data_every is {data_every}: set it to 1 or more (the paper uses 3).")
     if region != "off":
         raise ValueError(REGION_EDITS)
 
@@ -58,13 +56,9 @@ def check_distilled_measurement(value: Measurement, method: Method, vae: Any, sa
     check_measurement(value, vae, samples)
 
 
-def checked_data_weight(value: float, measurement: Measurement) -> float:
+def data_weight_of(measurement: Measurement, value: float) -> float:
     """The weight of the measurement against that of the prompt, by default the paper's."""
-    if value == UNSET:
-        return measurement.operator.lambda_dc / measurement.operator.lambda_sds
-    if value < 0:
-        raise ValueError(f"data_weight is {value:g}: set it to 0 or more, or to -1 for the paper's value.")
-    return value
+    return measurement.operator.lambda_dc / measurement.operator.lambda_sds if value == UNSET else value
 
 
 def check_pixel_weight(value: float, vae: Any) -> None:

@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "edit": ({"method": "dds", **VAE}, "'dds' edits an image that is not degraded.*set method to dreamsampler"),
     "objective that edits": ({"objective": EDIT, **VAE}, "'pds' edits an image that is not degraded"),
     "region": ({"region": "find", **VAE}, "region finds where an edit goes.*set region to off"),
-    "data weight": ({"data_weight": -0.5, **VAE}, "data_weight is -0.5: set it to 0 or more, or to -1"),
+    "data weight": ({"data_weight": -0.5, **VAE}, "Input 'data_weight' is -0.5: set it to a number from 0"),
     "pixels of a latent": ({"measurement": None, "pixel_weight": 0.5}, "pixel_weight is 0.5, but without a VAE"),
 }
 

@@ -398,7 +398,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no sigma": (
         {"operator": "gaussian blur", "sigma": 0.0},
-        "'sigma' of the Gaussian blur is 0.0: choose a number above 0",
+        "Input 'sigma' is 0: set it to a number from 0.01",
     ),
     "no border": (
         {"operator": "outpaint"},
@@ -412,10 +412,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"operator": "outpaint", "left": 32, "right": 32, "simulate": True},
         "which leaves nothing of a 64 x 64 image: choose smaller numbers",
     ),
-    "quality": ({"operator": "jpeg", "quality": 0}, "input 'quality' is 0: choose a whole number from 1 to 100"),
+    "quality": ({"operator": "jpeg", "quality": 0}, "Input 'quality' is 0: set it to a number from 1 to 100"),
     "no sigma to start from": (
         {"operator": "unknown gaussian blur", "sigma": 0.0},
-        "'sigma' of the unknown blur is 0.0: choose a number above 0",
+        "Input 'sigma' is 0: set it to a number from 0.01",
     ),
     "large scale": (
         {"operator": "super-resolution", "scale": 16},

@@ -47,7 +47,7 @@ def guided(positive: float | None, negative: float | None) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
-    "no steps": (EPS, {"steps": 0}, "steps is 0: set it to 1 or more"),
+    "no steps": (EPS, {"steps": 0}, "Input 'steps' is 0: set it to a number from 1"),
     "no positive": (EPS, {"positive": []}, "input 'positive' is empty: connect a CLIP Text Encode"),
     "no negative": (EPS, {"negative": []}, "input 'negative' is empty: connect a CLIP Text Encode"),
     "empty latent": (EPS, latent(1, 4, 8, 8, value=0), "latent_image is empty.*connect a VAE Encode"),

@@ -679,7 +679,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         {"start_from": "stochastic inversion"},
         "start_from 'stochastic inversion' replays the source.*set start_from to inversion, or to noise",
     ),
-    "no data fitting": (EPS, {"data_every": 0}, "data_every is 0: set it to 1 or more"),
+    "no data fitting": (EPS, {"data_every": 0}, "Input 'data_every' is 0: set it to a number from 1"),
     "ding without a hole": (
         EPS,
         {"measurement": blur(), "consistency": "ding"},

@@ -308,14 +308,6 @@ def test_cameras_go_around_the_target_from_the_front():
     assert cameras(elevation=30.0)[0].position[1].item() == pytest.approx(-1.5)  # above
 
 
-def test_numbers_from_other_nodes_are_checked():
-    for name, value in (("count", 0), ("distance", 0.0), ("width", 0), ("height", -1)):
-        with pytest.raises(ValueError, match=f"^Input '{name}' is {value:g}: set it above 0[.]$"):
-            cameras(**{name: value})
-    with pytest.raises(ValueError, match="^Input 'fov' is 180 degrees"):
-        cameras(fov=180.0)
-
-
 # Load Posed Views
 
 WHITE_TO_RED = [[(255, 0, 0, 255), (255, 0, 0, 0)], [(0, 0, 0, 255), (0, 0, 0, 0)]]
@@ -508,9 +500,9 @@ def test_a_damaged_image_is_named(inputs: Path):
 
 def test_numbers_of_views_are_checked(inputs: Path):
     views(inputs / "fox")
-    with pytest.raises(ValueError, match="^Input 'every' is 0: set it to 1 or more[.]$"):
+    with pytest.raises(ValueError, match="^Input 'every' is 0: set it to a number from 1 to"):
         posed(every=0)
-    with pytest.raises(ValueError, match="^Input 'hold_out' is -1: set it to 0 or more[.]$"):
+    with pytest.raises(ValueError, match="^Input 'hold_out' is -1: set it to a number from 0 to"):
         posed(hold_out=-1)
     with pytest.raises(ValueError, match="^hold_out is 1, so none of the 3 views is left: raise it"):
         posed(hold_out=1)

@@ -273,7 +273,7 @@ def test_nan_prediction_raises_with_step_and_time(inputs: dict[str, Any], name: 
         ({"image": photo(), "svg": value(SHAPES)}, 5),
         ({"measurement": BLURRED}, 7),
         ({"measurement": BLURRED, "fit_places": "anywhere"}, 3),
-        ({"image": photo(), "fit_groups": 0, "fit_steps": 0}, 4),
+        ({"image": photo(), "fit_groups": 1, "fit_steps": 1}, 4),
     ],
 )
 def test_progress_counts_every_step_and_shows_the_drawing(
