@@ -30,7 +30,8 @@ class MeasurementNode(io.ComfyNode):
             category="DreamSampler",
             description=(
                 "Describes a degraded image: with a hole or a missing border, small, blurred, gray or compressed as "
-                "JPEG. Connect it to Proximal DreamSampler, SVG Optimizer or Splat Optimizer, which restore the image."
+                "JPEG. Connect it to Proximal DreamSampler, Distillation Sampler, SVG Optimizer or Splat Optimizer, "
+                "which restore the image."
             ),
             search_aliases=(
                 "inpaint, outpaint, uncrop, super resolution, upscale, deblur, blind deblurring, colorize, compression "
@@ -132,7 +133,8 @@ class MeasurementNode(io.ComfyNode):
             outputs=[
                 MEASUREMENT.Output(
                     display_name="measurement",
-                    tooltip="For the measurement input of Proximal DreamSampler, SVG Optimizer and Splat Optimizer.",
+                    tooltip="For the measurement input of Proximal DreamSampler, Distillation Sampler, SVG Optimizer "
+                    "and Splat Optimizer.",
                 ),
                 io.Image.Output(
                     display_name="observed",
