@@ -24,6 +24,7 @@ const DRAWING_HEIGHT = 220;
 const PLOT_HEIGHT = 60;
 const CAPTION_HEIGHT = 18;
 const MAX_ZOOM = 32;
+const COPIED_SHOWN = 2000; // milliseconds
 const OUTPUT_KEY = "dreamsampler_drawings";
 const HOST_PREVIEW = "$$canvas-image-preview";
 
@@ -107,18 +108,16 @@ class DrawingView {
     this.index = (index + this.files.length) % this.files.length;
     const file = this.files[this.index];
     const request = (this.request = {});
-    const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type });
-    const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
-    const text = answer.ok ? await answer.text() : undefined;
+    const text = await textOf(file);
     if (request !== this.request) return; // another drawing was chosen meanwhile, or the node was removed
-    if (text === undefined) return this.setCaption(say("gone", { file: file.filename }));
+    if (text === undefined) return this.describe(say("gone", { file: file.filename }));
     this.text = text;
     URL.revokeObjectURL(this.image.src);
     // Inside an <img>, scripts of the file do not run and nothing is fetched for it.
     this.image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
     this.image.alt = say("drawing", { file: file.filename });
     const values = { number: this.index + 1, count: this.files.length, size: (text.length / 1024).toFixed(1) };
-    this.setCaption(say(values.count > 1 ? "which" : "size", values));
+    this.describe(say(values.count > 1 ? "which" : "size", values));
   }
 
   /** Frees the image of a node that is removed. */
@@ -126,6 +125,12 @@ class DrawingView {
     this.request = undefined;
     this.previews.close();
     URL.revokeObjectURL(this.image.src);
+  }
+
+  /** Sets the caption of the drawing. */
+  describe(text) {
+    this.description = text;
+    this.setCaption(text);
   }
 
   setCaption(text) {
@@ -161,11 +166,23 @@ class DrawingView {
       copyByHand(this.text); // only pages on localhost or https have a clipboard
     }
     this.setCaption(say("copied"));
+    setTimeout(() => this.setCaption(this.description), COPIED_SHOWN);
   }
 
   download() {
     if (!this.text) return;
     element("a", { href: this.image.src, download: this.files[this.index].filename }).click();
+  }
+}
+
+/** The text of a file, or undefined if the server does not have it or cannot be reached. */
+async function textOf({ filename, subfolder = "", type }) {
+  const query = new URLSearchParams({ filename, subfolder, type });
+  try {
+    const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
+    return answer.ok ? await answer.text() : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -360,11 +377,13 @@ const regionOf = (input) => Number(/^(?:mask|conditioning)_(\d+)$/.exec(input.na
 /** Reduces the inputs to one region and adds buttons that add and remove regions, up to `most`. */
 function addRegionButtons(node, most) {
   const rows = () => Math.max(...node.inputs.map(regionOf), 0);
+  const translate = keepTranslations(node);
   const add = () => {
     const row = rows() + 1;
     if (row > most) return;
     node.addInput(`mask_${row}`, "MASK", { shape: 7 });
     node.addInput(`conditioning_${row}`, "CONDITIONING", { shape: 7 });
+    translate();
   };
   const remove = () => {
     const row = rows();
@@ -381,6 +400,20 @@ function addRegionButtons(node, most) {
   );
   new Panel(node, "dreamsampler_regions", 26, bar).open();
   for (let row = rows(); row > 1; row -= 1) remove();
+}
+
+/** Returns what gives added inputs the names that the page made for them, as it does for a workflow that it opens. */
+function keepTranslations(node) {
+  const names = new Map(node.inputs.map((input) => [input.name, input.localized_name]));
+  const translate = () => {
+    for (const input of node.inputs) input.localized_name = names.get(input.name) ?? input.localized_name;
+  };
+  const onConfigure = node.onConfigure;
+  node.onConfigure = function (...values) {
+    translate();
+    return onConfigure?.apply(this, values);
+  };
+  return translate;
 }
 
 /** The largest number of regions in the definition of a node. */
@@ -405,14 +438,24 @@ function showNotes(node, output) {
 let templateView;
 
 /**
+ * Takes the view from a template's file, together with the mark that makes it a template: the opened workflow is the
+ * user's own, whose view neither undo nor another tab may move.
+ */
+function takeTemplateView({ extra }) {
+  if (extra?.dreamsampler !== "template") return undefined;
+  delete extra.dreamsampler;
+  return structuredClone(extra.ds);
+}
+
+/**
  * Newer pages fit every template to the window, so that texts beside tall nodes are too small to read, and ignore its
  * own view.
  */
-function showTemplate() {
-  if (!templateView || app.extensionManager.setting.get("Comfy.EnableWorkflowViewRestore") === false) return;
+function showTemplate(view) {
+  if (!view || app.extensionManager.setting.get("Comfy.EnableWorkflowViewRestore") === false) return;
   const { ds } = app.canvas;
-  ds.scale = templateView.scale;
-  [ds.offset[0], ds.offset[1]] = templateView.offset;
+  ds.scale = view.scale;
+  [ds.offset[0], ds.offset[1]] = view.offset;
   app.canvas.setDirty(true, true);
 }
 
@@ -424,6 +467,14 @@ function showOutput(node, output) {
   if (views.get(node).curve) showCurve(node, output);
 }
 
+/** Shows the outputs that the page keeps of earlier runs. */
+function showOutputs(outputs) {
+  for (const [key, output] of Object.entries(outputs ?? {})) {
+    const node = nodeByOutputKey(key);
+    if (views.has(node)) showOutput(node, output);
+  }
+}
+
 app.registerExtension({
   name: "DreamSampler",
 
@@ -433,12 +484,15 @@ app.registerExtension({
   },
 
   beforeConfigureGraph(graph) {
-    templateView = graph.extra?.dreamsampler === "template" ? structuredClone(graph.extra.ds) : undefined;
+    templateView = takeTemplateView(graph);
   },
 
   afterConfigureGraph() {
-    showTemplate();
-    afterLayout(showTemplate); // Nodes 2.0 fits later
+    const view = templateView;
+    templateView = undefined; // the page also calls this for graphs that it does not announce
+    showTemplate(view);
+    afterLayout(() => showTemplate(view)); // Nodes 2.0 fits later
+    showOutputs(app.nodeOutputs); // undo makes new nodes, but keeps their outputs
   },
 
   nodeCreated(node) {
@@ -464,11 +518,6 @@ app.registerExtension({
     };
   },
 
-  /** Shows the outputs of an earlier run when its workflow is opened again. */
-  onNodeOutputsUpdated(outputs) {
-    for (const [id, output] of Object.entries(outputs ?? {})) {
-      const node = nodeByOutputKey(id);
-      if (views.has(node)) showOutput(node, output);
-    }
-  },
+  /** The page calls this when a workflow is opened again. */
+  onNodeOutputsUpdated: showOutputs,
 });

@@ -1,4 +1,7 @@
-/** Numbers whose lowest value, -1, leaves the setting to the paper: they read "paper default". Saved they stay -1. */
+/**
+ * Numbers whose lowest value, -1, leaves the setting to the paper: they read "paper default".
+ * They are still saved as -1.
+ */
 
 import { say } from "./words.js";
 

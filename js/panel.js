@@ -27,6 +27,7 @@ export class Panel {
     this.isOpen = false;
     this.box = element("div", { className: "ds-panel" }, ...children);
     this.box.dataset.nodeType = node.comfyClass;
+    this.box.dataset.panel = name;
     this.box.style.display = "none";
     this.widget = node.addDOMWidget(name, name, this.box, {
       serialize: false,
@@ -36,6 +37,14 @@ export class Panel {
       getMaxHeight: () => (this.isOpen ? undefined : 0),
     });
     this.widget.serialize = false;
+    afterLayout(() => this.replaceOlder());
+  }
+
+  /** Undo makes a node of the same id, and Nodes 2.0 goes on showing what the older node had in this place. */
+  replaceOlder() {
+    if (this.node.graph !== app.canvas.graph) return;
+    const older = elementOf(this.node)?.querySelector(`[data-panel=${this.box.dataset.panel}]`);
+    if (older !== this.box) older?.replaceWith(this.box);
   }
 
   /** The height that the node reserves: the canvas leaves a margin around a DOM widget. */
@@ -90,12 +99,17 @@ export function keepInGroups(node, panel) {
   }).observe(panel.box);
 }
 
-/** The element of a node in Nodes 2.0. */
+/** Selects the elements of nodes in Nodes 2.0. */
 const DRAWN = "[data-node-id]";
+
+/** The element of a node in Nodes 2.0. */
+function elementOf(node) {
+  return document.querySelector(`[data-node-id="${node.id}"]`);
+}
 
 /** The height of a node without its title, as either renderer draws it. */
 function heightOf(node) {
-  const drawn = document.querySelector(`[data-node-id="${node.id}"]`);
+  const drawn = elementOf(node);
   return Math.max(node.size[1], drawn ? drawn.offsetHeight - window.LiteGraph.NODE_TITLE_HEIGHT : 0);
 }
 

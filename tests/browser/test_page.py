@@ -177,6 +177,31 @@ def test_svg_is_edited_previewed_copied_and_saved(page: Page, red_square: str):
     assert before and after and after["width"] > 1.3 * before["width"]
 
 
+def test_caption_returns_after_copying(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    page.set("DSLoadSVG", file=red_square)
+    page.show("DSLoadSVG")
+    panel = page.tab.locator(".ds-panel[data-node-type=DSLoadSVG]")
+    caption = panel.locator(".ds-bar span")
+    expect(caption).to_have_text("0.2 kB")
+    for _ in range(2):
+        panel.get_by_text("Copy", exact=True).click()
+        expect(caption).to_have_text("Copied")
+    expect(caption).to_have_text("0.2 kB")
+
+
+def test_drawing_of_a_stopped_server_is_reported(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    caption = page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] .ds-bar span")
+    expect(caption).to_contain_text("kB")
+    page.tab.route("**/view?*", lambda route: route.abort())
+    try:
+        page.set("DSLoadSVG", file=red_square)
+        expect(caption).to_contain_text("red_square.svg no longer exists")
+    finally:
+        page.tab.unroute("**/view?*")
+
+
 SVG_TEMPLATES: dict[str, dict] = {
     "text_to_svg": {"steps": 2, "fit_steps": 2, "paths": 8, "canvas_size": 96},
     "restore_svg": {"steps": 2, "fit_steps": 2, "paths": 8, "canvas_size": 96},
@@ -364,10 +389,8 @@ def test_node_help_shows_its_image(page: Page):
     ]  # the page tries a localized file first
 
 
-@pytest.mark.parametrize("language", ["zh"], indirect=True)
-@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same texts
-def test_panel_uses_the_page_language(page: Page, red_square: str):
-    # Frontends before 1.36 drop a pack's texts if the language loads after them. Newer ones merge them.
+def load_chinese_texts(page: Page) -> None:
+    """Frontends before 1.36 drop a pack's texts if the language loads after them. Newer ones merge them."""
     page.run(
         """(async () => {
              const page = document.querySelector("#vue-app").__vue_app__;
@@ -375,6 +398,15 @@ def test_panel_uses_the_page_language(page: Page, red_square: str):
              global.mergeLocaleMessage("zh", (await (await fetch("/i18n")).json()).zh);
            })()"""
     )
+
+
+chinese = pytest.mark.parametrize("language", ["zh"], indirect=True)
+
+
+@chinese
+@pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same texts
+def test_panel_uses_the_page_language(page: Page, red_square: str):
+    load_chinese_texts(page)
     open_svg_edit(page, red_square, steps=3)
     page.queue()
     expect(page.tab.get_by_text("pds，第 3 步，共 3 步")).to_be_attached(timeout=180_000)
@@ -384,3 +416,21 @@ def test_panel_uses_the_page_language(page: Page, red_square: str):
     panel.get_by_text("复制", exact=True).click()
     expect(panel.get_by_text("已复制")).to_be_visible()
     page.screenshot("chinese")
+
+
+@chinese
+def test_regions_are_named_in_the_page_language(page: Page):
+    load_chinese_texts(page)
+    page.open_template("inpaint_two_texts")
+    page.show("DSMaskLocalizedGuidance")
+    node = "app.graph.nodes.find((each) => each.type === 'DSMaskLocalizedGuidance')"
+    named = f"{node}.inputs.filter((each) => /_[0-9]$/.test(each.name)).map((each) => each.localized_name)"
+    regions = [f"{each} {number}" for number in range(1, 5) for each in ("掩码", "条件")]
+    assert sorted(page.run(named)) == sorted(regions)
+    for _ in range(3):
+        page.tab.get_by_text("− 区域").click()
+    assert sorted(page.run(named)) == sorted(regions[:2])
+    for _ in range(3):
+        page.tab.get_by_text("+ 区域").click()
+    page.screenshot("regions_in_chinese")
+    assert sorted(page.run(named)) == sorted(regions)
