@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import runpy
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +16,10 @@ from urllib.parse import unquote
 import pytest
 from devhost import CHECKOUT
 from devhost.recipe import EXTRAS
+from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.guidance.core.registry import Registry
+from dreamsampler.guidance.distillation.method import METHODS
+from dreamsampler.guidance.restoration.operators import OPERATORS
 from PIL import Image
 from support.house_words import CODE_BLOCK, LINK, without_code
 
@@ -84,6 +92,14 @@ def test_pre_commit_uses_the_same_ruff_as_the_tests():
     assert set(re.findall(r"ruff==[\d.]+", text(CHECKOUT / ".pre-commit-config.yaml"))) == {ruff}
 
 
+def test_help_of_measurement_names_every_node_that_takes_one():
+    nodes = json.loads(text(CHECKOUT / "locales" / "en" / "nodeDefs.json")).values()
+    page = text(CHECKOUT / "js" / "docs" / "DSMeasurement.md")
+    introduction, row = page.split("\n\n")[1], re.findall(r"^\| measurement \|.*", page, re.MULTILINE)[0]
+    takers = [f"*{node['display_name']}*" for node in nodes if "measurement" in node.get("inputs", {})]
+    assert takers and [name for name in takers if name not in introduction or name not in row] == []
+
+
 # Python examples
 
 EXPECTED: dict[str, Callable[[dict[str, Any]], bool]] = {
@@ -120,3 +136,81 @@ def test_readme_example_runs(tmp_path: Path):
     (example,) = [block for block in code(text(README)) if "from dreamsampler" in block]
     variables = variables_of(example.removeprefix("```python\n").removesuffix("```"), tmp_path)
     assert EXPECTED["Edit a latent"](variables)
+
+
+# Complete examples of the guides
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A page that adds something: what its first code blocks are, modules and then a test of them.
+
+    The test belongs to the file `home`, unless it is a file of its own. The last module adds `entry` to `registry`.
+    """
+
+    modules: tuple[str, ...]
+    home: str | None = None
+    registry: Registry[Any] | None = None
+    entry: str = ""
+
+
+GUIDES = {
+    "add-an-operator": Guide(
+        ("guidance.restoration.operators.area",), "guidance/test_operators.py", OPERATORS, "area downsampling"
+    ),
+    "add-an-objective": Guide(("guidance.distillation.objectives.classifier",), None, METHODS, "classifier"),
+    "add-an-svg-style": Guide(("drawings.styles.line_art",), "drawings/test_styles.py", ART_STYLES, "line art"),
+    "add-a-node": Guide(("nodes.runs.clean_estimate", "nodes.clean_estimate")),
+}
+
+
+@pytest.fixture
+def blocks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """The Python code of a guide, with its modules loaded as if their files were in the pack."""
+    guide, page = GUIDES[request.param], text(CHECKOUT / "docs" / f"{request.param}.md")
+    found = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = [f"dreamsampler.{each}" for each in guide.modules]
+    try:
+        for name, code in zip(names, found):
+            load(name, code, tmp_path)
+        yield found[len(names) :]
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        if guide.registry is not None:
+            guide.registry.pop(guide.entry, None)
+
+
+def load(name: str, code: str, folder: Path) -> None:
+    """Import code as the module of that name."""
+    path = folder / f"{name}.py"
+    path.write_text(code, "utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+def run_tests(code: str, home: dict[str, Any], folder: Path) -> None:
+    """Call each test of the code with each set of its arguments; `home` holds the names of the file it belongs to."""
+    (folder / "test_example.py").write_text(code, "utf-8")
+    found = runpy.run_path(str(folder / "test_example.py"), home)
+    tests = [value for name, value in found.items() if name.startswith("test_") and name not in home]
+    assert tests
+    for test in tests:
+        for arguments in arguments_of(test):
+            test(**arguments)
+
+
+def arguments_of(test: Any) -> list[dict[str, Any]]:
+    """The arguments that a test is parametrized with; of one name at most."""
+    marks = getattr(test, "pytestmark", [])
+    return [{mark.args[0]: value} for mark in marks for value in mark.args[1]] or [{}]
+
+
+@pytest.mark.parametrize(("blocks", "guide"), GUIDES.items(), ids=GUIDES, indirect=["blocks"])
+def test_example_of_a_guide_passes_its_own_test(blocks: list[str], guide: Guide, tmp_path: Path):
+    if guide.registry is not None:
+        assert guide.registry.listed[-1] == guide.entry
+    home = runpy.run_path(str(CHECKOUT / "tests" / guide.home)) if guide.home else {}
+    run_tests(blocks[0], home, tmp_path)

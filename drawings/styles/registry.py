@@ -21,7 +21,7 @@ class ArtStyle:
 
     Attributes:
         name: The word in the list. Saved workflows hold it, so it never changes.
-        order: The place in the list. Take the next free number; numbers of existing styles never change.
+        order: The place in the list. Take the highest number plus one; numbers of existing styles never change.
         elements: What drawings are made of, in the plural and without a period, such as "closed shapes".
         prompt_suffix: Words that users append to the prompt, as a tooltip tells them; starts with a comma and a space.
         source: The paper and section of these settings, or "our choice".

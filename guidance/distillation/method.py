@@ -165,7 +165,7 @@ class Method:
     it never does, empty if it always does. `source_preset` names the preset of Text-Source Descriptor that is its
     source prompt, where that is the same for every image.
 
-    `order` is its place in the method list of Distillation Sampler: take the next free number. None leaves it out, for
+    `order` is its place in the method list of Distillation Sampler: the highest number plus one. None leaves it out, for
     a method that has a node of its own.
     """
 

@@ -60,7 +60,7 @@ class OperatorKind:
 
     Args:
         name: the word in the list. Saved workflows hold it, so it never changes.
-        order: the place in the list. Take the next free number; numbers of existing operators never change.
+        order: the place in the list. Take the highest number plus one; numbers of existing operators never change.
         tooltip: what happened to the image, in a few words without a period, such as "bicubic downsampling".
         reads: the widgets of Measurement that the operator uses. Their tooltips name it.
         build: the operator for restored images of a height and width in pixels. Raises ValueError with a sentence that
