@@ -69,12 +69,12 @@ def _runs(file: Path) -> list[dict[str, str]]:
 
 
 JOBS = (
-    Job("edit_front", "--sources 16", "edit_front"),
-    Job("evaluation_front", "--sources 16", "evaluation_front"),
+    Job("edit_front", "--sources 64", "edit_front"),
+    Job("evaluation_front", "--sources 32", "evaluation_front"),
     Job("region_front", "--sources 16", "region_front"),
-    Job("posterior_front", "--sources 16", "posterior_front"),
+    Job("posterior_front", "--sources 32", "posterior_front"),
     Job("restoration", "--batches 0 1", "restoration"),
-    Job("text_to_image", "--prompts 32", "text_to_image"),
+    Job("text_to_image", "--prompts 64", "text_to_image"),
     Job("text_to_image", "--prompts 16 --renoise", "renoise"),
     Job("text_to_image", "--prompts 16 --few", "few_evaluations"),
     Job("text_to_image", "--prompts 16 --guidance", "guidance"),

@@ -152,6 +152,20 @@ def test_all_results_are_made_by_one_command():
     assert {path.stem for path in (CHECKOUT / "benchmarks" / "results").iterdir()} == set(written) - unmeasured
 
 
+COUNTED = {"sources": ("edits", 4), "prompts": ("images", 1), "cases": ("cases", 1), "count": ("mutants", 1)}
+"""What a table counts, and how many for each of a benchmark's option: a source is edited in four attributes."""
+
+
+def test_one_command_measures_as_many_as_the_results_state():
+    everything = (CHECKOUT / "benchmarks" / "everything.py").read_text("utf-8")
+    for arguments, stem in re.findall(r'Job\("\w+", "([^"]*)", "(\w+)', everything):
+        for option, number in re.findall(rf"--({'|'.join(COUNTED)}) (\d+)", arguments):
+            counted, times = COUNTED[option]
+            _, tables = read(CHECKOUT / "benchmarks" / "results" / f"{stem}.json")
+            counts = {each for table in tables.values() if table.counted == counted for each in table.counts()}
+            assert counts == {times * int(number)}, stem
+
+
 def test_new_file_records_its_run(tmp_path: Path):
     made = provenance.Results(tmp_path / "new" / "made.json")
     made.table("edits", "images")
