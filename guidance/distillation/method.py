@@ -165,8 +165,8 @@ class Method:
     it never does, empty if it always does. `source_preset` names the preset of Text-Source Descriptor that is its
     source prompt, where that is the same for every image.
 
-    `order` is its place in the method list of Distillation Sampler: the highest number plus one. None leaves it out, for
-    a method that has a node of its own.
+    `order` is its place in the method list of Distillation Sampler: the highest number plus one. None leaves it out,
+    for a method that has a node of its own.
     """
 
     name: str
