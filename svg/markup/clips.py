@@ -35,7 +35,6 @@ class Clips:
     Args:
         drawn: Draws an element. For those inside of clip paths, only the geometry counts.
         transform: The own transform of an element in a context.
-        box: The bounding box of an element in its own units; None if it has none.
         referred: Finds the element that a url() refers to.
         canvas: The visible part of the document.
     """
@@ -44,25 +43,27 @@ class Clips:
         self,
         drawn: Callable[[Element, Context], list[Node]],
         transform: Callable[[Element, Context], Matrix],
-        box: Callable[[Element, Context], Box | None],
         referred: Callable[[str], Element | None],
         cascade: Cascade,
         budget: ParseBudget,
         report: Report,
         canvas: ViewBox,
     ):
-        self._drawn, self._transform, self._box, self._referred = drawn, transform, box, referred
+        self._drawn, self._transform, self._referred = drawn, transform, referred
         self._cascade, self._budget, self._report, self._canvas = cascade, budget, report, canvas
         self._read: dict[tuple[Element, Matrix, tuple[Element, ...], Viewport], Clip] = {}
 
-    def of(self, element: Element, context: Context, children: list[Node]) -> Clip | None:
-        """The clip of an element with these children; None if it has none, or none that matters."""
-        return self._of(element, context, children, lambda: self._box(element, context))
-
-    def _of(
+    def of(
         self, element: Element, context: Context, children: list[Node], box_of: Callable[[], Box | None]
     ) -> Clip | None:
-        """As `of`, for an element or for a <clipPath> that clips these children; `box_of` gives their box."""
+        """The clip of an element, or of a <clipPath>, that clips these children; None without one that matters.
+
+        Args:
+            element: The element.
+            context: The context of its contents, in which its clip is drawn.
+            children: Its contents.
+            box_of: Their bounding box in the units of the context; None if they have none.
+        """
         target = self._target(element, context)
         if target is None:
             return None
@@ -84,10 +85,14 @@ class Clips:
                 return ()
             frame = compose(frame, Matrix(a=box.width, d=box.height, e=box.x, f=box.y))
         clip = self._contents(target, inner._replace(transform=frame))
-        outer = self._of(target, inner, children, box_of)
+        outer = self.of(target, inner, children, box_of)
+        return self.within(element, clip, outer, children)
+
+    def within(self, element: Element, clip: Clip, outer: Clip | None, children: list[Node]) -> Clip | None:
+        """A clip within an outer one, if there is one; without those rectangles that do not matter for children."""
         self._budget.spend("copied control points", total_points(clip), element)
         rectangular = as_rectangle(clip)
-        if rectangular and not self._matters(element, rectangular, IDENTITY, children):
+        if rectangular and not self.matters(element, rectangular, IDENTITY, children):
             return outer
         return tuple(grouped(clip, 1.0, "", outer))
 
@@ -121,12 +126,12 @@ class Clips:
 
     def to_viewport(self, element: Element, context: Context, viewport: Box, children: list[Node]) -> list[Node]:
         """The children of a nested <svg>, <symbol> or <marker>, clipped to its viewport where that is visible."""
-        clips = self._cascade.own(element).get("overflow", "hidden") in ("hidden", "scroll")
-        if context.outlines == "box" or not clips or not self._matters(element, viewport, context.transform, children):
+        clips = self._cascade.own(element).get("overflow", "hidden") in ("hidden", "scroll", "clip")
+        if context.outlines == "box" or not clips or not self.matters(element, viewport, context.transform, children):
             return children
         return grouped(children, 1.0, "", (rectangle(viewport, context.transform),))
 
-    def _matters(self, element: Element, clip: Box, frame: Matrix, children: list[Node]) -> bool:
+    def matters(self, element: Element, clip: Box, frame: Matrix, children: list[Node]) -> bool:
         """Whether clipping nodes to a rectangle would be visible; `frame` maps the rectangle to user units."""
         if encloses(clip, frame, self._canvas):
             return False

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from ..document import Color
 from ..numbers import NUMBER
 from .color_spaces import COLOR_SPACES, GIVEN_SPACES, Triple
+from .lengths import DEGREES
 
 Found = tuple[Color, float]
 """A color and its opacity in [0, 1]."""
 ReadColor = Callable[[str], Found | None]
 
 _PART = re.compile(rf"(?:{NUMBER}(%|deg|rad|grad|turn)?|none)")
-_DEGREES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
 MAX_WORD = 64
 """Characters of a number."""
 
@@ -117,7 +117,7 @@ def _opacity(value: _Value) -> float | None:
 
 def _channel(value: _Value, channel: _Channel) -> float | None:
     if channel.whole is None:
-        return value.number * _DEGREES[value.unit] if value.unit in _DEGREES else None
+        return value.number * DEGREES[value.unit] if value.unit in DEGREES else None
     if value.unit not in ("", "%"):
         return None
     number = value.number / 100 * channel.whole if value.unit else value.number / channel.divisor

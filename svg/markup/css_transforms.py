@@ -13,6 +13,7 @@ from ..cubics import Box
 from ..document import IDENTITY, Matrix, Point
 from ..numbers import NUMBER
 from ..transforms import compose, read_transform
+from .lengths import DEGREES, SHARES
 
 Length = Callable[[str, float], float | None]
 """A length in user units, or None if it is invalid; the second argument is what 100% refers to."""
@@ -20,8 +21,6 @@ Length = Callable[[str, float], float | None]
 _FUNCTION = re.compile(r"\s*([a-zA-Z]+)\(([^()]*)\)\s*")
 _ANGLE = re.compile(NUMBER + r"(deg|grad|rad|turn)")
 _FACTOR = re.compile(NUMBER + r"(%?)")
-_DEGREES = {"deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
-_SHARES = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
 MAX_ARGUMENT = 64
 """Characters of an argument; matching it takes time quadratic in its digits."""
 
@@ -97,7 +96,7 @@ def _angle(text: str) -> float:
     match = _ANGLE.fullmatch(text.lower()) if len(text) <= MAX_ARGUMENT else None
     if match is None and text != "0":
         raise ValueError(f"'{text[:40]}' is not an angle with a unit")
-    degrees = float(match[1]) * _DEGREES[match[2]] if match else 0.0
+    degrees = float(match[1]) * DEGREES[match[2]] if match else 0.0
     return math.fmod(degrees, 360) if math.isfinite(degrees) else 0.0
 
 
@@ -118,7 +117,7 @@ def read_origin(text: str, box: Box, length: Length) -> Point | None:
 
 
 def _offset(word: str, whole: float, length: Length) -> float | None:
-    return whole * _SHARES[word] if word in _SHARES else length(word, whole)
+    return whole * SHARES[word] if word in SHARES else length(word, whole)
 
 
 def about(origin: Point, matrix: Matrix) -> Matrix:

@@ -105,13 +105,13 @@ class Gradients:
         return self._transforms[key]
 
     def _read_transform(self, definition: _Definition, viewport: Viewport) -> Matrix:
-        element, own = definition.element, self._cascade.own(definition.element)
-        text, css = definition.attributes.get("gradientTransform", ""), own.get("transform", "")
+        element, style = definition.element, self._cascade.in_tree(definition.element).properties
+        text, css = definition.attributes.get("gradientTransform", ""), style.get("transform", "")
         # A `transform` attribute means nothing here, other than the property.
         css = "" if css == element.attributes.get("transform", "").strip() else css
         self._budget.spend("transform characters", len(css or text), element)
         box = Box(0.0, 0.0, viewport.width, viewport.height)
-        size = font_size(self._cascade.in_tree(element).properties)
+        size = font_size(style)
 
         def length(text: str, whole: float) -> float | None:
             return read_length(text, whole, size, self._cascade.root_font_size)
@@ -121,7 +121,7 @@ class Gradients:
         except ValueError as error:
             self._report.add(f"A gradientTransform is ignored because {error}", element)
             return IDENTITY
-        origin = read_origin(own.get("transform-origin", "0 0"), box, length)
+        origin = read_origin(style.get("transform-origin", "0 0"), box, length)
         return about(origin, matrix) if origin else matrix
 
     def _spread(self, definition: _Definition) -> Spread:
@@ -134,6 +134,8 @@ class Gradients:
             stops = next((found for holder in chain if (found := self._stops(holder))), ())
             attributes = _attributes(chain)
             self._definitions[element] = _Definition(element, attributes, stops)
+            if self._cascade.in_tree(element).properties.get("color-interpolation") == "linearrgb":
+                self._report.add("The property color-interpolation of a gradient is ignored", element, "Use sRGB")
         return self._definitions[element]
 
     def _chain(self, element: Element) -> tuple[Element, ...]:

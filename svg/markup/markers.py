@@ -11,6 +11,7 @@ from ..transforms import apply, compose, read_transform
 from ..viewports import drawable, fitted, read_view_box
 from .clips import Clips
 from .context import Context
+from .lengths import DEGREES, SHARES
 from .properties import MARKERS
 from .report import Report
 from .styles import Cascade
@@ -19,8 +20,6 @@ from .xml import Element
 
 MARKED = frozenset(("path", "line", "polyline", "polygon"))
 """Elements whose markers browsers draw."""
-_SHARES = {"left": 0.0, "top": 0.0, "center": 0.5, "right": 1.0, "bottom": 1.0}
-_TURNS = {"deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0, "": 1.0}
 
 
 class Markers:
@@ -28,6 +27,7 @@ class Markers:
 
     Args:
         drawn: Draws an element.
+        completed: Applies an element's clip, mask and opacity to its contents, in their context.
         vertices: The vertices of a shape element, in its own units.
         referred: Finds the element that a url() refers to.
         clips: Clips markers to their viewports.
@@ -36,14 +36,15 @@ class Markers:
     def __init__(
         self,
         drawn: Callable[[Element, Context], list[Node]],
+        completed: Callable[[Element, Context, list[Node]], list[Node]],
         vertices: Callable[[Element, Context], list[Vertex]],
         referred: Callable[[str], Element | None],
         clips: Clips,
         cascade: Cascade,
         report: Report,
     ):
-        self._drawn, self._vertices, self._referred, self._clips = drawn, vertices, referred, clips
-        self._cascade, self._report = cascade, report
+        self._drawn, self._completed, self._vertices, self._referred = drawn, completed, vertices, referred
+        self._clips, self._cascade, self._report = clips, cascade, report
 
     def of(self, element: Element, context: Context) -> list[Node]:
         """The markers of an element, in the order of its vertices."""
@@ -112,13 +113,14 @@ class Markers:
         )
         children = [node for child in marker.children for node in self._drawn(child, contents)]
         clipped = inside._replace(transform=frame)
-        return self._clips.to_viewport(marker, clipped, Box(0.0, 0.0, width, height), children)
+        children = self._clips.to_viewport(marker, clipped, Box(0.0, 0.0, width, height), children)
+        return self._completed(marker, contents, children)
 
     def _reference(self, context: Context, text: str, start: float, size: float, whole: float, has_box: bool) -> float:
         """A coordinate of the reference point; percentages refer to the view box, or to the viewport without one."""
         text = text.strip()
-        if text in _SHARES:
-            return start * has_box + size * _SHARES[text]
+        if text in SHARES:
+            return start * has_box + size * SHARES[text]
         return context.length(text, size if has_box else whole) or 0.0
 
     def _steps(self, marker: Element, context: Context, vertex: Vertex, is_start: bool) -> Iterator[Matrix]:
@@ -129,7 +131,7 @@ class Markers:
             angle = vertex.angle + (180 if is_start and orient != "auto" else 0)
         else:
             number = orient.rstrip("abcdefghijklmnopqrstuvwxyz")
-            angle = (_number(number) or 0.0) * _TURNS.get(orient[len(number) :], 0.0)
+            angle = (_number(number) or 0.0) * DEGREES.get(orient[len(number) :], 0.0)
         yield read_transform(f"rotate({angle!r})")
         if marker.attributes.get("markerUnits", "strokeWidth") != "userSpaceOnUse":
             width = context.length(context.style.get("stroke-width", "1"), context.viewport.diagonal)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from ..cubics import Box
 from ..document import IDENTITY, Document, Matrix, Node, ViewBox
-from ..transforms import compose, determinant, invertible, read_transform
+from ..transforms import compose, determinant, inverse, invertible, read_transform
 from ..viewports import drawable, fitted, read_view_box
 from .budget import ParseBudget
 from .clips import SHAPES, Clips
@@ -19,6 +20,7 @@ from .lengths import Viewport, read_fraction, read_length
 from .markers import Markers
 from .masks import Masks
 from .normal_form import as_copy, grouped
+from .properties import KEYWORDS
 from .report import LENGTH_ADVICE, Report
 from .shape_elements import ShapeReader
 from .style_sheets import StyleSheet
@@ -31,6 +33,8 @@ MAX_TRANSFORM = 1e12
 """Largest absolute coefficient of accumulated transforms."""
 SAME_PROPORTIONS = 1e-3
 """Relative difference of the proportions of a view box and a viewport that does not matter."""
+_NOWHERE = Matrix(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""A map under which nothing is visible."""
 CHARACTERS_PER_ELEMENT = 10_000
 """Each time an element is drawn, it is charged once more per this many characters in its attributes."""
 
@@ -61,8 +65,7 @@ IGNORED_PROPERTIES = {
     "filter": _Ignored(("none",), _EXPAND),
     "mix-blend-mode": _Ignored(("normal",), "Use normal blending with opacity"),
     "vector-effect": _Ignored(("none",), "Set the stroke width in user units"),
-    "color-interpolation": _Ignored(("sRGB", "auto"), "Use sRGB"),
-    "shape-rendering": _Ignored(("auto", "geometricPrecision"), "Shapes are always anti-aliased"),
+    "shape-rendering": _Ignored(("auto", "geometricprecision"), "Shapes are always anti-aliased"),
 }
 
 
@@ -107,21 +110,20 @@ class _DocumentParser:
         self._width, self._height = self._size("width"), self._size("height")
         self._view = self._view_box()
         self._canvas, self._placement = self._canvas_of(self._view)
-        referred = self._shape_reader.referred
+        self._page = self._page_box()
+        referred, vertices = self._shape_reader.referred, self._shape_reader.vertices
         self._clips = Clips(
-            self._drawn, self._transform, self._box, referred, self._cascade, self._budget, self._report, self._canvas
+            self._drawn, self._transform, referred, self._cascade, self._budget, self._report, self._canvas
         )
-        self._masks = Masks(self._drawn, self._box, referred, self._cascade, self._budget, self._report)
+        self._masks = Masks(self._drawn, self._clips, referred, self._cascade, self._budget, self._report)
         self._markers = Markers(
-            self._drawn, self._shape_reader.vertices, referred, self._clips, self._cascade, self._report
+            self._drawn, self._completed, vertices, referred, self._clips, self._cascade, self._report
         )
         self._handlers: dict[str, Callable[[Element, Context], list[Node]]] = {
-            **dict.fromkeys(("g", "a"), self._group),
+            **dict.fromkeys(("g", "a", "svg", "symbol"), self._group),
             **dict.fromkeys(SHAPES, self._shape),
             "switch": self._switch,
             "use": self._use,
-            "svg": self._nested,
-            "symbol": self._symbol,
         }
 
     def _survey(self, element: Element, sheet: StyleSheet) -> None:
@@ -205,6 +207,13 @@ class _DocumentParser:
             return view, IDENTITY
         return viewport, fitted(view, Box(*viewport), text)
 
+    def _page_box(self) -> Box:
+        """The root's box on a page, in CSS pixels; sides without an absolute size follow from the view box."""
+        width, height = (read_length(size or "auto", 0.0) or 0.0 for size in (self._width, self._height))
+        scale = width / self._view.width or height / self._view.height or 1.0
+        page = Box(0.0, 0.0, width or self._view.width * scale, height or self._view.height * scale)
+        return page if drawable(page) else Box(0.0, 0.0, self._view.width, self._view.height)
+
     def _drawn(self, element: Element, context: Context) -> list[Node]:
         """The nodes drawn by an element and its descendants."""
         self._charge(element, context)
@@ -230,21 +239,32 @@ class _DocumentParser:
         inner = context._replace(style=style, variables=variables, size=size, depth=context.depth + 1, classes=classes)
         inner = inner.resolved().outlined()
         if "transform" in style:
-            inner = inner._replace(transform=compose(context.transform, self._transform(element, inner)))
-        if not self._usable(inner.transform, element):
+            inner = inner._replace(transform=self._transformed(element, inner))
+        viewport, inside = self._entered(element, inner)
+        if not self._usable(inside.transform, element):
             return []
-        children = handler(element, inner)
+        children = handler(element, inside)
+        if viewport:
+            children = self._clips.to_viewport(element, inner, viewport, children)
+        name = "" if self._is_outermost(element, context) else element.attributes.get("id", "")
+        return self._completed(element, inside, children, name)
+
+    def _completed(self, element: Element, context: Context, children: list[Node], name: str = "") -> list[Node]:
+        """What an element contains, with its clip, mask, opacity and name. The context is that of its contents."""
         # A filter may paint even where there is nothing to filter.
         if (children or "filter" in self._cascade.own(element)) and not context.outlines:
             self._report_ignored(element)
-        of_document = element is self._root and not context.uses
-        name = "" if of_document else element.attributes.get("id", "")
+        box = partial(self._box, element, context, context.transform)
         if children and context.outlines != "box":
-            children = grouped(children, 1.0, name, self._clips.of(element, inner, children))
+            children = grouped(children, 1.0, name, self._clips.of(element, context, children, box))
         if children and not context.outlines:
-            children = grouped(children, 1.0, name, self._masks.of(element, inner))
-        opacity = read_fraction(inner.style["opacity"]) if "opacity" in inner.style else None
+            children = grouped(children, 1.0, name, self._masks.of(element, context, children, box))
+        opacity = read_fraction(context.style["opacity"]) if "opacity" in context.style else None
         return grouped(children, 1.0 if opacity is None else opacity, name)
+
+    def _is_outermost(self, element: Element, context: Context) -> bool:
+        """Whether the element is drawn as the root of the document, and not by a <use>."""
+        return element is self._root and not context.uses
 
     def _charge(self, element: Element, context: Context) -> None:
         self._budget.spend("drawn elements", 1 + element.size // CHARACTERS_PER_ELEMENT, element)
@@ -253,13 +273,21 @@ class _DocumentParser:
                 f"<use> references nest {element.where()} more than {MAX_DEPTH} levels deep. Move it out of its groups."
             )
 
+    def _transformed(self, element: Element, context: Context) -> Matrix:
+        """The map to user units that follows from an element's own transform and that of its parent, in `context`."""
+        own = self._transform(element, context)
+        if not self._is_outermost(element, context):
+            return compose(context.transform, own)
+        # The root is a box of a page: it is transformed in pixels, after its contents have been fitted into it.
+        to_page = fitted(self._canvas, self._page, self._root.attributes.get("preserveAspectRatio", ""))
+        return compose(compose(inverse(to_page), own), compose(to_page, context.transform))
+
     def _transform(self, element: Element, context: Context) -> Matrix:
         """The element's own transform, from the attribute or from CSS, about its origin."""
-        text, origin = context.style["transform"], context.style.get("transform-origin", "0 0")
+        text, is_outermost = context.style["transform"], self._is_outermost(element, context)
+        origin = context.style.get("transform-origin", "50% 50%" if is_outermost else "0 0")
         self._budget.spend("transform characters", len(text), element)
-        box = Box(0.0, 0.0, context.viewport.width, context.viewport.height)
-        if self._is_about_fill_box(element, context):
-            box = self._box(element, context) or Box(0.0, 0.0, 0.0, 0.0)
+        box = self._page if is_outermost else self._reference_box(element, context)
         try:
             is_attribute = text == element.attributes.get("transform", "").strip()
             matrix = read_transform(text) if is_attribute else read_css_transform(text, box, context.length)
@@ -267,29 +295,30 @@ class _DocumentParser:
             self._report.add(f"A transform is ignored because {error}", element)
             return IDENTITY
         point = read_origin(origin, box, context.length)
-        if point is None:
-            self._report.add("An invalid transform-origin is ignored", element, "Use two lengths or percentages")
         return about(point, matrix) if point else matrix
 
-    def _is_about_fill_box(self, element: Element, context: Context) -> bool:
-        """Whether the element's transform refers to its bounding box instead of the viewport."""
+    def _reference_box(self, element: Element, context: Context) -> Box:
+        """What percentages and the origin of an element's transform refer to: its bounding box, or the viewport."""
         name = context.style.get("transform-box", "view-box")
+        if name == "view-box":
+            return Box(0.0, 0.0, context.viewport.width, context.viewport.height)
         if name in ("stroke-box", "border-box"):
             what = f"The transform-box '{name}' is not supported; 'fill-box' is used instead"
             self._report.add(what, element, "Include the origin in the transform")
-        elif name not in ("view-box", "fill-box", "content-box"):
-            self._report.add("An invalid transform-box is ignored", element, "Use view-box or fill-box")
-        return name in ("fill-box", "content-box", "stroke-box", "border-box")
-
-    def _box(self, element: Element, context: Context) -> Box | None:
-        """The bounding box of an element in its own units, before its own transform; None if it has none.
-
-        All outlines count, painted or not: the element is drawn once more for them.
-        """
         with self._report.muted():
-            nodes = self._handlers[element.tag](element, context._replace(outlines="box").outlined())
+            _, inside = self._entered(element, context)
+        return self._box(element, inside, context.transform) or Box(0.0, 0.0, 0.0, 0.0)
+
+    def _box(self, element: Element, context: Context, frame: Matrix) -> Box | None:
+        """The bounding box of what an element contains, in the units that `frame` maps to user units; None without any.
+
+        All outlines count, painted or not: the contents are drawn once more for them, in `context`.
+        """
+        draw = self._handlers.get(element.tag, self._group)
+        with self._report.muted():
+            nodes = draw(element, context._replace(outlines="box").outlined())
         self._budget.spend("control points in bounding-box tests", 2 * total_points(nodes), element)
-        return bounding_box(nodes, context.transform)
+        return bounding_box(nodes, frame)
 
     def _usable(self, transform: Matrix, element: Element) -> bool:
         """Whether anything under a transform is visible.
@@ -331,40 +360,42 @@ class _DocumentParser:
             self._report.add("A <use> that refers to itself is not drawn", element, "Remove the circular reference")
             return []
         size = {name: element.attributes[name] for name in ("width", "height") if name in element.attributes}
-        shift = Matrix(
-            e=self._length(element, "x", context, context.viewport.width, 0.0),
-            f=self._length(element, "y", context, context.viewport.height, 0.0),
-        )
-        inner = context._replace(transform=compose(context.transform, shift), uses=(*context.uses, element), size=size)
-        inner = inner._replace(paints=context.paints_of_shape())
+        inner = context._replace(uses=(*context.uses, element), size=size, paints=context.paints_of_shape())
         return list(map(as_copy, self._drawn(target, inner)))
 
-    def _symbol(self, element: Element, context: Context) -> list[Node]:
-        return [] if context.size is None else self._nested(element, context)
+    def _entered(self, element: Element, context: Context) -> tuple[Box | None, Context]:
+        """The viewport of a <symbol> or nested <svg>, in the units around it, and the context of an element's contents.
 
-    def _nested(self, element: Element, context: Context) -> list[Node]:
-        """A <symbol> or nested <svg>, fitted into its viewport. The root's view box is the canvas itself."""
-        if element is self._root and not context.uses:
-            return self._group(element, context)
+        Other elements have no viewport of their own; that of the root is the canvas. A viewport that shows nothing has
+        a context with a singular transform.
+        """
+        if element.tag == "use":
+            return None, context._replace(transform=compose(context.transform, self._shift(element, context)))
+        if element.tag not in ("svg", "symbol") or self._is_outermost(element, context):
+            return None, context
+        if element.tag == "symbol" and context.size is None:
+            return None, context._replace(transform=_NOWHERE)  # no <use> draws it
         attributes = {**element.attributes, **(context.size or {})}
-        outer = context.viewport
-        x = self._length(element, "x", context, outer.width, 0.0)
-        y = self._length(element, "y", context, outer.height, 0.0)
+        outer, shift = context.viewport, self._shift(element, context)
         width, height = (
             self._length(element, name, context, whole, whole, attributes)
             for name, whole in (("width", outer.width), ("height", outer.height))
         )
-        viewport = Box(x, y, width, height)
+        viewport = Box(shift.e, shift.f, width, height)
         view_box = read_view_box(attributes.get("viewBox", ""))
         inside = ViewBox(0.0, 0.0, viewport.width, viewport.height) if view_box is None else view_box
         if not (viewport.width > 0 and viewport.height > 0 and drawable(inside)):
-            return []
+            return viewport, context._replace(transform=_NOWHERE)
         transform = compose(context.transform, fitted(inside, viewport, attributes.get("preserveAspectRatio", "")))
-        inner = context._replace(
-            transform=transform, viewport=outer._replace(width=inside.width, height=inside.height), size=None
+        size = outer._replace(width=inside.width, height=inside.height)
+        return viewport, context._replace(transform=transform, viewport=size, size=None)
+
+    def _shift(self, element: Element, context: Context) -> Matrix:
+        """The translation by the attributes x and y."""
+        return Matrix(
+            e=self._length(element, "x", context, context.viewport.width, 0.0),
+            f=self._length(element, "y", context, context.viewport.height, 0.0),
         )
-        children = self._group(element, inner)
-        return self._clips.to_viewport(element, context, viewport, children)
 
     def _length(
         self,
@@ -401,7 +432,7 @@ class _DocumentParser:
         """Report unsupported properties that would change how an element looks."""
         for name, value in self._cascade.own(element).items():
             ignored = IGNORED_PROPERTIES.get(name)
-            if ignored and value not in ignored.neutral and value != "inherit":
+            if ignored and value not in ignored.neutral and value not in KEYWORDS:
                 self._report.add(f"The property {name} is ignored", element, ignored.advice)
 
 

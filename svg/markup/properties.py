@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from ..cubics import Box
+from ..document import Cap, FillRule, Join
 from .colors import read_color
-from .lengths import read_fraction, read_length
+from .css_text import CSSText
+from .css_transforms import read_css_transform, read_origin
+from .lengths import is_list_of_sizes, read_fraction, read_length
 from .report import COLOR_ADVICE, FRACTION_ADVICE, LENGTH_ADVICE
 
 INHERITED = frozenset(
@@ -17,8 +21,8 @@ INHERITED = frozenset(
     "marker-start marker-mid marker-end shape-rendering".split()
 )
 OWN = frozenset(
-    "opacity display stop-color stop-opacity transform transform-origin transform-box clip-path mask filter "
-    "mix-blend-mode vector-effect overflow".split()
+    "opacity display stop-color stop-opacity transform transform-origin transform-box clip-path mask mask-type "
+    "filter mix-blend-mode vector-effect overflow".split()
 )
 PROPERTIES = INHERITED | OWN
 """The CSS properties that are read. Others have no effect on the drawing or are reported below."""
@@ -31,8 +35,13 @@ MARKERS = ("marker-start", "marker-mid", "marker-end")
 """The properties that the shorthand `marker` sets."""
 KEYWORDS = frozenset(("inherit", "initial", "unset", "revert", "revert-layer"))
 """Values of every property, which refer to other values of it."""
+PAINTED = ("fill", "stroke", "markers")
+"""What is painted of a shape, in the usual order."""
 ALL = "all"
 """The property that sets all others to one of `KEYWORDS`."""
+
+_DECLARED = PROPERTIES | SIDES | {ALL, "font", "marker"}
+"""The names in declarations that are not ignored, shorthands included."""
 
 MAX_VALUE_CHARACTERS = 1000
 """Characters of a property value; it is parsed again for each element that inherits it."""
@@ -40,7 +49,6 @@ MAX_VALUE_CHARACTERS = 1000
 Warn = Callable[[str, str], None]
 """Records a warning: what is unsupported and what to change, both clauses without a period (see `Report.add`)."""
 
-_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _FONT_SIZE = re.compile(
     r"(?:\S+\s+){0,4}?([\d.]+(?:[a-zA-Z]+|%)|(?:xx?-)?small|medium|(?:x{1,3}-)?large)\s*(?:/\s*\S+)?\s+\S"
 )
@@ -61,26 +69,22 @@ def is_custom(name: str) -> bool:
     return name.startswith("--")
 
 
-def without_comments(text: str) -> str:
-    """CSS text with each comment replaced by a space."""
-    return _COMMENT.sub(" ", text)
-
-
-def read_declarations(text: str, specificity: int, position: int, warn: Warn) -> Declarations:
+def read_declarations(css: CSSText, specificity: int, position: int, warn: Warn) -> Declarations:
     """Parse "name: value; ..." and keep custom properties, and valid values of the supported ones."""
     found: Declarations = {}
-    for part in without_comments(text).split(";"):
+    for part in css.split(";"):
         name, colon, value = part.partition(":")
         name = name.strip()
         name = name if is_custom(name) else name.lower()
         if name in SHAPE_PROPERTIES:
             warn(f"The CSS property '{name}' is ignored", "")
-        if not colon or not (name in PROPERTIES | SIDES or name in (ALL, "font", "marker") or is_custom(name)):
+        if not colon or not (name in _DECLARED or is_custom(name)):
             continue
         value, important = _without_importance(value)
         if name == "font":
             name, value = "font-size", _font_size(value)
-        if not valid(name, value, warn):
+        value = usable(name, value, warn)
+        if value is None:
             continue
         declaration = Declaration(value, (important, specificity, position))
         if name == "marker":
@@ -114,18 +118,25 @@ def keep_stronger(found: Declarations, name: str, declaration: Declaration) -> N
         found[name] = declaration
 
 
-def valid(name: str, value: str, warn: Warn) -> bool:
-    """Whether a value can be used; if not, it is ignored, so that a weaker or inherited one counts (CSS 2.2, 4.2)."""
+def usable(name: str, value: str, warn: Warn, *, is_attribute: bool = False) -> str | None:
+    """A value as it is kept, with keywords in lower case.
+
+    None if it is invalid: it is ignored, so that a weaker or inherited one counts (CSS 2.2, 4.2).
+    """
     if len(value) > MAX_VALUE_CHARACTERS:
         warn(f"A value of {name} is ignored because it exceeds {MAX_VALUE_CHARACTERS} characters", "Shorten it")
-        return False
+        return None
+    if is_custom(name):
+        return value
+    # Only addresses in url() and names in var() differ by case.
+    value = value if "(" in value else value.lower()
     if name == ALL:
-        return value.lower() in KEYWORDS
-    rule = _RULES.get(name)
-    if rule is None or value.lower() in KEYWORDS or "var(" in value or rule.holds(value):
-        return True
-    warn(rule.complaint.format(name=name, value=value[:40]), rule.advice)
-    return False
+        return value if value in KEYWORDS else None
+    rule = None if is_attribute and name in _OTHER_SYNTAX else _RULES.get(name)
+    if rule is None or value in KEYWORDS or "var(" in value or rule.holds(value):
+        return value
+    warn(f"The {name} '{value[:40]}' is not {rule.kind} and is ignored", rule.advice)
+    return None
 
 
 def reference(value: str) -> tuple[str, str] | None:
@@ -149,24 +160,76 @@ def _is_paint(value: str) -> bool:
     return split[1].lower() in ("", "none") or _is_color(split[1])
 
 
-def _is_width(value: str) -> bool:
+def _is_size(value: str) -> bool:
     length = read_length(value, 1.0)
-    return length is None or length >= 0
+    return length is not None and length >= 0
+
+
+def _is_miter_limit(value: str) -> bool:
+    limit = read_length(value, 0.0)
+    return limit is not None and limit >= 1
+
+
+def _is_paint_order(value: str) -> bool:
+    words = value.split()
+    return words == ["normal"] or (0 < len(words) == len({*words}) and {*words} <= {*PAINTED})
+
+
+def _is_transform(value: str) -> bool:
+    try:
+        read_css_transform(value, _ANY_BOX, read_length)
+    except ValueError:
+        return False
+    return True
 
 
 class _Rule(NamedTuple):
+    """What values of a property must satisfy: a test, what it finds, and what to use instead of others."""
+
     holds: Callable[[str], bool]
-    complaint: str
     advice: str
+    kind: str = "valid"
 
 
-_COLOR = "The {name} '{value}' is not a valid color and is ignored"
-_PAINT_RULE, _COLOR_RULE = _Rule(_is_paint, _COLOR, COLOR_ADVICE), _Rule(_is_color, _COLOR, COLOR_ADVICE)
-_FRACTION_RULE = _Rule(lambda value: read_fraction(value) is not None, "An invalid {name} is ignored", FRACTION_ADVICE)
+def _keywords(*words: str, others: str = "") -> _Rule:
+    """The rule that a value is one of these words, or one of the others, which are not advertised."""
+    *most, last = words
+    return _Rule(frozenset((*words, *others.split())).__contains__, f"Use {', '.join(most)} or {last}")
+
+
+_ANY_BOX = Box(0.0, 0.0, 1.0, 1.0)
+_DISPLAYS = (
+    "contents block flow flow-root run-in list-item table flex grid ruby math inline-block inline-table inline-flex "
+    "inline-grid table-row-group table-header-group table-footer-group table-row table-cell table-column-group "
+    "table-column table-caption ruby-base ruby-text -webkit-box -webkit-inline-box -webkit-flex -webkit-inline-flex"
+)
+"""Values of `display` that make no difference in a drawing."""
+_PAINT_RULE = _Rule(_is_paint, COLOR_ADVICE, "a valid color")
+_COLOR_RULE = _Rule(_is_color, COLOR_ADVICE, "a valid color")
+_FRACTION_RULE = _Rule(lambda value: read_fraction(value) is not None, FRACTION_ADVICE)
 _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("fill", "stroke"), _PAINT_RULE),
     **dict.fromkeys(("color", "stop-color"), _COLOR_RULE),
     **dict.fromkeys(("opacity", "fill-opacity", "stroke-opacity", "stop-opacity"), _FRACTION_RULE),
-    "stroke-width": _Rule(_is_width, "A negative stroke-width is ignored", LENGTH_ADVICE),
+    **dict.fromkeys(("fill-rule", "clip-rule"), _keywords(*get_args(FillRule))),
+    "display": _keywords("inline", "none", others=_DISPLAYS),
+    "visibility": _keywords("visible", "hidden", "collapse"),
+    "stroke-linecap": _keywords(*get_args(Cap)),
+    "stroke-linejoin": _keywords(*get_args(Join)),
+    "stroke-width": _Rule(_is_size, "Use a non-negative length such as 2, 1.5px or 10%"),
+    "stroke-dashoffset": _Rule(lambda value: read_length(value, 1.0) is not None, LENGTH_ADVICE),
+    "stroke-dasharray": _Rule(
+        lambda value: value == "none" or is_list_of_sizes(value), "Use none or a list of non-negative lengths"
+    ),
+    "stroke-miterlimit": _Rule(_is_miter_limit, "Use a number of at least 1"),
+    "paint-order": _Rule(_is_paint_order, "Use normal, or fill, stroke and markers in any order"),
+    "mask-type": _keywords("luminance", "alpha"),
+    "transform": _Rule(_is_transform, "Use functions of the plane such as rotate(9deg) and translate(1px, 2px)"),
+    "transform-box": _keywords("view-box", "fill-box", others="content-box stroke-box border-box"),
+    "transform-origin": _Rule(
+        lambda value: read_origin(value, _ANY_BOX, read_length) is not None, "Use two lengths or percentages"
+    ),
 }
-"""What values of a property must satisfy. Other properties are checked where they are used."""
+"""Other properties are checked where they are used."""
+_OTHER_SYNTAX = frozenset(("transform",))
+"""Properties that attributes write in another way, which is checked where it is read."""

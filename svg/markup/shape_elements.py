@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from .lengths import Viewport, read_fraction, read_length
 from .normal_form import visible_paint
 from .outlines import MAX_COORDINATE, Outlines, TooManyPoints, is_dot
 from .path_data import draw_path
-from .properties import reference
+from .properties import PAINTED, reference
 from .report import LENGTH_ADVICE, Report
 from .styles import Cascade, font_size
 from .vertices import TracedOutlines, Vertex
@@ -51,10 +50,8 @@ _AXES = {
     **dict.fromkeys(("y", "cy", "ry", "y1", "y2", "height"), 1),
 }
 """Which side of the viewport percentages of an attribute refer to; the diagonal for all others."""
-_PAINTED = ("fill", "stroke", "markers")
-"""What is painted of a shape, in the usual order."""
 _NO_FILL = ("line",)
-"""Elements without an interior."""
+"""Elements without an interior. In bounding boxes, their outlines count like those of others."""
 _CACHEABLE = ("path", "polyline", "polygon")
 """Elements whose outlines do not depend on style or viewport, so each is parsed only once, however often used."""
 
@@ -106,7 +103,8 @@ class ShapeReader:
             return []
         contours = self._contours(element, context.style, context.viewport)
         subject = _StyledShape(element, context.style, context.transform, context.viewport, contours, context.classes)
-        fill, stroke = self._fill(subject), self._stroke(subject)
+        has_fill = context.outlines == "box" or element.tag not in _NO_FILL
+        fill, stroke = self._fill(subject) if has_fill else None, self._stroke(subject)
         pattern = self._dash_pattern(subject) if stroke else None
         order = [part for part in self._paint_order(subject) if markers or part != "markers"]
         parts: dict[str, Sequence[Node]] = {"fill": (), "stroke": (), "markers": markers}
@@ -198,8 +196,6 @@ class ShapeReader:
         return length
 
     def _fill(self, subject: _StyledShape) -> Fill | None:
-        if subject.element.tag in _NO_FILL:
-            return None
         found = self._paint(subject, "fill", "black")
         if found is None:
             return None
@@ -230,12 +226,8 @@ class ShapeReader:
         )
 
     def _miter_limit(self, subject: _StyledShape) -> float:
-        text = subject.style.get("stroke-miterlimit", "4")
-        limit = read_length(text, 0.0)
-        if limit is None or limit < 1:
-            self._report.add("An invalid stroke-miterlimit is ignored", subject.element, "Use a number of at least 1")
-            return 4.0
-        return min(limit, MAX_COORDINATE)
+        limit = subject.length(subject.style.get("stroke-miterlimit", "4"), 0.0)
+        return MAX_COORDINATE if limit is None else min(limit, MAX_COORDINATE)
 
     def _paint(self, subject: _StyledShape, name: str, default: str) -> tuple[Paint, float] | None:
         """The paint of `fill` or `stroke` in user units and its opacity; None if it paints nothing."""
@@ -284,20 +276,13 @@ class ShapeReader:
 
     def _dash_pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
         """Dash lengths and offset in the shape's own units; None if the stroke is solid."""
-        text = subject.style.get("stroke-dasharray", "none").strip()
-        if text in ("none", ""):
+        text = subject.style.get("stroke-dasharray", "none")
+        if text == "none":
             return None
-        whole = subject.viewport.diagonal
-        words = re.split(r"[\s,]+", text)
+        words = text.replace(",", " ").split()
         self._budget.spend("dash lengths", len(words), subject.element)
-        lengths = [subject.length(word, whole) for word in words]
-        known = [length for length in lengths if length is not None]
-        if len(known) < len(lengths) or min(known) < 0:
-            self._report.add(
-                "An invalid stroke-dasharray is ignored", subject.element, "Use a list of non-negative lengths"
-            )
-            return None
-        pattern = read_pattern(known)
+        lengths = [subject.length(word, subject.viewport.diagonal) for word in words]
+        pattern = read_pattern([math.inf if length is None else length for length in lengths])
         if pattern is None:
             return None
         scale, offset = self._dash_scale(subject), self._length(subject, "stroke-dashoffset", "0")
@@ -320,12 +305,8 @@ class ShapeReader:
 
     def _paint_order(self, subject: _StyledShape) -> tuple[str, ...]:
         """Fill, stroke and markers in the order of `paint-order`; what it does not list follows in the usual order."""
-        words = subject.style.get("paint-order", "normal").lower().split()
-        if words != ["normal"] and (not words or not {*words} <= {*_PAINTED} or len({*words}) < len(words)):
-            self._report.add("An invalid paint-order is ignored", subject.element, "Use fill, stroke and markers")
-        elif words != ["normal"]:
-            return (*words, *(part for part in _PAINTED if part not in words))
-        return _PAINTED
+        words = subject.style.get("paint-order", "normal").replace("normal", "").split()
+        return (*words, *(part for part in PAINTED if part not in words))
 
     def _dashed(self, subject: _StyledShape, pattern: tuple[float, ...], offset: float) -> tuple[Contour, ...]:
         def spend(kind: CostKind, count: int) -> None:
@@ -334,12 +315,8 @@ class ShapeReader:
         return dashed(subject.contours, pattern, offset, partial(spend, "dashed curves"), partial(spend, "dashes"))
 
     def _length(self, subject: _StyledShape, name: str, default: str) -> float:
-        text = subject.style.get(name, default)
-        value = subject.length(text, subject.viewport.diagonal)
-        if value is None:
-            self._report.add(f"An invalid {name} is ignored", subject.element, LENGTH_ADVICE)
-            return float(default)
-        if abs(value) > MAX_COORDINATE:
+        value = subject.length(subject.style.get(name, default), subject.viewport.diagonal)
+        if value is None or abs(value) > MAX_COORDINATE:
             self._report.add(f"A {name} beyond {MAX_COORDINATE:g} is ignored", subject.element, "Correct it")
             return float(default)
         return value
@@ -349,15 +326,7 @@ class ShapeReader:
         return 1.0 if fraction is None else fraction
 
     def _keyword(self, subject: _StyledShape, name: str, known: tuple[_Keyword, ...], default: _Keyword) -> _Keyword:
-        text = subject.style.get(name, default)
-        found = next((keyword for keyword in known if keyword == text), None)
-        if found is None:
-            self._report.add(
-                f"The {name} '{text[:40]}' is not supported; '{default}' is used instead",
-                subject.element,
-                f"Use {', '.join(known[:-1])} or {known[-1]}",
-            )
-        return found or default
+        return next((keyword for keyword in known if keyword == subject.style.get(name)), default)
 
 
 def _in_range(paint: Paint) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from .budget import ParseBudget
-from .properties import Declaration, Declarations, Warn, keep_stronger, read_declarations, without_comments
+from .css_text import CSSText, read_css, reading_cost
+from .properties import Declaration, Declarations, Warn, keep_stronger, read_declarations
 from .selectors import Selector, read_selector
 from .xml import Element, SVGError
 
@@ -38,24 +39,24 @@ class StyleSheet:
         Raises:
             SVGError: There are more than 10,000 rules, counting all style sheets.
         """
-        text = without_comments(element.text)
+        budget.spend("style declarations", reading_cost(element.text), element)
+        css = read_css(element.text)
+        text = css.structure
         position = opening = 0
         while position < len(text):
             if 0 <= opening <= position:
                 opening = text.find("{", position)
             at_rule = text.find("@", position, None if opening < 0 else opening)
             if at_rule >= 0:
-                position = self._skip_at_rule(text, at_rule, opening, element, warn)
+                position = self._skip_at_rule(css, at_rule, opening, element, warn)
                 continue
             if opening < 0:
                 return
-            closing = text.find("}", opening)
-            closing = len(text) if closing < 0 else closing
-            selectors = text.count(",", position, opening) + 1
-            self._count(selectors, element)
-            budget.spend("style declarations", text.count(";", opening, closing), element)
-            self._add(text[position:opening], text[opening + 1 : closing], element, budget, warn)
-            position = closing + 1
+            self._count(text.count(",", position, opening) + 1, element)
+            body, closing = self._body(css, opening, element, warn)
+            budget.spend("style declarations", body.text.count(";"), element)
+            self._add(css.part(position, opening), body, element, budget, warn)
+            position = closing
 
     def _count(self, rules: int, element: Element) -> None:
         self._rules_left -= rules
@@ -64,24 +65,44 @@ class StyleSheet:
                 f"The style sheets exceed the limit of {MAX_RULES} rules at {element.where()}. Remove unused rules."
             )
 
-    def _skip_at_rule(self, text: str, start: int, opening: int, element: Element, warn: Warn) -> int:
-        name = re.match(r"@[\w-]*", text[start : start + 40])
+    def _skip_at_rule(self, css: CSSText, start: int, opening: int, element: Element, warn: Warn) -> int:
+        name = re.match(r"@[\w-]*", css.structure[start : start + 40])
         if name and name[0] not in ("@charset", "@namespace", "@font-face"):
             warn(f"The CSS rule {name[0]} is ignored", "Use plain rules, which always apply")
-        semicolon = text.find(";", start, None if opening < 0 else opening)
+        semicolon = css.structure.find(";", start, None if opening < 0 else opening)
         if opening < 0 or semicolon >= 0:
             self._count(1, element)
-            return semicolon + 1 if semicolon >= 0 else len(text)
+            return semicolon + 1 if semicolon >= 0 else len(css.text)
+        return self._end_of_block(css.structure, opening, element)
+
+    def _end_of_block(self, structure: str, opening: int, element: Element) -> int:
+        """Where the block ends that the brace at `opening` starts. Each block in it counts as a rule."""
         depth = 0
-        for brace in _BRACE.finditer(text, opening):
+        for brace in _BRACE.finditer(structure, opening):
             if brace[0] == "{":
                 self._count(1, element)
             depth += 1 if brace[0] == "{" else -1
             if depth == 0:
                 return brace.end()
-        return len(text)
+        return len(structure)
 
-    def _add(self, selectors: str, body: str, element: Element, budget: ParseBudget, warn: Warn) -> None:
+    def _body(self, css: CSSText, opening: int, element: Element, warn: Warn) -> tuple[CSSText, int]:
+        """The declarations of the rule whose block starts at `opening`, and where the block ends."""
+        parts: list[CSSText] = []
+        start, structure = opening + 1, css.structure
+        while True:
+            closing = structure.find("}", start)
+            closing = len(structure) if closing < 0 else closing
+            nested = structure.find("{", start, closing)
+            if nested < 0:
+                parts.append(css.part(start, closing))
+                return CSSText(*map(";".join, zip(*parts, strict=True))), closing + 1
+            warn("Nested CSS rules are ignored", "Move them out of the rules around them")
+            # What follows the last semicolon is the selector of the nested rule.
+            parts.append(css.part(start, max(start, structure.rfind(";", start, nested))))
+            start = self._end_of_block(structure, nested, element)
+
+    def _add(self, selectors: CSSText, body: CSSText, element: Element, budget: ParseBudget, warn: Warn) -> None:
         self._position += 1
         declarations = read_declarations(body, 0, self._position, warn)
         for text in selectors.split(","):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from .budget import ParseBudget
+from .css_text import read_css, reading_cost
 from .lengths import DEFAULT_FONT_SIZE, read_length
 from .properties import (
     ALL,
@@ -17,15 +19,16 @@ from .properties import (
     is_custom,
     keep_stronger,
     read_declarations,
-    valid,
+    usable,
 )
 from .report import Report
 from .style_sheets import StyleSheet
 from .variables import Substitution
 from .xml import Element
 
-_FONT_RELATIVE = frozenset(("stroke-width", "stroke-dashoffset"))
+_FONT_RELATIVE = frozenset(("stroke-width", "stroke-dashoffset", "stroke-dasharray"))
 """Inherited lengths, whose em and ex units are resolved on the element that specifies them."""
+_FONT_UNIT = re.compile(r"[\d.]e[mx]\b")
 _FONT_SIZES = {
     **{"xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": DEFAULT_FONT_SIZE, "large": 18.0},
     **{"x-large": 24.0, "xx-large": 32.0, "xxx-large": 48.0},
@@ -63,26 +66,28 @@ class Cascade:
     def computed(self, element: Element, parent: Style) -> Style:
         """Computed values of an element that inherits from `parent`."""
         own = self.own(element)
-        variables, substitutions = parent.variables, 0
+        variables, replaced = parent.variables, 0
         if custom := {name: value for name, value in own.items() if is_custom(name)}:
             substitution = Substitution({**variables, **custom})
             found = {name: substitution(value) for name, value in custom.items()}
             variables = {**variables, **{name: value for name, value in found.items() if value is not None}}
-            substitutions += substitution.count + len(variables)
+            replaced += substitution.count + len(variables)
         if any("var(" in value for value in own.values()):
             substitution = Substitution(variables)
             own = {name: self._substituted(name, value, substitution, element) for name, value in own.items()}
-            substitutions += substitution.count
-        if substitutions:
-            self._budget.spend("style declarations", substitutions, element)
+            replaced += substitution.count + sum(map(reading_cost, own.values()))
+        replaced += sum(len(_FONT_UNIT.findall(own[name])) for name in _FONT_RELATIVE & own.keys())
+        if replaced:
+            self._budget.spend("style declarations", replaced, element)
         return Style(inherit(parent.properties, own, self.root_font_size), variables)
 
     def _substituted(self, name: str, value: str, substitution: Substitution, element: Element) -> str:
         if is_custom(name) or "var(" not in value:
             return value
         found = substitution(value)
-        usable = found is not None and valid(name, found, lambda what, advice: self._report.add(what, element, advice))
-        return found if found is not None and usable else "unset"
+        if found is not None:
+            found = usable(name, found, lambda what, advice: self._report.add(what, element, advice))
+        return "unset" if found is None else found
 
     def in_tree(self, element: Element) -> Style:
         """Computed values of an element where it stands, as for gradients, which are never drawn as such."""
@@ -100,11 +105,15 @@ class Cascade:
         def warn(what: str, advice: str) -> None:
             self._report.add(what, element, advice)
 
-        presented = ((name, value.strip()) for name, value in element.attributes.items() if name in PROPERTIES)
-        found = {name: Declaration(value, (False, -1, 0)) for name, value in presented if valid(name, value, warn)}
+        found: Declarations = {}
+        for name, value in element.attributes.items():
+            kept = usable(name, value.strip(), warn, is_attribute=True) if name in PROPERTIES else None
+            if kept is not None:
+                found[name] = Declaration(kept, (False, -1, 0))
         style, rules = element.attributes.get("style", ""), self._sheet.matching(element, self._budget)
-        self._budget.spend("style declarations", style.count(";") + sum(map(len, rules)), element)
-        own = read_declarations(style, _STYLE_ATTRIBUTE, 0, warn) if style else {}
+        count = style.count(";") + reading_cost(style) + sum(map(len, rules))
+        self._budget.spend("style declarations", count, element)
+        own = read_declarations(read_css(style), _STYLE_ATTRIBUTE, 0, warn) if style else {}
         for declarations in (*rules, own):
             for name, declaration in declarations.items():
                 keep_stronger(found, name, declaration)
@@ -156,11 +165,19 @@ def _absolute(
         size = _FONT_SIZES.get(text, read_length(text, inherited, inherited, root_font_size))
         style["font-size"] = str(inherited if size is None else size)
     for name in _FONT_RELATIVE & own.keys():
-        text = style.get(name, "").lower()
-        if text.endswith(("em", "ex")) and not text.endswith("rem"):
-            length = read_length(text, 0.0, font_size(style))
-            style[name] = style[name] if length is None else str(length)
+        if name in style and _FONT_UNIT.search(style[name]):
+            style[name] = _resolved(style[name], font_size(style))
     return style
+
+
+def _resolved(lengths: str, size: float) -> str:
+    """A list of lengths with those relative to the font size in user units."""
+
+    def length(word: str) -> str:
+        value = read_length(word, 0.0, size) if _FONT_UNIT.search(word) else None
+        return word if value is None else str(value)
+
+    return " ".join(map(length, lengths.replace(",", " ").split()))
 
 
 def font_size(style: Mapping[str, str]) -> float:

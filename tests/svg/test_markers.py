@@ -95,6 +95,25 @@ def test_markers_are_clipped_to_their_viewport():
     assert clip.contours[0].points[::3] == tuple(pytest.approx(p) for p in ((30, 50), (30, 56), (24, 56), (24, 50)))
 
 
+def test_effects_of_markers_are_in_the_units_of_their_contents():
+    clip = '<clipPath id="c"><path d="M1 0h2v1z"/></clipPath>'
+    marked = LINE.format('marker-end="url(#m)"')
+    effects = 'viewBox="0 0 6 3" opacity=".5" clip-path="url(#c)" overflow="visible" orient="auto"'
+    _, marker = drawn(effects, marked, f"{clip}{ARROW}{ARROW}").children
+    assert isinstance(marker, Group) and marker.opacity == 0.5 and len(marker.children) == 2
+    (shape,) = marker.clip
+    assert isinstance(shape, Shape)
+    assert shape.contours[0].points[::3] == tuple(pytest.approx(p) for p in ((30, 51), (30, 53), (29, 53)))
+    mask = '<mask id="k" maskContentUnits="objectBoundingBox"><path fill="#fff" d="M0 0h.5v.5z"/></mask>'
+    _, marker = drawn('overflow="visible" mask="url(#k)"', marked, mask + ARROW).children
+    assert isinstance(marker, Group)
+    (shape,) = marker.clip
+    assert isinstance(shape, Shape)
+    assert shape.contours[0].points[::3] == tuple(pytest.approx(p) for p in ((30, 50), (34, 50), (34, 52)))
+    parsed = parse(svg(f'<marker id="m" filter="url(#f)">{ARROW}</marker>{marked}'))
+    assert any("The property filter is ignored: <marker" in warning for warning in parsed.warnings)
+
+
 @pytest.mark.parametrize(
     "order, expected",
     [

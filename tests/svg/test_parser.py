@@ -459,12 +459,16 @@ def test_symbols_are_fitted_into_their_viewport():
             "Markers on a <rect> are not drawn: <rect> on line 1. Convert it to a path.",
         ),
         ('<path d="M0 0h1v1" style="mix-blend-mode:multiply"/>', "The property mix-blend-mode is ignored"),
-        ('<path d="M0 0h1v1" stroke="red" paint-order="stroke top"/>', "An invalid paint-order is ignored"),
+        ('<path d="M0 0h1v1" stroke="red" paint-order="stroke top"/>', "The paint-order 'stroke top' is not valid and"),
         (
             '<path d="M0 0h1v1" stroke="red" stroke-dasharray="1" pathLength="-1"/>',
             "An invalid pathLength is ignored: <path> on line 1. Use a number of at least 0.",
         ),
-        ('<path d="M0 0h1v1" color-interpolation="linearRGB"/>', "The property color-interpolation is ignored"),
+        (
+            f'<g color-interpolation="LinearRGB"><linearGradient id="a">{STOPS}</linearGradient></g>'
+            '<path d="M0 0h1v1" fill="url(#a)"/><path d="M0 0h2v2" fill="url(#a)"/>',
+            "The property color-interpolation of a gradient is ignored: <linearGradient id='a'> on line 1. Use sRGB.",
+        ),
         ('<path d="M0 0h1v1" vector-effect="non-scaling-stroke"/>', "The property vector-effect is ignored"),
         (
             '<pattern id="p"/><path d="M0 0h1v1" fill="url(#p) red"/>',
@@ -480,14 +484,14 @@ def test_symbols_are_fitted_into_their_viewport():
             '<path d="M0 0h1v1" stroke="reddish"/>',
             "The stroke 'reddish' is not a valid color and is ignored: <path> on line 1. Use a color name, ",
         ),
-        ('<path d="M0 0h1v1" stroke-width="-2"/>', "A negative stroke-width is ignored"),
+        ('<path d="M0 0h1v1" stroke-width="-2"/>', "The stroke-width '-2' is not valid and is ignored"),
         ('<path d="M0 0h1v1" fill="context-fill"/>', "The fill 'context-fill' is not painted"),
         (
             f'<linearGradient id="a">{STOPS}</linearGradient><marker id="m"><path fill="context-fill" d="M0 0h1v1"/>'
             '</marker><path d="M0 0h1v1" fill="url(#a)" marker-end="url(#m)"/>',
             "The fill 'context-fill' is not painted",
         ),
-        ('<path d="M0 0h1v1" opacity="much"/>', "An invalid opacity is ignored"),
+        ('<path d="M0 0h1v1" opacity="much"/>', "The opacity 'much' is not valid and is ignored"),
         (
             '<path d="M0 0h1v1" transform="spin(3)"/>',
             "A transform is ignored because 'spin' is not a transform function",
@@ -513,10 +517,10 @@ def test_symbols_are_fitted_into_their_viewport():
         ("<script>alert(1)</script>", "Scripts are ignored"),
         ('<path d="M0 0h1v1" onclick="alert(1)"/>', "Event handlers are ignored"),
         ('<path d="M0 0h1v1"><animate attributeName="d"/></path>', "Animations are ignored"),
-        ('<path d="M0 0h1v1" stroke="red" stroke-dasharray="4 -1"/>', "An invalid stroke-dasharray is ignored"),
+        ('<path d="M0 0h1v1" stroke="red" stroke-dasharray="4 -1"/>', "The stroke-dasharray '4 -1' is not valid and"),
         (
             '<path d="M0 0h1v1" stroke="red" stroke-linejoin="arcs"/>',
-            "The stroke-linejoin 'arcs' is not supported; 'miter' is used instead: <path> on line 1. Use miter, ",
+            "The stroke-linejoin 'arcs' is not valid and is ignored: <path> on line 1. Use miter, round or bevel.",
         ),
         ('<rect width="5" height="5" style="fill:red; WIDTH:9px"/>', "The CSS property 'width' is ignored"),
         ('<style>.a{height:1em}</style><rect class="a" width="5" height="5"/>', "The CSS property 'height' is ignored"),
@@ -533,14 +537,17 @@ def test_symbols_are_fitted_into_their_viewport():
             '<path d="M0 0h1v1" style="transform-box:stroke-box;transform:rotate(9deg)"/>',
             "The transform-box 'stroke-box' is not supported; 'fill-box' is used instead",
         ),
-        ('<path d="M0 0h1v1" transform="scale(1)" transform-origin="5 top left"/>', "An invalid transform-origin is"),
+        (
+            '<path d="M0 0h1v1" transform="scale(1)" transform-origin="5 top left"/>',
+            "The transform-origin '5 top left' is",
+        ),
         ('<path d="M0 0h1v1" transform="translate(9px)"/>', "A transform is ignored because 'px' is not a number"),
         (
             '<path d="M0 0h1v1" style="transform:rotate(9)"/>',
-            "A transform is ignored because '9' is not an angle with a",
+            "The transform 'rotate(9)' is not valid and is ignored: <path> on line 1. Use functions of the ",
         ),
-        ('<path d="M0 0h1v1" style="transform:translate(9)"/>', "because '9' is not a length with a unit"),
-        ('<path d="M0 0h1v1" style="transform:translateZ(9px)"/>', "'translatez' is not a transform function of the"),
+        ('<path d="M0 0h1v1" style="transform:translate(9)"/>', "The transform 'translate(9)' is not valid"),
+        ('<path d="M0 0h1v1" style="transform:translateZ(9px)"/>', "The transform 'translateZ(9px)' is not valid"),
         ('<style type="text/foo">rect{fill:red}</style>', "A style sheet whose type is not text/css is ignored"),
         (
             '<g transform="scale(1 1e-7)"><path d="M0 0h1v1"/></g>',
@@ -564,6 +571,22 @@ def test_symbols_are_fitted_into_their_viewport():
 )
 def test_unsupported_features_are_reported(body, message):
     assert message in warning(body + RECT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<path d="M0 0h1v1" color-interpolation="linearRGB"/>',
+        f'<g color-interpolation="linearRGB"><linearGradient id="a" color-interpolation="sRGB">{STOPS}</linearGradient>'
+        '<path d="M0 0h1v1" fill="url(#a)"/></g>',
+        '<path d="M0 0h1v1" style="filter:unset;mix-blend-mode:initial;vector-effect:REVERT"/>',
+        '<path d="M0 0h1v1" filter="NONE" style="mix-blend-mode:Normal;shape-rendering:GEOMETRICPRECISION"/>',
+        '<path d="M0 0h1v1" clip-path="None" mask="NONE" marker-end="None" style="all:unset"/>',
+        f'<linearGradient id="a" style="all:unset">{STOPS}</linearGradient><path d="M0 0h1v1" fill="url(#a)"/>',
+    ],
+)
+def test_properties_without_effect_are_not_reported(body):
+    document(body)
 
 
 def test_external_style_sheets_are_reported():
@@ -688,16 +711,35 @@ def test_white_masks_are_clips(attributes, contents, expected):
 @pytest.mark.parametrize(
     "attributes, corners",
     [
-        ("", [(2, -4), (98, -4), (98, 44), (2, 44)]),
+        ('width="50%"', [(2, -4), (42, -4), (42, 44), (2, 44)]),
         ('x="0" y=".5" width="1" height="50%"', [(10, 20), (90, 20), (90, 40), (10, 40)]),
         ('maskUnits="userSpaceOnUse" x="1" y="2" width="50%" height="4"', [(1, 2), (51, 2), (51, 6), (1, 6)]),
     ],
 )
 def test_masks_end_at_their_region(attributes, corners):
-    (group,) = clip_of(MASKED.format(attributes, '<rect fill="white" width="99" height="99"/>'))
+    (group,) = clip_of(MASKED.format(attributes, '<circle fill="white" r="90"/>'))
     assert isinstance(group, Group)
     (region,) = group.clip
     assert isinstance(region, Shape) and ends(region) == [[pytest.approx(corner) for corner in corners]]
+
+
+def test_masks_without_effect_are_dropped():
+    mask = '<mask id="m"><rect width="{0}" height="{0}" fill="#fff"/></mask><g mask="url(#m)"><circle r="30"/></g>'
+    assert isinstance(document(mask.format(100)).children[0], Shape)
+    assert clip_of(mask.format(20)) and clip_of(mask.format(20).replace('id="m"', 'id="m" width="5%"'))
+    region = clip_corners(mask.format(100).replace('id="m"', 'id="m" width="50%"'))
+    assert region == [[pytest.approx(p) for p in ((-36, -36), (-6, -36), (-6, 36), (-36, 36))]]
+
+
+@pytest.mark.parametrize("paint", ["#D9D9D9", "url(#a)"])
+def test_alpha_masks_may_have_any_opaque_paint(paint):
+    gradient = f'<linearGradient id="a">{STOPS}</linearGradient>'
+    contents = f'{gradient}<path fill="{paint}" d="M11 2h3v4z"/>'
+    for kind in ('mask-type="alpha"', 'style="mask-type:ALPHA"'):
+        assert clip_corners(MASKED.format(kind, contents)) == [[(11, 2), (14, 2), (14, 6)]]
+        translucent = contents.replace("<path", '<path fill-opacity=".5"')
+        assert "The property mask is ignored" in warning(MASKED.format(kind, translucent))
+    assert "The property mask is ignored" in warning(MASKED.format('style="mask-type:luminance"', contents))
 
 
 @pytest.mark.parametrize(
@@ -712,6 +754,92 @@ def test_other_masks_are_reported(contents):
     assert isinstance(parsed.document.children[0], Shape)
 
 
+LINE = '<line x1="6" y1="12" x2="40" y2="50" stroke="red" {}/>'
+
+
+def test_lines_have_bounding_boxes():
+    """As paths have."""
+    mask = '<mask id="m"><rect width="100" height="100" fill="#fff"/></mask>'
+    assert ends(shape(mask + LINE.format('mask="url(#m)"'))) == [[(6, 12), (40, 50)]]
+    clip = '<clipPath id="c" clipPathUnits="objectBoundingBox"><path d="M0 0h.5v.5z"/></clipPath>'
+    assert clip_corners(clip + LINE.format('clip-path="url(#c)"')) == [[(6, 12), (23, 12), (23, 31)]]
+    turned = 'style="transform-box:fill-box;transform-origin:50% 50%;transform:rotate(180deg)"'
+    assert ends(shape(LINE.format(turned))) == [[pytest.approx((40, 50)), pytest.approx((6, 12))]]
+
+
+NESTED = '<svg x="10" y="20" width="50" height="50" viewBox="0 0 10 10" {}><rect width="10" height="10" y="2"/></svg>'
+SYMBOL = (
+    '<symbol id="s" viewBox="0 0 10 10" {}><rect width="10" height="10" y="2"/></symbol>'
+    '<use href="#s" x="10" y="20" width="50" height="50"/>'
+)
+
+
+@pytest.mark.parametrize("viewport", [NESTED, SYMBOL])
+@pytest.mark.parametrize(
+    "clip, expected",
+    [
+        ('<clipPath id="c"><path d="M1 2h3v4z"/></clipPath>', [(15, 30), (30, 30), (30, 50)]),
+        (
+            '<clipPath id="c" clipPathUnits="objectBoundingBox"><path d="M0 0h.5v.5z"/></clipPath>',
+            [(10, 30), (35, 30), (35, 55)],
+        ),
+        ('<mask id="c"><path fill="#fff" d="M1 3h3v4z"/></mask>', [(15, 35), (30, 35), (30, 55)]),
+        (
+            '<mask id="c" maskContentUnits="objectBoundingBox"><path fill="#fff" d="M0 0h.5v.5z"/></mask>',
+            [(10, 30), (35, 30), (35, 55)],
+        ),
+    ],
+)
+def test_clips_of_viewports_are_in_the_units_of_their_contents(viewport, clip, expected):
+    name = "mask" if clip.startswith("<mask") else "clip-path"
+    body = viewport.format(f'overflow="visible" {name}="url(#c)"')
+    assert clip_corners(clip + body) == [[pytest.approx(corner) for corner in expected]]
+
+
+def test_clips_of_uses_are_in_the_units_of_their_contents():
+    clip = '<clipPath id="c"><path d="M1 2h3v4z"/></clipPath>'
+    used = f'<defs><g id="g">{RECT}</g></defs><use href="#g" x="10" y="20" clip-path="url(#c)"/>'
+    assert clip_corners(clip + used) == [[(11, 22), (14, 22), (14, 26)]]
+
+
+def test_fill_boxes_of_viewports_are_in_the_units_around_them():
+    found = shape(NESTED.format('overflow="visible" style="transform-box:fill-box;transform:translate(100%, 10%)"'))
+    assert ends(found)[0][0] == pytest.approx((60, 35))
+
+
+ROOT = 'viewBox="0 0 100 100" {}'
+
+
+@pytest.mark.parametrize(
+    "attributes, expected",
+    [
+        (ROOT.format('transform="rotate(180)"'), [(100, 100), (80, 90)]),
+        (ROOT.format('style="transform:rotate(90deg)"'), [(100, 0), (90, 20)]),
+        (ROOT.format('transform="matrix(-1 0 0 1 0 0)"'), [(100, 0), (80, 10)]),
+        (ROOT.format('transform="scale(2)" transform-origin="0 0"'), [(0, 0), (40, 20)]),
+        (ROOT.format('transform="scale(2)" style="transform-box:fill-box"'), [(-50, -50), (-10, -30)]),
+        (ROOT.format('width="200" height="200" transform="translate(20 10)"'), [(10, 5), (30, 15)]),
+        (ROOT.format('width="200" style="transform:translate(20px, 10%)"'), [(10, 10), (30, 20)]),
+        (ROOT.format('width="100%" style="transform:translate(20px, 10%)"'), [(20, 10), (40, 20)]),
+        (ROOT.format('width="400" height="200" style="transform:translate(10%)"'), [(20, 0), (40, 10)]),
+        (ROOT.format('width="400" height="200" transform="scale(2)" transform-origin="100px 0"'), [(0, 0), (40, 20)]),
+        ('viewBox="-10 -10 100 100" transform="scale(2)"', [(-40, -40), (0, -20)]),
+        (
+            'viewBox="0 0 9 9" width="18" height="9" preserveAspectRatio="none" transform="scale(-1)"',
+            [(18, 9), (-22, -1)],
+        ),
+        ('width="50" height="30" transform="rotate(180)"', [(50, 30), (30, 20)]),
+        (ROOT.format('width="1e300" transform="rotate(180)"'), [(100, 100), (80, 90)]),
+    ],
+)
+def test_the_root_is_transformed_as_a_box_of_a_page(attributes, expected):
+    """A rectangle from (0, 0) to (20, 10)."""
+    (only,) = document('<rect width="20" height="10"/>', attributes).children
+    assert isinstance(only, Shape)
+    (corners,) = ends(only)
+    assert [corners[0], corners[2]] == [pytest.approx(corner) for corner in expected]
+
+
 def test_masks_and_clips_combine():
     clipped = MASKED.format("", '<circle fill="white" r="20"/>').replace("mask=", 'clip-path="url(#c)" mask=')
     (group,) = document(f'<clipPath id="c"><circle r="15"/></clipPath>{clipped}').children
@@ -723,6 +851,8 @@ def test_masks_and_clips_combine():
 def test_nested_viewports_clip_what_overflows():
     nested = '<svg x="2" width="5" height="6" {}><path d="M0 0h9v9"/></svg>'
     assert clip_corners(nested.format("")) == [[(2, 0), (7, 0), (7, 6), (2, 6)]]
+    for overflow in ('overflow="clip"', 'style="overflow:SCROLL"'):
+        assert clip_corners(nested.format(overflow)) == [[(2, 0), (7, 0), (7, 6), (2, 6)]]
     assert len(document(nested.format('overflow="visible"')).children) == 1
     assert isinstance(document(nested.format('overflow="visible"')).children[0], Shape)
     symbol = '<symbol id="s" viewBox="0 0 4 4"><path d="M0 0h9v9"/></symbol><use href="#s" width="8" height="8"/>'
@@ -745,6 +875,15 @@ def test_em_units_refer_to_the_element_that_specifies_them():
         'stroke-width="1em"/></g></g></g>'
     )
     assert found.stroke is not None and found.stroke.width == 30
+
+
+def test_em_units_of_dashes_refer_to_the_element_that_specifies_them():
+    dashed_path = (
+        '<g font-size="10" stroke-dasharray="{}"><path font-size="5" d="M0 0H40" fill="none" stroke="red"/></g>'
+    )
+    for dashes in ("2em 1em", "2EM,2ex", "20 , 1em", "2em 10"):
+        found = ends(shape(dashed_path.format(dashes)))
+        assert [pytest.approx(p, abs=1e-4) for dash in found for p in dash] == [(0, 0), (20, 0), (30, 0), (40, 0)]
 
 
 def test_preserve_aspect_ratio_changes_the_canvas_if_it_has_an_effect():
@@ -952,6 +1091,17 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
     "at-rules": (lambda: styled("@a;" * 6_000_000), RULES),
     "blocks": (lambda: styled("@a{}" * 4_000_000), RULES),
     "nested blocks": (lambda: styled("@a{" * 6_000_000), RULES),
+    "nested rules": (lambda: styled(f"a{{{'b{}' * 6_000_000}}}"), RULES),
+    "deeply nested rules": (lambda: styled("a{" * 9_000_000), RULES),
+    "strings": (lambda: styled("''" * 9_000_000), STYLES),
+    "escapes in a string": (lambda: styled('"' + "\\\\" * 9_000_000), LAST_ELEMENT),
+    "font sizes of dashes": (
+        lambda: styled(
+            f".a{{stroke-dasharray:{'1em ' * 249}}}",
+            "".join(path(f'class="a" font-size="{i}.5"') for i in range(19_000)),
+        ),
+        STYLES,
+    ),
     "rules and classes": (
         lambda: styled(
             "".join(f".a{i}{{{EACH_PROPERTY}}}" for i in range(300)),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from dreamsampler.svg.document import Color
+from dreamsampler.svg.document import Color, Shape
 from dreamsampler.svg.markup.colors import NAMED, read_color
 from dreamsampler.svg.markup.lengths import read_fraction, read_length
 from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.markup.properties import INHERITED
 from dreamsampler.svg.markup.styles import inherit
 from PIL import ImageColor
 from support.svg_oracle import svg
@@ -148,6 +149,19 @@ def fill(style: str, attributes: str, group_attributes: str = "") -> Color:
         ("rect{fill:blue!important}", "style='all:unset'", "", "blue"),
         ("rect{all:qwerty}", "fill='blue'", "", "blue"),
         ("", "color='currentColor' fill='currentColor'", "color='blue'", "blue"),
+        ("", "style='font-family:\"x;fill:red;y\";fill:blue'", "", "blue"),
+        ("", "style='fill:blue;font-family:\"x;fill:red;y\"'", "", "blue"),
+        ("", 'style=\'fill:blue;font-family:"a\\";fill:red;"\'', "", "blue"),
+        ("", "style='fill:blue;x:url(a;fill:red;b)'", "", "blue"),
+        ("", 'style=\'--u:"/*";fill:blue;--v:"*/"\'', "fill='red'", "blue"),
+        ("", "style='fill:/*;fill:red;*/blue'", "", "blue"),
+        ("rect{fill:blue;font-family:'}rect{fill:red}'}", "", "", "blue"),
+        ("g{font-family:'/*'} rect{fill:blue} g{font-family:'*/'}", "", "", "blue"),
+        ("g{font-family:'\\''} rect{fill:blue} g{font-family:'{'}", "", "", "blue"),
+        ("g{cursor:url(data:a;b{c)} rect{fill:blue}", "", "", "blue"),
+        ("/*'*/ rect{fill:blue} /*\\*/ circle{fill:red} /*'*/", "", "", "blue"),
+        ("rect[id='a,b{']{fill:blue}", "id='a,b{'", "", "blue"),
+        ("g{background-image:url('a;b)') } rect{fill:blue}", "", "", "blue"),
     ],
 )
 def test_cascade(style, attributes, group_attributes, expected):
@@ -170,6 +184,26 @@ def test_ignored_css_is_reported(style, message):
     assert any(message in warning for warning in parsed.warnings)
     shape = next(parsed.document.shapes())
     assert shape.fill is not None and shape.fill.paint == NAMED["black"]
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        "g{rect{fill:red}}rect{fill:blue}",
+        "rect{fill:blue;circle{fill:red}}",
+        "rect{circle{fill:red} fill:blue}",
+        "rect{fill:red;circle{fill:red;g{fill:red}}stroke:red;fill:blue} g{circle{fill:red}}",
+        "rect{fill:blue;&:hover{fill:red}}",
+        "rect{fill:blue;@media print{fill:red}}",
+        "rect{fill:blue;circle{content:'}'}} g{fill:red}",
+    ],
+)
+def test_nested_rules_are_reported(sheet):
+    parsed = parse(svg(f"<style>{sheet.replace('&', '&amp;')}</style><rect width='9' height='9'/>"))
+    (warning,) = parsed.warnings
+    assert "Nested CSS rules are ignored" in warning and "Move them out of the rules around them." in warning
+    (shape,) = parsed.document.shapes()
+    assert shape.fill is not None and shape.fill.paint == NAMED["blue"]
 
 
 @pytest.mark.parametrize(
@@ -198,12 +232,83 @@ def test_lengths_relative_to_fonts(root, group, rect, expected):
     assert used.contours[0].points[0].x == pytest.approx(2 * expected)
 
 
-def test_invalid_widths_and_opacities_are_ignored():
-    body = '<g stroke="red" stroke-width="7" fill-opacity=".5">{}</g>'
-    rect = "<rect width='9' height='9' stroke-width='-2' fill-opacity='much'/>"
-    (shape,) = parse(svg(body.format(rect))).document.shapes()
-    assert shape.stroke is not None and shape.stroke.width == 7
-    assert shape.fill is not None and shape.fill.opacity == 0.5
+def shapes_of(path: str, group: str = "") -> tuple[list[Shape], tuple[str, ...]]:
+    """The shapes of a stroked path in a group with these attributes, and the warnings."""
+    marked = f'<g stroke="red"><g {group}><path d="M0 0h9v9" {path}/></g></g><path id="other" d="M0 0h1v1"/>'
+    parsed = parse(svg(marked))
+    return [shape for shape in parsed.document.shapes() if shape.name != "other"], parsed.warnings
+
+
+@pytest.mark.parametrize(
+    "name, good, bad, beside",
+    [
+        ("display", "none", "foo", ""),
+        ("visibility", "hidden", "foo", ""),
+        ("fill-rule", "evenodd", "foo", ""),
+        ("stroke-linecap", "round", "null", ""),
+        ("stroke-linejoin", "bevel", "arcs", ""),
+        ("stroke-width", "7", "-2", ""),
+        ("stroke-width", "7", "2furlong", ""),
+        ("stroke-miterlimit", "7", ".5", ""),
+        ("stroke-dasharray", "3 2", "4 -1", ""),
+        ("stroke-dasharray", "3 2", "4,,1", ""),
+        ("stroke-dashoffset", "1", "much", "stroke-dasharray='3 2'"),
+        ("paint-order", "stroke", "stroke top", ""),
+        ("paint-order", "stroke", "fill fill", ""),
+        ("fill-opacity", ".5", "much", ""),
+        ("transform", "translate(10px, 10px)", "foo", ""),
+        ("transform", "translate(10px, 10px)", "translate(9)", ""),
+        ("transform-origin", "5px 2px", "foo", "transform='scale(2)'"),
+        ("transform-box", "fill-box", "foo", "transform='scale(2)' transform-origin='center'"),
+    ],
+)
+def test_invalid_values_are_ignored(name, good, bad, beside):
+    """A weaker or an inherited value counts, and the warning names property and value."""
+    expected, _ = shapes_of(f"{beside} style='{name}:{good}'")
+    assert expected != shapes_of(beside)[0]
+    message = f"The {name} '{bad[:40]}' is not valid and is ignored: <path> on line 1. Use "
+    weaker = [(f"{beside} style='{name}:{good};{name}:{bad}'", "")]
+    if name != "transform":  # whose attribute has another syntax
+        weaker.append((f"{beside} {name}='{good}' style='{name}:{bad}'", ""))
+    if name in INHERITED:
+        weaker.append((f"{beside} {name}='{bad}'", f"{name}='{good}'"))
+    for path, group in weaker:
+        shapes, (warning,) = shapes_of(path, group)
+        assert shapes == expected and warning.startswith(message)
+
+
+def test_an_invalid_transform_in_a_style_keeps_the_attribute():
+    moved, (warning,) = shapes_of("transform='translate(10 10)' style='transform:foo'")
+    assert moved == shapes_of("transform='translate(10 10)'")[0]
+    assert warning.startswith("The transform 'foo' is not valid and is ignored")
+
+
+def test_invalid_clip_rules_are_ignored():
+    clip = "<clipPath id='c' clip-rule='{}'><path d='M0 0h5v5' clip-rule='{}'/></clipPath>"
+    rect = "<rect width='9' height='9' clip-path='url(#c)'/>"
+    parsed = parse(svg(clip.format("evenodd", "foo") + rect))
+    assert parsed.document == parse(svg(clip.format("evenodd", "evenodd") + rect)).document
+    assert "The clip-rule 'foo' is not valid and is ignored" in parsed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "path, group, expected",
+    [
+        ("style='display:NONE'", "", "display='none'"),
+        ("visibility='VISIBLE'", "visibility='hidden'", ""),
+        ("", "stroke-linecap='ROUND' stroke-linejoin='Bevel'", "stroke-linecap='round' stroke-linejoin='bevel'"),
+        ("", "fill-rule='EvenOdd'", "fill-rule='evenodd'"),
+        ("stroke-dasharray='None'", "stroke-dasharray='3'", ""),
+        ("paint-order='STROKE'", "", "paint-order='stroke'"),
+        ("transform='scale(2)' style='transform:NONE'", "", ""),
+        ("style='transform:ROTATE(9DEG)'", "", "transform='rotate(9)'"),
+        ("stroke-dasharray='3E0 -0'", "", "stroke-dasharray='3 0'"),
+    ],
+)
+def test_keywords_in_any_case(path, group, expected):
+    shapes, warnings = shapes_of(path, group)
+    assert warnings == ()
+    assert shapes == shapes_of(expected)[0]
 
 
 def test_only_inherited_properties_are_inherited():

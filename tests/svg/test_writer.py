@@ -31,7 +31,7 @@ from dreamsampler.svg.raster.scene import scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.drawings import BLUE, RED
-from support.svg_oracle import DOCUMENTS, SAME, difference
+from support.svg_oracle import DOCUMENTS, SAME, difference, svg
 
 BOX = ViewBox(0.0, 0.0, 1000.0, 1000.0)
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -192,6 +192,13 @@ def test_clips_are_written_once_and_parse_back():
     assert '<clipPath id="clip1"><path d="M0 0H3V3Z" clip-rule="evenodd"/></clipPath>' in text
     assert '<g id="g" opacity=".5" clip-path="url(#clip1)">' in text
     assert parse(text).document == document
+
+
+def test_masks_as_large_as_the_canvas_are_not_written():
+    mask = '<mask id="m"><rect width="24" height="24" fill="#fff"/></mask>'
+    masked = '<g mask="url(#m)"><rect width="24" height="12"/><circle r="9" fill="red"/></g>'
+    text = write(parse(svg(mask + masked, 'viewBox="0 0 24 24"')).document)
+    assert "clip" not in text and write(parse(text).document) == text
 
 
 def test_paints_of_clips_do_not_matter():
