@@ -109,7 +109,7 @@ class DistillationSampler(io.ComfyNode):
         mask = checks.checked_noise_mask(latent_image, samples)
         reference = checks.checked_reference(model, chosen, samples)
         notes = [
-            *checks.notes_on_settings(cls, chosen, config, settings),
+            *checks.notes_on_settings(chosen, config, settings),
             *checks.notes_on_distillation(model, samples, chosen, config, mask),
         ]
         host.show_on_node("\n".join(notes))

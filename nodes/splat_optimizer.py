@@ -153,7 +153,7 @@ class _Job:
         if self.config is None:
             return
         request = self.request
-        self.notes += request.notes(SplatOptimizer, self.config)
+        self.notes += request.notes(self.config)
         if request.restoration is None:
             run = request.model, request.samples, request.chosen, self.config
             self.notes += checks.notes_on_distillation(*run, views=request.named_prompts, resize=RESIZE)

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from comfy_api.latest import io
 from torch import Tensor
 
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
@@ -154,14 +153,14 @@ class Request:
         names = "guidance_scale time_schedule noise_policy t_min t_max first_stage lora_rank lora_learning_rate"
         return {name: getattr(self, name) for name in names.split()}
 
-    def notes(self, node: type[io.ComfyNode], config: Config) -> list[str]:
+    def notes(self, config: Config) -> list[str]:
         """What the node says about inputs without effect."""
         unused: list[str] = []
         if self.objective is not None:
             unused = [name for name in ("source", "corrective") if getattr(self, name) is not None]
             unused += ["method"] if self.method != OWN else []
         return [
-            *checks.notes_on_settings(node, self.chosen, config, self._widgets),
+            *checks.notes_on_settings(self.chosen, config, self._widgets),
             *checks.notes_on_unused(unused, checks.OWN_PROMPTS),
         ]
 

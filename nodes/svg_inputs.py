@@ -191,15 +191,6 @@ def check_views(chosen: ObjectiveSocket, measurement: Measurement | None) -> Non
     )
 
 
-def check_noise_of_views(noise_policy: str) -> None:
-    """The noise that the model estimated for one random view does not belong to the next."""
-    if noise_policy == "estimated":
-        raise ValueError(
-            "noise_policy is estimated, which adds the model's estimate of the step before, but the views that the "
-            "model sees change at every step: set noise_policy to fresh, or views to off."
-        )
-
-
 def back_projected_images(measurement: Measurement, count: int) -> Tensor:
     """The back-projection of a measurement as images (count, 3, H, W) in [0, 1]."""
     images = measurement.operator.back_projected(measurement.y)

@@ -41,6 +41,10 @@ FIT_STEPS = 50
 
 OFF = "off"
 """The choice of `clean` that leaves drawings as they are."""
+NOISE_OF_ANOTHER_VIEW = (
+    "noise_policy estimated adds the model's estimate of the step before, but the views that the model sees change at "
+    "every step: set noise_policy to fresh, or views to off."
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class Request:
                 f"The style '{self.style}' is made of {self.art_style.elements}, which cannot be traced at once: they "
                 f"start as with fit_places {self._places}."
             )
+        if self.uses_views and self.noise_policy == "estimated":
+            notes.append(NOISE_OF_ANOTHER_VIEW)
         if self.source is None or not self.steps:
             return notes
         if self.objective is not None:
@@ -297,8 +303,6 @@ class Request:
         """The distillation, without its drawings. Raises ValueError for inputs that do not fit."""
         config = self._config()
         check_distillation(self.model, self.chosen, config, self.vae)
-        if self.uses_views:
-            svg_inputs.check_noise_of_views(config.loop.noise_policy)
         return DrawingDistillation(
             chosen=self.chosen,
             config=config,
@@ -334,6 +338,8 @@ class Request:
             names = ("t_min", "t_max", "learning_rate_schedule")
             times = {name: getattr(task.loop, name) for name in names}
             own = self.objective.method.config().updated({**times, **self.objective.settings})
+        if self.uses_views and own.loop.noise_policy == "estimated":
+            own = own.updated({"noise_policy": "fresh"})  # the estimate of the step before belongs to another view
         names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
         return checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
 

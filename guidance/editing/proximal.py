@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.ddim import ddim_step, fresh_share, mix_fresh_noise
 from ..core.ddpm import posterior
-from ..core.denoiser import Denoiser, predict_guided
+from ..core.denoiser import NULL, TARGET, Denoiser, GuidanceOverride
 from ..core.noise import SeededNoise
 from ..core.path import NoisePath
 
@@ -84,8 +84,11 @@ def estimates(
     `region` in [0, 1] broadcasts over `x`: 1, or everywhere without it, where the target prompt acts. One model call of
     2 conditionings.
     """
-    z0_null, guided = predict_guided(denoise, x, sigma, gamma)  # which is `proximal_point`, unless there is such a rule
-    return z0_null, guided if region is None else proximal_point(z0_null, guided, region)
+    if isinstance(denoise, GuidanceOverride):
+        z0_null, guided = denoise.guided(x, sigma, gamma)
+        return z0_null, guided if region is None else proximal_point(z0_null, guided, region)
+    z0_null, z0_target = denoise(x, sigma, (NULL, TARGET))
+    return z0_null, proximal_point(z0_null, z0_target, gamma if region is None else region * gamma)
 
 
 def proximal_edit(

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from comfy_api.latest import io
 from torch import Tensor
 
 from ...guidance.core.denoiser import NULL, SOURCE, TARGET
 from ...guidance.distillation.method import Config
 from .. import host
 from ..sockets import ObjectiveSocket
-from .inputs import fields_of
+from .inputs import SIGNED, checked_settings, fields_of
 
 HIGH_GUIDANCE = 4.0
 """Guidance scales above this are seldom meant for a model that was distilled without guidance."""
@@ -40,12 +39,9 @@ def notes_on_edit(
     ]
 
 
-def notes_on_settings(
-    node: type[io.ComfyNode], chosen: ObjectiveSocket, config: Config, values: Mapping[str, Any]
-) -> list[str]:
+def notes_on_settings(chosen: ObjectiveSocket, config: Config, values: dict[str, Any]) -> list[str]:
     """On settings that were changed, but that the method does not have. `values` are those of the node's widgets."""
-    defaults = {each.id: getattr(each, "default", None) for each in node.define_schema().inputs}
-    changed = [name for name, value in values.items() if value != defaults[name]]
+    changed = [name for name, value in checked_settings(values).items() if value is not False and name not in SIGNED]
     unused = [name for name in changed if not any(map(config.has, fields_of(name)))]
     return [f"No effect with {chosen.method.name}: {', '.join(unused)}."] if unused else []
 

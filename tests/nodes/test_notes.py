@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from dreamsampler.guidance.core.denoiser import NULL, TARGET
+from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.nodes import checks, host
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.sockets import ObjectiveSocket
 from PIL import Image, ImageFilter
 from support.illusions import PROMPTS, illusion
 from support.scenes import save_scene
@@ -103,6 +106,13 @@ def test_settings_that_a_method_does_not_have_are_named():
     changed = {"shift": 0.3, "lora_rank": 8, "source_guidance_scale": 3.0, "diversity": True, "t_min": 0.1}
     assert distilled(**changed) == ["No effect with sds: shift, lora_rank, source_guidance_scale, diversity."]
     assert optimized(first_stage=0.3, t_min=0.1).notes == ["No effect with sds: first_stage."]
+
+
+def test_noise_of_another_view_is_noted():
+    (note,) = vectorize(EPS, noise_policy="estimated").page_data["text"]
+    assert note.endswith("set noise_policy to fresh, or views to off.")
+    made = vectorize(EPS, objective=ObjectiveSocket(METHODS["dreamsampler"], {TARGET: POSITIVE, NULL: NEGATIVE}))
+    assert "noise policy fresh" in made.page_data["distillation"][0]["used"] and "text" not in made.page_data
 
 
 def test_prompts_beside_an_objective_are_named():

@@ -664,8 +664,8 @@ def computed_in(family: Family, dtype: torch.dtype) -> ModelPatcher:
 )
 def test_half_precision_gradient_matches_float32(family: Family, kind: str, dtype: torch.dtype):
     def gradient(model: ModelPatcher) -> Tensor:
-        without, pulled = (run(model, kind, family, skip=0.75, eta=0.0, dps_weight=weight) for weight in (0.0, 1000.0))
-        return (without.samples - pulled.samples) / 1000
+        without, pulled = (run(model, kind, family, skip=0.75, eta=0.0, dps_weight=weight) for weight in (0.0, 100.0))
+        return (without.samples - pulled.samples) / 100
 
     seen: list[torch.dtype] = []
 

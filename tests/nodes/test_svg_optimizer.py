@@ -460,7 +460,7 @@ def test_pixel_art_consists_of_squares(size: tuple[int, int], cells: int):
 
 
 def test_faint_pixel_art_squares_are_not_moved():
-    made = vectorize(EPS, style="pixel art", paths=9, steps=5, learning_rate=1e4)
+    made = vectorize(EPS, style="pixel art", paths=9, steps=5, learning_rate=1e3)
     corners = [shape.contours[0].points[0] for shape in made.shapes[0]]
     assert corners == [shape.contours[0].points[0] for shape in vectorize(EPS, style="pixel art", paths=9).shapes[0]]
 

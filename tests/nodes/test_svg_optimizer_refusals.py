@@ -78,11 +78,6 @@ def small() -> Any:
 PROMPTS = {"positive": POSITIVE, "negative": NEGATIVE}
 TRACED = {"fit_places": "trace", "fit_steps": 2}
 REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
-    "noise of another view": (
-        EPS,
-        {"image": None, "noise_policy": "estimated"},
-        "noise_policy is estimated, which adds the model's estimate",
-    ),
     "nothing to trace": (
         EPS,
         {"image": torch.cat([photo(2), torch.eye(2)[:, 0].view(2, 1, 1, 1).expand(2, 64, 64, 1)], -1), **TRACED},
@@ -202,7 +197,7 @@ def test_invalid_input_raises_before_sampling(case: str):
     assert (calls.runs, calls.batches, seen) == (0, [], [])
     message = str(refusal.value)
     assert message.endswith(".")
-    assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views", "noise_policy"))
+    assert message[0].isupper() or message.startswith(("steps", "source_latent", "t_min", "views"))
 
 
 @pytest.mark.parametrize("inputs", [{}, {"image": photo(), "steps": 0}], ids=["draw", "trace"])
