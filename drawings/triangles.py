@@ -87,7 +87,8 @@ def _new_points(mesh: Delaunay, owner: Ints, pixels: Floats, edges: Floats, plac
     # A pixel at the border may stand for a corner that is there already, which would not divide its triangle.
     is_new = ~np.isin(_as_complex(points), _as_complex(mesh.points))
     score = edges * np.maximum(apart - 1, 0) * is_new
-    strongest = _first_of_each(owner, np.lexsort((-score, owner)))
+    order = np.lexsort((-score, owner))
+    strongest = order[np.unique(owner[order], return_index=True)[1]]  # the first pixel of each triangle
     strongest = strongest[score[strongest] > 1e-9]
     strongest = strongest[np.argsort(-total[owner[strongest]])]
     _, first = np.unique(points[strongest], axis=0, return_index=True)
@@ -97,12 +98,6 @@ def _new_points(mesh: Delaunay, owner: Ints, pixels: Floats, edges: Floats, plac
 def _as_complex(points: Floats) -> np.ndarray:
     """Points (..., 2) as one number each, which can be compared."""
     return points[..., 0] + 1j * points[..., 1]
-
-
-def _first_of_each(owner: Ints, order: Ints) -> Ints:
-    """Of pixels in the order of their triangles, the first one of each triangle."""
-    triangles = owner[order]
-    return order[np.append(True, triangles[1:] != triangles[:-1])]
 
 
 def _on_border(points: Floats, width: int, height: int) -> Floats:
