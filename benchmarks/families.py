@@ -35,7 +35,6 @@ import comfy.sample
 import comfy.samplers
 import comfy.sd
 import comfy.supported_models
-import comfyui_version
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +42,7 @@ from tools.devhost import add_options
 
 from .family_models import ROWS, Row
 from .hosts import environment_of, other_host
-from .provenance import CHECKOUT, RESULTS, Results
+from .provenance import CHECKOUT, RESULTS, Results, comfyui_version
 
 sys.path.append(str(CHECKOUT / "tests"))
 
@@ -284,7 +283,7 @@ def main() -> None:
 
 def try_all(only: str, output: Path) -> None:
     """Try the families of this ComfyUI and write its table, beside those of other versions."""
-    version = f"ComfyUI {comfyui_version.__version__}"
+    version = f"ComfyUI {comfyui_version()}"
     results = Results(output / "families.json", resume=True)
     results.table(version, "trials")
     for row in ROWS:

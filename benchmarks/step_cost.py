@@ -23,7 +23,7 @@ from typing import Any
 from tools.devhost import CHECKOUT, Host, add_options, locate
 
 from .hosts import environment_of, other_host
-from .provenance import RESULTS, Results
+from .provenance import RESULTS, Results, comfyui_version
 
 log = logging.getLogger("dreamsampler.benchmarks")
 Pair = tuple[float, float]
@@ -63,13 +63,12 @@ class Timer:
 def time_pairs() -> None:
     """The inside of a `Timer`: names on standard input, their pairs on standard output."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    import comfyui_version
     import torch
 
     from .steps import comparisons
 
     every = comparisons()
-    about = {"version": comfyui_version.__version__, "beside": {name: each.beside for name, each in every.items()}}
+    about = {"version": comfyui_version(), "beside": {name: each.beside for name, each in every.items()}}
     print(json.dumps(about), file=answers, flush=True)
     for line in sys.stdin:
         chosen = every[line.rstrip("\n")]
