@@ -17,7 +17,7 @@ from ..guidance.distillation.compositions import ARRANGEMENTS, TURNS, Arrangemen
 from ..guidance.distillation.method import Config
 from ..guidance.distillation.objectives import LISTED, METHODS
 from . import checks, host, widgets
-from .runs.distillation import Curve, check_distillation
+from .runs.distillation import Curve, check_distillation, for_changing_views
 from .runs.illusion import IllusionDistillation
 from .runs.settings import used_settings
 from .sockets import OBJECTIVE, ObjectiveSocket
@@ -142,9 +142,8 @@ def _chosen(objective: ObjectiveSocket | None, method: str, prompts: dict[str, A
 
 def _config(chosen: ObjectiveSocket, **widgets: float) -> Config:
     """The paper's settings with the loop of sheets, those of the objective's node and those of the widgets."""
-    config = checks.with_settings(chosen.method.config().updated({**SETTINGS, **chosen.settings}), widgets)
-    # The estimate of the step before belongs to another view, or to the same one in another place.
-    return config.updated({"noise_policy": "fresh"}) if config.loop.noise_policy == "estimated" else config
+    config = for_changing_views(chosen.method.config().updated({**SETTINGS, **chosen.settings}))
+    return checks.with_settings(config, widgets)
 
 
 def _prompts_of_views(

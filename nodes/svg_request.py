@@ -30,7 +30,7 @@ from ..svg.raster.rasterizers import BUILT_IN, rasterizer
 from ..svg.raster.scene import scene
 from ..svg.resizing import resized
 from . import checks, host, svg_inputs
-from .runs.distillation import Curve, check_distillation
+from .runs.distillation import Curve, check_distillation, for_changing_views
 from .runs.drawing import DrawingDistillation, Initialization, Moving, drawing_generators
 from .runs.settings import used_settings
 from .sockets import ObjectiveSocket
@@ -338,8 +338,7 @@ class Request:
             names = ("t_min", "t_max", "learning_rate_schedule")
             times = {name: getattr(task.loop, name) for name in names}
             own = self.objective.method.config().updated({**times, **self.objective.settings})
-        if self.uses_views and own.loop.noise_policy == "estimated":
-            own = own.updated({"noise_policy": "fresh"})  # the estimate of the step before belongs to another view
+        own = for_changing_views(own) if self.uses_views else own
         names = ("guidance_scale", "time_schedule", "noise_policy", "t_min", "t_max")
         return checks.with_settings(own.updated({"steps": self.steps}), {name: getattr(self, name) for name in names})
 

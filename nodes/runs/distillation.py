@@ -96,6 +96,11 @@ def check_distillation(model: Any, chosen: ObjectiveSocket, config: Config, vae:
         checks.check_objective_corrective(model, chosen, config.own.guidance_scale)
 
 
+def for_changing_views(config: Config) -> Config:
+    """The settings for views that change at every step: the noise estimated in one does not belong to the next."""
+    return config.updated({"noise_policy": "fresh"}) if config.loop.noise_policy == "estimated" else config
+
+
 @dataclass(frozen=True)
 class Distillation:
     """What every distillation has in common: a method, its settings, seeds, and the curve to record.
