@@ -50,7 +50,7 @@ def grouped(
     if name and (only is None or only.name not in ("", name)):
         return [Group(tuple(children), opacity, name, clip or ())]
     if clip is None and opacity == 1:
-        return list(children) if only is None else [replace(only, name=only.name or name)]
+        return [replace(only, name=name)] if only and name else list(children)
     if isinstance(only, Group) and not (clip and only.clip):
         joined = clip or only.clip
         return [replace(only, opacity=only.opacity * opacity, name=only.name or name, clip=joined)]

@@ -11,15 +11,24 @@ OBJECTS, SECONDS = 100_000, 0.05
 """A number of small objects, and the time to create them on an idle current core."""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave out garbage collection: its time depends on all other objects in the process."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _slowness() -> float:
     """How many times slower this core currently is, memory included. At least 1."""
-    collects = gc.isenabled()
-    gc.disable()  # it would scan everything else in the process
-    start = time.process_time()
-    objects = [{"name": str(n), "children": []} for n in range(OBJECTS)]
-    elapsed = time.process_time() - start
-    if collects:
-        gc.enable()
+    with _uncollected():
+        start = time.process_time()
+        objects = [{"name": str(n), "children": []} for n in range(OBJECTS)]
+        elapsed = time.process_time() - start
     assert len(objects) == OBJECTS
     return max(elapsed / SECONDS, 1.0)
 
@@ -28,11 +37,8 @@ def _slowness() -> float:
 def within(seconds: float) -> Iterator[None]:
     """Fail if the block takes longer than this many seconds of an idle core."""
     before = _slowness()
-    gc.freeze()  # existing objects are not scanned repeatedly
-    try:
+    with _uncollected():
         start = time.process_time()
         yield
         elapsed = time.process_time() - start
-    finally:
-        gc.unfreeze()
     assert elapsed / max(before, _slowness()) < seconds
