@@ -2,11 +2,13 @@
 
     .host/venv/bin/python -m benchmarks.everything                       all of them
     .host/venv/bin/python -m benchmarks.everything edit_front drawings   some of them
+    OMP_NUM_THREADS=1 .host/venv/bin/python -m benchmarks.everything --at-once 2    two at a time, a thread for each
     .host/venv/bin/python -m benchmarks.everything --list                of which commits the results are
 
 The figures of a release rest on one commit: run this in a clean clone. A run that was interrupted goes on in the
-benchmark it stopped in, or begins that again if it does not resume. Those of time need a quiet machine and come last;
-`families` and `step_cost` also need the other ComfyUI that --comfyui names. Logs are in benchmarks/work/everything/.
+benchmark it stopped in, or begins that again if it does not resume. Those of time and memory need a quiet machine: they
+come last and one by one. `families` and `step_cost` also need the other ComfyUI that --comfyui names. Logs are in
+benchmarks/work/everything/.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +37,14 @@ WORK = FINISHED / "everything"
 class Job:
     """A benchmark with arguments, and the result files (without suffix) that it writes.
 
-    `elsewhere` is whether it measures on another ComfyUI as well.
+    `elsewhere` is whether it measures on another ComfyUI as well, `quiet` whether it measures time or memory.
     """
 
     module: str
     arguments: str
     writes: str
     elsewhere: bool = False
+    quiet: bool = False
 
     @property
     def name(self) -> str:
@@ -91,14 +95,14 @@ JOBS = (
     Job("families", "", "families", elsewhere=True),
     Job("endurance", "--runs 300", "endurance"),
     Job("mutants", "--count 60", "mutants"),
-    Job("distillation_memory", "", "distillation_memory"),
-    Job("rasterizer_memory", "", "rasterizer_memory"),
-    Job("splats", "", "splats"),
-    Job("rasterizer", "", "rasterizer"),
-    Job("solver_cost", "", "solver_cost"),
-    Job("step_cost", "", "step_cost", elsewhere=True),
+    Job("distillation_memory", "", "distillation_memory", quiet=True),
+    Job("rasterizer_memory", "", "rasterizer_memory", quiet=True),
+    Job("splats", "", "splats", quiet=True),
+    Job("rasterizer", "", "rasterizer", quiet=True),
+    Job("solver_cost", "", "solver_cost", quiet=True),
+    Job("step_cost", "", "step_cost", elsewhere=True, quiet=True),
 )
-"""Results of the reference model first, times last."""
+"""Results of the reference model first, those that need a quiet machine last."""
 
 
 def begin(job: Job, head: str) -> None:
@@ -119,6 +123,21 @@ def finish(job: Job, head: str, other: list[str]) -> float:
     return time.monotonic() - started
 
 
+def in_turn(jobs: Sequence[Job], head: str, other: list[str]) -> None:
+    """Run jobs one after the other."""
+    for job in jobs:
+        begin(job, head)
+        print(f"{job.name}: {finish(job, head, other) / 60:.0f} minutes", flush=True)
+
+
+def chains(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs by module, as jobs of one module share its work folder."""
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.module, []).append(job)
+    return list(found.values())
+
+
 def described(head: str) -> Iterator[str]:
     """A line for each job: its name, and of which commits its results are."""
     for job in JOBS:
@@ -132,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jobs", nargs="*", metavar="job", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--list", action="store_true", help="only say of which commits the results are")
+    parser.add_argument("--at-once", type=int, default=1, help="how many that need no quiet machine run together")
     add_options(parser)
     arguments = parser.parse_args()
     if unknown := set(arguments.jobs) - set(names):
@@ -142,14 +162,13 @@ def main() -> None:
         return
     claim_work(head, parser.error)
     other = [f"--{name}={path}" for name in ("comfyui", "python") if (path := getattr(arguments, name))]
-    for job in JOBS:
-        if job.name not in (arguments.jobs or names) or job.is_done(head):
-            continue
-        if job.elsewhere and not other:
-            print(f"{job.name}: left out, as it needs another ComfyUI: name it with --comfyui.", flush=True)
-            continue
-        begin(job, head)
-        print(f"{job.name}: {finish(job, head, other) / 60:.0f} minutes", flush=True)
+    jobs = [job for job in JOBS if job.name in (arguments.jobs or names) and not job.is_done(head)]
+    for job in [job for job in jobs if job.elsewhere and not other]:
+        print(f"{job.name}: left out, as it needs another ComfyUI: name it with --comfyui.", flush=True)
+        jobs.remove(job)
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        list(pool.map(lambda chain: in_turn(chain, head, other), chains([job for job in jobs if not job.quiet])))
+    in_turn([job for job in jobs if job.quiet], head, other)
 
 
 def claim_work(head: str, refuse: Callable[[str], Any]) -> None:
