@@ -106,13 +106,12 @@ class Networks:
     def gradient_calls(self) -> None:
         """`STEPS` times forward and backward through denoiser and decoder. Then the result is decoded."""
         samples = self.latent_of_image["samples"]
-        network = self.vae.first_stage_model.requires_grad_(False)
-        self.model.model.diffusion_model.requires_grad_(False)
+        decoder, denoiser = self.vae.first_stage_model, self.model.model
         for _ in range(STEPS):
-            with torch.inference_mode(False), torch.enable_grad():
+            with gradients(), differentiable(decoder, torch.float32), differentiable(denoiser, torch.float32):
                 x = samples.clone().requires_grad_()
-                z0_hat = self.model.model.apply_model(x, torch.full((1,), 2.0), c_crossattn=self.encoded[:1].clone())
-                torch.autograd.grad(network.decode(z0_hat).norm(), x)
+                z0_hat = denoiser.apply_model(x, torch.full((1,), 2.0), c_crossattn=self.encoded[:1].clone())
+                torch.autograd.grad(decoder.decode(z0_hat).norm(), x)
         self.vae.decode(samples)
 
     # Runs of nodes
