@@ -92,6 +92,16 @@ def test_pre_commit_uses_the_same_ruff_as_the_tests():
     assert set(re.findall(r"ruff==[\d.]+", text(CHECKOUT / ".pre-commit-config.yaml"))) == {ruff}
 
 
+@pytest.mark.parametrize("path", [README, CHINESE, CHECKOUT / "docs" / "figures.md"], ids=lambda path: path.name)
+def test_memory_is_stated_as_computed(path: Path):
+    computed = json.loads(text(CHECKOUT / "benchmarks" / "results" / "gradient_memory.json"))
+    totals = {name: f"{figures['total']:.1f}" for name, figures in computed.items() if name != "provenance"}
+    (section,) = re.findall(r"^## (?:Memory|显存)\n(.*?)^(?:## |\Z)", text(path) + "\n## ", re.M | re.S)
+    if path in (README, CHINESE):
+        del totals["ding"]  # stated as "restoration without gradients", which takes more
+    assert set(re.findall(r"(\d+\.\d) GiB", section)) == set(totals.values())
+
+
 def test_help_of_measurement_names_every_node_that_takes_one():
     nodes = json.loads(text(CHECKOUT / "locales" / "en" / "nodeDefs.json")).values()
     page = text(CHECKOUT / "js" / "docs" / "DSMeasurement.md")
