@@ -181,8 +181,7 @@ def test_components_match_scipy(levels):
 
 @pytest.mark.parametrize("levels", [spiral(513), snake(512), snake(512).mT, noise(512, 2) + 1, noise(512, 200)])
 def test_components_of_a_large_image_are_fast(levels):
-    with within(1.5):
-        connected_components(levels)
+    within(1.5, lambda: connected_components(levels))
 
 
 WHITE = torch.ones(3, 60, 80)
@@ -271,9 +270,8 @@ def test_images_are_not_modified():
 
 def test_centers_of_a_noisy_image_are_fast():
     rendered, target = (torch.rand(3, 512, 512, generator=generator(i)) for i in range(2))
-    with within(3):
-        component_centers(rendered, target, 16, generator())
-        sparse_centers(rendered, target, 16, generator())
+    for centers in (component_centers, sparse_centers):
+        within(2, lambda centers=centers: centers(rendered, target, 16, generator()))
 
 
 def test_sparse_centers_are_far_apart():

@@ -110,6 +110,5 @@ def black_at(*where: tuple[int | slice, int | slice]) -> Tensor:
 )
 def test_thin_details_at_the_border_end_the_search(image: Tensor):
     """Their pixels stand for points on the border, of which there are few."""
-    with within(20):
-        triangles = triangulated(image, 256)
+    triangles = within(20, lambda: triangulated(image, 256))
     assert 2 <= len(triangles.colors) <= 256
