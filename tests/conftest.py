@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Threads slow down models this small, especially when tests run in parallel.
@@ -33,6 +34,9 @@ if locate().comfyui.is_dir():  # pure PyTorch tests also run without a host
     sys.path.insert(0, str(locate().comfyui))
     import_comfy()
 
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 LONGEST_FILES = ["test_page.py", "test_workflows.py", "test_attached.py", "test_svg_optimizer.py", "test_queue.py"]
 """They run first, or one of them would keep a single process busy at the end."""

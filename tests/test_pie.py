@@ -16,6 +16,7 @@ from comfy_client import ComfyClient
 from devhost import CHECKOUT
 from PIL import Image
 from support.house_words import unwanted
+from support.systems import POSIX
 
 from benchmarks import editing, pie, pie_data, pie_methods
 from benchmarks.pie_metrics import METRICS
@@ -207,6 +208,7 @@ def test_wrong_options_start_nothing(
     assert message in capsys.readouterr().err and finished(client) == before
 
 
+@POSIX
 def test_ctrl_c_leaves_a_report(data: Path, tmp_path: Path, client: ComfyClient):
     command = arguments(data, tmp_path, client, "--limit", "3", "--methods", "img2img:steps=1", "proximal:steps=2000")
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.pie", *command], cwd=CHECKOUT, stderr=subprocess.PIPE)

@@ -261,21 +261,19 @@ def tokenize_words(text: str) -> dict[str, list[list[tuple[str, float, int]]]]:
 
 
 def seconds(text: str) -> float:
-    """The least processor time of three attempts to read a prompt."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        describe(text, "sds artifacts")
-        find_overflows(text, tokenize_words)
-        times.append(time.process_time() - start)
-    return min(times)
+    """The processor time to read a prompt."""
+    start = time.process_time()
+    describe(text, "sds artifacts")
+    find_overflows(text, tokenize_words)
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("mixture", MIXTURES, ids="".join)
 def test_the_time_to_read_a_prompt_grows_with_its_length_only(mixture: tuple[str, ...]):
     pattern = "".join(mixture)
     short, long = (keep_shallow((pattern * size)[: size - 1] + "x") for size in (MAX_CHARACTERS // 10, MAX_CHARACTERS))
-    assert seconds(long) < 40 * seconds(short) + 0.01  # ten times as long; a square would be a hundred times
+    # Ten times as long; a square would be a hundred times.
+    assert any(seconds(long) < 40 * seconds(short) + 0.01 for _ in range(3))
 
 
 def keep_shallow(text: str) -> str:

@@ -21,8 +21,10 @@ from dreamsampler.nodes.host.files import write_tensors
 from dreamsampler.nodes.load_manifold_corrective import ManifoldCorrectiveLoad
 from dreamsampler.nodes.load_svg import LoadSVG
 from support.corrective_nodes import network
+from support.systems import POSIX
 from support.tiny_models import EPS
 
+pytestmark = POSIX
 CORRECTIVES, TRANSLATORS = "dreamsampler_correctives", "dreamsampler_translators"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="4" height="4"/></svg>'
 
@@ -70,7 +72,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
     "a link to a name that is too long": lambda place: place.symlink_to("a" * 300),
     "a device": lambda place: place.symlink_to("/dev/full"),
     "memory that cannot be read": lambda place: place.symlink_to("/proc/self/mem"),
-    "a pipe": os.mkfifo,
+    "a pipe": lambda place: os.mkfifo(place),
     "a name in no encoding": lambda place: place.with_stem(os.fsdecode(b"\xff")).touch(),
     "nothing": lambda place: place.write_bytes(b""),
     "text": lambda place: place.write_text("hello"),

@@ -13,6 +13,7 @@ from PIL import Image
 from queueing.work import Done, Failed, Refused, ServerLost, Task, run_task
 from support.gateway import gateway
 from support.queue_runs import Start, files_limited, finish, manifest
+from support.systems import POSIX
 
 GENERATE: Prompt = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
@@ -72,6 +73,7 @@ def test_file_that_cannot_be_fetched_fails_the_job(server: ComfyServer):
     assert re.search(r" made files but could not send 'empty_\d+_\.png' \(404 Not Found\)\.$", outcome.message)
 
 
+@POSIX
 def test_server_that_cannot_write_does_not_do_the_job(server: ComfyServer):
     """A limit on the size of files stands in for a full disk."""
     red = {**GENERATE, "1": {**GENERATE["1"], "inputs": {**GENERATE["1"]["inputs"], "color": 0xFF0000}}}

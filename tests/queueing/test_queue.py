@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from comfy_server import ComfyServer
 from devhost import CHECKOUT
 from PIL import Image
 from support.queue_runs import Popen, Start, assert_each_inverted_once, finish, kill, manifest, times
+from support.systems import POSIX
 
 SAMPLE = CHECKOUT / "tools" / "assets" / "sample.png"
 EDIT = (
@@ -85,6 +87,7 @@ def test_prompt_of_a_killed_client_does_not_run_again(
     assert get(second, "/history").keys() - before[second.url] == {prompt_id}
 
 
+@POSIX
 def test_ctrl_c_cancels_the_prompt_and_says_how_to_continue(server: ComfyServer, start: Start, results: Path):
     process = start(*EDIT, "--set", "6.steps=1000", "--server", server.url)
     prompt_id = wait_until_running(server)
@@ -188,6 +191,7 @@ def test_failed_job_is_reported_and_the_others_finish(server: ComfyServer, start
     assert (code, paths) == (0, [str(results / "half_2_drawn.png")]), stderr
 
 
+@POSIX
 def test_two_runs_cannot_share_an_output_folder(
     server: ComfyServer, start: Start, invert: Path, images: Path, results: Path
 ):
@@ -218,7 +222,7 @@ def test_file_names_are_escaped_for_the_terminal(
     arguments = (invert, "--image", image, "--server", server.url)
     code, paths, stderr = finish(start(*arguments, PYTHONIOENCODING="ascii"))
     assert code == 0, stderr
-    assert paths == [f"{results}/\\u732b_inverted.png"]
+    assert paths == [f"{results}{os.sep}\\u732b_inverted.png"]
     assert (results / "猫_inverted.png").is_file()
 
 

@@ -67,10 +67,9 @@ def test_invalid_setting(setting: str, message: str, server: ComfyServer, error_
 
 
 def test_unreachable_server(error_of: RunAndFail):
-    assert error_of(*EDIT, "--server", "127.0.0.1:9") == (
-        "http://127.0.0.1:9 does not answer ([Errno 111] Connection refused). "
-        "Start ComfyUI, or pass its address with --server."
-    )
+    said = error_of(*EDIT, "--server", "127.0.0.1:9")
+    assert said.startswith("http://127.0.0.1:9 does not answer ([")  # the system's words follow
+    assert said.endswith("). Start ComfyUI, or pass its address with --server.")
 
 
 @pytest.mark.parametrize("address", ["gpu..1", "gpu:one", "gpu:99999", "http://[::1", "ftp://gpu", "http://", ""])

@@ -13,6 +13,7 @@ from comfy_server import ComfyServer
 from devhost import Host
 from support.gateway import gateway
 from support.queue_runs import INVERT, Start, assert_each_inverted_once, files_limited, finish, manifest, times
+from support.systems import POSIX
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_server_that_refuses_every_job(
     assert f"answered '{status} " in stderr
 
 
+@POSIX
 def test_server_with_a_full_disk(
     server: ComfyServer, second: ComfyServer, start: Start, invert: Path, few: Path, tmp_path: Path
 ):

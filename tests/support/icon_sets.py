@@ -60,11 +60,17 @@ def _file(icon: dict) -> str:
     return f'<svg {names} viewBox="{" ".join(map(str, box))}">{icon["body"]}</svg>'
 
 
+_MISSING: dict[str, str] = {}
+"""Why a package could not be downloaded. One attempt is enough, as it takes long without a network."""
+
+
 def package(name: str) -> Path:
     """The archive of a package, downloaded unless it is in the cache."""
     folder = Path(os.environ.get(FOLDER) or Path.home() / ".cache" / "comfyui-dreamsampler" / "icons")
     archive = folder / f"{name.lstrip('@').replace('/', '-').replace('@', '-')}.tgz"
     if not archive.is_file():
+        if name in _MISSING:
+            pytest.skip(_MISSING[name])
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # parallel tests may need the same archive
             _download(name, Path(unfinished))
@@ -83,4 +89,5 @@ def _download(package: str, folder: Path) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=DOWNLOAD_TIMEOUT)
     except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"The icons of {package} are not in {folder}, and npm cannot download them: {error}")
+        _MISSING[package] = f"The icons of {package} are not in {folder.parent}, and npm cannot download them: {error}"
+        pytest.skip(_MISSING[package])

@@ -1196,7 +1196,7 @@ SNIPPETS = [
     b"href='#a'",
     b"e9",
 ]
-FUZZ = settings(max_examples=300, deadline=5000, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -327,7 +327,7 @@ VISIBLE_SHAPE = st.builds(Shape, st.just((LOOP,)), st.just(Fill(RED)))
 
 
 @given(st.lists(DRAWINGS, max_size=4), VISIBLE_SHAPE, st.floats(0.01, 5000), st.text(max_size=9), st.integers(0, 5))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 def test_any_document_round_trips(children, last, size, title, precision):
     document = Document(ViewBox(0.0, 0.0, size, size), (*children, last), title=title)
     text = write(document, precision=precision)

@@ -83,7 +83,9 @@ class LatentPool:
         scenes = [world.sample_scene(self.rng) for _ in range(count)]
         x = torch.stack([to_tensor(world.render(s)) for s in scenes]).to(self.device)
         tokens = tokenize([world.sample_caption(self.rng, s) for s in scenes]).to(self.device)
-        return self.autoencoder.taesd_encoder(x), self.text_encoder(tokens)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            latents = self.autoencoder.taesd_encoder(x.contiguous(memory_format=torch.channels_last))
+        return latents.float().contiguous(), self.text_encoder(tokens)
 
     def batch(self, count: int, refresh: int) -> tuple[Tensor, Tensor]:
         """(count, 4, h, w) latents and (count, 77, width) contexts, after replacing the `refresh` oldest items."""

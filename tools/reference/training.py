@@ -7,10 +7,11 @@ with Muon for matrices, AdamW for the rest, a decaying learning rate and an expo
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train, and on which device. `minutes` is the total over all resumed runs.
+    """How long to train, and on which device: for so many minutes or steps in all resumed runs, whichever ends first.
 
-    It is processor time of one worker, so that a run at low priority beside other work takes as many steps.
+    `minutes` is processor time of one worker, so that a run at low priority beside other work takes as many steps.
     """
 
     minutes: float
     folder: Path
     workers: int = 2
     device: str = "cpu"
-    save_every: float = field(default=120.0)
+    save_every: float = 120.0
+    steps: float = math.inf
+
+    def spent(self, seconds: float, steps: int) -> float:
+        """The share of the budget that so many seconds and steps have used; 1 at its end."""
+        return max(seconds / (60 * self.minutes), steps / self.steps)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -59,11 +65,11 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).bfloat16()  # near enough, and nearly twice as fast
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if tall else x).to(matrix)
 
 
 class Muon(torch.optim.Optimizer):
@@ -183,7 +189,7 @@ class _Run:
         last_save = last_log = self.seconds
         figures: dict[str, float] = {}
         started = time.process_time() - self.seconds
-        while self._all_continue(self.seconds < 60 * self.budget.minutes):
+        while self._all_continue(self.budget.spent(self.seconds, self.step) < 1):
             loss, figures = self._one_step(loss_of)
             self.seconds = time.process_time() - started
             if self.rank == 0 and self.seconds - last_log > 20:
@@ -231,7 +237,7 @@ class _Run:
         return torch.nn.utils.clip_grad_norm_(self.weights, 1.0).item()
 
     def _lr_factor(self) -> float:
-        done = self.seconds / (60 * self.budget.minutes)
+        done = self.budget.spent(self.seconds, self.step)
         warm_up = min(1.0, (self.step + 1) / 100)
         decay = min(1.0, (1 - done) / (1 - self.stage.decay_from))
         return max(warm_up * decay, 0.01)
