@@ -60,7 +60,7 @@ def opened(client: ComfyClient, *, nodes_2: bool, width: int, height: int, pixel
 def loaded_drawing(client: ComfyClient, file: str) -> Image.Image:
     """The node Load SVG with a file of the input folder chosen."""
     with opened(client, nodes_2=False, width=900, height=700) as page:
-        page.start_anew()
+        page.start_over()
         page.run("app.graph.add(LiteGraph.createNode('DSLoadSVG'))")
         page.set("DSLoadSVG", file=file)
         page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()

@@ -57,7 +57,7 @@ def set_aside(path: Path, fault: str) -> None:
     except OSError:
         place = path
     log.warning(
-        "Train Manifold Corrective: the state of an interrupted training %s, so the training begins anew. It is kept "
+        "Train Manifold Corrective: the state of an interrupted training %s, so the training starts over. It is kept "
         "as %s.",
         fault,
         place,

@@ -46,7 +46,7 @@ def loaded_page(browser: Browser, server: ComfyServer, renderer: str, language: 
 def page(loaded_page: Page) -> Iterator[Page]:
     """The page with a new, empty workflow."""
     post(f"{loaded_page.client.url}/free", {"free_memory": True})  # else results cached by other tests are reused
-    loaded_page.start_anew()
+    loaded_page.start_over()
     yield loaded_page
     loaded_page.screenshot("last")
     assert not loaded_page.errors, "\n".join(loaded_page.errors)

@@ -205,7 +205,7 @@ def test_the_noise_level_alone_chooses_the_strength_of_a_hook(name: str, strengt
         assert_differs(found, hooked(name, by_ranges, strength), 1e-4)
 
 
-def test_keyframes_start_anew_in_the_next_run():
+def test_keyframes_start_over_in_the_next_run():
     prompts: Any = {"positive": keyframed(POSITIVE, 1.0, 0.0), "negative": keyframed(NEGATIVE, 1.0, 0.0)}
     first, second = (run("inversion", tiny(EPS), **prompts) for _ in range(2))
     assert torch.equal(first, second)

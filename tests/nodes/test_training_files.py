@@ -198,7 +198,7 @@ def test_a_state_that_cannot_be_continued_is_set_aside(case: str, caplog: pytest
     (aside,) = left()
     assert aside.name == f"{path.name}.unusable" and aside.read_bytes() == content
     assert (
-        f"Train Manifold Corrective: the state of an interrupted training {words}, so the training begins anew. It is "
+        f"Train Manifold Corrective: the state of an interrupted training {words}, so the training starts over. It is "
         f"kept as {aside}." in caplog.text
     )
 

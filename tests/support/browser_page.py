@@ -79,7 +79,7 @@ class Page:
         if response.status >= 400 and "dreamsampler" in response.url:
             self.errors.append(f"{response.status} {response.url}")
 
-    def start_anew(self) -> None:
+    def start_over(self) -> None:
         """Open an empty workflow, close all others, and forget the errors so far."""
         self.tab.keyboard.press("Escape")  # leaves a dialog of a test that failed
         self.run(

@@ -33,6 +33,7 @@ UNWANTED = re.compile(rf"\b(?:{'|'.join((*_BRITISH, *_OTHERS))})\b", re.IGNORECA
 
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE, _QUOTED = re.compile(r"`[^`\n]+`"), re.compile(r"\"[^\"\n]*\"|'\w+'")
+_END = re.compile(r"\w[.?](?:\s|$)")
 _IMAGE, LINK = re.compile(r"!\[([^\]]*)\]\([^)]*\)"), re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -48,6 +49,13 @@ def prose(markdown: str) -> str:
 def python_prose(source: str) -> str:
     """Docstrings and comments of a module, without code and quotations in them."""
     return _QUOTED.sub("", without_code("\n".join((*_docstrings(source), *_comments(source)))))
+
+
+def sentences(source: str) -> str:
+    """The strings of a module in which a sentence ends, without code and quotations in them."""
+    constants = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    said = (text for text in constants if isinstance(text, str) and _END.search(text))
+    return _QUOTED.sub("", without_code("\n".join(said)))
 
 
 def _docstrings(source: str) -> Iterator[str]:
