@@ -80,6 +80,11 @@ class Networks:
         for _ in range(STEPS):
             self.called(predictions)
 
+    def csd_calls(self) -> None:
+        """The calls of csd: its last step is past the half in which the source prompt has a weight."""
+        for predictions in (3,) * (STEPS - 1) + (2,):
+            self.called(predictions)
+
     def encoder_calls(self, predictions: int, images: int = 1) -> None:
         """`STEPS` calls of the model, and as many of the encoder, forward and backward."""
         network = self.vae.first_stage_model
@@ -206,7 +211,9 @@ def comparisons() -> dict[str, Comparison]:
             partial(networks.distilled, **SECOND_STAGE), predictions_of(2), partial(networks.calls, 2)
         ),
         "Distillation Sampler, nfsd": method("nfsd", 3),
-        "Distillation Sampler, csd": method("csd", 3),
+        "Distillation Sampler, csd": Comparison(
+            partial(networks.distilled, method="csd"), "3 predictions, 2 in the last step", networks.csd_calls
+        ),
         "Distillation Sampler, dds": method("dds", 4),
         "Distillation Sampler, flowedit": method("flowedit", 4),
         "Distillation Sampler, pds": Comparison(networks.pds, predictions_of(4), partial(networks.calls, 4)),
