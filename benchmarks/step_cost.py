@@ -2,6 +2,7 @@
 
     .host/venv/bin/python -m benchmarks.step_cost                      writes benchmarks/results/step_cost.{json,md}
     .host/venv/bin/python -m benchmarks.step_cost --comfyui FOLDER     also on the ComfyUI in this folder
+    .host/venv/bin/python -m benchmarks.step_cost --only csd           one run; the others keep their figures
 
 Every ComfyUI has a process of its own, and only one works at a time. A pair is a run and its baseline (steps.py), one
 after the other; pairs of the ComfyUIs alternate. A ratio is the median over pairs, after a pair to warm up.
@@ -142,7 +143,7 @@ def main() -> None:
     hosts = [locate()]
     if other := other_host(arguments, log.info):
         hosts.append(other)
-    results = Results(arguments.output / "step_cost.json")
+    results = Results(arguments.output / "step_cost.json", resume=True)
     timers = [Timer(host) for host in hosts]
     for timer in timers:
         results.table(timer.version, "pairs")
