@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).resolve().with_name("results")
+WORK = Path(__file__).resolve().with_name("work")
+"""Where benchmarks keep images, networks and finished batches, which are of one commit."""
 CHECKOUT = Path(__file__).resolve().parents[1]
 KEY = "provenance"
 Run = dict[str, Any]
@@ -132,6 +134,11 @@ class Results:
             for title, table in found["tables"].items()
         }
 
+    def begin(self, case: dict[str, Any]) -> None:
+        """Note what all figures have in common, and forget those of a file that differs in it."""
+        if any(self.figures.get(name) != value for name, value in case.items()):
+            self.figures, self.tables = dict(case), {}
+
     def table(self, title: str, counted: str, unequal: str = "") -> Table:
         """A table of the file, new or known; `unequal` says why counts differ, where they may."""
         table = self.tables.setdefault(title, Table(counted))
@@ -179,6 +186,11 @@ class Results:
             why = {"unequal": table.unequal} if table.unequal and len(table.counts()) > 1 else {}
             tables[title] = {"counted": table.counted, **why, "rows": rows}
         return {"runs": runs, "tables": tables}
+
+
+def work_folder(name: str, output: Path) -> Path:
+    """Where a benchmark that writes to `output` keeps what it has finished: trials do not mix with the results."""
+    return (WORK if output.resolve() == RESULTS else output / "work") / name
 
 
 def stamp(file: Path) -> None:
