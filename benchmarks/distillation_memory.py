@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from .memory import growth
 from .networks import parameters
 from .provenance import RESULTS, Results
 from .steps import CELLS, SECOND_STAGE, Networks
@@ -41,10 +42,7 @@ def print_peak(run: str) -> None:
         networks.latent = {"samples": whole["samples"][..., : CELLS // 4, : CELLS // 4]}
         perform(run, networks)  # so that imports at first use are not counted
         networks.latent = whole
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # loading took more than sampling will: forget that peak
-        perform(run, networks)
-    print(resident("VmHWM") - before)
+        print(growth(lambda: perform(run, networks)) / 2**20)
 
 
 def perform(run: str, networks: Networks) -> None:
@@ -56,12 +54,6 @@ def perform(run: str, networks: Networks) -> None:
             networks.pds()
         case _:
             networks.distilled(**(SECOND_STAGE if run == "bridge" else {"method": run}))
-
-
-def resident(field: str) -> float:
-    """Resident memory of this process in MiB: now (VmRSS) or at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field + ":"))
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from dreamsampler.svg.raster.rasterizer import Rasterizer, scene_edges
 from dreamsampler.svg.raster.rasterizers import rasterizer
 from dreamsampler.svg.raster.scene import Scene, scene
 
+from . import markdown
 from .images import save_figure
 from .provenance import CHECKOUT, RESULTS, Results
 
@@ -140,14 +141,11 @@ def product_ms() -> float:
 def report(results: Results) -> str:
     """The figures as Markdown, with their counts and commits."""
     figures = results.figures
-    lines = [
-        results.line(DRAWN),
-        "",
-        f"Threads: {figures['threads']}; 768 x 768 product: {figures['product_ms']:.1f} ms; {figures['device']}.",
-        "",
-        "| shapes | canvas | forward, ms | resvg, ms | ratio | forward and backward, ms | pydiffvg, ms | ratio |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    about = f"Threads: {figures['threads']}; 768 x 768 product: {figures['product_ms']:.1f} ms; {figures['device']}."
+    head = [
+        "shapes", "canvas", "forward, ms", "resvg, ms", "ratio", "forward and backward, ms", "pydiffvg, ms", "ratio"
+    ]  # fmt: skip
+    rows: list[list[str]] = []
     for row in figures["drawings"]:
         theirs, ratio, name = "", "", f", {row['file']}" if "file" in row else ""
         pydiffvg = None if "file" in row else PYDIFFVG.get((row["shapes"], row["height"]))
@@ -155,11 +153,9 @@ def report(results: Results) -> str:
             theirs = f"{pydiffvg[0]}, {pydiffvg[1]}"
             ratio = f"{pydiffvg[0] / row['forward_ms']:.0f}, {pydiffvg[1] / row['both_ms']:.0f}"
         mine, by_resvg, both = row["forward_ms"], row["resvg_ms"], row["both_ms"]
-        lines.append(
-            f"| {row['shapes']}{name} | {row['width']} x {row['height']} | {mine:.1f} | {by_resvg:.1f} "
-            f"| {mine / by_resvg:.1f} | {both:.1f} | {theirs} | {ratio} |"
-        )
-    return "\n".join(lines) + "\n"
+        ours = [f"{mine:.1f}", f"{by_resvg:.1f}", f"{mine / by_resvg:.1f}", f"{both:.1f}"]
+        rows.append([f"{row['shapes']}{name}", f"{row['width']} x {row['height']}", *ours, theirs, ratio])
+    return f"{results.line(DRAWN)}\n\n{about}\n\n{markdown.table(head, rows)}"
 
 
 def plot(rows: list[dict[str, float]], path: Path) -> None:

@@ -2,8 +2,8 @@
 
     .host/venv/bin/python -m benchmarks.rasterizer_memory     writes benchmarks/results/rasterizer_memory.{json,md}
 
-Memory is what the process grows by at its peak while it draws, beside the drawing itself. Drawn at once, all but the
-one with gradient paints, which was not measured, took 3.6 to more than 10 GB.
+Memory is what the process grows by at its peak while it draws, beside the drawing itself (Linux only). Drawn at once,
+all but the one with gradient paints, which was not measured, took 3.6 to more than 10 GB.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import logging
 import random
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,8 @@ from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import Scene, scene
 
+from . import markdown
+from .memory import growth
 from .provenance import RESULTS, Results
 from .rasterizer import seconds
 
@@ -78,8 +79,13 @@ CASES = {
 def made(name: str) -> Scene:
     """The scene of a case."""
     side, body = CASES[name]
+    return of_body(side, body(random.Random(0)))
+
+
+def of_body(side: int, body: str) -> Scene:
+    """The scene of a square SVG file with some content."""
     view = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}"'
-    return scene(parse(f"<svg {view}>{body(random.Random(0))}</svg>".encode()).document, side, side)
+    return scene(parse(f"<svg {view}>{body}</svg>".encode()).document, side, side)
 
 
 def measure(name: str, kind: str) -> None:
@@ -93,20 +99,24 @@ def measure(name: str, kind: str) -> None:
         if kind == BOTH:
             image.square().mean().backward()
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = seconds(draw)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20, took)
+    rasterize([of_body(64, '<circle r="9"/>')], torch.ones(1, 3))  # so that imports at first use are not counted
+    took: list[float] = []
+    print(growth(lambda: took.append(seconds(draw))) / 2**30, *took)
 
 
 def report(results: Results) -> str:
     """The figures as Markdown."""
-    rows = [
-        f"| {name} | {row['side']} | {row['forward_gb']:.2f}, {row['both_gb']:.2f} "
-        f"| {row['forward_s']:.0f}, {row['both_s']:.0f} |"
+    rows = (
+        [
+            name,
+            f"{row['side']}",
+            f"{row['forward_gb']:.2f}, {row['both_gb']:.2f}",
+            f"{row['forward_s']:.0f}, {row['both_s']:.0f}",
+        ]
         for name, row in results.figures.items()
-    ]
-    head = ["| drawing | canvas | GiB: forward, with backward | seconds: forward, with backward |", "|---|---|---|---|"]
-    return "\n".join([results.line(TABLE), "", *head, *rows]) + "\n"
+    )
+    head = ["drawing", "canvas", "GiB: forward, with backward", "seconds: forward, with backward"]
+    return f"{results.line(TABLE)}\n\n{markdown.table(head, rows)}"
 
 
 def main() -> None:

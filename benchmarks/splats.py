@@ -22,7 +22,9 @@ from dreamsampler.splats.initialization import in_ball
 from dreamsampler.splats.projection import project
 from dreamsampler.splats.rasterizer import footprints
 
+from . import markdown
 from .images import save_figure
+from .memory import growth
 from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
@@ -72,32 +74,21 @@ def print_memory(count: int, size: float, side: int) -> None:
     """The bytes by which rendering a scene and its gradients raises the peak of this process."""
     render(*to_render(10, size, side)).color.sum().backward()
     rendered = to_render(count, size, side)
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a process inherits from its parent
-    before = _memory("VmRSS")
-    render(*rendered).color.sum().backward()
-    print(_memory("VmHWM") - before)
-
-
-def _memory(name: str) -> int:
-    """A figure of this process in bytes (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+    print(growth(lambda: render(*rendered).color.sum().backward()))
 
 
 def table(rows: list[dict[str, float]], line: str) -> str:
     """The rows as Markdown."""
-    lines = [
-        f"{line}\n", f"Threads: {torch.get_num_threads()}.\n",
-        "| splats | image | million pairs | forward, ms | forward and backward, ms | ns per pair | memory, MB |",
-        "|---" * 7 + "|",
+    head = [
+        "splats", "image", "million pairs", "forward, ms", "forward and backward, ms", "ns per pair", "memory, MB"
     ]  # fmt: skip
+    cells = []
     for row in rows:
         pairs, side = row["pairs"], int(row["side"])
-        lines.append(
-            f"| {int(row['splats']):,} | {side} x {side} | {pairs / 1e6:.2f} | {row['forward']:.0f} | "
-            f"{row['both']:.0f} | {1e6 * row['both'] / pairs:.0f} | {row['memory'] / 1e6:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        numbers = row["forward"], row["both"], 1e6 * row["both"] / pairs, row["memory"] / 1e6
+        scene = [f"{int(row['splats']):,}", f"{side} x {side}", f"{pairs / 1e6:.2f}"]
+        cells.append([*scene, *(f"{number:.0f}" for number in numbers)])
+    return f"{line}\n\nThreads: {torch.get_num_threads()}.\n\n{markdown.table(head, cells)}"
 
 
 def plot(rows: list[dict[str, float]], path: Path) -> None:
