@@ -5,8 +5,9 @@
 
 A mutant is the code with one small fault, drawn at random (mutations.py). The tests that run its line run on it, the
 fastest first, until one fails: the mutant is killed. A mutant that no test fails survives, and is a hole in the tests
-unless its results are the same. Survivors carry a verdict in the JSON, written by hand after reading them; a later run
-keeps it. No file is changed: the mutant is compiled in place of the module when a process of its own imports it.
+unless its results are the same. Read those that are left, and write a verdict on each into mutant_verdicts.json: with
+--judge, the results that are there get the verdicts, and a later run keeps them. No file is changed: the mutant is
+compiled in place of the module when a process of its own imports it.
 
 Needs `coverage`, to find which tests run a line. They are found once for a commit, in benchmarks/work/mutants/.
 """
@@ -32,17 +33,26 @@ from typing import Any
 
 import pytest
 
+from . import markdown
 from .mutations import Mutation, mutations
 from .provenance import CHECKOUT, RESULTS, Results, commit
 
 log = logging.getLogger("dreamsampler.benchmarks")
 WORK = Path(__file__).with_name("work") / "mutants"
+VERDICTS = Path(__file__).with_name("mutant_verdicts.json")
+"""Written by hand: why a mutant that is left does no harm, or what became of it."""
 ROOMS = ("guidance", "svg", "drawings", "scenes", "splats")
 TABLE = "mutants"
-KILLED, SURVIVED, ENDLESS, NOT_RUN = "killed", "survived", "did not end", "not run by any test"
 PYTEST = ["-q", "-pno:cacheprovider", "--import-mode=importlib", "--no-header", "--tb=no", "--show-capture=no"]
-PASSED, NO_TESTS = 0, 5
-"""Exit codes of pytest."""
+KILLED, SURVIVED, ENDLESS, NOT_RUN, BROKE = "killed", "survived", "did not end", "not run by any test", "stopped pytest"
+KINDS, LEFT = (KILLED, ENDLESS, SURVIVED, NOT_RUN, BROKE), (SURVIVED, NOT_RUN, BROKE)
+"""All outcomes, and those that need a verdict."""
+OUTCOMES = {0: SURVIVED, 5: SURVIVED, 1: KILLED, 2: KILLED}
+"""By pytest's exit code: 0 and 5 if no test failed or ran, 1 and 2 if one failed or could not be imported."""
+
+
+Row = dict[str, Any]
+"""A mutant in the results: its place, what it changes and what became of it."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ def outcome(mutation: Mutation, tests: Recorded) -> str:
     code = in_own_process(run_tests, mutation, chosen, limit=60 + 5 * usual)
     if code is None:
         return ENDLESS
-    return SURVIVED if code in (PASSED, NO_TESTS) else KILLED
+    return OUTCOMES.get(code, BROKE)
 
 
 def drawn(rooms: Iterable[str], count: int, seed: int) -> list[Mutation]:
@@ -182,22 +192,39 @@ def report(results: Results) -> str:
         "",
         results.line(TABLE),
         "",
-        f"| folder | mutants | {KILLED} | {ENDLESS} | {SURVIVED} | {NOT_RUN} |",
-        "|---|---|---|---|---|---|",
     ]
+    cells = []
     for room in [*rooms, "all"]:
         some = [each["outcome"] for each in found if room in ("all", each["file"].split("/")[0])]
-        cells = " | ".join(str(some.count(kind)) for kind in (KILLED, ENDLESS, SURVIVED, NOT_RUN))
-        lines.append(f"| {room} | {len(some)} | {cells} |")
-    left = [each for each in found if each["outcome"] in (SURVIVED, NOT_RUN)]
-    if left:
-        lines += ["", "| left | code | mutant | verdict |", "|---|---|---|---|"]
+        cells.append([room, *map(str, (len(some), *(some.count(kind) for kind in KINDS)))])
+    lines.append(markdown.table(["folder", "mutants", *KINDS], cells))
+    left = [each for each in found if each["outcome"] in LEFT]
+    cells = []
     for each in left:
-        code, mutant = (each[name].replace("|", "\\|") for name in ("code", "mutant"))
-        place = f"{each['file']}:{each['line']}"
-        lines.append(f"| {place} | `{code}` | `{mutant}` | {each.get('verdict') or 'not judged'} |")
+        place, verdict = f"{each['file']}:{each['line']}", each.get("verdict") or "not judged"
+        cells.append([place, f"`{each['code']}`", f"`{each['mutant']}`", verdict])
+    if left:
+        lines.append(markdown.table(["left", "code", "mutant", "verdict"], cells))
     share = (counts[KILLED] + counts[ENDLESS]) / max(1, len(found))
-    return "\n".join([*lines, "", f"The tests notice {100 * share:.0f}% of the mutants.", ""])
+    return "\n".join([*lines, f"The tests notice {100 * share:.0f}% of the mutants.", ""])
+
+
+def judged(rows: list[Row]) -> list[Row]:
+    """The same, with the verdict on each that is left."""
+    every = json.loads(VERDICTS.read_text("utf-8"))
+    verdicts = {(each["file"], each["code"], each["mutant"]): each["verdict"] for each in every}
+    found = [verdicts.get((row["file"], row["code"], row["mutant"])) for row in rows]
+    return [
+        {**row, "verdict": verdict} if verdict and row["outcome"] in LEFT else row
+        for row, verdict in zip(rows, found, strict=True)
+    ]
+
+
+def write(results: Results) -> None:
+    """Write figures and report, with verdicts."""
+    results.figures["mutants"] = judged(results.figures["mutants"])
+    results.write()
+    results.path.with_suffix(".md").write_text(report(results), "utf-8")
 
 
 def main() -> None:
@@ -205,16 +232,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="mutants (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws others (default: %(default)s)")
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=ROOMS, help="folders to mutate (default: all)")
+    parser.add_argument("--judge", action="store_true", help="only add the verdicts to the results that are there")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the results (default: %(default)s)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.judge:
+        return write(Results(arguments.output / "mutants.json", resume=True))
     if find_spec("coverage") is None:
         raise SystemExit("The package coverage finds which tests run a line. Install it: pip install coverage")
     sys.path.insert(0, str(CHECKOUT / "tests"))
     import conftest  # noqa: F401  # makes ComfyUI importable, once for all forks
 
-    before = Results(arguments.output / "mutants.json", resume=True).figures.get("mutants", [])
-    verdicts = {(each["file"], each["code"], each["mutant"]): each.get("verdict", "") for each in before}
     results, tests = Results(arguments.output / "mutants.json"), tests_of_lines()
     results.table(TABLE, "mutants")
     results.figures["mutants"] = []
@@ -224,13 +252,10 @@ def main() -> None:
         code, mutant = mutation.shown()
         seconds = time.perf_counter() - began
         log.info("%d %s:%d %s: %s -> %s (%.0f s)", number, mutation.file, mutation.line, became, code, mutant, seconds)
-        row = {"file": mutation.file, "line": mutation.line, "code": code, "mutant": mutant}
-        verdict = verdicts.get((mutation.file, code, mutant), "")
-        kept = {"verdict": verdict} if verdict and became in (SURVIVED, NOT_RUN) else {}
-        results.figures["mutants"].append({**row, "outcome": became, **kept})
+        row = {"file": mutation.file, "line": mutation.line, "code": code, "mutant": mutant, "outcome": became}
+        results.figures["mutants"].append(row)
         results.measured(TABLE, TABLE, number)
-        results.write()
-        (arguments.output / "mutants.md").write_text(report(results), "utf-8")
+        write(results)
 
 
 if __name__ == "__main__":
