@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from comfy_client import ComfyClient
+from comfy_client import ComfyClient, ExecutionFailed
 
-from benchmarks import endurance
+from benchmarks import endurance, endurance_graphs
 
 
-def graphs(client: ComfyClient, seed: int, count: int = 80) -> list[endurance.Graph]:
-    maker = endurance.Maker(client.object_info(), seed)
+def graphs(client: ComfyClient, seed: int, count: int = 80) -> list[endurance_graphs.Graph]:
+    maker = endurance_graphs.Maker(client.object_info(), seed)
     return [maker.graph() for _ in range(count)]
 
 
@@ -23,15 +23,15 @@ def test_a_seed_makes_the_same_graphs_again(client: ComfyClient):
 
 def test_graphs_are_of_every_kind_and_reach_every_template_and_node(client: ComfyClient):
     made = graphs(client, 3, 200)
-    assert {graph.kind for graph in made} == set(endurance.KINDS)
-    assert {graph.template for graph in made} == {path.stem for path in endurance.TEMPLATES.glob("*.json")}
+    assert {graph.kind for graph in made} == set(endurance_graphs.KINDS)
+    assert {graph.template for graph in made} == {path.stem for path in endurance_graphs.TEMPLATES.glob("*.json")}
     assert all((graph.cancel_after is not None) == (graph.kind == "canceled") for graph in made)
     ours = {name for name in client.object_info() if name.startswith("DS")}
     used = {node["class_type"] for graph in made for node in graph.prompt.values()}
     assert len(ours & used) >= len(ours) - 4  # a few nodes are in no template
     whole = [node for graph in made if graph.kind != "broken" for node in graph.prompt.values()]
     steps = [node["inputs"].get("steps", 0) for node in whole if node["class_type"].startswith("DS")]
-    assert 0 <= min(steps) and max(steps) <= endurance.LARGEST["steps"]
+    assert 0 <= min(steps) and max(steps) <= endurance_graphs.LARGEST["steps"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,40 @@ def test_errors_of_the_pack_are_sentences(message: str, expected: bool):
     assert endurance.is_sentence(message) == expected
 
 
+def test_what_nodes_of_the_pack_say_is_found_in_a_refusal():
+    prompt = {"1": {"class_type": "DSLoadSVG"}, "2": {"class_type": "LoadImage"}, "3": {"class_type": "DSLoadSplat"}}
+    custom = "Custom validation failed for node"
+    message = (
+        f"ComfyUI refused the prompt: node 1 (Load SVG): {custom} (file - There is no file 'a (b).svg'.); node 1 (Load "
+        f"SVG): Value not in list (file: 'x' not in []); node 2 (Load Image): {custom} (image - No image: y); "
+        f"node 3 (Load Splat): {custom} (file - bad)"
+    )
+    assert endurance.refusals_of_ours(message, prompt) == ["There is no file 'a (b).svg'.", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("node", "file", "expected"),
+    [
+        ("DSMeasurement", "/torch/functional.py", True),
+        ("KSampler", str(endurance.CHECKOUT / "nodes" / "host" / "sampling.py"), True),
+        ("KSampler", str(endurance.CHECKOUT / ".host" / "ComfyUI" / "nodes.py"), False),
+        ("LoadImage", "", False),
+    ],
+)
+def test_errors_of_the_pack_are_those_of_its_nodes_and_of_its_code(node: str, file: str, expected: bool):
+    assert endurance.is_of_ours(ExecutionFailed("1", node, "It broke.", file)) == expected
+
+
+def test_a_run_that_ends_before_it_is_canceled_is_one_of_those_allowed():
+    soak = endurance.Soak()
+    graph = endurance_graphs.Graph("canceled", "edit", {}, 3)
+    for number, end in enumerate(["canceled", "done", "told", "does not end"]):
+        soak.note(number, graph, end, "It says why." * (end == "told"))
+    assert soak.counts["canceled"] == {"canceled": 1, "does not end": 1}
+    assert soak.counts["allowed"] == {"done": 1, "told": 1}
+    assert soak.messages["allowed"] == {"told": {"It says why."}} and len(soak.unexpected) == 1
+
+
 def test_a_short_soak_counts_every_run(tmp_path: Path):
     result = endurance.soak(tmp_path / "work", runs=4, seed=5)
     assert sum(sum(counts.values()) for counts in result.counts.values()) == len(result.memory) == 4
@@ -56,4 +90,4 @@ def test_a_short_soak_counts_every_run(tmp_path: Path):
     found = json.loads(endurance.write(tmp_path / "endurance.json", result, 5).path.read_text("utf-8"))
     assert found["seed"] == 5 and found["canary"] == {"runs": 2, "different images": 1}
     assert sum(row["count"] for name, row in found["provenance"]["tables"]["runs"]["rows"].items()
-               if name in endurance.KINDS) == 4  # fmt: skip
+               if name in endurance_graphs.KINDS) == 4  # fmt: skip

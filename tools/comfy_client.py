@@ -67,13 +67,14 @@ class PromptRefused(ComfyError):
 
 
 class ExecutionFailed(ComfyError):
-    """A node raised an exception. ``message`` is the text of that exception."""
+    """A node raised an exception. ``message`` is the text of that exception, ``file`` the source that raised it."""
 
-    def __init__(self, node_id: str, node_type: str, message: str):
+    def __init__(self, node_id: str, node_type: str, message: str, file: str = ""):
         super().__init__(f"Node {node_id} ({node_type}) failed: {message}")
         self.node_id = node_id
         self.node_type = node_type
         self.message = message
+        self.file = file
 
     @property
     def concerns_the_machine(self) -> bool:
@@ -300,7 +301,9 @@ async def _follow(
 def _result(prompt_id: str, record: dict[str, Any], warning: str) -> PromptResult:
     for event, data in record["status"]["messages"]:
         if event == "execution_error":
-            raise ExecutionFailed(data["node_id"], data["node_type"], data["exception_message"].strip())
+            frames = re.findall(r'^ *File "([^"]+)"', "".join(data.get("traceback") or []), re.MULTILINE)
+            file = frames[-1] if frames else ""
+            raise ExecutionFailed(data["node_id"], data["node_type"], data["exception_message"].strip(), file)
         if event == "execution_interrupted":
             raise PromptInterrupted(f"The run was canceled at node {data['node_id']} ({data['node_type']}).")
     return PromptResult(prompt_id, record["outputs"], warning)
