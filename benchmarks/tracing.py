@@ -13,7 +13,7 @@ The icons and logos also as JPEG files of 96 x 96 pixels, drawn on the same canv
 1024 pixels: fitted to the enlarged image, or at the image's own size.
 
 Paths count the background. A path is opaque if nothing of it lets through what lies below, and tiny if it shows on less
-than 0.5 % of the canvas. Seconds are of one CPU core.
+than 0.5 % of the canvas. Seconds are of one CPU core; those of imagetracerjs include the start of Node.js.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ import argparse
 import io
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import Scene, scene
 from dreamsampler.svg.raster.visibility import Seen, sweep
 from kornia.metrics import ssim
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -55,8 +56,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support.icon_sets import drawings, package, squared  # noqa: E402
 
-from .images import save  # noqa: E402
+from . import markdown  # noqa: E402
 from .provenance import RESULTS, Results  # noqa: E402
+from .sheets import sheet, shown  # noqa: E402
 
 log = logging.getLogger("dreamsampler.benchmarks")
 SIDE, STYLE = 256, ART_STYLES["iconography"]
@@ -69,8 +71,6 @@ ICONS = {
 }  # fmt: skip
 """npm packages of Iconify, and the names of icons."""
 SMALL_ICONS = "small icons"
-HEAD = 72
-"""Height in pixels of the labels above a sheet, of up to three lines."""
 PHOTOGRAPHS = {
     "cat": ("scikit-image==0.26.0", "skimage/data/chelsea.png"),
     "coffee": ("scikit-image==0.26.0", "skimage/data/coffee.png"),
@@ -127,7 +127,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 def _png(image: Tensor) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray((image.movedim(0, -1) * 255).round().byte().numpy()).save(stream, "png")
+    shown(image).save(stream, "png")
     return stream.getvalue()
 
 
@@ -138,15 +138,21 @@ def by_vtracer(image: Tensor) -> Document:
     return parse(vtracer.convert_raw_image_to_svg(_png(image), img_format="png").encode()).document
 
 
-def by_imagetracer(image: Tensor) -> Document:
-    """imagetracerjs in Node.js, with its default options."""
+@cache
+def imagetracer() -> Path:
+    """The script of imagetracerjs, downloaded and unpacked once."""
     folder = package(IMAGETRACER).parent / "imagetracerjs"
     if not folder.is_dir():
         with tarfile.open(package(IMAGETRACER)) as archive:
             archive.extractall(folder, filter="data")
+    return folder / "package" / "imagetracer_v1.2.6.js"
+
+
+def by_imagetracer(image: Tensor) -> Document:
+    """imagetracerjs in Node.js, with its default options."""
     pixels = torch.cat([image, torch.ones_like(image[:1])]).movedim(0, -1).mul(255).round().byte()
     script = (
-        f"const tracer = require({json.dumps(str(folder / 'package' / 'imagetracer_v1.2.6.js'))});"
+        f"const tracer = require({json.dumps(str(imagetracer()))});"
         "const data = new Uint8ClampedArray(require('fs').readFileSync(0));"
         f"process.stdout.write(tracer.imagedataToSVG({{width: {SIDE}, height: {SIDE}, data}}, {{viewbox: true}}));"
     )
@@ -173,6 +179,7 @@ def ways(image: Tensor) -> Iterator[tuple[str, Traced]]:
     most = sum(1 for _ in found.shapes())
     yield "vtracer", lambda: by_vtracer(image)
     if shutil.which("node"):
+        imagetracer()  # so that it is not timed
         yield "imagetracerjs", lambda: by_imagetracer(image)
     yield "LIVE, 128 paths", lambda: by_live(image)
     yield "regions", lambda: traced(image, most)
@@ -213,16 +220,16 @@ def ways_of_small(image: Tensor) -> Iterator[tuple[str, Traced]]:
     yield "regions + 50 steps", lambda: at_own_size(image)
 
 
-def measure_small(results: Results, shown: dict[str, list[Tensor]]) -> None:
+def measure_small(results: Results, views: dict[str, list[Tensor]]) -> None:
     """Measure all ways on small images of all icons: means over the icons."""
     rows: dict[str, list[Row]] = {}
     for name, file in files():
         truth, image = _tensor(_rendered(file, LARGE)), small_image(file)
-        shown[name] = [interpolate(image[None], (SIDE, SIDE), mode="bicubic")[0].clamp(0, 1)]
+        views[name] = [interpolate(image[None], (SIDE, SIDE), mode="bicubic")[0].clamp(0, 1)]
         for way, trace in ways_of_small(image):
             row, view = timed(trace, truth)
             rows.setdefault(way, []).append({column: row[column] for column in ("psnr", "paths", "curves", "seconds")})
-            shown[name].append(interpolate(view[None], (SIDE, SIDE), mode="area")[0])
+            views[name].append(interpolate(view[None], (SIDE, SIDE), mode="area")[0])
     results.figures[SMALL_ICONS] = {
         way: {column: float(np.mean([row[column] for row in each])) for column in each[0]} for way, each in rows.items()
     }
@@ -236,28 +243,34 @@ def measure_small(results: Results, shown: dict[str, list[Tensor]]) -> None:
 
 def timed(trace: Traced, image: Tensor) -> tuple[Row, Tensor]:
     """The figures of a drawing, with the seconds that it took, and what it looks like."""
-    began = time.process_time()
+    began = cpu_seconds()
     document = trace()
-    seconds = time.process_time() - began
+    seconds = cpu_seconds() - began
     row, view = figures(document, image)
     return row | {"seconds": seconds}, view
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def figures(document: Document, image: Tensor) -> tuple[Row, Tensor]:
     text = write(document)
     drawing = scene(parse(text.encode()).document, image.shape[-2], image.shape[-1])
-    shown = rasterize([drawing], torch.ones(1, 3))[0, :3].clamp(0, 1)
+    view = rasterize([drawing], torch.ones(1, 3))[0, :3].clamp(0, 1)
     shapes = list(document.shapes())
     curves = sum(len(contour.points) // 3 for shape in shapes for contour in shape.contours)
     return {
-        "psnr": -10 * float((shown - image).square().mean().log10()),
-        "ssim": ssim(shown[None], image[None], 7).mean().item(),
+        "psnr": -10 * float((view - image).square().mean().log10()),
+        "ssim": ssim(view[None], image[None], 7).mean().item(),
         "paths": len(shapes),
         "curves": curves,
         "bytes": len(text.encode()),
         "opaque": float(np.mean([_opaque(shape) for shape in shapes])),
         "tiny": float(np.mean([area < TINY for area in areas(drawing)])),
-    }, shown
+    }, view
 
 
 def _opaque(shape: Shape) -> bool:
@@ -282,24 +295,23 @@ def areas(drawing: Scene) -> list[float]:
     return found
 
 
-def measure(results: Results, shown: dict[str, list[Tensor]]) -> None:
+def measure(results: Results, views: dict[str, list[Tensor]]) -> None:
     """Measure all ways on all images."""
     rows: dict[str, dict[str, Row]] = {}
     for name, image in images():
-        shown[name] = [image]
+        views[name] = [image]
         for way, trace in ways(image):
             row, view = timed(trace, image)
             rows.setdefault(name, {})[way] = row
-            shown[name].append(view)
+            views[name].append(view)
             log.info("%s, %s: %s", name, way, rows[name][way])
         results.figures = rows
 
 
 def table(rows: dict[str, Row]) -> str:
     columns = list(next(iter(rows.values())))
-    heads = f"| | {' | '.join(columns)} |\n{'|---' * (len(columns) + 1)}|\n"
-    return heads + "".join(
-        f"| {name} | {' | '.join(f'{row[column]:.4g}' for column in columns)} |\n" for name, row in rows.items()
+    return markdown.table(
+        ["", *columns], ([name, *(f"{row[column]:.4g}" for column in columns)] for name, row in rows.items())
     )
 
 
@@ -316,26 +328,17 @@ def means(results: Results) -> dict[str, dict[str, Row]]:
     return found
 
 
-def sheet(shown: dict[str, list[Tensor]], labels: list[str], path: Path) -> None:
-    """All images, each with what the ways made of it beside it, at half their size."""
-    font = ImageFont.load_default(18)
-    canvas = Image.new("RGB", (SIDE * len(labels), HEAD + SIDE * len(shown)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for column, label in enumerate(labels):
-        draw.text(((column + 0.5) * SIDE, HEAD / 2), label.replace(", ", ",\n"), "black", font, "mm", align="center")
-    for row, views in enumerate(shown.values()):
-        for column, view in enumerate(views):
-            image = Image.fromarray((view.movedim(0, -1) * 255).round().byte().numpy())
-            canvas.paste(image, (column * SIDE, HEAD + row * SIDE))
-    save(canvas.reduce(2), path)
-
-
 def report(results: Results) -> str:
     """All tables as Markdown."""
     of_images = {name: rows for name, rows in results.figures.items() if name != SMALL_ICONS}
     parts = [f"## {kind}\n\n{table(rows)}" for kind, rows in {**means(results), **of_images}.items()]
     small = [f"## {SMALL_ICONS}\n", results.line(SMALL_ICONS) + "\n", table(results.figures[SMALL_ICONS])]
     return "\n".join(["# Tracing\n", results.line("images") + "\n", *parts, *small])
+
+
+def show(views: dict[str, list[Tensor]], labels: list[str], path: Path) -> None:
+    """All images, each with what the ways made of it beside it, at half their size."""
+    sheet(views.values(), path, above=labels, font_size=18, reduced=2)
 
 
 def main() -> None:
@@ -345,9 +348,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results, shown = Results(arguments.output / "tracing.json"), dict[str, list[Tensor]]()
+    results, views = Results(arguments.output / "tracing.json"), dict[str, list[Tensor]]()
     results.table("images", "images")
-    measure(results, shown)
+    measure(results, views)
     for name in results.figures:
         results.measured("images", name, 1)
     small: dict[str, list[Tensor]] = {}
@@ -355,8 +358,8 @@ def main() -> None:
     results.write()
     results.path.with_suffix(".md").write_text(report(results), "utf-8")
     labels = ["image", *next(iter(results.figures.values()))]
-    sheet(shown, labels, results.path.with_suffix(".png"))
-    sheet(small, ["image", *results.figures[SMALL_ICONS]], results.path.with_name("tracing_small.png"))
+    show(views, labels, results.path.with_suffix(".png"))
+    show(small, ["image", *results.figures[SMALL_ICONS]], results.path.with_name("tracing_small.png"))
 
 
 if __name__ == "__main__":
