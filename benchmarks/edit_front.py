@@ -17,8 +17,7 @@ from pathlib import Path
 from dreamsampler.guidance.editing.proximal import GammaSchedule
 from torch import Tensor
 
-from .editing import SEED, Batch, Bench, Point, Setting, measure_front
-from .images import save_figure
+from .editing import SEED, Batch, Bench, Line, Point, Setting, measure_front, plot_front
 
 STEPS, CFG = 50, 4.0
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -27,6 +26,12 @@ PROMPTS = ("full", "object only")
 PANELS = {"full": "full prompt", "object only": "prompt names only the edit"}
 PROXIMAL: dict[str, GammaSchedule] = {"proximal, alpha_bar": "alpha_bar", "proximal, constant": "constant"}
 IMG2IMG = "img2img"
+LOOKS = {
+    "proximal, alpha_bar": ("tab:blue", "o"),
+    "proximal, constant": ("tab:cyan", "s"),
+    IMG2IMG: ("tab:orange", "^"),
+}
+"""Colors and markers of the plot."""
 
 
 def point(bench: Bench, setting: Setting) -> Point:
@@ -58,31 +63,12 @@ def settings() -> list[Setting]:
 
 def plot(points: list[Point], path: Path) -> None:
     """Accuracy against what is kept, a panel for each kind of prompt."""
-    import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    def line(method: str, prompt: str, color: str, marker: str) -> Line:
+        return Line(method, [p for p in points if (p.method, p.prompt) == (method, prompt)], color, marker)
 
-    figure, panels = plt.subplots(1, len(PROMPTS), figsize=(11, 4.6), sharey=True)
-    for panel, prompt in zip(panels, PROMPTS, strict=True):
-        for method, color, marker in (
-            ("proximal, alpha_bar", "tab:blue", "o"),
-            ("proximal, constant", "tab:cyan", "s"),
-            (IMG2IMG, "tab:orange", "^"),
-        ):
-            chosen = [p for p in points if p.method == method and p.prompt == prompt]
-            panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker=marker, color=color, label=method)
-            for p in chosen:
-                panel.annotate(
-                    f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
-                )
-        panel.axhline(points[0].psnr, color="gray", linestyle=":", label="gamma 0")
-        panel.set(title=PANELS[prompt], xlabel="accuracy", xlim=(-0.03, 1.04))
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("PSNR outside, dB")
-    panels[0].legend()
-    figure.tight_layout()
-    save_figure(figure, path)
+    panels = {PANELS[prompt]: [line(method, prompt, *look) for method, look in LOOKS.items()] for prompt in PROMPTS}
+    plot_front(panels, path, width=5.5, kept=points[0].psnr)
 
 
 def main() -> None:

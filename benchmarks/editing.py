@@ -25,6 +25,8 @@ from torch import Tensor
 from tools.reference import in_process, world
 from tools.reference.scorer import Scorer
 
+from . import markdown
+from .images import save_figure
 from .provenance import RESULTS, Results
 
 log = logging.getLogger("dreamsampler.benchmarks")
@@ -159,10 +161,12 @@ def measure_front(
     bench_of: Callable[[list[Edit]], AnyBench],
     point_of: Callable[[AnyBench], Callable[[Setting], Point]],
     plot: Callable[[list[Point], Path], None],
+    more: Callable[[AnyBench, list[Point], Path], str] = lambda bench, points, path: "",
 ) -> None:
     """The command of a benchmark: measure what its JSON lacks, and write its table and plot.
 
-    `sources` is the number of images without the option --sources; each is edited in every attribute.
+    `sources` is the number of images without the option --sources; each is edited in every attribute. `more` may
+    measure more into the JSON, and returns what to write below the table.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,8 +179,9 @@ def measure_front(
     path = arguments.output / f"{name}.json"
     with torch.inference_mode():
         bench = bench_of(edits(arguments.sources))
-        points = measured_points(settings, arguments.sources, path, point_of(bench))
-    path.with_suffix(".md").write_text(report(points, path), "utf-8")
+        points = measured_points(settings, {"sources": arguments.sources}, path, point_of(bench))
+        below = more(bench, points, path)
+    path.with_suffix(".md").write_text(report(points, path) + below, "utf-8")
     plot(points, path.with_suffix(".png"))
 
 
@@ -203,10 +208,8 @@ def measured(
     """Score a batch of edited images; `cost` is evaluations and seconds per image."""
     hits = [seen[e.attribute] == e.wanted for seen, e in zip(scorer.read(images), jobs, strict=True)]
     sources = in_process.render([e.source for e in jobs])
-    errors, likeness = (images - sources).square().mean(1), ssim(images, sources, 7).mean(1)
-    kept = torch.from_numpy(np.stack([e.kept() for e in jobs]))
-    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept, strict=True)]
-    structure = [each[keep].mean().item() for each, keep in zip(likeness, kept, strict=True)]
+    likeness, psnr = ssim(images, sources, 7).mean(1), psnr_outside(images, sources, jobs)
+    structure = [each[torch.from_numpy(e.kept())].mean().item() for each, e in zip(likeness, jobs, strict=True)]
     by_attribute = {}
     for name in ATTRIBUTES:
         rows = [(h, p) for h, p, e in zip(hits, psnr, jobs, strict=True) if e.attribute == name]
@@ -215,21 +218,30 @@ def measured(
     return Point(*setting, accuracy, kept_psnr, by_attribute, kept_structure, *cost)
 
 
+def psnr_outside(images: Tensor, sources: Tensor, jobs: list[Edit]) -> list[float]:
+    """The PSNR in dB of each edited image (B, 3, H, W) to its source, where an edit keeps it."""
+    errors = (images - sources).square().mean(1)
+    kept = (torch.from_numpy(job.kept()) for job in jobs)
+    return [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept, strict=True)]
+
+
 def measured_points(
-    settings: Iterable[Setting], sources: int, path: Path, measure: Callable[[Setting], Point]
+    settings: Iterable[Setting], case: dict[str, int], path: Path, measure: Callable[[Setting], Point]
 ) -> list[Point]:
-    """A point for every setting, in order: those an earlier run with as many sources left in `path`, and new ones."""
-    results, edits_of_each = Results(path, resume=True), sources * len(ATTRIBUTES)
-    known = _points(results.figures, sources)
-    table = results.table(POINTS, "edits")
-    table.rows = {name: row for name, row in table.rows.items() if known}  # none of another number of sources
-    points = {(p.method, p.strength, p.prompt): p for p in known}
+    """A point for every setting, in order: those that an earlier run of the same case left in `path`, and new ones.
+
+    A case is the number of "sources", and what else all points have in common, such as "steps".
+    """
+    results = Results(path, resume=True)
+    results.begin(case)
+    results.table(POINTS, "edits")
+    points = {(p.method, p.strength, p.prompt): p for p in (Point(**p) for p in results.figures.get(POINTS, ()))}
     wanted = list(settings)
     for setting in wanted:
         if setting not in points:
             points[setting] = measure(setting)
-            results.figures = {"sources": sources, "points": [_kept(p) for p in points.values()]}
-            results.measured(POINTS, row_name(setting), edits_of_each)
+            results.figures[POINTS] = [_kept(p) for p in points.values()]
+            results.measured(POINTS, row_name(setting), case["sources"] * len(ATTRIBUTES))
             results.write()
     return [points[setting] for setting in wanted]
 
@@ -238,10 +250,6 @@ def row_name(setting: Setting) -> str:
     """A setting in one line."""
     method, strength, prompt = setting
     return f"{method}, {strength:g}, {prompt}"
-
-
-def _points(figures: dict[str, Any], sources: int) -> list[Point]:
-    return [Point(**p) for p in figures["points"]] if figures.get("sources") == sources else []
 
 
 def _kept(point: Point) -> dict[str, Any]:
@@ -259,16 +267,70 @@ def table(points: list[Point]) -> str:
     optional = {name: form for name, form in {"structure": ".3f", **costs}.items() if _known(points, name)}
     titles = {"structure": "SSIM outside", "seconds": "CPU seconds"}
     head = ["method", "strength", "prompt", "accuracy", "PSNR outside", *(titles.get(name, name) for name in optional)]
-    rows = [[*head, *map(label, ATTRIBUTES)], ["---"] * (len(head) + len(ATTRIBUTES))]
+    rows = []
     for p in points:
         more = [format(getattr(p, name), form) for name, form in optional.items()]
         each = [f"{accuracy:.2f} / {psnr:.1f}" for accuracy, psnr in (p.by_attribute[n] for n in ATTRIBUTES)]
         rows.append([p.method, f"{p.strength:g}", p.prompt, f"{p.accuracy:.3f}", f"{p.psnr:.2f}", *more, *each])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown.table([*head, *map(label, ATTRIBUTES)], rows)
 
 
 def _known(points: list[Point], name: str) -> bool:
     return not any(math.isnan(getattr(p, name)) for p in points)
+
+
+WANTED = 0.9
+"""The accuracy at which methods are compared."""
+
+
+def at_equal_accuracy(points: list[Point], group: Callable[[Point], str]) -> str:
+    """Of each group the point whose accuracy is nearest to `WANTED`, and of several the one that keeps most."""
+    groups: dict[str, list[Point]] = {}
+    for p in points:
+        groups.setdefault(group(p), []).append(p)
+    nearest = [min(each, key=lambda p: (round(abs(p.accuracy - WANTED), 6), -p.psnr)) for each in groups.values()]
+    rule = f"The strength whose accuracy is nearest to {WANTED:g}; of several the one that keeps most:"
+    return f"\n{rule}\n\n{table(nearest)}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points to connect in a plot: the edits of a method."""
+
+    label: str
+    points: list[Point]
+    color: Any
+    marker: str = "o"
+
+
+def plot_front(panels: dict[str, list[Line]], path: Path, *, width: float, kept: float | None = None) -> None:
+    """Plot accuracy against what is kept, a panel for each title, with the strength beside each point that has one.
+
+    `width` is that of a panel in inches, and `kept` what the autoencoder alone keeps, in dB.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(width * len(panels), 4.6), sharex=True, sharey=True, squeeze=False
+    )
+    for panel, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for line in lines:
+            x, y = [p.accuracy for p in line.points], [p.psnr for p in line.points]
+            panel.plot(x, y, line.marker, linestyle="-", color=line.color, markersize=5, label=line.label)
+            for p in (each for each in line.points if each.strength or len(line.points) > 1):
+                place = (p.accuracy, p.psnr)
+                panel.annotate(f"{p.strength:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        if kept is not None:
+            panel.axhline(kept, color="gray", linestyle=":", label="gamma 0")
+        panel.set(title=title, xlabel="accuracy")
+        panel.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("PSNR outside, dB")
+    axes[0, 0].legend(fontsize=7)
+    figure.tight_layout()
+    save_figure(figure, path)
 
 
 def report(points: list[Point], path: Path) -> str:

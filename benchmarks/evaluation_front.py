@@ -19,8 +19,7 @@ from dreamsampler.nodes.runs.edit import Inversion
 from dreamsampler.nodes.runs.region import STEPS as SEARCH_STEPS
 from torch import Tensor
 
-from .editing import SEED, Batch, Bench, Point, Setting, measure_front
-from .images import save_figure
+from .editing import SEED, Batch, Bench, Line, Point, Setting, at_equal_accuracy, measure_front, plot_front
 
 BUDGETS = (30, 60, 100, 150)
 SEARCH = 2 * SEARCH_STEPS
@@ -120,33 +119,27 @@ def settings() -> list[Setting]:
     return [*rows, ("chord, 4 evaluations", 0.0, "full")]
 
 
+def below(bench: Bench, points: list[Point], path: Path) -> str:
+    """What is written below the table: of each method and number of evaluations the edits of about equal accuracy."""
+    edited = [p for p in points if p.method.endswith("evaluations")]
+    return at_equal_accuracy(edited, lambda p: f"{p.method}, {p.prompt}")
+
+
 def plot(points: list[Point], path: Path) -> None:
     """Accuracy against what is kept, a panel for each number of evaluations."""
-    import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    def line(name: str, budget: int) -> Line:
+        names = f"{name}, {budget} evaluations", "chord, 4 evaluations" if name == "chord" else ""
+        return Line(name, [p for p in points if p.method in names and p.prompt == "full"], *FAMILIES[name])
 
-    figure, panels = plt.subplots(1, len(BUDGETS), figsize=(14, 4.2), sharex=True, sharey=True)
-    for panel, budget in zip(panels, BUDGETS, strict=True):
-        for family, (color, marker) in FAMILIES.items():
-            names = f"{family}, {budget} evaluations", "chord, 4 evaluations" if family == "chord" else ""
-            chosen = [p for p in points if p.method in names and p.prompt == "full"]
-            panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker, ls="-", c=color, label=family)
-            for p in (each for each in chosen if each.strength):
-                place = (p.accuracy, p.psnr)
-                panel.annotate(f"{p.strength:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
-        panel.set(title=f"{budget} evaluations", xlabel="accuracy")
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("PSNR outside, dB")
-    panels[0].legend(fontsize=7, loc="lower left")
-    figure.tight_layout()
-    save_figure(figure, path)
+    panels = {f"{budget} evaluations": [line(name, budget) for name in FAMILIES] for budget in BUDGETS}
+    plot_front(panels, path, width=3.5)
 
 
 def main() -> None:
     """Measure, write and print."""
-    measure_front(__doc__ or "", "evaluation_front", 32, settings(), Bench, lambda bench: partial(point, bench), plot)
+    doc, measure = __doc__ or "", lambda bench: partial(point, bench)
+    measure_front(doc, "evaluation_front", 32, settings(), Bench, measure, plot, below)
 
 
 if __name__ == "__main__":

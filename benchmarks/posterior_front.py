@@ -12,6 +12,7 @@ over.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,7 @@ from dreamsampler.guidance.distillation.objectives.pds import POSTERIOR_FORMS, P
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.proximal_dreamsampler import ProximalDreamSampler
 
-from .editing import SEED, Batch, Bench, Point, Setting, measure_front
-from .images import save_figure
+from .editing import SEED, Batch, Bench, Line, Point, Setting, measure_front, plot_front
 
 STEPS, GUIDANCE, CFG = 200, 7.5, 4.0
 ADAM = {"steps": STEPS, "optimizer": "adam", "learning_rate": 0.01, "t_min": 0.02, "t_max": 0.98}
@@ -94,24 +94,11 @@ def settings() -> list[Setting]:
 
 def plot(points: list[Point], path: Path) -> None:
     """Accuracy against what is kept, a line for each method."""
-    import matplotlib
+    from matplotlib import colormaps
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panel = plt.subplots(figsize=(8, 5.5))
-    panel.set_prop_cycle(color=[plt.get_cmap("tab20")(i) for i in range(20)])
-    for method in dict.fromkeys(p.method for p in points):
-        chosen = [p for p in points if p.method == method]
-        panel.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker="o", markersize=4, label=method)
-        for p in chosen:
-            place = (p.accuracy, p.psnr)
-            panel.annotate(f"{p.strength:g}", place, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    panel.set(xlabel="accuracy", ylabel="PSNR outside, dB", xlim=(-0.03, 1.05))
-    panel.grid(alpha=0.3)
-    panel.legend(fontsize=7)
-    figure.tight_layout()
-    save_figure(figure, path)
+    methods, colors = dict.fromkeys(p.method for p in points), itertools.cycle(map(colormaps["tab20"], range(20)))
+    lines = [Line(method, [p for p in points if p.method == method], color) for method, color in zip(methods, colors)]
+    plot_front({"": lines}, path, width=8)
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ resumes where it stopped; delete the file to start over.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,22 @@ from torch import Tensor
 
 from tools.reference import world
 
-from .editing import ATTRIBUTES, SEED, Batch, Bench, Edit, Point, Setting, edits, label, measured_points, report
-from .images import save_figure
-from .provenance import RESULTS, Results
+from . import markdown
+from .editing import (
+    ATTRIBUTES,
+    SEED,
+    Batch,
+    Bench,
+    Edit,
+    Line,
+    Point,
+    Setting,
+    at_equal_accuracy,
+    label,
+    measure_front,
+    plot_front,
+)
+from .provenance import Results
 
 STEPS, SEARCH_STEPS, SOFTNESS = 20, 12, 0.08
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
@@ -78,8 +89,13 @@ def true_region(job: Edit) -> np.ndarray:
     return ~thing if job.attribute in ("background", "pattern") else thing
 
 
-def overlaps(bench: RegionBench, path: Path) -> dict[str, dict[str, float]]:
-    """The overlap for each threshold, from `path` or measured."""
+def below(bench: RegionBench, points: list[Point], path: Path) -> str:
+    """What is written below the table: the edits of about equal accuracy, and how far the masks overlap."""
+    return at_equal_accuracy(points, lambda p: p.method) + overlaps(bench, path)
+
+
+def overlaps(bench: RegionBench, path: Path) -> str:
+    """The overlap for each threshold, from `path` or measured, as Markdown."""
     results = Results(path, resume=True)
     if OVERLAPS not in results.figures:
         results.table(OVERLAPS, "edits")
@@ -87,55 +103,25 @@ def overlaps(bench: RegionBench, path: Path) -> dict[str, dict[str, float]]:
         for name in THRESHOLDS:
             results.measured(OVERLAPS, name, len(bench.jobs))
         results.write()
-    return results.figures[OVERLAPS]
-
-
-def overlap_table(shares: dict[str, dict[str, float]], line: str) -> str:
-    """The overlaps as Markdown."""
-    rows = ["| mask | " + " | ".join(map(label, ATTRIBUTES)) + " |", "|---" * (1 + len(ATTRIBUTES)) + "|"]
-    rows += [f"| {name} | " + " | ".join(f"{each[a]:.2f}" for a in ATTRIBUTES) + " |" for name, each in shares.items()]
-    return f"\nIntersection over union of the found and the true region. {line}\n\n" + "\n".join(rows) + "\n"
+    shares: dict[str, dict[str, float]] = results.figures[OVERLAPS]
+    rows = ([name, *(f"{each[a]:.2f}" for a in ATTRIBUTES)] for name, each in shares.items())
+    about = f"Intersection over union of the found and the true region. {results.line(OVERLAPS)}"
+    return f"\n{about}\n\n{markdown.table(['mask', *map(label, ATTRIBUTES)], rows)}"
 
 
 def plot(points: list[Point], path: Path) -> None:
     """Accuracy against what is kept."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.5, 4.6))
-    for method, color in zip(METHODS, COLORS, strict=True):
-        chosen = [p for p in points if p.method == method]
-        axes.plot([p.accuracy for p in chosen], [p.psnr for p in chosen], marker="o", color=color, label=method)
-        for p in chosen:
-            axes.annotate(
-                f"{p.strength:g}", (p.accuracy, p.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
-            )
-    axes.set(xlabel="accuracy", ylabel="PSNR outside, dB")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    save_figure(figure, path)
+    lines = [
+        Line(method, [p for p in points if p.method == method], color)
+        for method, color in zip(METHODS, COLORS, strict=True)
+    ]
+    plot_front({"": lines}, path, width=6.5)
 
 
 def main() -> None:
     """Measure, write and print."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sources", type=int, default=16, help="held-out images; each is edited in every attribute")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
     settings: list[Setting] = [(method, gamma, "full") for method in METHODS for gamma in GAMMAS]
-    path = arguments.output / "region_front.json"
-    with torch.inference_mode():
-        bench = RegionBench(edits(arguments.sources))
-        points = measured_points(settings, arguments.sources, path, bench.point)
-        shares = overlaps(bench, path)
-    line = Results(path, resume=True).line(OVERLAPS)
-    path.with_suffix(".md").write_text(report(points, path) + overlap_table(shares, line), "utf-8")
-    plot(points, path.with_suffix(".png"))
+    measure_front(__doc__ or "", "region_front", 16, settings, RegionBench, lambda bench: bench.point, plot, below)
 
 
 if __name__ == "__main__":
