@@ -11,31 +11,31 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from dreamsampler.guidance.core.denoiser import NULL, SOURCE, TARGET
 from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, Arrangement, Look, conditionings_of_views
 from dreamsampler.guidance.distillation.objectives import METHODS
-from dreamsampler.guidance.prompts.descriptors import describe
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tools.reference import in_process, world
 from tools.reference.scorer import Scorer, attributes
 
-from .images import save
-from .provenance import RESULTS, Results, stamp, stamped
-from .text_to_image import saturation
+from . import markdown
+from .batches import Batch, made
+from .editing import label
+from .looks import NAMED, saturation
+from .provenance import RESULTS, Results, work_folder
+from .sheets import COLUMNS, sheet
+from .text_to_image import described
 
 log = logging.getLogger("dreamsampler.benchmarks")
-WORK = Path(__file__).with_name("work") / "illusions"
 SEED, STEPS, CASES = 41_000, 150, 16
 ROWS = "methods"
 ARRANGED = ("flip", "rotate 180", "rotation overlay")
@@ -48,7 +48,6 @@ COMPARED: dict[str, dict[str, Any]] = {
     "vsd": {},
 }
 """Methods, and settings that differ from the node's."""
-NAMED = ("colour", "shape", "background", "pattern")
 
 
 def captions(arrangement: Arrangement, cases: int) -> list[list[world.Scene]]:
@@ -76,9 +75,12 @@ def side_by_side(arrangement: Arrangement, cases: int) -> Arrangement:
 class Studio:
     """The reference model, and the run of the node for many illusions at once."""
 
-    def __init__(self) -> None:
-        self.reference = in_process.load()
-        self.reference.run_autoencoder_in_bfloat16()
+    @cached_property
+    def reference(self) -> in_process.Reference:
+        """The reference model, loaded when the first views are to be made."""
+        reference = in_process.load()
+        reference.run_autoencoder_in_bfloat16()
+        return reference
 
     def views(
         self, arrangement: Arrangement, scenes: list[list[world.Scene]], method: str, steps: int, seed: int
@@ -90,7 +92,7 @@ class Studio:
         from dreamsampler.nodes.sockets import ObjectiveSocket
 
         name = method.partition(",")[0]
-        pairs = [self._prompts(name, world.describe(scene)) for case in scenes for scene in case]
+        pairs = [described(name, world.describe(scene)) for case in scenes for scene in case]
         prompted = ([self.reference.conditioning([text]) for text in each] for each in zip(*pairs, strict=True))
         targets, sources = prompted
         negatives = [self.reference.conditioning([""])] * len(targets)
@@ -119,48 +121,30 @@ class Studio:
         )
         return run.result.views
 
-    @staticmethod
-    def _prompts(name: str, caption: str) -> tuple[str, str]:
-        """Target and source prompt: descriptors of SDS artifacts for bridge, as in its paper."""
-        prompts = describe(caption, "sds artifacts")
-        return (prompts.target if name == "bridge" else caption), prompts.source
 
-
-def made(
-    name: str, method: str, scenes: list[list[world.Scene]], steps: int, batch: int, studio: list[Studio]
-) -> tuple[Tensor, float, list[dict[str, Any]]]:
-    """All views of a row, the seconds of each case, and the runs that made them; made unless in the work folder."""
-    views, seconds, runs = [], [], []
-    for start in range(0, len(scenes), batch):
-        part = scenes[start : start + batch]
-        file = WORK / f"{name}_{method}_{steps}_{start:03}_{len(part)}.npz".replace(" ", "_").replace(",", "")
-        if not file.exists():
-            if not studio:
-                studio.append(Studio())
-            began = time.process_time()
-            with torch.inference_mode():
-                images = studio[0].views(ARRANGEMENTS[name], part, method, steps, SEED + start)
-            each = (time.process_time() - began) / len(part)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(file, images=(images * 255).round().byte().numpy(), seconds=each)
-            stamp(file)
-            log.info("%s, %s, %d: %.1f s of one core per case", name, method, start, each)
-        found = np.load(file)
-        views.append(torch.from_numpy(found["images"]).float() / 255)
-        seconds.append(float(found["seconds"]))
-        runs.append(stamped(file))
-    return torch.cat(views), float(np.mean(seconds)), runs
+def batches(
+    name: str, method: str, scenes: list[list[world.Scene]], steps: int, size: int, studio: Studio, folder: Path
+) -> Iterator[Batch]:
+    """All views of a row, in batches of `size` cases."""
+    for start in range(0, len(scenes), size):
+        part = scenes[start : start + size]
+        file = f"{name}_{method}_{steps}_{start:03}_{len(part)}.npz".replace(" ", "_").replace(",", "")
+        make = partial(studio.views, ARRANGEMENTS[name], part, method, steps, SEED + start)
+        yield folder / file, len(part), make
 
 
 def figures(scorer: Scorer, views: Tensor, scenes: list[list[world.Scene]]) -> dict[str, float]:
-    """The share of cases in which every view shows all that its prompt names, of single views, and of attributes."""
+    """The share of cases in which every view shows all that its prompt names, or the right shape, of single views in
+    which one does, and of attributes."""
     wanted = [attributes(scene) for case in scenes for scene in case]
     hits = torch.tensor(
         [[seen[name] == right[name] for name in NAMED] for seen, right in zip(scorer.read(views), wanted, strict=True)]
     )
     real = in_process.render([scene for case in scenes for scene in case])
+    by_case = hits.unflatten(0, (len(scenes), -1))
     return {
-        "all_views": hits.all(1).unflatten(0, (len(scenes), -1)).all(1).float().mean().item(),
+        "all_views": by_case.all((1, 2)).float().mean().item(),
+        "all_shapes": by_case[..., NAMED.index("shape")].all(1).float().mean().item(),
         "views": hits.all(1).float().mean().item(),
         **{name: hits[:, i].float().mean().item() for i, name in enumerate(NAMED)},
         "saturation": saturation(views) / saturation(real),
@@ -169,35 +153,19 @@ def figures(scorer: Scorer, views: Tensor, scenes: list[list[world.Scene]]) -> d
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """The figures as Markdown."""
-    columns = ["all_views", "views", *NAMED, "saturation", "seconds"]
-    heads = [column.replace("_", " ").replace("colour", "color") for column in columns]
-    lines = [f"| arrangement: method | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{row[column]:.2f}' for column in columns)} |" for name, row in rows.items()]
-    return "\n".join(lines) + "\n"
+    columns = ["all_views", "all_shapes", "views", *NAMED, "saturation", "seconds"]
+    head = ["arrangement: method", *(label(column).replace("_", " ") for column in columns)]
+    return markdown.table(head, ([name, *(f"{row[column]:.2f}" for column in columns)] for name, row in rows.items()))
 
 
 def report(results: Results) -> str:
     """The figures as Markdown, with their counts and commits."""
     note = (
-        "all views: cases in which the scorer sees every attribute in every view. views: single views. saturation: "
-        "relative to real images of the captions. seconds: of one CPU core per case."
+        "all views: cases in which the scorer sees every attribute in every view. all shapes: cases in which it sees "
+        "the right shape in every view. views: single views. saturation: relative to real images of the captions. "
+        "seconds: of one CPU core per case."
     )
     return f"{results.line(ROWS)}\n\n{table(results.figures['methods'])}\n{note}\n"
-
-
-def sheet(rows: dict[str, Tensor], path: Path, columns: int = 12) -> None:
-    """An image with a row for each arrangement and method: the views of the first cases, side by side."""
-    font = ImageFont.load_default(15)
-    margin = round(max(map(font.getlength, rows))) + 16
-    canvas = Image.new("RGB", (margin + columns * world.SIZE, len(rows) * (world.SIZE + 4)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for row, (name, views) in enumerate(rows.items()):
-        top = row * (world.SIZE + 4)
-        draw.text((margin - 8, top + world.SIZE / 2), name, "black", font, anchor="rm")
-        for column, view in enumerate(views[:columns]):
-            image = Image.fromarray((view.movedim(0, -1) * 255).round().byte().numpy())
-            canvas.paste(image, (margin + column * world.SIZE, top))
-    save(canvas, path)
 
 
 def main() -> None:
@@ -211,22 +179,23 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(COMPARED), choices=COMPARED)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    scorer, studio = in_process.load_scorer(), list[Studio]()
+    scorer, studio = in_process.load_scorer(), Studio()
+    folder = work_folder("illusions", arguments.output)
     results = Results(arguments.output / "illusions.json")
     results.table(ROWS, "cases")
     found, shown = {}, {}
     for name in arguments.arrangements:
         scenes = captions(ARRANGEMENTS[name], arguments.cases)
         for method in arguments.methods:
-            views, seconds, runs = made(name, method, scenes, arguments.steps, arguments.batch, studio)
+            views, seconds, runs = made(batches(name, method, scenes, arguments.steps, arguments.batch, studio, folder))
             row = f"{name}: {method}"
-            shown[row], found[row] = views, figures(scorer, views, scenes) | {"seconds": seconds}
+            shown[row], found[row] = views[:COLUMNS], figures(scorer, views, scenes) | {"seconds": seconds}
             results.measured(ROWS, row, len(scenes), runs)
             log.info("%s: %s", row, found[row])
     results.figures = {"cases": arguments.cases, "steps": arguments.steps, "methods": found}
     results.write()
     results.path.with_suffix(".md").write_text(report(results), "utf-8")
-    sheet(shown, results.path.with_suffix(".png"))
+    sheet(shown.values(), results.path.with_suffix(".png"), before=list(shown))
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ from torch import Tensor
 from tools.reference import in_process, translator, world
 from tools.reference.scorer import Agreement, Scorer, attributes
 
-from .editing import Edit, label
-from .provenance import RESULTS, Results, stamp, stamped
-from .text_to_image import high_frequencies, sheet
+from . import markdown
+from .editing import Edit, label, psnr_outside
+from .looks import high_frequencies
+from .provenance import RESULTS, Results, stamp, stamped, work_folder
+from .sheets import COLUMNS, sheet
 
 log = logging.getLogger("dreamsampler.benchmarks")
-WORK = Path(__file__).with_name("work") / "translator"
-HELD_OUT, SHOWN = 60_000, 12
+HELD_OUT = 60_000
 METHODS_TABLE, DECODED = "methods", "sources as the autoencoder returns them"
 PAPER_RECIPE = replace(translator.RECIPE, source_weight=1.0)
 RECIPES = {
@@ -50,13 +51,13 @@ PAPER = {"lmc": (0.178, 0.592), "sds, 100": (0.201, 0.482), "dds": (0.143, 0.333
 Row = dict[str, float]
 
 
-def network_file(name: str) -> Path:
-    return WORK / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
+def network_file(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
 
 
-def learned(name: str, reference: in_process.Reference, steps: int) -> Translator:
+def learned(name: str, reference: in_process.Reference, steps: int, folder: Path) -> Translator:
     """The translator of a recipe, trained unless it is the reference model's own or in the work folder."""
-    files, file = host.TRANSLATORS, network_file(name)
+    files, file = host.TRANSLATORS, network_file(folder, name)
     if replace(RECIPES[name], steps=steps) == translator.RECIPE:
         return files.read_file(translator.TRANSLATOR)
     before = files.read_file(file) if file.exists() else None
@@ -79,11 +80,11 @@ def edits(count: int) -> list[Edit]:
 
 
 def translated(made: Translator, reference: in_process.Reference, jobs: list[Edit]) -> tuple[Tensor, float]:
-    """Images (B, 3, H, W) of all jobs, and the milliseconds that the network takes for each."""
+    """Images (B, 3, H, W) of all jobs, and the CPU milliseconds that the network takes for each."""
     sources = reference.latent(in_process.render([job.source for job in jobs]))["samples"]
-    began = time.perf_counter()
+    began = time.process_time()
     rows = [made(sources[i : i + 1], job.wanted) for i, job in enumerate(jobs)]
-    each = (time.perf_counter() - began) / len(jobs)
+    each = (time.process_time() - began) / len(jobs)
     return reference.decoded({"samples": torch.cat(rows)}), 1000 * each
 
 
@@ -92,28 +93,23 @@ def figures(scorer: Scorer, images: Tensor, jobs: list[Edit]) -> Row:
     """Everything that is measured on the images of some jobs."""
     rates = Agreement.of(scorer, images, [attributes(job.target) for job in jobs]).rates
     sources = in_process.render([job.source for job in jobs])
-    kept = torch.from_numpy(np.stack([job.kept() for job in jobs]))
-    errors = (images - sources).square().mean(1)
-    psnr = [-10 * error[keep].mean().log10().item() for error, keep in zip(errors, kept, strict=True)]
     real = in_process.render([job.target for job in jobs])
     return {
         **{name: rates[name] for name in ("shape", "colour", "background", "pattern")},
         "SSIM to the source": ssim(images, sources, 7).mean().item(),
-        "PSNR outside": float(np.mean(psnr)),
+        "PSNR outside": float(np.mean(psnr_outside(images, sources, jobs))),
         "high frequencies": high_frequencies(images) / high_frequencies(real),
     }
 
 
 def table(rows: dict[str, Row]) -> str:
     """The figures as Markdown, with those of the paper beside them."""
-    columns = list(next(iter(rows.values())))
-    head = " | ".join(map(label, columns))
-    lines = [f"| | {head} | LPIPS / R-precision in the paper |", "|---" * (len(columns) + 2) + "|"]
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = []
     for name, row in rows.items():
         paper = " / ".join(f"{value:.3f}" for value in PAPER.get(name, ()))
-        values = " | ".join(f"{row[column]:.3g}" for column in columns)
-        lines.append(f"| {name} | {values} | {paper} |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *(f"{row[column]:.3g}" if column in row else "" for column in columns), paper])
+    return markdown.table(["", *map(label, columns), "LPIPS / R-precision in the paper"], lines)
 
 
 def report(results: Results) -> str:
@@ -131,6 +127,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     jobs, scorer = edits(arguments.count), in_process.load_scorer()
+    folder = work_folder("translator", arguments.output)
     rows, shown = {}, {}
     results = Results(arguments.output / "translator.json")
     results.table(METHODS_TABLE, "edits")
@@ -141,16 +138,16 @@ def main() -> None:
         rows[DECODED], shown["sources"] = figures(scorer, again, jobs), sources
         results.measured(METHODS_TABLE, DECODED, len(jobs))
         for name in arguments.methods:
-            images, milliseconds = translated(learned(name, reference, arguments.steps), reference, jobs)
+            images, milliseconds = translated(learned(name, reference, arguments.steps, folder), reference, jobs)
             rows[name], shown[name] = figures(scorer, images, jobs) | {"ms": milliseconds}, images
-            file = network_file(name)
+            file = network_file(folder, name)
             trained = [stamped(file)] if file.exists() else []  # the reference model's own was not trained here
             results.measured(METHODS_TABLE, name, len(jobs), [*trained, results.run])
             log.info("%s: %s", name, json.dumps(rows[name]))
     results.figures = {"images": len(jobs), "steps": arguments.steps, "methods": rows}
     results.write()
     results.path.with_suffix(".md").write_text(report(results), "utf-8")
-    sheet(shown, results.path.with_suffix(".png"), SHOWN)
+    sheet((images[:COLUMNS] for images in shown.values()), results.path.with_suffix(".png"), before=list(shown))
 
 
 if __name__ == "__main__":
