@@ -8,10 +8,10 @@
 - Spectra: power of the edited images relative to the sources, by octave of frequency, at guidance 5.
 - Synthesis: images from zero latents with the papers' settings.
 - Diversity: 1 - SSIM between edits with ten seeds, at guidance 30.
-- Cost: seconds per step.
+- Cost: CPU seconds per step.
 
 Rows already in the JSON are kept; delete the files to start over. Everything but the cost is computed in bfloat16, as
-on most GPUs: such edits differ from float32 edits by 56 dB, and by 47 dB from those of another seed (sds, 40 steps).
+on most GPUs: the PSNR between such edits and float32 edits is 56 dB; between two seeds it is 47 dB (sds, 40 steps).
 
 "lmc" uses the shipped corrective, normalized as printed in the paper. "lmc, not normalized" uses one trained the same
 way without normalization, kept in benchmarks/work/. "lmc, spectral" uses one fitted here in closed form, not
@@ -24,6 +24,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -39,11 +40,11 @@ from torch import Tensor
 from tools.reference import corrective, in_process, world
 from tools.reference.scorer import Agreement, attributes
 
+from . import markdown
 from .editing import POINTS, SEED, Edit, Point, Setting, edits, label, measured, measured_points, table
-from .provenance import RESULTS, Results
+from .provenance import RESULTS, Results, work_folder
 
 log = logging.getLogger("dreamsampler.benchmarks")
-WORK = Path(__file__).with_name("work")
 GUIDANCES = (2.0, 5.0, 8.0, 15.0, 30.0, 100.0)
 METHODS = ("sds", "dds", "nfsd", "lmc", "lmc, not normalized", "lmc, spectral")
 STEPS, BATCH, SEEDS = 500, 32, 10
@@ -70,11 +71,31 @@ OCTAVES = ((1, 2), (2, 4), (4, 8), (8, 16), (16, 32), (32, 48))
 Found = dict[str, Any]
 
 
-class Bench:
-    """The reference model, its correctives and the edits; `others` is the result file of everything but points."""
+@dataclass(frozen=True)
+class Others:
+    """The result file of everything but points; `case` is what all of its figures have in common."""
 
-    def __init__(self, jobs: list[Edit], steps: int, others: Path):
-        self.others = others
+    path: Path
+    case: dict[str, Any]
+
+    def kept(self, title: str, key: str, count: int, measure: Callable[[], Any]) -> Any:
+        """A figure of `count` edits that an earlier run of the case measured, or a new measurement, which is saved."""
+        results = Results(self.path, resume=True)
+        results.begin(self.case)
+        if results.count(title, key) != count:
+            results.figures[key] = measure()
+            log.info("%s: %s", key, results.figures[key])
+            results.table(title, COUNTED[title])
+            results.measured(title, key, count)
+            results.write()
+        return results.figures[key]
+
+
+class Bench:
+    """The reference model, its correctives and the edits. `folder` is the work folder."""
+
+    def __init__(self, jobs: list[Edit], steps: int, others: Others, folder: Path):
+        self.others, self.folder = others, folder
         self.reference, self.scorer, self.jobs, self.steps = in_process.load(), in_process.load_scorer(), jobs, steps
         self.nothing = self.reference.conditioning([""])
         fitted, _ = corrective.trained(
@@ -89,11 +110,11 @@ class Bench:
 
     def not_normalized(self) -> ManifoldCorrective:
         """A corrective trained like the shipped one but without normalization, from the work folder if it is there."""
-        file = WORK / "corrective_not_normalized.safetensors"
+        file = self.folder / "not_normalized.safetensors"
         if not file.exists():
             recipe = corrective.RECIPE | {"normalisation": "none"}
             made, _ = corrective.trained(self.reference, corrective.IMAGES, **recipe)
-            file.parent.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             host.CORRECTIVES.write(file, made, torch.float16)
         return host.CORRECTIVES.read_file(file)
 
@@ -145,7 +166,7 @@ class Bench:
             before = self.reference.decoded(self.reference.latent(in_process.render([e.source for e in jobs])))
             return (octaves(after) / octaves(before)).tolist()
 
-        return kept(self.others, SPECTRA, f"spectrum {method}", len(self.jobs[:BATCH]), measure)
+        return self.others.kept(SPECTRA, f"spectrum {method}", len(self.jobs[:BATCH]), measure)
 
     def synthesis(self, name: str) -> dict[str, float]:
         """How often images from zero latents show what the prompt says, and their power at periods 16 to 32."""
@@ -168,15 +189,15 @@ class Bench:
         return sum(1 - ssim(runs[0], other, 7).mean().item() for other in runs[1:]) / (SEEDS - 1)
 
     def cost(self) -> dict[str, float]:
-        """Seconds per step of 8 images, the least of 3 alternating measurements; lmc relative to sds."""
+        """CPU seconds per step of 8 images, the least of 3 alternating measurements; lmc relative to sds."""
         jobs, best = self.jobs[:COST_EDITS], {}
         for _ in range(3):
             for method in ("sds", "lmc", "lmc, spectral"):
                 took = []
                 for steps in (2, 12):
-                    start = time.perf_counter()
+                    start = time.process_time()
                     self.edited(method, 8.0, jobs, steps=steps)
-                    took.append(time.perf_counter() - start)
+                    took.append(time.process_time() - start)
                 best[method] = min(best.get(method, float("inf")), (took[1] - took[0]) / 10)
         return {**best, "lmc / sds": best["lmc"] / best["sds"]}
 
@@ -189,38 +210,23 @@ def octaves(images: Tensor) -> Tensor:
     return torch.stack([power[(radius >= low) & (radius < high)].mean() for low, high in OCTAVES])
 
 
-def kept(path: Path, title: str, key: str, count: int, measure: Callable[[], Any]) -> Any:
-    """A figure of `count` cases that an earlier run measured, or a new measurement, which is saved."""
-    results = Results(path, resume=True)
-    if results.count(title, key) != count:
-        results.figures[key] = measure()
-        log.info("%s: %s", key, results.figures[key])
-        results.table(title, COUNTED[title])
-        results.measured(title, key, count)
-        results.write()
-    return results.figures[key]
-
-
-def report(points: list[Point], path: Path, others: Path) -> str:
+def report(points: list[Point], path: Path, others: Others) -> str:
     """Everything as Markdown."""
-    results = Results(others, resume=True)
+    results = Results(others.path, resume=True)
     found: Found = results.figures
     lines = [f"{Results(path, resume=True).line(POINTS)}\n\n", table(points)]
     lines += [f"\n{results.line(SPECTRA)}\n"]
-    lines += [f"\n| power at guidance {SPECTRA_AT:g} |", *(f" {low}-{high} |" for low, high in OCTAVES), "\n"]
-    lines += ["|---" * (len(OCTAVES) + 1), "|\n"]
-    for method in METHODS:
-        lines += [f"| {method} |", *(f" {share:.2f} |" for share in found[f"spectrum {method}"]), "\n"]
+    head = [f"power at guidance {SPECTRA_AT:g}", *(f"{low}-{high}" for low, high in OCTAVES)]
+    rows = ([method, *(f"{share:.2f}" for share in found[f"spectrum {method}"])] for method in METHODS)
+    lines += ["\n", markdown.table(head, rows)]
     names = list(found["synthesis lmc"])
     lines += [f"\n{results.line(SYNTHESES)}\n"]
-    lines += ["\n| from zero latents |", *(f" {label(name)} |" for name in names), "\n"]
-    lines += ["|---" * (len(names) + 1), "|\n"]
-    for name in SYNTHESIS:
-        lines += [f"| {name} |", *(f" {found[f'synthesis {name}'][n]:.2f} |" for n in names), "\n"]
+    rows = ([name, *(f"{found[f'synthesis {name}'][n]:.2f}" for n in names)] for name in SYNTHESIS)
+    lines += ["\n", markdown.table(["from zero latents", *map(label, names)], rows)]
     off, on = found["diversity off"], found["diversity on"]
     lines += [f"\nDifference between seeds (1 - SSIM): {off:.4f}, with `diversity` {on:.4f}. "]
     lines += [f"{results.line(DIVERSITY)}\n"]
-    lines += ["\nSeconds per step: ", ", ".join(f"{name}: {value:.4g}" for name, value in found["cost"].items())]
+    lines += ["\nCPU seconds per step: ", ", ".join(f"{name}: {value:.4g}" for name, value in found["cost"].items())]
     lines += [f". {results.line(COST)}\n"]
     return "".join(lines)
 
@@ -236,22 +242,24 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "corrective.json"
-    others = arguments.output / "corrective_other.json"
+    others = Others(arguments.output / "corrective_other.json", {"steps": arguments.steps})
     with torch.inference_mode():
-        bench = Bench(edits(arguments.sources), arguments.steps, others)
-        kept(others, COST, "cost", min(COST_EDITS, len(bench.jobs)), bench.cost)
+        folder = work_folder("corrective", arguments.output)
+        bench = Bench(edits(arguments.sources), arguments.steps, others, folder)
+        others.kept(COST, "cost", min(COST_EDITS, len(bench.jobs)), bench.cost)
         bench.reference.run_model_in_bfloat16()
         bench.reference.run_autoencoder_in_bfloat16()
         settings = [(method, guidance, "full") for guidance in arguments.guidances for method in METHODS]
-        points = measured_points(settings, arguments.sources, path, bench.point)
+        case = {"sources": arguments.sources, "steps": arguments.steps}
+        points = measured_points(settings, case, path, bench.point)
         for method in METHODS:
             bench.spectrum(method)
         images = min(BATCH, len(bench.jobs))
         for name in SYNTHESIS:
-            kept(others, SYNTHESES, f"synthesis {name}", images, partial(bench.synthesis, name))
+            others.kept(SYNTHESES, f"synthesis {name}", images, partial(bench.synthesis, name))
         diverse = min(DIVERSE_EDITS, len(bench.jobs))
         for word, same_noise in (("off", False), ("on", True)):
-            kept(others, DIVERSITY, f"diversity {word}", diverse, partial(bench.diversity, same_noise))
+            others.kept(DIVERSITY, f"diversity {word}", diverse, partial(bench.diversity, same_noise))
     text = report(points, path, others)
     path.with_suffix(".md").write_text(text, "utf-8")
     log.info("%s", text)
