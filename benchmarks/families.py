@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 from tools.devhost import add_options
 
+from . import markdown
 from .family_models import ROWS, Row
 from .hosts import environment_of, other_host
 from .provenance import CHECKOUT, RESULTS, Results, comfyui_version
@@ -245,12 +246,14 @@ def document(results: Results) -> str:
     ]
     for version, table in sorted(results.tables.items(), reverse=True):
         notes: list[str] = []
-        lines = ["| model | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-        for name in table.rows:
-            cells = results.figures[name][version]
-            lines.append(f"| {name} | " + " | ".join(_cell(cells[column], notes) for column in COLUMNS) + " |")
+        cells = {name: results.figures[name][version] for name in table.rows}
+        rows = [[name, *(_cell(each[column], notes) for column in COLUMNS)] for name, each in cells.items()]
         numbered = [f"{number}. {note}" for number, note in enumerate(notes, start=1)]
-        parts.append("\n".join([f"## {version}\n", *lines, "", *numbered, "", results.line(version), ""]))
+        parts.append(
+            "\n".join(
+                [f"## {version}\n", markdown.table(["model", *COLUMNS], rows), *numbered, "", results.line(version), ""]
+            )
+        )
     return "\n".join(parts)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from tools.devhost import CHECKOUT, Host, add_options, locate
 
+from . import markdown
 from .hosts import environment_of, other_host
 from .provenance import RESULTS, Results, comfyui_version
 
@@ -114,13 +115,19 @@ def document(results: Results) -> str:
         "Made by `benchmarks.step_cost`, on networks of the size of Stable Diffusion 1.5 with random weights. Times "
         "relative to the bare calls of the networks that the steps need: the median over pairs, and in parentheses the "
         "lowest and the highest.\n",
-        "| run | beside | " + " | ".join(versions) + " |",
-        "|---" * (2 + len(versions)) + "|",
     ]
-    for name, row in results.figures["methods"].items():
-        cells = [cell(row[version]) if version in row else "" for version in versions]
-        lines.append(f"| {name} | {row['beside']} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *(f"{version}: {results.line(version)}" for version in versions), ""])
+    rows = (
+        [name, row["beside"], *(cell(row[version]) if version in row else "" for version in versions)]
+        for name, row in results.figures["methods"].items()
+    )
+    return "\n".join(
+        [
+            *lines,
+            markdown.table(["run", "beside", *versions], rows),
+            *(f"{version}: {results.line(version)}" for version in versions),
+            "",
+        ]
+    )
 
 
 def cell(found: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
     .host/venv/bin/python -m benchmarks.svg_conformance FOLDER [--list]
 
 Meant for a test suite such as resvg's own (its folders shapes, painting, structure, masking and paint-servers), which
-is not part of this repository. Each file counts once:
+is not part of this repository: so the counts are only printed, and no file of results can be made again from it. Each
+file counts once:
 
 - right: nothing is reported as left out, and the image equals resvg's up to `LIMIT`; or both refuse the file;
 - wrong: nothing is reported, and the image differs;
@@ -49,14 +50,14 @@ def deviation(source: str, expected: np.ndarray) -> float:
 
 
 def verdict(source: str) -> tuple[str, bool, str]:
-    """ "drawn" or "named", whether the image is right, and what is left out or by how much it differs, in 1/255."""
+    """Whether the file is "drawn" or "named", whether the image is right, and what is left out or how far it is off."""
     expected = drawn_by_resvg(source)
-    blank = expected is None or not expected.any()
+    refused = expected is None
     try:
         warnings = parse(source).warnings
     except ValueError as error:
-        return "drawn" if blank else "named", blank, f"refused: {kind(str(error))}"
-    off = 1.0 if expected is None else deviation(source, expected)
+        return "drawn" if refused else "named", refused, f"refused: {kind(str(error))}"
+    off = 1.0 if refused else deviation(source, expected)
     return "named" if warnings else "drawn", off <= LIMIT, "; ".join(map(kind, warnings)) or f"off by {255 * off:.2f}"
 
 

@@ -30,6 +30,7 @@ sys.path.append(str(CHECKOUT / "tests"))
 from support.icon_sets import SETS, drawings, sample, squared  # noqa: E402
 from support.svg_oracle import render  # noqa: E402
 
+from . import markdown  # noqa: E402
 from .provenance import RESULTS, Results  # noqa: E402
 
 SIDE, NAMED = 128, 3
@@ -77,13 +78,13 @@ def measured(name: str, read: int, drawn: int) -> Row:
 
 def table(rows: dict[str, Row]) -> str:
     """The figures as Markdown."""
-    head = "| set | drawings | represented | rewritten, mean and max | rasterized, mean and max | left out |\n"
-    lines = [head, "|---|---|---|---|---|---|\n"]
+    head = ["set", "drawings", "represented", "rewritten, mean and max", "rasterized, mean and max", "left out"]
+    cells = []
     for name, row in rows.items():
         shares = (" and ".join(f"{value:.3f}" for value in row[key]) for key in ("rewritten", "rasterized"))
         lost = "; ".join(f"{what} ({count})" for what, count in row["left out of"].items())
-        lines.append(f"| {name} | {row['drawings']} | {row['represented']:.1%} | {' | '.join(shares)} | {lost} |\n")
-    return "".join(lines)
+        cells.append([name, f"{row['drawings']}", f"{row['represented']:.1%}", *shares, lost])
+    return markdown.table(head, cells)
 
 
 def report(results: Results) -> str:

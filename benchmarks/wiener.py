@@ -40,6 +40,7 @@ from dreamsampler.guidance.restoration.operators import (
 from dreamsampler.guidance.restoration.proximal import proximal_restore
 from torch import Tensor
 
+from . import markdown
 from .images import save_figure
 from .provenance import RESULTS, Results
 
@@ -54,8 +55,8 @@ COMPARED = 200
 ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Ticks of the axis of errors."""
 MODES = ("both", "consistency only", "dps only")
-GRADIENT_FREE = {"few steps": None, "ding": ("inpainting",)}
-"""Modes other than Algorithm 4, and the operators they restore (None: all)."""
+OTHER_ALGORITHMS = {"few steps": None, "ding": ("inpainting",)}
+"""Algorithms other than the paper's Algorithm 4, and the operators they restore (None: all)."""
 FOLLOWING = "consistency only, lambda = s^2 / sigma^2"
 CHANGES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("both", "eta 0.5", {"eta": 0.5}),
@@ -321,7 +322,7 @@ def measured(name: str, problem: Problem, mode: str, steps: int, change: str = "
 
 def suits(mode: str, name: str) -> bool:
     """Whether a mode restores what an operator degrades."""
-    chosen = GRADIENT_FREE.get(mode)
+    chosen = OTHER_ALGORITHMS.get(mode)
     return chosen is None or name in chosen
 
 
@@ -340,54 +341,42 @@ def report(points: list[Point], at_rest: dict[str, float], line: str) -> str:
         "Distance of the mean over seeds to the Wiener solution ± the part chance explains, per pixel; in brackets the "
         "deviation over seeds relative to the posterior's. The first row is the distance of the prior's mean.",
         "",
-        *head(["mode", "steps"], names),
-        row(["prior's mean", ""], [f"{row_of[n, 'both', '', STEPS[0]].prior:.3f}" for n in names]),
     ]
-    for mode in (*MODES, FOLLOWING, *GRADIENT_FREE):
+    rows = [["prior's mean", "", *(f"{row_of[n, 'both', '', STEPS[0]].prior:.3f}" for n in names)]]
+    for mode in (*MODES, FOLLOWING, *OTHER_ALGORITHMS):
         for steps in STEPS:
             chosen = [row_of.get((n, mode, "", steps)) for n in names]
             cells = [f"{p.error:.4f} ± {p.standard_error:.4f} ({p.spread:.2f})" if p else "" for p in chosen]
-            lines.append(row([mode, str(steps)], cells))
+            rows.append([mode, str(steps), *cells])
     lines += [
-        "",
+        markdown.table(["mode", "steps", *names], rows),
         f"One setting changed, {COMPARED} steps: the bias that chance does not explain (0 if it explains all), and in "
         "brackets the relative deviation.",
         "",
-        *head(["mode", "changed"], names),
     ]
+    rows = []
     for mode, change in [
         (m, c) for m in (*MODES, FOLLOWING, "few steps") for c in ("", *(c for n, c, _ in CHANGES if n == m))
     ]:
         chosen = [row_of[n, mode, change, COMPARED] for n in names]
-        lines.append(
-            row(
-                [mode, change or ("none" if mode != FOLLOWING else "")],
-                [f"{p.bias:.4f} ({p.spread:.2f})" for p in chosen],
-            )
-        )
+        changed = change or ("none" if mode != FOLLOWING else "")
+        rows.append([mode, changed, *(f"{p.bias:.4f} ({p.spread:.2f})" for p in chosen)])
     last = [row_of[n, "dps only", "", STEPS[-1]] for n in names]
+    limits = [
+        ["limit of data consistency", *(f"{at_rest[n]:.4f}" for n in names)],
+        ["dps only, from s^2", *(f"{p.bias:.4f}" for p in last)],
+        [f"dps only, from {NOISIER} s^2", *(f"{p.bias_noisier:.4f}" for p in last)],
+    ]
     lines += [
-        "",
+        markdown.table(["mode", "changed", *names], rows),
         "First row: distance to the Wiener solution of the limit of data-consistency steps at the last noise level, "
         f"with exact fits, in closed form. Below: bias of DPS in {STEPS[-1]} steps, from the Wiener solution, and from "
         f"the one for {NOISIER} times the noise variance.",
         "",
-        *head([""], names),
-        row(["limit of data consistency"], [f"{at_rest[n]:.4f}" for n in names]),
-        row(["dps only, from s^2"], [f"{p.bias:.4f}" for p in last]),
-        row([f"dps only, from {NOISIER} s^2"], [f"{p.bias_noisier:.4f}" for p in last]),
-        "",
+        markdown.table(["", *names], limits),
         WHY.rstrip(),
     ]
     return "\n".join(lines) + "\n"
-
-
-def head(labels: list[str], names: list[str]) -> list[str]:
-    return [row(labels, names), "|" + "---|" * (len(labels) + len(names))]
-
-
-def row(labels: list[str], cells: list[str]) -> str:
-    return "| " + " | ".join([*labels, *cells]) + " |"
 
 
 def plot(points: list[Point], path: Path) -> None:
@@ -400,7 +389,7 @@ def plot(points: list[Point], path: Path) -> None:
     names = list(dict.fromkeys(p.operator for p in points))
     figure, panels = plt.subplots(2, len(names), figsize=(15, 6.6), sharex=True, sharey="row")
     for (top, bottom), name in zip(panels.T, names, strict=True):
-        modes = [mode for mode in (*MODES, FOLLOWING, *GRADIENT_FREE) if suits(mode, name)]
+        modes = [mode for mode in (*MODES, FOLLOWING, *OTHER_ALGORITHMS) if suits(mode, name)]
         series = [[p for p in points if (p.operator, p.mode, p.change) == (name, mode, "")] for mode in modes]
         for chosen, marker, style in zip(series, "osv^DP", ("-", "-", "-", "--", "-", "-")):
             steps, label = [p.steps for p in chosen], chosen[0].mode.replace("lambda = s^2 / sigma^2", "λ = s²/σ²")
@@ -430,7 +419,7 @@ def main() -> None:
     """Measure and write the figures."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = (*MODES, FOLLOWING, *GRADIENT_FREE)
+    every = (*MODES, FOLLOWING, *OTHER_ALGORITHMS)
     parser.add_argument("--modes", nargs="+", default=list(every), choices=every, metavar="MODE", help=f"of {every}")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
