@@ -8,7 +8,7 @@
 The figures of a release rest on one commit: run this in a clean clone. A run that was interrupted goes on in the
 benchmark it stopped in, or begins that again if it does not resume. Those of time and memory need a quiet machine: they
 come last and one by one. `families` and `step_cost` also need the other ComfyUI that --comfyui names. Logs are in
-benchmarks/work/everything/.
+benchmarks/work/everything/. How many cases each result rests on is said in `JOBS` alone.
 """
 
 from __future__ import annotations
@@ -18,37 +18,42 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tools.devhost import add_options
 
 from .provenance import CHECKOUT, KEY, RESULTS, commit
+from .provenance import WORK as FINISHED
 
-FINISHED = Path(__file__).with_name("work")
-"""Where benchmarks keep finished batches and networks, which are of one commit."""
 WORK = FINISHED / "everything"
+Counts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Job:
     """A benchmark with arguments, and the result files (without suffix) that it writes.
 
-    `elsewhere` is whether it measures on another ComfyUI as well, `quiet` whether it measures time or memory.
+    `counts` are the most cases that a row rests on, by result file and table; other rows of a table rest on as many,
+    or the table says why not. `elsewhere` is whether it measures on another ComfyUI as well, `quiet` whether it
+    measures time or memory.
     """
 
     module: str
     arguments: str
     writes: str
+    counts: Counts
     elsewhere: bool = False
     quiet: bool = False
 
     @property
     def name(self) -> str:
-        return self.writes.split()[0]
+        """The module, and the part of it if it is run in parts."""
+        part, *_ = [*self.arguments.split(), ""]
+        return "_".join([self.module, *([] if part.startswith("--") else filter(None, [part]))])
 
     @property
     def files(self) -> list[Path]:
@@ -72,37 +77,95 @@ def _runs(file: Path) -> list[dict[str, str]]:
     return json.loads(file.read_text("utf-8"))[KEY]["runs"]
 
 
+ATTRIBUTES = 4
+"""Edits of a source: one in each attribute."""
+VERSIONS = ""
+"""The name of tables that are each of one version of ComfyUI."""
+
+
+def one(module: str, option: str, count: int, *tables: str, each: int = 1, quiet: bool = False) -> Job:
+    """A benchmark with one result file, whose rows rest on `each` of the `count` cases that an option sets."""
+    return Job(module, f"{option} {count}", module, {module: dict.fromkeys(tables, each * count)}, quiet=quiet)
+
+
+def front(module: str, sources: int, *others: str) -> Job:
+    """Edits of held-out images."""
+    return one(module, "--sources", sources, "points", *others, each=ATTRIBUTES)
+
+
+def corrective(sources: int) -> Job:
+    """Edits of held-out images by LMC-SDS, and what else is measured of it."""
+    edits = ATTRIBUTES * sources
+    most = {"spectra": min(edits, 32), "synthesis": min(edits, 32), "diversity": min(edits, 4), "cost": min(edits, 8)}
+    counts = {"corrective": {"points": edits}, "corrective_other": most}
+    return Job("corrective", f"--sources {sources}", "corrective corrective_other", counts)
+
+
+def variants(part: str, prompts: int, file: str, table: str) -> Job:
+    """A table of text to image with one thing changed."""
+    return Job("text_to_image_variants", f"{part} --prompts {prompts}", file, {file: {table: prompts}})
+
+
+def restoration(images: int) -> Job:
+    """All restorations, of the first held-out images."""
+    tables = [
+        "Inpainting", "Two prompts in two holes", "Restoration: super-resolution, 4",
+        "Restoration: super-resolution, 8", "Restoration: gaussian blur, sigma 2", "Restoration: motion blur, 15",
+        "Restoration: JPEG, quality 10", "Restoration: JPEG, quality 30", "Restoration: a quarter of the width",
+        "Restoration: blur of unknown sigma 3", "Last step", "Last step: a hole", "Choices of consistency: a hole",
+        "Choices of consistency: super-resolution, 4",
+    ]  # fmt: skip
+    counts = {"batches": 8, **dict.fromkeys(tables, images)}
+    return Job("restoration", f"--images {images}", "restoration", {"restoration": counts})
+
+
+def drawings(**images: int) -> Job:
+    """Drawings: the number of images of each part."""
+    options = " ".join(f"{part}={count}" for part, count in images.items())
+    counts = {"fit": 1, **images, "edit": ATTRIBUTES * images["edit"]}
+    sheets = "drawings_edit drawings_icons drawings_restore"
+    return Job("drawings", f"--counts {options}", f"drawings {sheets}", {"drawings": counts})
+
+
+SCENES = {
+    "scenes_generate": {"From text": 8},
+    "scenes_edit": {"Edits of the color": 6},
+    "scenes_restore": {"Restorations from 16 degraded views": 3},
+    "scenes_fit": {"Fits to 8 views, on 8 others": 8},
+}
+
+
 JOBS = (
-    Job("edit_front", "--sources 64", "edit_front"),
-    Job("evaluation_front", "--sources 32", "evaluation_front"),
-    Job("region_front", "--sources 16", "region_front"),
-    Job("posterior_front", "--sources 32", "posterior_front"),
-    Job("restoration", "--batches 0 1", "restoration"),
-    Job("text_to_image", "--prompts 64", "text_to_image"),
-    Job("text_to_image", "--prompts 16 --renoise", "renoise"),
-    Job("text_to_image", "--prompts 16 --few", "few_evaluations"),
-    Job("text_to_image", "--prompts 16 --guidance", "guidance"),
-    Job("text_to_image", "--prompts 16 --bridge", "bridge_stages"),
-    Job("corrective", "--sources 8", "corrective corrective_other"),
-    Job("illusions", "--cases 16", "illusions"),
-    Job("scenes", "", "scenes_generate scenes_edit scenes_restore scenes_fit"),
-    Job("drawings", "", "drawings drawings_edit drawings_icons drawings_restore"),
-    Job("translator", "", "translator"),
-    Job("wiener", "", "wiener"),
-    Job("tracing", "", "tracing tracing_small"),
-    Job("svg_support", "", "svg_support"),
-    Job("gradient_memory", "", "gradient_memory"),
-    Job("families", "", "families", elsewhere=True),
-    Job("endurance", "--runs 300", "endurance"),
-    Job("mutants", "--count 60", "mutants"),
-    Job("distillation_memory", "", "distillation_memory", quiet=True),
-    Job("rasterizer_memory", "", "rasterizer_memory", quiet=True),
-    Job("splats", "", "splats", quiet=True),
-    Job("rasterizer", "", "rasterizer", quiet=True),
-    Job("solver_cost", "", "solver_cost", quiet=True),
-    Job("step_cost", "", "step_cost", elsewhere=True, quiet=True),
+    one("translator", "--count", 64, "methods", each=4),
+    front("edit_front", 64),
+    front("evaluation_front", 32),
+    front("region_front", 16, "overlaps"),
+    front("posterior_front", 32),
+    restoration(16),
+    one("text_to_image", "--prompts", 64, "methods"),
+    variants("noise", 16, "renoise", "noise of dreamsampler"),
+    variants("few", 16, "few_evaluations", "methods at 600 model evaluations"),
+    variants("guidance", 16, "guidance", "sds at 600 model evaluations"),
+    variants("bridge", 16, "bridge_stages", "share of steps in the second stage"),
+    corrective(8),
+    one("illusions", "--cases", 16, "methods"),
+    Job("scenes", "", " ".join(SCENES), SCENES),
+    drawings(restore=8, icons=8, edit=8, recolor=16, text=32),
+    Job("wiener", "", "wiener", {"wiener": {"points": 32}}),
+    Job("tracing", "", "tracing tracing_small", {"tracing": {"images": 1, "small icons": 7}}),
+    Job("svg_support", "", "svg_support", {"svg_support": {"represented": 1000, "rendered": 200}}),
+    Job("gradient_memory", "", "gradient_memory", {"gradient_memory": {"memory": 1}}),
+    Job("families", "", "families", {"families": {VERSIONS: 9}}, elsewhere=True),
+    one("mutants", "--count", 60, "mutants"),
+    one("endurance", "--runs", 300, "runs", quiet=True),
+    Job("distillation_memory", "", "distillation_memory", {"distillation_memory": {"memory": 3}}, quiet=True),
+    Job("rasterizer_memory", "", "rasterizer_memory", {"rasterizer_memory": {"memory": 1}}, quiet=True),
+    one("splats", "--repeats", 3, "splats", quiet=True),
+    one("rasterizer", "--repeats", 9, "drawings", "growth", quiet=True),
+    Job("solver_cost", "", "solver_cost", {"solver_cost": {"conjugate gradients": 15}}, quiet=True),
+    replace(one("step_cost", "--pairs", 5, VERSIONS, quiet=True), elsewhere=True),
 )
-"""Results of the reference model first, those that need a quiet machine last."""
+"""The longest first, those that need a quiet machine last."""
 
 
 def begin(job: Job, head: str) -> None:
@@ -142,14 +205,14 @@ def described(head: str) -> Iterator[str]:
     """A line for each job: its name, and of which commits its results are."""
     for job in JOBS:
         commits = ", ".join(sorted(each[:7] for each in job.commits())) or "no results"
-        yield f"{job.name:20} {'done' if job.is_done(head) else commits}"
+        yield f"{job.name:32} {'done' if job.is_done(head) else commits}"
 
 
 def main() -> None:
     """Run the jobs that are not done."""
-    names = [job.name for job in JOBS]
+    names = list(dict.fromkeys(name for job in JOBS for name in (job.module, job.name)))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("jobs", nargs="*", metavar="job", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument("jobs", nargs="*", metavar="job", help=f"of {', '.join(names)} (default: all)")
     parser.add_argument("--list", action="store_true", help="only say of which commits the results are")
     parser.add_argument("--at-once", type=int, default=1, help="how many that need no quiet machine run together")
     add_options(parser)
@@ -162,7 +225,8 @@ def main() -> None:
         return
     claim_work(head, parser.error)
     other = [f"--{name}={path}" for name in ("comfyui", "python") if (path := getattr(arguments, name))]
-    jobs = [job for job in JOBS if job.name in (arguments.jobs or names) and not job.is_done(head)]
+    chosen = [job for job in JOBS if {job.module, job.name} & set(arguments.jobs or names)]
+    jobs = [job for job in chosen if not job.is_done(head)]
     for job in [job for job in jobs if job.elsewhere and not other]:
         print(f"{job.name}: left out, as it needs another ComfyUI: name it with --comfyui.", flush=True)
         jobs.remove(job)

