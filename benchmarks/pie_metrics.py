@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kornia import metrics
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,8 +32,8 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's colors."""
 SHORT_SIDE, LONG_SIDE = 224, 480
 """Pixels that an image gets for the structure distance: its shorter side, and at most its longer one."""
-SSIM_RADIUS, SSIM_SIGMA = 5, 1.5
-"""Of the Gaussian window: 11 x 11 pixels."""
+SSIM_WINDOW = 11
+"""Pixels of a side of the window, a Gaussian of deviation 1.5."""
 
 
 class Unavailable(Exception):
@@ -83,24 +84,8 @@ def psnr(error: float) -> float | None:
 
 def ssim(a: Tensor, b: Tensor) -> float:
     """The mean structural similarity of images (3, H, W) in [0, 1], over all places where the window fits."""
-    a, b = a.double(), b.double()
-    window = [math.exp(-((place - SSIM_RADIUS) ** 2) / (2 * SSIM_SIGMA**2)) for place in range(2 * SSIM_RADIUS + 1)]
-
-    def smooth(values: Tensor) -> Tensor:
-        for dim in (1, 2):
-            length = values.shape[dim] - len(window) + 1
-            total = torch.zeros_like(values.narrow(dim, 0, length))
-            for start, weight in enumerate(window):
-                total.add_(values.narrow(dim, start, length), alpha=weight / sum(window))
-            values = total
-        return values
-
-    mean_a, mean_b = smooth(a), smooth(b)
-    variance_a, variance_b = smooth(a * a) - mean_a**2, smooth(b * b) - mean_b**2
-    covariance = smooth(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return (likeness / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))).mean().item()
+    a, b = a[None].double(), b[None].double()
+    return metrics.ssim(a, b, SSIM_WINDOW, eps=0.0, padding="valid").mean().item()
 
 
 # With networks
