@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import process_time
 from typing import Any
 
+from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.editing.proximal import ProximalSettings
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.proximal import DataSteps
@@ -84,9 +85,9 @@ class Studio:
         observed: Tensor,
         conditioning: Any,
     ) -> Tensor:
-        """Decoded images by another algorithm than the node's, in as many steps with the node's defaults."""
+        """Decoded images by another algorithm than the node's, with its noise and the paper's data steps."""
         model, samples = self.reference.model, self.reference.latent(observed)["samples"]
-        seeds = [SEED + i for i in range(len(samples))]
+        seeds = item_seeds(SEED, range(len(samples)))
         made, _ = host.run_in_sampler(
             kind(settings, "inversion", seeds, model, self.reference.vae, measurement, "both", DataSteps(), 1.0),
             model=model,

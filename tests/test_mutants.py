@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import Recorded, in_own_process, use
+from benchmarks import mutants
+from benchmarks.mutants import Recorded, in_own_process, outcome, use
 from benchmarks.mutations import Mutation, mutations
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -94,6 +96,35 @@ def _exit_with_guided(path: Path, mutation: Mutation | None) -> None:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.exit(abs(module.guide(null=1, target=2, scale=3)))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def test_it():\n    assert True", "survived"),
+        ("def test_it():\n    assert False", "killed"),
+        ("import nothing_of_this_name\ndef test_it():\n    pass", "killed"),
+        ("import os\ndef test_it():\n    os.kill(os.getpid(), 9)", "stopped pytest"),
+        ("", "survived"),
+    ],
+)
+def test_only_a_failed_test_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, expected: str) -> None:
+    (tmp_path / "test_it.py").write_text(code, "utf-8")
+    (mutation, *_) = mutations(CHECKOUT / "guidance" / "core" / "denoiser.py", CHECKOUT)
+    monkeypatch.setattr(Recorded, "of", lambda tests, of_what: [str(tmp_path / "test_it.py")])
+    assert outcome(mutation, Recorded({}, {})) == expected
+
+
+def test_mutants_that_are_left_get_their_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(mutants, "VERDICTS", tmp_path / "verdicts.json")
+    row = {"file": "a.py", "code": "x", "mutant": "y"}
+    mutants.VERDICTS.write_text(json.dumps([{**row, "verdict": "The same result."}]), "utf-8")
+    left, killed, other = (
+        {**row, "outcome": "survived"},
+        {**row, "outcome": "killed"},
+        {**row, "code": "z", "outcome": "survived"},
+    )
+    assert mutants.judged([left, killed, other]) == [{**left, "verdict": "The same result."}, killed, other]
 
 
 def test_a_mutant_that_never_ends_is_stopped() -> None:
