@@ -6,9 +6,10 @@
     .host/venv/bin/python -m benchmarks.everything --list                of which commits the results are
 
 The figures of a release rest on one commit: run this in a clean clone. A run that was interrupted goes on in the
-benchmark it stopped in, or begins that again if it does not resume. Those of time and memory need a quiet machine: they
-come last and one by one. `families` and `step_cost` also need the other ComfyUI that --comfyui names. Logs are in
-benchmarks/work/everything/. How many cases each result rests on is said in `JOBS` alone.
+benchmark it stopped in, or begins that again if it does not resume; one that failed does not stop the others. Those of
+time and memory need a quiet machine: they come last and one by one. `families` and `step_cost` also need the other
+ComfyUI that --comfyui names. Logs are in benchmarks/work/everything/. How many cases each result rests on is said in
+`JOBS` alone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,8 @@ class Job:
     @property
     def name(self) -> str:
         """The module, and the part of it if it is run in parts."""
-        part, *_ = [*self.arguments.split(), ""]
-        return "_".join([self.module, *([] if part.startswith("--") else filter(None, [part]))])
+        parts = takewhile(lambda word: not word.startswith("--"), self.arguments.split())
+        return "_".join([self.module, *parts])
 
     @property
     def files(self) -> list[Path]:
@@ -175,30 +177,20 @@ def begin(job: Job, head: str) -> None:
             file.unlink()
 
 
-def finish(job: Job, head: str, other: list[str]) -> float:
-    """Run a benchmark to its end; the seconds it took. Raises CalledProcessError if it fails."""
-    started = time.monotonic()
+def run(job: Job, head: str, other: list[str]) -> bool:
+    """Run a benchmark to its end. Returns whether it got there."""
+    begin(job, head)
+    started, log = time.monotonic(), WORK / f"{job.name}.log"
     arguments = [*job.arguments.split(), *(other if job.elsewhere else [])]
-    with (WORK / f"{job.name}.log").open("a") as log:
+    with log.open("a") as lines:
         command = [sys.executable, "-m", f"benchmarks.{job.module}", *arguments]
-        subprocess.run(command, cwd=CHECKOUT, stdout=log, stderr=log, check=True)
+        code = subprocess.run(command, cwd=CHECKOUT, stdout=lines, stderr=lines).returncode
+    if code:
+        print(f"{job.name}: failed with exit code {code}. See {log}.", flush=True)
+        return False
     job.done.write_text(head)
-    return time.monotonic() - started
-
-
-def in_turn(jobs: Sequence[Job], head: str, other: list[str]) -> None:
-    """Run jobs one after the other."""
-    for job in jobs:
-        begin(job, head)
-        print(f"{job.name}: {finish(job, head, other) / 60:.0f} minutes", flush=True)
-
-
-def chains(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs by module, as jobs of one module share its work folder."""
-    found: dict[str, list[Job]] = {}
-    for job in jobs:
-        found.setdefault(job.module, []).append(job)
-    return list(found.values())
+    print(f"{job.name}: {(time.monotonic() - started) / 60:.0f} minutes", flush=True)
+    return True
 
 
 def described(head: str) -> Iterator[str]:
@@ -208,8 +200,8 @@ def described(head: str) -> Iterator[str]:
         yield f"{job.name:32} {'done' if job.is_done(head) else commits}"
 
 
-def main() -> None:
-    """Run the jobs that are not done."""
+def main() -> int:
+    """Run the jobs that are not done. Returns 1 if one of them failed; the others run all the same."""
     names = list(dict.fromkeys(name for job in JOBS for name in (job.module, job.name)))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jobs", nargs="*", metavar="job", help=f"of {', '.join(names)} (default: all)")
@@ -222,7 +214,7 @@ def main() -> None:
     head = commit(CHECKOUT)
     if arguments.list:
         print("\n".join(described(head)))
-        return
+        return 0
     claim_work(head, parser.error)
     other = [f"--{name}={path}" for name in ("comfyui", "python") if (path := getattr(arguments, name))]
     chosen = [job for job in JOBS if {job.module, job.name} & set(arguments.jobs or names)]
@@ -231,8 +223,9 @@ def main() -> None:
         print(f"{job.name}: left out, as it needs another ComfyUI: name it with --comfyui.", flush=True)
         jobs.remove(job)
     with ThreadPoolExecutor(arguments.at_once) as pool:
-        list(pool.map(lambda chain: in_turn(chain, head, other), chains([job for job in jobs if not job.quiet])))
-    in_turn([job for job in jobs if job.quiet], head, other)
+        ended = list(pool.map(lambda job: run(job, head, other), [job for job in jobs if not job.quiet]))
+    ended += [run(job, head, other) for job in jobs if job.quiet]
+    return int(not all(ended))
 
 
 def claim_work(head: str, refuse: Callable[[str], Any]) -> None:
@@ -245,4 +238,4 @@ def claim_work(head: str, refuse: Callable[[str], Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -152,6 +152,13 @@ def test_jobs_are_called_by_module_and_part():
     assert parts == {f"text_to_image_variants_{part}" for part in ("noise", "few", "guidance", "bridge")}
 
 
+@pytest.mark.parametrize(("module", "ends"), [("markdown", True), ("nothing_of_this_name", False)])
+def test_a_job_that_fails_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, ends: bool):
+    monkeypatch.setattr(everything, "WORK", tmp_path)
+    job = everything.Job(module, "", "nothing", {})
+    assert everything.run(job, "a commit", []) == job.done.exists() == ends
+
+
 NOT_YET = {"restoration": "Measured in batches, of which some tables had more."}
 """Results that are to be measured again, and why they do not hold what their job makes."""
 
