@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from comfy_client import ComfyClient, ExecutionFailed
+from comfy_client import ComfyClient, ExecutionFailed, Prompt, PromptRefused
+from comfy_server import ComfyServer
 
 from benchmarks import endurance, endurance_graphs
 
@@ -58,6 +59,27 @@ def test_what_nodes_of_the_pack_say_is_found_in_a_refusal():
         f"node 3 (Load Splat): {custom} (file - bad)"
     )
     assert endurance.refusals_of_ours(message, prompt) == ["There is no file 'a (b).svg'.", "bad"]
+
+
+def test_what_the_server_says_for_a_node_of_the_pack_is_judged(server: ComfyServer, tmp_path: Path):
+    (tmp_path / "bad.svg").write_text("<svg", "utf-8")
+    bad = server.client.upload_image(tmp_path / "bad.svg")
+    with pytest.raises(ExecutionFailed) as failure:
+        server.client.run(drawing(bad))
+    assert endurance.is_of_ours(failure.value)
+    assert any(Path(failure.value.file).resolve().is_relative_to(room) for room in endurance.ROOMS)
+    with pytest.raises(PromptRefused) as refusal:
+        server.client.run(drawing("other.svg"))
+    said = set(endurance.refusals_of_ours(str(refusal.value), drawing("other.svg")))  # once for each hidden input
+    assert said == {"ComfyUI's input folder has no file 'other.svg': upload it, or choose another."}
+
+
+def drawing(file: str) -> Prompt:
+    """A graph that loads an SVG file and saves it."""
+    return {
+        "1": {"class_type": "DSLoadSVG", "inputs": {"file": file}},
+        "2": {"class_type": "SaveSVGNode", "inputs": {"svg": ["1", 0], "filename_prefix": "drawing"}},
+    }
 
 
 @pytest.mark.parametrize(

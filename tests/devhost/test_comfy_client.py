@@ -76,6 +76,7 @@ def test_failed_node_is_reported_with_its_message(client: ComfyClient, tmp_path:
     with pytest.raises(ExecutionFailed, match="cannot identify image file") as failure:
         client.run(prompt)
     assert (failure.value.node_id, failure.value.node_type) == ("1", "LoadImage")
+    assert Path(failure.value.file).parts[-2:] == ("PIL", "Image.py")
 
 
 def test_progress_is_reported_to_the_end(client: ComfyClient):
