@@ -19,7 +19,7 @@ from devhost import CHECKOUT
 from PIL import Image
 from support.house_words import unwanted
 
-from benchmarks import everything, images, markdown, provenance
+from benchmarks import editing, everything, images, markdown, provenance
 
 FILES = sorted((CHECKOUT / "benchmarks" / "results").glob("*.json"))
 FIGURES = CHECKOUT / "docs" / "figures.md"
@@ -177,6 +177,16 @@ def test_results_hold_as_many_cases_as_their_job_makes(job: everything.Job, requ
 def test_every_result_file_has_counts():
     counted = {stem for job in everything.JOBS for stem in job.counts}
     assert {path.stem for path in FILES} <= counted
+
+
+def test_edits_are_compared_where_their_accuracy_is_nearest_to_0_9():
+    def point(method: str, strength: float, accuracy: float, psnr: float) -> editing.Point:
+        by_attribute = dict.fromkeys(editing.ATTRIBUTES, (accuracy, psnr))
+        return editing.Point(method, strength, "full", accuracy, psnr, by_attribute)
+
+    points = [point("a", 1, 0.8, 30.0), point("a", 2, 0.95, 28.0), point("b", 1, 0.85, 20.0), point("b", 2, 0.95, 21.0)]
+    rows = re.findall(r"^\| (a|b) \| (\d)", editing.at_equal_accuracy(points, lambda p: p.method), re.MULTILINE)
+    assert rows == [("a", "2"), ("b", "2")]  # of b, both are as near, and the second keeps more
 
 
 def test_a_table_of_markdown():
