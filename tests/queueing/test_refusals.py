@@ -61,9 +61,9 @@ def error_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     ],
 )
 def test_invalid_setting(setting: str, message: str, server: ComfyServer, error_of: RunAndFail):
-    message = error_of(*EDIT, "--set", setting, "--server", server.url)
-    assert message.startswith(f"--set {setting}: ")
-    assert message in message
+    said = error_of(*EDIT, "--set", setting, "--server", server.url)
+    assert said.startswith(f"--set {setting}: ")
+    assert message in said
 
 
 def test_unreachable_server(error_of: RunAndFail):
