@@ -23,7 +23,10 @@ def ball(count: int, *, size: float = 0.1, coefficients: int = 1, dtype: torch.d
 
 
 def rendered_by_loop(scene: Scene, camera: Camera, background: Tensor) -> Tensor:
-    """The image (4, H, W), color and alpha, by one splat after the other over whole images."""
+    """The image (4, H, W), color and alpha, by one splat after the other over whole images.
+
+    Only the blending is its own: the ellipses are those of `project`, which tests/splats/test_projection.py checks.
+    """
     ellipses = project(scene, camera)
     rows, columns = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (camera.height, camera.width))
     color, light = torch.zeros(3, camera.height, camera.width, dtype=torch.float64), torch.ones(())
