@@ -72,7 +72,7 @@ def test_perturbed_drawing_is_recovered():
 def test_every_style_reduces_the_error(style: str, udf_weighting: bool):
     settings = TracingSettings(groups=2, steps=15, udf_weighting=udf_weighting)
     steps = list(Tracer(target(0), settings).trace(ART_STYLES[style], 16, generators(0)))
-    assert psnr(steps[-1].images, target(0)) > psnr(steps[0].images, target(0)) + 0.2
+    assert psnr(steps[-1].images, target(0)) > psnr(steps[0].images, target(0)) + 1.5
     assert [step.index for step in steps] == list(range(len(steps)))
     assert len(steps[-1].drawings[0].control_points) == 16
 
