@@ -18,6 +18,7 @@ from dreamsampler.splats.harmonics import from_colors
 from dreamsampler.splats.initialization import in_ball
 from dreamsampler.splats.scene import Scene
 from support.splats import ball
+from support.tensors import generator, uniform
 from torch import Tensor
 
 WHITE = torch.ones(3)
@@ -44,9 +45,9 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def fitted(targets: Targets, steps: int, seed: int = 0) -> Scene:
-    generator = torch.Generator().manual_seed(seed)
-    trainable = TrainableScene(in_ball(150, generator))
-    for _ in fit(trainable, targets, steps, generator, rates=FITTING):
+    draws = generator(seed)
+    trainable = TrainableScene(in_ball(150, draws))
+    for _ in fit(trainable, targets, steps, draws, rates=FITTING):
         pass
     return trainable.scene()
 
@@ -76,17 +77,42 @@ def test_relocation_is_due_every_hundred_steps_but_not_at_the_end():
     assert [step for step in range(600) if relocation_due(step, 600)] == [99, 199, 299, 399, 499]
 
 
-def test_similarity_is_that_of_kornia():
+def test_unseen_splats_shrink_and_fade_until_they_move_to_visible_ones():
+    """Images give no gradient for them; so it is sparsity that changes them, and then relocation, after 100 steps."""
+    scene = object_of_two_colors()
+    cameras, images = views(scene, 0, 4)
+    unseen = torch.arange(150) < 30
+    start = replace(
+        scene,
+        positions=torch.where(unseen[:, None], scene.positions - 50, scene.positions),
+        opacity_logits=torch.where(unseen, -9.0, scene.opacity_logits),
+    )
+    trainable, at_start = TrainableScene(start), start[unseen]
+    for step in fit(trainable, Targets(cameras, WHITE, images), 120, generator()):
+        now = trainable.scene()[unseen]
+        if step.index == 98:
+            assert torch.equal(now.positions, at_start.positions)
+            assert (now.opacity_logits < at_start.opacity_logits - 1).all()
+            assert (now.log_scales < at_start.log_scales - 0.1).all()
+        elif step.index == 99:
+            assert (now.positions.norm(dim=1) < 1.5).all() and (now.opacities > 0.005).all()
+            break
+
+
+def test_distance_of_images_is_that_of_3dgs():
+    """0.8 L1 + 0.2 (1 - SSIM) with the SSIM of kornia."""
     kornia = pytest.importorskip("kornia")
-    x, y = torch.rand(2, 3, 20, 30, dtype=torch.float64), torch.rand(2, 3, 20, 30, dtype=torch.float64)
-    expected = kornia.metrics.ssim(x, y, 11, padding="valid").mean()
-    assert float(ssim(x, y)) == pytest.approx(float(expected), abs=1e-9)
-    assert float(ssim(x, x)) == pytest.approx(1.0)
+    x, y = (uniform(2, 3, 20, 30, seed=seed) for seed in (0, 1))
+    similarity = kornia.metrics.ssim(x, y, 11, padding="valid").mean().item()
+    assert ssim(x, y).item() == pytest.approx(similarity, abs=1e-9)
+    assert ssim(x, x).item() == pytest.approx(1.0)
+    expected = 0.8 * (x - y).abs().mean().item() + 0.2 * (1 - similarity)
+    assert image_distance(x, y).item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [(9, 16), (1, 4), (16, 2)])
 def test_ssim_of_images_smaller_than_its_window(size: tuple[int, int]):
-    x, y = (torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(2))
+    x, y = (uniform(1, 3, *size, seed=seed) for seed in (0, 1))
     assert float(ssim(x, x)) == pytest.approx(1.0)
     assert float(ssim(x, y)) < 0.9
     assert float(image_distance(x, x)) == pytest.approx(0.0, abs=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from dreamsampler.splats.harmonics import basis, from_colors, seen_colors
+from support.tensors import normal, uniform
 
 
 def test_are_orthonormal_on_the_sphere():
@@ -29,6 +30,6 @@ def test_have_the_signs_of_3dgs():
 
 
 def test_colors_without_direction_come_back():
-    colors = torch.rand(5, 3, dtype=torch.float64)
-    directions = torch.nn.functional.normalize(torch.randn(5, 3, dtype=torch.float64), dim=-1)
+    colors = uniform(5, 3)
+    directions = torch.nn.functional.normalize(normal(5, 3), dim=-1)
     torch.testing.assert_close(seen_colors(from_colors(colors), directions), colors)
