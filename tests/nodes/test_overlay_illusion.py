@@ -13,9 +13,10 @@ import pytest
 import torch
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.core.noise import item_seeds
-from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, Look
+from dreamsampler.guidance.distillation.compositions import ARRANGEMENTS, FINE_SHARES, Look
 from dreamsampler.nodes.overlay_illusion import FROM_SCRATCH
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
+from dreamsampler.nodes.widgets import UNSET
 from support.host_oracle import Seen, assert_differs, assert_same, by_formula, level_at, progress_hook, same, set_range
 from support.illusions import PROMPTS, SIZE, VAES, illusion
 from support.tiny_models import (
@@ -50,6 +51,30 @@ def test_it_returns_the_sheets_and_all_their_views(name: str):
     assert made.min() >= 0 and made.max() <= 1 and all((sheet - 0.5).abs().max() > 0.01 for sheet in made)
     planes, look = made.movedim(-1, 1), Look(3, arrangement.light)
     torch.testing.assert_close(views, torch.stack([view(planes, look).movedim(0, -1) for view in arrangement.views]))
+
+
+LIGHTS = {"rotation overlay": 2.0, "hidden overlay of 2": 2.0, "hidden overlay": 3.0}
+
+
+@pytest.mark.parametrize("name", LIGHTS)
+def test_light_multiplies_the_stack_up_to_white(name: str):
+    """A light of 1 shows the product of the sheets; the own light is that of the help page."""
+    results = {light: illusion(arrangement=name, steps=1, light=light) for light in (1.0, LIGHTS[name], UNSET)}
+    stack = 0 if name == "rotation overlay" else -1
+    for light in (1.0, LIGHTS[name]):
+        made, views = results[light].args
+        torch.testing.assert_close(views[stack], (light * made.prod(0)).clamp(max=1))
+    assert all(torch.equal(a, b) for a, b in zip(results[UNSET].args, results[LIGHTS[name]].args, strict=True))
+    assert not torch.equal(results[UNSET].args[0], results[1.0].args[0])
+
+
+def test_sheets_learn_at_0_02_which_falls_to_0_03_of_it():
+    """Adam's first step is the learning rate; at most all four scales of changes add up."""
+    start = torch.full((1, SIZE, SIZE, 3), 0.5)
+    made = illusion(steps=1, start_sheets=start)
+    moved = (made.args[0] - start).abs().max().item()
+    assert moved == pytest.approx((sum(FINE_SHARES) + 2) * 0.02, rel=1e-3)
+    assert "optimizer adam, learning rate schedule cosine to 0.03" in made.ui["distillation"][0]["used"]
 
 
 @pytest.mark.parametrize("family", [V, SD3, QWEN], ids=str)

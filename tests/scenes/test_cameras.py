@@ -61,7 +61,21 @@ def test_given_cameras_are_all_seen_before_any_comes_again():
 
 @pytest.mark.parametrize(
     ("azimuth", "elevation", "side"),
-    [(0, 0, "front"), (-44, 20, "front"), (60, 0, "side"), (270, 30, "side"), (180, 0, "back"), (30, 75, "overhead")],
+    [
+        (0, 0, "front"),
+        (44, 0, "front"),
+        (-44, 20, "front"),
+        (46, 0, "side"),
+        (-46, 59, "side"),
+        (134, 0, "side"),
+        (-134, 30, "side"),
+        (136, 0, "back"),
+        (-136, 0, "back"),
+        (180, 59, "back"),
+        (0, 59, "front"),
+        (0, 61, "overhead"),
+        (100, 61, "overhead"),
+    ],
 )
 def test_side_of_the_object(azimuth: float, elevation: float, side: str):
     camera = orbit(azimuth=azimuth, elevation=elevation, distance=3, fov=40, width=8, height=8, target=BALL.center)
