@@ -22,8 +22,26 @@ from support.corrective_nodes import spectral
 from support.host_oracle import progress_hook
 from support.splat_nodes import SIZE, cameras, optimized, splat, views_of
 from support.splats import ball
-from support.tiny_models import EPS, FLUX_DISTILLED, NEGATIVE, POSITIVE, QWEN, SD3, SOURCE, Family, V, encoded, measure
+from support.tiny_models import (
+    EPS,
+    FLUX_DISTILLED,
+    NEGATIVE,
+    POSITIVE,
+    QWEN,
+    SD3,
+    SOURCE,
+    Family,
+    V,
+    ask,
+    autoencoder,
+    encoded,
+    measure,
+    tiny,
+    tiny_vae,
+    wrapped,
+)
 from torch import Tensor
+from torch.nn import functional as F
 
 FAMILIES = [EPS, V, SD3, QWEN]
 SCENE, CAMERAS = splat(), cameras()
@@ -62,10 +80,31 @@ def test_every_method_moves_a_scene(method: str):
     assert not torch.equal(result.scene.harmonics, host.splat_scenes("splat", SCENE)[0].harmonics)
 
 
-def test_first_stage_of_lmc_sees_downscaled_views():
-    inputs: dict[str, Any] = {"method": "lmc", "corrective": spectral(EPS), "render_size": 128, "steps": 2}
-    whole, patches = (optimized(**inputs, first_stage=stage).scene.positions for stage in (1.0, 0.0))
-    assert not torch.equal(whole, patches)
+def test_first_stage_of_lmc_sees_downscaled_views(monkeypatch: pytest.MonkeyPatch):
+    """Of views of 16 cells, which the corrective's 8 do not cover, at almost no noise: first all, then a patch."""
+    network: Any = autoencoder(tiny_vae("kl"))
+    encode, latents, shown = network.encode, list[Tensor](), list[Tensor]()
+
+    def encode_and_keep(images: Tensor) -> Tensor:
+        encoded_images = encode(images)
+        latents.append(encoded_images.detach())
+        return encoded_images
+
+    def look(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+        shown.append(arguments["input"][:1].detach())
+        return ask(apply_model, arguments)
+
+    def likeness(one: Tensor, other: Tensor) -> float:
+        return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
+
+    monkeypatch.setattr(network, "encode", encode_and_keep)
+    inputs: dict[str, Any] = {"method": "lmc", "corrective": spectral(EPS), "render_size": 128, "first_stage": 0.5}
+    optimized(**inputs, model=wrapped(tiny(EPS), look), steps=2, t_min=0.0, t_max=0.001)
+    for first, view, seen in zip((True, False), latents, shown, strict=True):
+        assert view.shape[-2:] == (16, 16) and seen.shape[-2:] == (8, 8)
+        whole = likeness(seen, F.avg_pool2d(view, 2))
+        patch = max(likeness(seen, view[..., y : y + 8, x : x + 8]) for y in range(9) for x in range(9))
+        assert (whole > 0.8) == first and (patch > 0.8) != first
 
 
 def test_result_depends_only_on_the_seed():
@@ -248,9 +287,20 @@ def test_each_side_has_its_own_prompt():
 
 @pytest.mark.parametrize("method", ["vsd", "bridge", "dds"])
 def test_methods_with_prompts_by_side(method: str):
-    settings: dict[str, Any] = {"lora_rank": 2} if method == "vsd" else {}
-    result = optimized(splat=SCENE, method=method, views=2, positive_back=SOURCE, **settings)
-    assert result.scene.positions.isfinite().all()
+    """The prompt of the back acts on the views from behind, and on no others of the same step."""
+    inputs: dict[str, Any] = {"splat": SCENE, "method": method, "views": 2, "negative": SOURCE}
+    inputs |= {"lora_rank": 2} if method == "vsd" else {}
+
+    def positions(azimuths: tuple[float, float], **prompts: Any) -> Tensor:
+        low, high = azimuths
+        return optimized(**inputs, **prompts, azimuth_min=low, azimuth_max=high).scene.positions
+
+    back, mixed = (180.0, 180.0), (90.0, 270.0)
+    named = {"positive_back": NEGATIVE}
+    assert torch.allclose(positions(back, **named), positions(back, positive=NEGATIVE), atol=1e-5)
+    assert not torch.allclose(positions(back, **named), positions(back), atol=1e-4)
+    for others in ({}, {"positive": NEGATIVE}):
+        assert not torch.allclose(positions(mixed, **named), positions(mixed, **others), atol=1e-4)
 
 
 def test_objective_of_another_node_compares_with_the_scene():
