@@ -10,6 +10,7 @@ from dreamsampler.drawings.brush_strokes import painted
 from dreamsampler.svg.document import Document, Stroke
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
+from support.tensors import psnr
 
 HEIGHT, WIDTH = 60, 80
 
@@ -23,10 +24,6 @@ def halves() -> torch.Tensor:
 
 def image_of(document: Document) -> torch.Tensor:
     return rasterize([scene(document, HEIGHT, WIDTH)], torch.ones(1, 3))[0, :3].clamp(0, 1)
-
-
-def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    return -10 * math.log10(float((a - b).square().mean()))
 
 
 def pens(document: Document) -> list[Stroke]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +15,7 @@ from dreamsampler.svg.document import Color, Contour, Document, Fill, LinearGrad
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
+from support.tensors import psnr
 
 SIDE = 96
 CARD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96">
@@ -34,10 +33,6 @@ def paint_of(shape: Shape) -> Paint:
     assert shape.fill
     assert shape.fill.opacity == 1
     return shape.fill.paint
-
-
-def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    return -10 * math.log10(float((a - b).square().mean()))
 
 
 @pytest.fixture(scope="module")

@@ -25,15 +25,11 @@ from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
 from dreamsampler.svg.document import Color, Document, Fill, Shape, ViewBox
 from support.drawings import drawing
-from support.tensors import generator
+from support.tensors import generator, psnr
 from torch import Tensor
 
 SIZE = 32
 INK = torch.tensor([[0.1, 0.1, 0.4, 1.0]])
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return (-10 * (a - b).square().mean().log10()).item()
 
 
 def generators(*seeds: int) -> list[torch.Generator]:

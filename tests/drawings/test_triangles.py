@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from dreamsampler.drawings.drawing import render
@@ -13,6 +11,7 @@ from dreamsampler.drawings.triangles import triangulated
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
 from support.clock import within
+from support.tensors import psnr
 from torch import Tensor
 
 HEIGHT, WIDTH = 60, 80
@@ -29,10 +28,6 @@ def disc() -> torch.Tensor:
     y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
     inside = (20.5 - ((x - 40) ** 2 + (y - 30) ** 2).sqrt()).clamp(0, 1)
     return torch.stack([inside, 0.5 * inside, 1 - inside])
-
-
-def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    return -10 * math.log10(float((a - b).square().mean()))
 
 
 def image_of(most: int, image: torch.Tensor) -> torch.Tensor:

@@ -14,12 +14,10 @@ from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives.chord import Chord
 from support.noise_paths import BOTH_PATHS
 from support.oracle import MixtureDenoiser, gaussian, prior
+from support.plain_floats import EDITING, SOURCE, TARGET, weights
 from support.tensors import assert_close, normal
 from torch import Tensor
 
-SOURCE, TARGET = (-1.0, 0.5), (2.0, 0.25)
-"""Mean and variance of the model's Gaussian for the source and the target prompt."""
-PROMPTS = {"source": gaussian([SOURCE[0]], [SOURCE[1]]), "positive": gaussian([TARGET[0]], [TARGET[1]])}
 WINDOW, REFINEMENT = 0.15, 0.3
 TIMES = (0.125, 0.5, 0.875)
 """The first is below twice the window. All are exact in float32, as the loop's times."""
@@ -29,13 +27,7 @@ def random_sample(path: NoisePath, progress: float = 0.0) -> tuple[Sample, Tenso
     """A latent with its noise for each time, and the reference."""
     z, eps, reference = normal(3, len(TIMES), 4)
     t = torch.tensor(TIMES, dtype=torch.float64)
-    return Sample(z, eps, t, prior(PROMPTS, path).sigma_at(t), progress), reference
-
-
-def weights(path: NoisePath, t: float) -> tuple[float, float]:
-    """a and b at a time of the oracle's clock."""
-    sigma = 14 * t * math.expm1(4 * t) / math.expm1(4)
-    return (1.0, sigma) if path is SCALED else (1 / (1 + sigma), sigma / (1 + sigma))
+    return Sample(z, eps, t, prior(EDITING, path).sigma_at(t), progress), reference
 
 
 def clean(distribution: tuple[float, float], x: float, a: float, b: float) -> float:
@@ -60,7 +52,7 @@ def chord(path: NoisePath, reference: float, eps: float, t: float) -> float:
 @BOTH_PATHS
 def test_first_step_in_plain_floats(path: NoisePath):
     sample, reference = random_sample(path)
-    gradient = Chord(reference, 1.5, WINDOW, REFINEMENT)(prior(PROMPTS, path), sample).gradient
+    gradient = Chord(reference, 1.5, WINDOW, REFINEMENT)(prior(EDITING, path), sample).gradient
     for i, t in enumerate(TIMES):
         for j in range(sample.z.shape[1]):
             z, eps, ref = (each[i, j].item() for each in (sample.z, sample.eps, reference))
@@ -71,7 +63,7 @@ def test_first_step_in_plain_floats(path: NoisePath):
 @BOTH_PATHS
 def test_further_steps_in_plain_floats(path: NoisePath):
     sample, reference = random_sample(path, progress=0.5)
-    direction = Chord(reference, 1.5, WINDOW, REFINEMENT)(prior(PROMPTS, path), sample)
+    direction = Chord(reference, 1.5, WINDOW, REFINEMENT)(prior(EDITING, path), sample)
     a, b = weights(path, REFINEMENT)
     x = a * sample.z + b * sample.eps
     z0_hat = TARGET[0] + a * TARGET[1] / (a * a * TARGET[1] + b * b) * (x - a * TARGET[0])
@@ -82,7 +74,7 @@ def test_further_steps_in_plain_floats(path: NoisePath):
 @BOTH_PATHS
 def test_each_item_is_that_of_its_own_run(path: NoisePath):
     sample, reference = random_sample(path)
-    model = prior(PROMPTS, path)
+    model = prior(EDITING, path)
     together = Chord(reference, 1.0, WINDOW, REFINEMENT)(model, sample).gradient
     for i in range(len(TIMES)):
         row = slice(i, i + 1)
@@ -90,7 +82,7 @@ def test_each_item_is_that_of_its_own_run(path: NoisePath):
         assert_close(together[row], Chord(reference[row], 1.0, WINDOW, REFINEMENT)(model, alone).gradient)
 
 
-def edited(reference: Tensor, path: NoisePath, distributions=PROMPTS, **settings) -> tuple[Tensor, list[int]]:
+def edited(reference: Tensor, path: NoisePath, distributions=EDITING, **settings) -> tuple[Tensor, list[int]]:
     """The result of the method's own loop, and the size of each model call."""
     model, config = prior(distributions, path), METHODS["chord"].config().updated(settings)
     noise = SeededNoise(range(len(reference)))

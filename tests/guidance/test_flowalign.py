@@ -16,14 +16,11 @@ from dreamsampler.guidance.distillation.objectives.delta import Delta
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
 from dreamsampler.guidance.distillation.objectives.flowalign import FlowAlign
 from support.noise_paths import BOTH_PATHS
-from support.oracle import MixtureDenoiser, gaussian, prior
+from support.oracle import MixtureDenoiser, prior
+from support.plain_floats import EDITING, SOURCE, TARGET
 from support.tensors import assert_close, normal
 from torch import Tensor
 
-SOURCE, TARGET = (-1.0, 0.5), (2.0, 0.25)
-"""Mean and variance of the model's Gaussian for the source and the target prompt."""
-PROMPTS = {"source": gaussian([SOURCE[0]], [SOURCE[1]]), "positive": gaussian([TARGET[0]], [TARGET[1]])}
-"""The unconditional prompt is missing: FlowAlign does without."""
 S, ZETA = 7.5, 0.01
 TIMES = (0.1, 0.5, 0.9)
 
@@ -32,7 +29,7 @@ def random_sample(path: NoisePath) -> tuple[Sample, Tensor]:
     """A latent with its noise for each time, and the reference."""
     z, eps, reference = normal(3, len(TIMES), 4)
     t = torch.tensor(TIMES, dtype=torch.float64)
-    return Sample(z, eps, t, prior(PROMPTS, path).sigma_at(t), 0.0), reference
+    return Sample(z, eps, t, prior(EDITING, path).sigma_at(t), 0.0), reference
 
 
 def clean(distribution: tuple[float, float], x: float, time: float) -> float:
@@ -53,7 +50,7 @@ def update(z: float, eps: float, reference: float, time: float) -> tuple[float, 
 @BOTH_PATHS
 def test_gradient_in_plain_floats(path: NoisePath):
     sample, reference = random_sample(path)
-    direction = FlowAlign(reference, S, ZETA)(prior(PROMPTS, path), sample)
+    direction = FlowAlign(reference, S, ZETA)(prior(EDITING, path), sample)
     for i, sigma in enumerate(sample.sigma.tolist()):
         time = sigma if path is FLOW else sigma / (1 + sigma)
         for j in range(sample.z.shape[1]):
@@ -65,8 +62,8 @@ def test_gradient_in_plain_floats(path: NoisePath):
 def test_without_the_pull_it_is_flowedit_with_the_source_prompt_as_unconditional(path: NoisePath):
     sample, reference = random_sample(path)
     flowedit = FlowDelta(Delta(reference, S, 1.0), lambda _: 1.0)
-    expected = flowedit(prior({**PROMPTS, "negative": PROMPTS["source"]}, path), sample)
-    direction = FlowAlign(reference, S, 0.0)(prior(PROMPTS, path), sample)
+    expected = flowedit(prior({**EDITING, "negative": EDITING["source"]}, path), sample)
+    direction = FlowAlign(reference, S, 0.0)(prior(EDITING, path), sample)
     assert_close(direction.gradient, expected.gradient)
     assert_close(direction.eps_hat, expected.eps_hat)
 
@@ -74,7 +71,7 @@ def test_without_the_pull_it_is_flowedit_with_the_source_prompt_as_unconditional
 @BOTH_PATHS
 def test_each_item_is_that_of_its_own_run_in_one_call_of_three(path: NoisePath):
     sample, reference = random_sample(path)
-    model = prior(PROMPTS, path)
+    model = prior(EDITING, path)
     together = FlowAlign(reference, S, ZETA)(model, sample).gradient
     assert isinstance(model.denoise, MixtureDenoiser) and model.denoise.batches == [3]
     for i in range(len(TIMES)):
@@ -83,7 +80,7 @@ def test_each_item_is_that_of_its_own_run_in_one_call_of_three(path: NoisePath):
         assert_close(together[row], FlowAlign(reference[row], S, ZETA)(model, alone).gradient)
 
 
-def edited(reference: Tensor, steps: int, zeta: float = ZETA, prompts=PROMPTS) -> Tensor:
+def edited(reference: Tensor, steps: int, zeta: float = ZETA, prompts=EDITING) -> Tensor:
     """The method's own loop on a flow model whose time is the flow time, without a shift."""
     model = Prior(MixtureDenoiser(prompts, FLOW), FLOW, lambda t: t)
     config = METHODS["flowalign"].config().updated({"steps": steps, "source_consistency_weight": zeta})
@@ -125,6 +122,6 @@ def test_a_larger_weight_keeps_more_of_the_source():
 @BOTH_PATHS
 def test_equal_prompts_leave_the_source_as_it_is(path: NoisePath):
     sample, reference = random_sample(path)
-    prompts = {name: PROMPTS["source"] for name in PROMPTS}
+    prompts = {name: EDITING["source"] for name in EDITING}
     at_source = Sample(reference, sample.eps, sample.t, sample.sigma, 0.0)
     assert_close(FlowAlign(reference, S, ZETA)(prior(prompts, path), at_source).gradient, torch.zeros_like(reference))

@@ -23,6 +23,7 @@ from dreamsampler.guidance.restoration.measurement import (
     Measurement,
 )
 from dreamsampler.guidance.restoration.operators import GaussianBlur, Inpainting, SuperResolution
+from support.autoencoders import DoublingAutoencoder, ZeroNoise
 from support.noise_paths import BOTH_PATHS, schedule
 from support.tensors import normal
 from torch import Tensor
@@ -160,23 +161,13 @@ def test_decoupled_guidance_is_the_same_on_both_paths():
     torch.testing.assert_close(*results, rtol=0, atol=1e-6)
 
 
-class Contrast:
-    """An autoencoder whose latents are twice the images."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        return 2 * images
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return latents / 2
-
-
 def test_known_cells_continue_their_surroundings_into_the_hole():
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., 4:8, 4:8] = 1
     mask[..., 12:, :] = 0.5
     measurement = Measurement(Inpainting(mask), 0.25 * (1 - mask).expand(1, 3, 16, 16), 0.03)
     hole = torch.tensor([0.0, 0.5, 0.75, 1.0])
-    known = known_cells(measurement, Contrast(), hole)
+    known = known_cells(measurement, DoublingAutoencoder(), hole)
     torch.testing.assert_close(known.latent, torch.full((1, 3, 16, 16), 0.5), rtol=0, atol=1e-3)
     expected = [(LATENT_NOISE**2 + 0.03**2 + share**2) ** 0.5 for share in (0.0, 1.0, 3.0)]
     torch.testing.assert_close(known.deviation, torch.tensor([*expected, math.inf]))
@@ -209,13 +200,6 @@ def test_a_few_step_step_is_its_equation(path: NoisePath):
     assert levels == [path.alpha_bar(sigma)]
 
 
-class ZeroNoise(SeededNoise):
-    """Noise that is always 0."""
-
-    def like(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x)
-
-
 @BOTH_PATHS
 def test_few_steps_rest_at_a_wiener_solution(path: NoisePath):
     """Its noise covariance is (b / a)^2 (A A^T + lambda)."""
@@ -246,7 +230,7 @@ def test_the_fit_at_a_level_is_the_most_probable_image(operator, noise_std: floa
     truth, guess = 0.2 * normal(1, 3, 16, 16, seed=1), 0.2 * normal(1, 3, 16, 16, seed=2)
     measurement = Measurement(operator, operator.forward(truth), noise_std)
     alpha_bar = torch.tensor(0.6, dtype=torch.float64)
-    x = (DataConsistency(measurement, Contrast()).fit_at(2 * guess, alpha_bar) / 2).requires_grad_()
+    x = (DataConsistency(measurement, DoublingAutoencoder()).fit_at(2 * guess, alpha_bar) / 2).requires_grad_()
     noise, error = max(noise_std, QUANTIZATION) ** 2, DECODED_ERROR**2 + 0.4 * CONTRAST**2
     share = math.prod(operator.measurement_shape) / math.prod(operator.image_shape)
     energy = (operator.forward(x) - measurement.y).square().sum() / noise

@@ -15,22 +15,14 @@ from dreamsampler.guidance.distillation.objective import Sample
 from dreamsampler.guidance.distillation.objectives.bridge import PromptBridge
 from dreamsampler.guidance.distillation.objectives.ism import ISM
 from support.noise_paths import BOTH_PATHS
-from support.oracle import MixtureDenoiser, assert_halving, gaussian, prior
+from support.oracle import MixtureDenoiser, assert_halving, prior
+from support.plain_floats import GENERATING, NULL, TARGET, ddim_step, weights
 from support.tensors import normal
 from torch import Tensor
 
-NULL, TARGET = (0.2, 1.5), (2.0, 0.25)
-"""Mean and variance of the model's Gaussian for the unconditional and the target prompt."""
-DISTRIBUTIONS = {"negative": gaussian(*([x] for x in NULL)), "positive": gaussian(*([x] for x in TARGET))}
 S, INTERVAL, STEPS = 7.5, 0.05, 5
 TIMES = (0.03125, 0.0625, 0.5, 0.875)
 """The first two are below twice the interval, where s is t / 2. All are exact in float32, as the loop's times."""
-
-
-def weights(path: NoisePath, t: float) -> tuple[float, float]:
-    """a and b at a time of the oracle's clock."""
-    sigma = 14 * t * math.expm1(4 * t) / math.expm1(4)
-    return (1.0, sigma) if path is SCALED else (1 / (1 + sigma), sigma / (1 + sigma))
 
 
 def eps_hat(distribution: tuple[float, float], x: float, a: float, b: float) -> float:
@@ -42,12 +34,6 @@ def eps_hat(distribution: tuple[float, float], x: float, a: float, b: float) -> 
 def earlier(t: float, interval: float) -> float:
     """The earlier time s of the interval."""
     return max(t - interval, t / 2)
-
-
-def ddim_step(x: float, noise: float, here: tuple[float, float], there: tuple[float, float]) -> float:
-    """A DDIM step from the weights (a, b) `here` to those `there`."""
-    (a, b), (a_next, b_next) = here, there
-    return a_next * (x - b * noise) / a + b_next * noise
 
 
 def gradient_from(path: NoisePath, t: float, s: float, x_s: float, scale: float = S) -> float:
@@ -80,7 +66,7 @@ def random_sample(path: NoisePath, t: tuple[float, ...] = TIMES) -> Sample:
     """A latent of three values for each time. ISM must not depend on its noise."""
     z, eps = normal(2, len(t), 3, seed=4)
     times = torch.tensor(t, dtype=torch.float64)
-    return Sample(z, eps, times, prior(DISTRIBUTIONS, path).sigma_at(times), 0.0)
+    return Sample(z, eps, times, prior(GENERATING, path).sigma_at(times), 0.0)
 
 
 def for_each_value(sample: Sample, gradient) -> Tensor:
@@ -92,7 +78,7 @@ def for_each_value(sample: Sample, gradient) -> Tensor:
 @BOTH_PATHS
 def test_gradient_matches_the_formula(path):
     sample = random_sample(path)
-    direction = ISM(S, INTERVAL, STEPS)(prior(DISTRIBUTIONS, path), sample)
+    direction = ISM(S, INTERVAL, STEPS)(prior(GENERATING, path), sample)
     expected_gradient = for_each_value(sample, lambda z, t: gradient_by_hand(path, z, t))
     torch.testing.assert_close(direction.gradient, expected_gradient, rtol=1e-10, atol=1e-10)
 
@@ -104,7 +90,7 @@ def test_loop_converges_to_the_zero_of_the_gradient(path, t):
     offset = gradient_by_hand(path, 0.0, t)
     slope = gradient_by_hand(path, 1.0, t) - offset
     assert slope > 0
-    model, generator = prior(DISTRIBUTIONS, path), Latent(torch.tensor([[-1.0], [3.0]], dtype=torch.float64))
+    model, generator = prior(GENERATING, path), Latent(torch.tensor([[-1.0], [3.0]], dtype=torch.float64))
     loop = LoopSettings(steps=60, learning_rate=0.4 / slope, optimizer="sgd", weighting="uniform", t_min=t, t_max=t)
     plan = loop.plan(model, generator())
     for _ in optimize(model, generator, ISM(S, INTERVAL, STEPS), plan=plan, noise=SeededNoise([0, 1])):
@@ -123,7 +109,7 @@ def test_inversion_converges_to_the_probability_flow(path):
 
     flow = for_each_value(sample, exact)
     errors = [
-        (ISM(S, INTERVAL, steps)(prior(DISTRIBUTIONS, path), sample).gradient - flow).abs().max().item()
+        (ISM(S, INTERVAL, steps)(prior(GENERATING, path), sample).gradient - flow).abs().max().item()
         for steps in (200, 400, 800)
     ]
     assert_halving(errors, 0.01)
@@ -131,7 +117,7 @@ def test_inversion_converges_to_the_probability_flow(path):
 
 @BOTH_PATHS
 def test_zero_interval_is_the_bridge_from_the_unconditional_prompt_at_the_inverted_state(path):
-    sample, model = random_sample(path), prior({**DISTRIBUTIONS, "source": DISTRIBUTIONS["negative"]}, path)
+    sample, model = random_sample(path), prior({**GENERATING, "source": GENERATING["negative"]}, path)
     x_t = for_each_value(sample, lambda z, t: flow_state(path, z, t))
     a, b = path.a(sample.sigma)[:, None], path.b(sample.sigma)[:, None]
     inverted = Sample(sample.z, (x_t - a * sample.z) / b, sample.t, sample.sigma, 0.0)
@@ -142,7 +128,7 @@ def test_zero_interval_is_the_bridge_from_the_unconditional_prompt_at_the_invert
 
 @BOTH_PATHS
 def test_batch_items_have_their_own_times(path):
-    together, model, ism = random_sample(path), prior(DISTRIBUTIONS, path), ISM(S, INTERVAL, STEPS)
+    together, model, ism = random_sample(path), prior(GENERATING, path), ISM(S, INTERVAL, STEPS)
     gradients = ism(model, together).gradient
     for i in range(len(TIMES)):
         item = slice(i, i + 1)
@@ -151,12 +137,12 @@ def test_batch_items_have_their_own_times(path):
 
 
 def test_noise_has_no_effect():
-    sample, model, ism = random_sample(SCALED), prior(DISTRIBUTIONS), ISM(S, INTERVAL, STEPS)
+    sample, model, ism = random_sample(SCALED), prior(GENERATING), ISM(S, INTERVAL, STEPS)
     other = Sample(sample.z, -sample.eps, sample.t, sample.sigma, 0.0)
     assert torch.equal(ism(model, sample).gradient, ism(model, other).gradient)
 
 
 def test_cost_is_the_inversion_plus_one_guided_call():
-    model = prior(DISTRIBUTIONS)
+    model = prior(GENERATING)
     ISM(S, INTERVAL, STEPS)(model, random_sample(SCALED))
     assert isinstance(model.denoise, MixtureDenoiser) and model.denoise.batches == [1] * (STEPS + 1) + [2]

@@ -14,6 +14,7 @@ from dreamsampler.guidance.restoration.measurement import DataConsistency, Measu
 from dreamsampler.guidance.restoration.operators import JPEG, Subsampling
 from dreamsampler.guidance.restoration.operators.jpeg import _CHROMA_STEPS, _LUMA_STEPS, quantization_steps
 from PIL import Image
+from support.autoencoders import IdentityAutoencoder
 from support.tensors import uniform
 from torch import Tensor
 
@@ -162,19 +163,11 @@ def test_projection_of_blocks_beyond_the_image_comes_close(size: tuple[int, int]
 # Gradients and fits
 
 
-class Identity:
-    def encode(self, images: Tensor) -> Tensor:
-        return images
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return latents
-
-
 def test_gradient_of_the_distance_points_to_the_nearest_image():
     operator = JPEG(16, 32, 20, "4:4:4")
     measurement = Measurement(operator, operator.forward(signed(grainy(16, 32))))
     x = signed(grainy(16, 32, seed=1))
-    data = DataConsistency(measurement, Identity())
+    data = DataConsistency(measurement, IdentityAutoencoder())
     _, gradient = data.posterior_gradient(lambda z: z, SCALED, x, torch.tensor(1e-9, dtype=torch.float64))
     step = x - operator.projected(measurement.y, x, 0.0)
     # In luma and color differences T the distance is |T step|, with the gradient T^T T step / |T step|.
@@ -191,7 +184,7 @@ def test_fit_of_an_image_that_agrees_changes_nothing():
     operator = JPEG(32, 32, 30)
     x = signed(grainy(32, 32))
     measurement = Measurement(operator, operator.forward(x))
-    assert torch.equal(DataConsistency(measurement, Identity()).fit(x), x)
+    assert torch.equal(DataConsistency(measurement, IdentityAutoencoder()).fit(x), x)
     assert torch.equal(measurement.projected(x), x)
 
 

@@ -23,32 +23,13 @@ from dreamsampler.guidance.restoration.operators import (
     SuperResolution,
 )
 from dreamsampler.guidance.restoration.proximal import DataSteps, fill_with_noise, gradient_scale, proximal_restore
+from support.autoencoders import DoublingAutoencoder, IdentityAutoencoder, ZeroNoise
 from support.noise_paths import BOTH_PATHS, schedule
 from support.operators import matrix
 from support.tensors import normal
 from torch import Tensor
 
 SIDE, NOISE_STD = 16, 0.01
-
-
-class IdentityAutoencoder:
-    """An autoencoder whose latents are the images."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        return images
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return latents
-
-
-class DoublingAutoencoder:
-    """An autoencoder whose latents are twice the images."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        return 2 * images
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return latents / 2
 
 
 @dataclass(frozen=True)
@@ -371,13 +352,6 @@ def run_restoration(
         prior, prior.path, x, sigmas, settings=settings, noise=noise, fit=fit, gradient=gradient
     )
     return last.x
-
-
-class ZeroNoise(SeededNoise):
-    """Noise that is always 0."""
-
-    def like(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x)
 
 
 @pytest.mark.parametrize("eta", [0.5, 1.0])

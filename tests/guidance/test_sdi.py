@@ -7,32 +7,22 @@ import math
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
-from dreamsampler.guidance.core.path import SCALED, NoisePath
+from dreamsampler.guidance.core.path import NoisePath
 from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.method import Resources
 from dreamsampler.guidance.distillation.objective import Direction, Sample
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.distillation.objectives.sds import SDS
 from support.noise_paths import BOTH_PATHS
-from support.oracle import TWO_TEXTS, MixtureDenoiser, gaussian, prior
+from support.oracle import TWO_TEXTS, MixtureDenoiser, prior
+from support.plain_floats import GENERATING, NULL, TARGET, Weights, ddim_step, weights
 from support.tensors import normal
 from torch import Tensor
 
-NULL, TARGET = (0.2, 1.5), (2.0, 0.25)
-"""Mean and variance of the model's Gaussian for the unconditional and the target prompt."""
-DISTRIBUTIONS = {"negative": gaussian(*([x] for x in NULL)), "positive": gaussian(*([x] for x in TARGET))}
 S, UP, STEPS = 7.5, -7.5, 5
 """The paper's guidance scales, of the gradient and of the inversion, and the steps of the inversion."""
 TIMES = (0.0625, 0.5, 0.875)
 """Exact in float32, as the loop's times."""
-Weights = tuple[float, float]
-"""a and b at a noise level."""
-
-
-def weights(path: NoisePath, t: float) -> Weights:
-    """a and b at a time of the oracle's clock."""
-    sigma = 14 * t * math.expm1(4 * t) / math.expm1(4)
-    return (1.0, sigma) if path is SCALED else (1 / (1 + sigma), sigma / (1 + sigma))
 
 
 def guided(x: float, at: Weights, scale: float) -> float:
@@ -40,12 +30,6 @@ def guided(x: float, at: Weights, scale: float) -> float:
     a, b = at
     null, target = (b * (x - a * mean) / (a * a * variance + b * b) for mean, variance in (NULL, TARGET))
     return null + scale * (target - null)
-
-
-def ddim_step(x: float, noise: float, here: Weights, there: Weights) -> float:
-    """A DDIM step from the weights (a, b) `here` to those `there`."""
-    (a, b), (a_next, b_next) = here, there
-    return a_next * (x - b * noise) / a + b_next * noise
 
 
 def levels_to(path: NoisePath, t: float, steps: int) -> list[Weights]:
@@ -99,7 +83,7 @@ def for_each_value(z: Tensor, gradient) -> Tensor:
 @pytest.mark.parametrize(("scale", "up"), [(S, UP), (1.0, 1.0), (30.0, 0.0)])
 def test_gradient_matches_the_formula(scale: float, up: float, path: NoisePath):
     z, times = latents()
-    made = direction(prior(DISTRIBUTIONS, path), z, times, STEPS, scale, up)
+    made = direction(prior(GENERATING, path), z, times, STEPS, scale, up)
     expected = for_each_value(z, lambda x, t: gradient_by_hand(path, x, t, scale=scale, up=up))
     torch.testing.assert_close(made.gradient, expected, rtol=1e-9, atol=1e-9)
 
@@ -114,7 +98,7 @@ def test_gradient_converges_to_that_on_the_exact_flow(path: NoisePath):
         (a, b), (mean, variance), state = weights(path, t), TARGET, flow_state(path, x, t)
         return a / b * (x - mean - a * variance * (state - a * mean) / (a * a * variance + b * b))
 
-    model, flow = prior(DISTRIBUTIONS, path), for_each_value(z, exact)
+    model, flow = prior(GENERATING, path), for_each_value(z, exact)
     errors = [
         (direction(model, z, times, steps, 1.0, 1.0).gradient - flow).abs().max().item() for steps in (200, 400, 800)
     ]
@@ -127,7 +111,7 @@ def test_gradient_converges_to_that_on_the_exact_flow(path: NoisePath):
 @BOTH_PATHS
 def test_gradient_vanishes_at_the_mean_of_the_target(path: NoisePath):
     z, (_, times) = torch.full((len(TIMES), 3), TARGET[0], dtype=torch.float64), latents()
-    gradient = direction(prior(DISTRIBUTIONS, path), z, times, STEPS, 1.0, 1.0).gradient
+    gradient = direction(prior(GENERATING, path), z, times, STEPS, 1.0, 1.0).gradient
     torch.testing.assert_close(gradient, torch.zeros_like(z), rtol=0, atol=1e-12)
 
 
@@ -142,7 +126,7 @@ def test_it_is_sds_with_inverted_noise(path: NoisePath):
 
 
 def test_batch_items_have_their_own_times():
-    (z, times), model = latents(), prior(DISTRIBUTIONS)
+    (z, times), model = latents(), prior(GENERATING)
     together = direction(model, z, times, STEPS, S, UP).gradient
     for i in range(len(TIMES)):
         alone = direction(model, z[i : i + 1], times[i : i + 1], STEPS, S, UP).gradient
@@ -150,6 +134,6 @@ def test_batch_items_have_their_own_times():
 
 
 def test_cost_is_the_inversion_plus_one_guided_call():
-    (z, times), model = latents(), prior(DISTRIBUTIONS)
+    (z, times), model = latents(), prior(GENERATING)
     direction(model, z, times, STEPS, S, UP)
     assert isinstance(model.denoise, MixtureDenoiser) and model.denoise.batches == [2] * (STEPS + 1)

@@ -39,7 +39,7 @@ from support.tiny_models import (
     measure,
     photo,
     restore,
-    square,
+    square_hole,
     tiny,
     tiny_vae,
     wrapped,
@@ -103,7 +103,7 @@ def test_an_adapter_acts_as_if_its_image_were_the_target_prompt(name: str, count
 
 
 def test_an_adapter_acts_in_a_restoration():
-    wanted, hole = cond(9), measure(photo(), "inpaint", mask=square())[0]
+    wanted, hole = cond(9), measure(photo(), "inpaint", mask=square_hole())[0]
     made = [
         restore(model, tiny_vae("kl"), encoded(EPS), hole, positive=positive).samples
         for model, positive in ((adapted(tiny(EPS), wanted[0][0]), POSITIVE), (tiny(EPS), wanted))
@@ -355,7 +355,7 @@ def test_differential_diffusion_is_named():
     with torch.inference_mode():
         (model,) = DifferentialDiffusion.execute(tiny(EPS)).args
     notes: list[str] = []
-    run("inversion", model, notes=notes, mask=square())
+    run("inversion", model, notes=notes, mask=square_hole())
     assert len(notes) == 1 and notes[0].startswith("No effect here: DifferentialDiffusion. It changes masks")
 
 

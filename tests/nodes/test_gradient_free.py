@@ -11,7 +11,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.restoration.measurement import CONTRAST, DECODED_ERROR, QUANTIZATION, Measurement
-from support.host_oracle import Draws, Predict, assert_differs, assert_same, by_formula, progress_hook
+from support.host_oracle import Draws, Predict, assert_differs, assert_same, by_formula, mix, progress_hook
 from support.tiny_models import (
     EPS,
     NEGATIVE,
@@ -23,10 +23,12 @@ from support.tiny_models import (
     V,
     autoencoder,
     encoded,
+    hole,
+    hole_cells,
     measure,
     photo,
     restore,
-    square,
+    square_hole,
     tiny,
     tiny_vae,
     untouched,
@@ -42,16 +44,6 @@ every_kind = pytest.mark.parametrize(("family", "kind"), KINDS, ids=str)
 every_choice = pytest.mark.parametrize("consistency", CHOICES)
 
 
-def hole(count: int = 1, seed: int = 0) -> Measurement:
-    """Images with a square hole."""
-    return measure(photo(count, seed), mask=square())[0]
-
-
-def cells(family: Family) -> Tensor:
-    """The hole at latent resolution."""
-    return F.avg_pool2d(square()[:, None], 8).reshape(1, 1, *(1,) * (len(family.shape) - 3), 8, 8)
-
-
 class Oracle:
     """Both choices, written with Python numbers on ComfyUI's own predictions and VAE."""
 
@@ -60,9 +52,6 @@ class Oracle:
         self.network: Any = autoencoder(tiny_vae(kind))
         sampling: Any = model.get_model_object("model_sampling")
         self.sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", settings["steps"]).tolist()
-
-    def mix(self, sigma: float) -> tuple[float, float]:
-        return (1 - sigma if self.family.flow else 1.0), sigma
 
     def decoded(self, z: Tensor) -> Tensor:
         images = self.network.decode(self.model.model.process_latent_out(z))
@@ -75,17 +64,17 @@ class Oracle:
     def __call__(self, index: int, predict: Predict, start: Tensor) -> Tensor:
         settings = self.settings
         draws = Draws(torch.Size([1, *self.family.shape]), item_seeds(settings["seed"], [index])[0])
-        top = self.mix(self.sigmas[0])
+        top = mix(self.family, self.sigmas[0])
         x = top[0] * start + top[1] * draws()
-        region = cells(self.family)
+        region = hole_cells(self.family)
         for sigma, sigma_next in zip(self.sigmas, self.sigmas[1:]):
-            (a, b), (a_next, b_next) = self.mix(sigma), self.mix(sigma_next)
+            (a, b), (a_next, b_next) = mix(self.family, sigma), mix(self.family, sigma_next)
             alpha_bar, share = a**2 / (a**2 + b**2), settings["eta"] * b_next / (a_next + b_next)
             null = predict(x, sigma, "negative")
             z_bar = null + region * settings["gamma"] * (predict(x, sigma, "positive") - null)
             if settings["consistency"] == "few steps":
                 error = DECODED_ERROR**2 + CONTRAST**2 * (1 - alpha_bar)
-                weight, seen = QUANTIZATION**2 / error, 1 - square()[:, None]
+                weight, seen = QUANTIZATION**2 / error, 1 - square_hole()[:, None]
                 before = self.decoded(z_bar)
                 images = (seen * self.measurement.y + weight * before) / (seen + weight)
                 z_bar = z_bar + self.encoded(images.clamp(-1, 1)) - self.encoded(before)
@@ -100,7 +89,7 @@ class Oracle:
         return x
 
     def decoupled(self, predict: Predict, mean: Tensor, eta: float, sigma: float, draws: Draws) -> Tensor:
-        (a, b), region = self.mix(sigma), cells(self.family)
+        (a, b), region = mix(self.family, sigma), hole_cells(self.family)
         proxy = mean + eta * draws()
         eps = (proxy - a * predict(proxy, sigma, "negative")) / b
         variance = 0.01**2 + (region / (1 - region)) ** 2
@@ -111,7 +100,7 @@ class Oracle:
     @property
     def filled(self) -> Tensor:
         """The image with the hole filled by Laplace's equation, by plain relaxation."""
-        image, unknown = self.measurement.y.double(), square()[:, None].bool()
+        image, unknown = self.measurement.y.double(), square_hole()[:, None].bool()
         for _ in range(4000):
             around = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), "replicate"), 3, stride=1) * 9
             corners = F.pad(image, (1, 1, 1, 1), "replicate")
@@ -135,7 +124,7 @@ def test_matches_the_equations_on_comfyui_predictions(family: Family, kind: str,
 @every_choice
 def test_batch_matches_single_images_and_seeds_reproduce(consistency: str):
     model, vae, seed = tiny(V), tiny_vae("kl"), 5
-    masks = torch.cat([square(), square(0, 24), square(30, 50)])
+    masks = torch.cat([square_hole(), square_hole(0, 24), square_hole(30, 50)])
     options: dict[str, Any] = {"consistency": consistency, "start_from": "noise", "seed": seed, "eta": 1.0}
     together = measure(photo(3), mask=masks)[0]
     batch = restore(model, vae, encoded(V, 3), together, **options)

@@ -21,7 +21,7 @@ from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS
 from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image
-from support.tiny_models import measure, photo, square
+from support.tiny_models import measure, photo, square_hole
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,7 +32,7 @@ every_operator = pytest.mark.parametrize("operator", OPERATORS)
 
 def operator_inputs(operator: str) -> dict[str, Any]:
     """The operator, and a mask or a border if it needs one."""
-    return {"operator": operator, **({"mask": square()} if reads_mask(operator) else {}), **border(operator)}
+    return {"operator": operator, **({"mask": square_hole()} if reads_mask(operator) else {}), **border(operator)}
 
 
 def border(operator: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def gaussian(kernel_size: int, sigma: float) -> Tensor:
 
 
 def test_inpaint_measures_everything_outside_the_hole():
-    image, mask = photo(), square()
+    image, mask = photo(), square_hole()
     for simulate in (False, True):
         measurement, observed = measure(image, mask=mask, simulate=simulate)
         assert_close(measurement.y, (1 - mask) * signed(image))
@@ -79,7 +79,7 @@ def test_inpaint_measures_everything_outside_the_hole():
 
 
 def test_soft_hole_is_partly_known_and_shown_at_full_brightness():
-    image, mask = photo(), 0.5 * square()
+    image, mask = photo(), 0.5 * square_hole()
     measurement, observed = measure(image, mask=mask)
     assert_close(measurement.y, (1 - mask) * signed(image))
     assert_close(observed, image)
@@ -234,7 +234,7 @@ def test_constant_image_is_shown_unchanged(operator: str):
 
 @every_operator
 def test_inputs_are_unchanged(operator: str):
-    image, mask = photo(2), square()
+    image, mask = photo(2), square_hole()
     before = image.clone(), mask.clone()
     measure(image, operator, mask=mask, noise_std=0.1, **border(operator))
     assert torch.equal(image, before[0]) and torch.equal(mask, before[1])
@@ -270,12 +270,12 @@ def test_no_noise_is_added_to_a_real_measurement(operator: str):
 
 
 def test_no_noise_is_added_in_the_hole():
-    noisy, observed = measure(photo(), mask=square(), noise_std=0.2)
-    hole = square()[0] == 1
+    noisy, observed = measure(photo(), mask=square_hole(), noise_std=0.2)
+    hole = square_hole()[0] == 1
     assert (noisy.y[..., hole] == 0).all()
     images = signed(photo(seed=5))
     restored = noisy.projected(images)
-    smooth = measure(photo(), mask=square())[0].projected(images)
+    smooth = measure(photo(), mask=square_hole())[0].projected(images)
     rough, calm = ((image - images)[..., hole].diff(dim=-1).std() for image in (restored, smooth))
     assert rough < 2 * calm + 0.05
 
@@ -307,10 +307,10 @@ def test_alpha_is_ignored_and_gray_is_expanded(operator: str):
 
 def test_mask_resolution_does_not_matter():
     image = photo()
-    exact = measure(image, mask=square())[0].operator.hole
-    assert exact is not None and torch.equal(exact[0, 0], square()[0].double())
+    exact = measure(image, mask=square_hole())[0].operator.hole
+    assert exact is not None and torch.equal(exact[0, 0], square_hole()[0].double())
     for size in (32, 128):
-        mask = F.interpolate(square()[:, None], (size, size), mode="nearest")[:, 0]
+        mask = F.interpolate(square_hole()[:, None], (size, size), mode="nearest")[:, 0]
         hole = measure(image, mask=mask)[0].operator.hole
         assert hole is not None and hole.shape == exact.shape
         assert (hole - exact).abs().mean() < 0.02
@@ -320,7 +320,7 @@ def test_mask_resolution_does_not_matter():
 
 
 def test_each_image_uses_its_own_mask():
-    image, masks = photo(2), torch.cat([square(), square().mT])
+    image, masks = photo(2), torch.cat([square_hole(), square_hole().mT])
     together, observed = measure(image, mask=masks)
     for i in range(2):
         alone, shown = measure(image[i : i + 1], mask=masks[i : i + 1])
@@ -331,8 +331,8 @@ def test_each_image_uses_its_own_mask():
 
 
 def test_mask_without_batch_dimension_or_beyond_0_to_1_is_accepted():
-    expected, _ = measure(photo(), mask=square())
-    actual, _ = measure(photo(), mask=3 * square()[0] - 1)
+    expected, _ = measure(photo(), mask=square_hole())
+    actual, _ = measure(photo(), mask=3 * square_hole()[0] - 1)
     assert torch.equal(actual.y, expected.y)
 
 
@@ -356,7 +356,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "negative mask": ({"mask": -torch.ones(1, 64, 64)}, "mask is empty: paint what to change"),
     "one empty mask of two": (
-        {"image": photo(2), "mask": torch.cat([square(), 0 * square()])},
+        {"image": photo(2), "mask": torch.cat([square_hole(), 0 * square_hole()])},
         "mask is empty: paint what to change",
     ),
     "mask of other aspect ratio": (
@@ -373,7 +373,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mask NaN": ({"mask": torch.full((1, 64, 64), float("nan"))}, "mask.* contains NaN or infinite"),
     "image NaN": (
-        {"image": photo() * float("nan"), "mask": square()},
+        {"image": photo() * float("nan"), "mask": square_hole()},
         "Input 'image' contains NaN or infinite values: check",
     ),
     "image infinite": (

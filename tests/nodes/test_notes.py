@@ -36,7 +36,7 @@ from support.tiny_models import (
     measure,
     photo,
     restore,
-    square,
+    square_hole,
     tiny,
 )
 from torch import Tensor
@@ -173,7 +173,7 @@ def test_a_mask_over_everything_is_noted():
 
 
 def test_other_masks_are_not_noted():
-    assert edited(mask=square()) == []
+    assert edited(mask=square_hole()) == []
     assert edited(mask=torch.full((1, 64, 64), 0.9)) == []
 
 
@@ -293,5 +293,5 @@ def test_gray_and_sepia_images_are_not_doubted(scene: Image.Image):
 
 def test_a_hole_over_everything_is_noted():
     assert measured(photo(), "inpaint", mask=torch.ones(1, 64, 64))[0].startswith(COVERS)
-    assert measured(photo(), "inpaint", mask=square()) == []
+    assert measured(photo(), "inpaint", mask=square_hole()) == []
     assert measured(photo(), "super-resolution") == []

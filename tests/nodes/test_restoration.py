@@ -28,6 +28,7 @@ from support.host_oracle import (
     by_formula,
     controlled,
     left_half,
+    mix,
     negative_with_lora,
     negative_with_masked_lora,
     no_fused_kernels,
@@ -56,10 +57,12 @@ from support.tiny_models import (
     create_in_inference_mode,
     edit,
     encoded,
+    hole,
+    hole_cells,
     measure,
     photo,
     restore,
-    square,
+    square_hole,
     tiny,
     tiny_controlnet,
     tiny_vae,
@@ -67,7 +70,6 @@ from support.tiny_models import (
     wrapped,
 )
 from torch import Tensor
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 KINDS = [(EPS, "kl"), (V, "kl"), (SD3, "taesd-16"), (FLUX, "taesd-16"), (QWEN, "wan")]
@@ -81,19 +83,9 @@ BRIEF = {"steps": 4, "skip": 0.5, "data_every": 2, "dps_weight": 3.0}
 """One data-fitting step and one gradient step, with a weight that makes a difference for random networks."""
 
 
-def hole(count: int = 1, seed: int = 0) -> Measurement:
-    """Images with a square hole."""
-    return measure(photo(count, seed), mask=square())[0]
-
-
 def result(family: Family, kind: str, measurement: Measurement | None, **options: Any) -> Tensor:
     """The latent samples of one restored image."""
     return restore(tiny(family), tiny_vae(kind), encoded(family), measurement, **options).samples
-
-
-def cells(family: Family) -> Tensor:
-    """The hole of `hole` at latent resolution."""
-    return F.avg_pool2d(square()[:, None], 8).reshape(1, 1, *(1,) * (len(family.shape) - 3), 8, 8)
 
 
 def blur(count: int = 1, seed: int = 0) -> Measurement:
@@ -177,7 +169,7 @@ class Oracle:
         measurement = self.measurement.of_item(index)
         steps = len(self.sigmas) - 1
         for i, (sigma, sigma_next) in enumerate(zip(self.sigmas, self.sigmas[1:])):
-            a, b = self.mix(sigma)
+            a, b = mix(self.family, sigma)
             alpha_bar = a**2 / (a**2 + b**2)
             z_null, pull = predict(x, sigma, "negative"), torch.zeros(())
             if i % settings["data_every"] == 0 and i < settings["data_until"] * steps:
@@ -199,12 +191,9 @@ class Oracle:
             share = settings["eta"] * alpha_bar**0.5
             if share:
                 eps = (1 - share**2) ** 0.5 * eps + share * draws()
-            a_next, b_next = self.mix(sigma_next)
+            a_next, b_next = mix(self.family, sigma_next)
             x = a_next * (z_bar - pull) + b_next * eps
         return x
-
-    def mix(self, sigma: float) -> tuple[float, float]:
-        return (1 - sigma if self.family.flow else 1.0), sigma
 
     def fitted(self, z: Tensor, measurement: Measurement, alpha_bar: float) -> Tensor:
         """Toward the least-squares image of an inpainting, in closed form."""
@@ -247,7 +236,7 @@ def test_matches_algorithm_4_on_comfyui_predictions(family: Family, kind: str, s
     model, vae, latent, measurement = tiny(family), tiny_vae(kind), encoded(family), hole()
     options = {"dps_weight": 1.0, "data_every": 2, "seed": 7, "steps": 4, "skip": 0.5, **SETTINGS[case]}
     restored = restore(model, vae, latent, measurement, start_from=start_from, **options)
-    oracle = Oracle(family, vae, measurement, restored.start["samples"], region=cells(family), **options)
+    oracle = Oracle(family, vae, measurement, restored.start["samples"], region=hole_cells(family), **options)
     assert_pulled(restored.samples, oracle(latent, PROMPTS, model))
 
 
@@ -266,7 +255,7 @@ def test_gradient_steps_match_from_pure_noise(family: Family, kind: str):
 def test_gradient_steps_match_for_every_operator(make: str):
     model, vae, latent = tiny(V), tiny_vae("kl"), encoded(V)
     operators = {"blur": "gaussian blur", "soft hole": "inpaint"}
-    measurement, _ = measure(photo(), operators.get(make, make), mask=0.7 * square())
+    measurement, _ = measure(photo(), operators.get(make, make), mask=0.7 * square_hole())
     options = {"consistency": "dps only", "data_until": 0.0, "start_from": "noise", "steps": 4, "skip": 0.5}
     restored = restore(model, vae, latent, measurement, **options)
     oracle = Oracle(V, vae, measurement, restored.start["samples"], **options)
@@ -283,7 +272,7 @@ def test_inversion_puts_fresh_noise_in_the_hole(family: Family, kind: str):
     scale = (top**2 + ((1 - top) if family.flow else 1.0) ** 2) ** 0.5
     noise = scale * Draws(latent["samples"].shape, seed)()
     x = model.model.process_latent_in(inverted["samples"])
-    expected = (1 - cells(family)).sqrt() * x + cells(family).sqrt() * noise
+    expected = (1 - hole_cells(family)).sqrt() * x + hole_cells(family).sqrt() * noise
     assert_same(restored.start["samples"], model.model.process_latent_out(expected))
 
 
@@ -352,7 +341,7 @@ def test_last_step_takes_a_gradient_only_for_a_hole_or_in_dps_alone(family: Fami
 
 
 def one_hole_per_image() -> tuple[Measurement, list[Measurement]]:
-    masks = torch.cat([square(), square(0, 24), square(30, 50)])
+    masks = torch.cat([square_hole(), square_hole(0, 24), square_hole(30, 50)])
     together = measure(photo(3), mask=masks)[0]
     return together, [measure(photo(1, i), mask=masks[i : i + 1])[0] for i in range(3)]
 
@@ -416,7 +405,7 @@ def test_prompt_acts_in_the_hole_or_in_the_mask(family: Family, kind: str):
         edited, unedited = (result(family, kind, measurement, gamma=gamma, **options) for gamma in (1.0, 0.0))
         return (edited - unedited).abs().reshape(-1, 8, 8).mean(0) > 1e-6
 
-    assert torch.equal(moved(hole()), cells(family).reshape(8, 8) > 0)
+    assert torch.equal(moved(hole()), hole_cells(family).reshape(8, 8) > 0)
     assert moved(blur()).all()
     left = left_half(8)[0] > 0
     assert torch.equal(moved(hole(), mask=left_half()), left)
@@ -462,7 +451,7 @@ def test_nan_raises_with_step_and_sigma(family: Family, kind: str):
 @every_path
 def test_projection_keeps_known_pixels_exactly(family: Family, kind: str):
     model, vae, latent, image = tiny(family), tiny_vae(kind), encoded(family), photo()
-    measurement, known = hole(), square()[0] == 0
+    measurement, known = hole(), square_hole()[0] == 0
     options: dict[str, Any] = {"consistency": "consistency only", "steps": 2}
     projected = restore(model, vae, latent, measurement, **options)
     decoded = restore(model, vae, latent, measurement, projection=False, **options)
@@ -653,7 +642,7 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
     ),
     "other size with frames": (
         QWEN,
-        {"measurement": measure(photo(size=32), mask=square())[0]},
+        {"measurement": measure(photo(size=32), mask=square_hole())[0]},
         "measurement is of images of 32x32 pixels, but latent_image decodes to 64x64: encode the observed image",
     ),
     "two measurements for three images": (

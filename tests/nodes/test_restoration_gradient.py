@@ -52,7 +52,7 @@ from support.tiny_models import (
     measure,
     photo,
     restore,
-    square,
+    square_hole,
     tiny,
     tiny_vae,
     untouched,
@@ -86,7 +86,7 @@ RECOMPUTED, ONE_BY_ONE, LEFT_OUT = "now recompute activations", "now process one
 
 
 def holes(count: int = 1) -> Measurement:
-    return measure(photo(count), mask=torch.cat([square(), square(0, 24), square(30, 50)])[:count])[0]
+    return measure(photo(count), mask=torch.cat([square_hole(), square_hole(0, 24), square_hole(30, 50)])[:count])[0]
 
 
 AWAY_FROM_KINKS = 18

@@ -181,11 +181,17 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("task", PAPER_SETTINGS)
 def test_default_settings_are_the_papers(task: str):
-    paper = {"t_min": 0.02, "t_max": 0.98, "time_schedule": "uniform", "noise_policy": "fresh", **PAPER_SETTINGS[task]}
+    paper: dict[str, Any] = {
+        "t_min": 0.02,
+        "t_max": 0.98,
+        "time_schedule": "uniform",
+        "noise_policy": "fresh",
+        **PAPER_SETTINGS[task],
+    }
     inputs: dict[str, Any] = {**TASKS[task], "steps": 3}
     own = optimized(**inputs).scene.harmonics
     assert torch.equal(own, optimized(**inputs, **paper).scene.harmonics)
-    others = {"guidance_scale": 5.0, "t_min": 0.3, "t_max": 0.4, "noise_policy": "fixed"}
+    others: dict[str, Any] = {"guidance_scale": 5.0, "t_min": 0.3, "t_max": 0.4, "noise_policy": "fixed"}
     others["time_schedule"] = "uniform" if task == "restore" else "descending"
     for name, other in others.items():
         changed = optimized(**inputs, **{**paper, name: other}).scene.harmonics
@@ -200,7 +206,7 @@ def test_default_settings_are_the_papers(task: str):
         ("bridge", {"guidance_scale": 1.0, "first_stage": 0.8}),
     ],
 )
-def test_methods_have_their_own_settings_in_3d(method: str, settings: dict[str, float]):
+def test_methods_have_their_own_settings_in_3d(method: str, settings: dict[str, Any]):
     inputs: dict[str, Any] = {"method": method, "source": SOURCE, "steps": 5}
     if method == "lmc":
         inputs["corrective"] = spectral(EPS)

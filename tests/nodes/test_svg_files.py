@@ -32,6 +32,7 @@ from support.host_oracle import progress_hook
 from support.node_texts import shown_text, texts_on_nodes
 from support.svg_nodes import SVG, contents, drawn, saved_by_host, value
 from support.svg_oracle import DOCUMENTS, SAME, render, svg
+from support.tensors import psnr
 from torch import Tensor
 
 SQUARE = svg('<rect x="25" y="25" width="50" height="50" fill="#f00"/>')
@@ -66,10 +67,6 @@ def flat(width: int = 80, height: int = 60) -> Tensor:
     image[(x - 30).square() + (y - 28).square() < 20**2] = torch.tensor((0.1, 0.3, 0.8))
     image[(x > 45) & (y > 35) & (x - y < 28)] = torch.tensor((0.7, 0.1, 0.2))
     return image[None]
-
-
-def psnr(one: Tensor, other: Tensor) -> float:
-    return float(-10 * (one - other).square().mean().log10())
 
 
 # Load SVG

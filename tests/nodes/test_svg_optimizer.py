@@ -43,7 +43,7 @@ from support.tiny_models import (
     encoded,
     measure,
     photo,
-    square,
+    square_hole,
     tiny,
     tiny_vae,
     untouched,
@@ -67,7 +67,7 @@ WIDE = svg('<path d="M5 5H90V30Z" fill="#80c"/><ellipse cx="60" cy="40" rx="30" 
 OPERATORS: dict[str, dict[str, Any]] = {
     "super-resolution": {},
     "gaussian blur": {},
-    "inpaint": {"mask": square()},
+    "inpaint": {"mask": square_hole()},
     "motion blur": {"angle": 30.0},
     "colourisation": {},
     "outpaint": {"left": 16},

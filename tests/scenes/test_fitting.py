@@ -18,7 +18,7 @@ from dreamsampler.splats.harmonics import from_colors
 from dreamsampler.splats.initialization import in_ball
 from dreamsampler.splats.scene import Scene
 from support.splats import ball
-from support.tensors import generator, uniform
+from support.tensors import generator, psnr, uniform
 from torch import Tensor
 
 WHITE = torch.ones(3)
@@ -38,10 +38,6 @@ def views(scene: Scene, azimuth: float, count: int) -> tuple[list[Any], Tensor]:
     ]
     with torch.no_grad():
         return cameras, seen(scene, [Look(camera, WHITE) for camera in cameras])
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return float(-10 * (a - b).square().mean().log10())
 
 
 def fitted(targets: Targets, steps: int, seed: int = 0) -> Scene:

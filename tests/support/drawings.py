@@ -19,12 +19,12 @@ def gradient_of(leaf: Tensor) -> Tensor:
     return leaf.grad
 
 
-def uniform(generator: torch.Generator, low: float, high: float) -> float:
+def between(generator: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
 
 
 def color(generator: torch.Generator) -> Color:
-    return Color(*(uniform(generator, 0, 1) for _ in range(3)))
+    return Color(*(between(generator, 0, 1) for _ in range(3)))
 
 
 def blob(generator: torch.Generator, center: tuple[float, float], radius: float, jitter: float = 0.3) -> Contour:
@@ -33,14 +33,14 @@ def blob(generator: torch.Generator, center: tuple[float, float], radius: float,
     for quarter in range(4):
         cos, sin = math.cos(quarter * math.pi / 2), math.sin(quarter * math.pi / 2)
         for x, y in ((1, 0), (1, handle), (handle, 1)):
-            x, y = (v + uniform(generator, -jitter, jitter) for v in (x, y))
+            x, y = (v + between(generator, -jitter, jitter) for v in (x, y))
             points.append(Point(center[0] + radius * (cos * x - sin * y), center[1] + radius * (sin * x + cos * y)))
     return Contour(tuple(points), closed=True)
 
 
 def chain(generator: torch.Generator, size: float, curves: int = 2) -> Contour:
     """An open chain of cubics through random points."""
-    points = [Point(*(uniform(generator, 0.1 * size, 0.9 * size) for _ in range(2))) for _ in range(3 * curves + 1)]
+    points = [Point(*(between(generator, 0.1 * size, 0.9 * size) for _ in range(2))) for _ in range(3 * curves + 1)]
     return Contour(tuple(points), closed=False)
 
 
@@ -49,14 +49,14 @@ def drawing(seed: int, size: float = 24.0, shapes: int = 3, **stroke) -> Documen
     generator = torch.Generator().manual_seed(seed)
     children = []
     for n in range(shapes):
-        center = (uniform(generator, 0, size), uniform(generator, 0, size))
+        center = (between(generator, 0, size), between(generator, 0, size))
         rule = "nonzero" if n % 2 else "evenodd"
-        fill = Fill(color(generator), uniform(generator, 0.4, 1), rule)
+        fill = Fill(color(generator), between(generator, 0.4, 1), rule)
         pen = (
-            Stroke(color(generator), uniform(generator, 0.4, 1), uniform(generator, 1, 3), **stroke) if n % 2 else None
+            Stroke(color(generator), between(generator, 0.4, 1), between(generator, 1, 3), **stroke) if n % 2 else None
         )
         children.append(Shape((blob(generator, center, size / 4),), fill, pen))
-    line = Stroke(color(generator), 0.9, uniform(generator, 1, 3), **stroke)
+    line = Stroke(color(generator), 0.9, between(generator, 1, 3), **stroke)
     children.append(Shape((chain(generator, size),), None, line))
     return Document(ViewBox(0, 0, size, size), tuple(children))
 

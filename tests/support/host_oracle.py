@@ -210,12 +210,17 @@ def level_at(model: ModelPatcher, t: float) -> float:
     return min(float(sampling.percent_to_sigma(1 - t)), float(sampling.sigma_max))
 
 
+def mix(family: Family, sigma: float) -> tuple[float, float]:
+    """The shares a and b of image and noise at a noise level of ComfyUI."""
+    return (1 - sigma if family.flow else 1.0), sigma
+
+
 class Seen:
     """The model at one noise level: noisy latents `a z + b eps`, clean estimates and noise predictions."""
 
     def __init__(self, family: Family, predict: Predict, sigma: float):
         self.predict, self.sigma = predict, sigma
-        self.a, self.b = (1 - sigma if family.flow else 1.0), sigma
+        self.a, self.b = mix(family, sigma)
 
     def noised(self, z: Tensor, eps: Tensor) -> Tensor:
         return self.a * z + self.b * eps

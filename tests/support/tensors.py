@@ -22,6 +22,11 @@ def uniform(
     return (low + (high - low) * torch.rand(shape, generator=generator(seed), dtype=torch.float64)).to(dtype)
 
 
+def psnr(one: Tensor, other: Tensor) -> float:
+    """The peak signal-to-noise ratio of images in [0, 1], in dB."""
+    return (-10 * (one - other).square().mean().log10()).item()
+
+
 def assert_close(actual: Tensor, expected: Tensor) -> None:
     """Equal up to float64 rounding over a few operations."""
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)

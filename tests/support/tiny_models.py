@@ -206,7 +206,7 @@ def photo(count: int = 1, seed: int = 0, size: int = 64) -> Tensor:
     return functional.interpolate(torch.stack(rows), (size, size), mode="bilinear").movedim(1, -1)
 
 
-def square(low: int = 16, high: int = 40, size: int = 64) -> Tensor:
+def square_hole(low: int = 16, high: int = 40, size: int = 64) -> Tensor:
     """A MASK (1, size, size) of a square hole, slightly off center."""
     mask = torch.zeros(1, size, size)
     mask[:, low:high, low + 8 : high + 8] = 1
@@ -240,6 +240,16 @@ def measure(
         )
     measurement, observed = output.args
     return measurement, observed
+
+
+def hole(count: int = 1, seed: int = 0) -> Measurement:
+    """Images with the hole of `square_hole`."""
+    return measure(photo(count, seed), mask=square_hole())[0]
+
+
+def hole_cells(family: Family) -> Tensor:
+    """The hole of `hole` at latent resolution: the share of each cell."""
+    return functional.avg_pool2d(square_hole()[:, None], 8).reshape(1, 1, *(1,) * (len(family.shape) - 3), 8, 8)
 
 
 @dataclass(frozen=True)
