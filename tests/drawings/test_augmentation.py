@@ -116,7 +116,7 @@ def test_outside_the_image_is_the_background_color():
 
 def test_gradients_of_image_and_background():
     view = random_augmentation(8, 9, generator(5), crop=(6, 7), probability=1.0)
-    x, background = images(2, 8, 9).requires_grad_(), torch.rand(3, dtype=torch.float64).requires_grad_()
+    x, background = images(2, 8, 9).requires_grad_(), uniform(3).requires_grad_()
     assert torch.autograd.gradcheck(view, (x, background))
 
 

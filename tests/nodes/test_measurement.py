@@ -21,6 +21,7 @@ from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import OPERATORS
 from dreamsampler.nodes.measurement import MeasurementNode
 from PIL import Image
+from support.tensors import uniform
 from support.tiny_models import measure, photo, square_hole
 from torch import Tensor
 from torch.nn import functional as F
@@ -294,14 +295,14 @@ def test_global_rng_is_unchanged():
 def test_alpha_is_ignored_and_gray_is_expanded(operator: str):
     image, options = photo(2), operator_inputs(operator)
     plain, observed = measure(image, **options)
-    for given in (torch.cat([image, torch.rand(2, 64, 64, 1)], -1), image.double()):
+    for given in (torch.cat([image, uniform(2, 64, 64, 1, dtype=torch.float32)], -1), image.double()):
         measurement, shown = measure(given, **options)
         assert_close(measurement.y, plain.y)
         assert_close(shown, observed)
     gray, _ = measure(image[..., :1], **options)
     threefold, _ = measure(image[..., :1].expand(-1, -1, -1, 3), **options)
     assert_close(gray.y, threefold.y)
-    with_alpha, _ = measure(torch.cat([image[..., :1], torch.rand(2, 64, 64, 1)], -1), **options)
+    with_alpha, _ = measure(torch.cat([image[..., :1], uniform(2, 64, 64, 1, dtype=torch.float32)], -1), **options)
     assert_close(with_alpha.y, gray.y)
 
 
