@@ -70,6 +70,14 @@ function nodeByOutputKey(key) {
 
 // Drawings
 
+const viewsOfStages = new WeakMap();
+
+// The window hears of the wheel first: with Nodes 2.0 the page takes it before it reaches what is on a node.
+window.addEventListener("wheel", (event) => viewsOfStages.get(event.target.closest?.(".ds-stage"))?.wheel(event), {
+  capture: true,
+  passive: false,
+});
+
 /** Shows SVG files one at a time, sharp at any zoom, with buttons to copy and save them. */
 class DrawingView {
   constructor(node) {
@@ -90,7 +98,7 @@ class DrawingView {
       button(say("copy"), say("copyTip"), () => this.copy()),
       button(say("save"), say("saveTip"), () => this.download()),
     );
-    this.stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    viewsOfStages.set(this.stage, this);
     this.stage.addEventListener("dblclick", () => this.scale(1));
     this.panel = new Panel(node, "dreamsampler_drawing", DRAWING_HEIGHT, this.bar, this.stage);
     this.previews = new HostPreviews(node);
