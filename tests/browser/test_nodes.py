@@ -8,32 +8,24 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
-from support.browser_page import Page
+from support.browser_page import Page, node_of
 from support.scenes import save_scene
 
 from tools.reference import world
 
-CHECKPOINT = "dreamsampler_reference.safetensors"
+BOXES = """[...document.querySelectorAll(".ds-panel, .ds-notes, [data-node-id]")]
+  .map((each) => [each.textContent, each.getBoundingClientRect().toJSON()])"""
+"""Where panels, notes and nodes are on the screen, and what they say."""
+LONGER = 8
+"""How often something is looked at that the page should not show: about a second."""
 EDGE = 1.0
 """How far boxes may overlap, in pixels of the screen: the browser rounds them."""
-
-
-def node(node_type: str) -> str:
-    return f"app.graph.nodes.find((each) => each.type === '{node_type}')"
-
-
-def panels(page: Page, node_type: str) -> Locator:
-    return page.tab.locator(f".ds-panel[data-node-type={node_type}]:visible")
-
-
-def note(page: Page, node_type: str) -> Locator:
-    return page.tab.locator(f".ds-notes[data-node-type={node_type}]")
 
 
 def show(page: Page, node_type: str) -> None:
     """Scroll to a node, and wait until all that is on it has moved along."""
     page.show(node_type)
-    page.tab.wait_for_timeout(500)
+    page.settled(BOXES)
 
 
 def on_screen(page: Page, node_type: str) -> dict[str, float]:
@@ -45,7 +37,7 @@ def on_screen(page: Page, node_type: str) -> dict[str, float]:
               const {{ scale, offset }} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
               const [x, y] = [0, 1].map((axis) => (pos[axis] + offset[axis]) * scale);
               return {{ x: canvas.x + x, y: canvas.y + y, width: size[0] * scale, height: size[1] * scale }};
-            }})({node(node_type)})"""
+            }})({node_of(node_type)})"""
     )
 
 
@@ -68,36 +60,28 @@ def group_of(page: Page, node_type: str) -> tuple[list[float], list[float]]:
               const group = app.graph.groups.find((each) =>
                 [0, 1].every((axis) => each.pos[axis] <= pos[axis] && pos[axis] <= each.pos[axis] + each.size[axis]));
               return [[...pos, ...size], [...group.pos, ...group.size]];
-            }})({node(node_type)})"""
+            }})({node_of(node_type)})"""
     )
 
 
-def run_svg_edit(page: Page, drawing: str) -> None:
-    page.open_template("svg_edit")
-    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
-    page.set("DSLoadSVG", file=drawing)
-    page.set("DSSVGOptimizer", steps=6, canvas_size=96)
-    page.queue()
-    expect(page.tab.get_by_text("step 6 of 6")).to_be_attached(timeout=180_000)
-    for each in ("DSLoadSVG", "DSSVGOptimizer"):
-        expect(page.tab.locator(f".ds-panel[data-node-type={each}] img[src^=blob]")).to_be_attached()
-    page.tab.wait_for_timeout(1500)  # the host shows its own images a moment later, where it shows any
-
-
 def shown_by_the_host(page: Page, node_type: str) -> list[str]:
-    """Names of what the host itself shows on a node: images, and the widget that holds them on the canvas."""
-    return page.run(
+    """Names of what the host itself shows on a node: images, and the widget that holds them on the canvas.
+
+    It shows them a moment after the drawing, where it shows any.
+    """
+    return page.settled(
         f"""((each) => [
               ...(each.imgs ?? []).map((image) => image.src),
               ...each.widgets.map((widget) => widget.name).filter((name) => name.includes("image-preview")),
               ...[...document.querySelectorAll(`[data-node-id="${{each.id}}"] img`)]
                 .map((image) => image.src).filter((source) => !source.startsWith("blob:")),
-            ])({node(node_type)})"""
+            ])({node_of(node_type)})""",
+        LONGER,
     )
 
 
 def test_drawing_is_shown_once(page: Page, red_square: str):
-    run_svg_edit(page, red_square)
+    page.run_svg_edit(red_square)
     for each in ("DSLoadSVG", "DSSVGOptimizer"):
         show(page, each)
         page.screenshot(f"once_{each}")
@@ -107,25 +91,24 @@ def test_drawing_is_shown_once(page: Page, red_square: str):
 def test_chosen_drawing_is_shown_once_before_a_run(page: Page):
     page.open_template("svg_edit")
     show(page, "DSLoadSVG")
-    expect(page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]")).to_be_attached()
-    page.tab.wait_for_timeout(1500)
-    page.screenshot("chosen_drawing")
+    expect(page.drawing("DSLoadSVG")).to_be_attached()
     assert shown_by_the_host(page, "DSLoadSVG") == []
+    page.screenshot("chosen_drawing")
 
 
 def test_panels_stay_in_node_and_group(page: Page, red_square: str):
-    run_svg_edit(page, red_square)
+    page.run_svg_edit(red_square)
     show(page, "DSSVGOptimizer")
-    drawing = panels(page, "DSSVGOptimizer").filter(has=page.tab.get_by_text("Copy"))
+    drawing = page.panels("DSSVGOptimizer").locator("visible=true").filter(has=page.tab.get_by_text("Copy"))
     drawing.get_by_text("Copy").click()
     before = on_screen(page, "DSSVGOptimizer")
     for _ in range(4):
         drawing.get_by_text("+", exact=True).click()
-    page.tab.wait_for_timeout(500)
+    page.settled(BOXES)
     page.screenshot("zoomed_drawing")
     after = on_screen(page, "DSSVGOptimizer")
     assert after["height"] == pytest.approx(before["height"], abs=EDGE)
-    for panel in panels(page, "DSSVGOptimizer").all():
+    for panel in page.panels("DSSVGOptimizer").locator("visible=true").all():
         assert contains(after, box_of(panel))
     for each in ("DSLoadSVG", "DSSVGOptimizer"):
         (_, top, _, height), (_, group_top, _, group_height) = group_of(page, each)
@@ -133,9 +116,9 @@ def test_panels_stay_in_node_and_group(page: Page, red_square: str):
 
 
 def test_plots_are_legible_and_explained(page: Page, red_square: str):
-    run_svg_edit(page, red_square)
+    page.run_svg_edit(red_square)
     show(page, "DSSVGOptimizer")
-    plots = panels(page, "DSSVGOptimizer").locator(".ds-plot:visible")
+    plots = page.panels("DSSVGOptimizer").locator("visible=true").locator(".ds-plot:visible")
     expect(plots).to_have_count(3)
     for plot in plots.all():
         assert plot.evaluate("plot => plot.offsetHeight") >= 60
@@ -148,15 +131,16 @@ def test_plots_are_legible_and_explained(page: Page, red_square: str):
 
 def test_both_texts_of_the_descriptor_are_shown_with_whole_words(page: Page):
     page.open_template("distil_text_to_image")
-    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    page.use_small_model()
     page.set("EmptyLatentImage", width=96, height=96)
     page.set("DSTextSourceDescriptor", text="a watercolor of a lighthouse on a rocky coast, seen from the sea")
     page.set("DSDistillationSampler", steps=3)
     page.queue()
     expect(page.tab.get_by_text("step 3 of 3")).to_be_attached(timeout=180_000)
-    page.tab.wait_for_timeout(1500)  # newer pages remove the host's own texts when a prompt has ended
+    page.wait_for_idle_server()
+    page.settled(BOXES, LONGER)  # newer pages remove the host's own texts when a prompt has ended
     show(page, "DSTextSourceDescriptor")
-    text = note(page, "DSTextSourceDescriptor").locator("div")
+    text = page.note("DSTextSourceDescriptor").locator("div")
     expect(text).to_be_visible()
     expect(text).to_contain_text("Target: a watercolor")
     expect(text).to_contain_text("Source: a watercolor")
@@ -172,19 +156,19 @@ def test_both_texts_of_the_descriptor_are_shown_with_whole_words(page: Page):
            }"""
     )
     assert broken == []
-    panel = note(page, "DSTextSourceDescriptor")
+    panel = page.note("DSTextSourceDescriptor")
     assert panel.evaluate("panel => panel.scrollHeight <= panel.clientHeight + 1")
     assert contains(on_screen(page, "DSTextSourceDescriptor"), box_of(panel))
 
 
 def test_settings_of_a_run_are_shown(page: Page):
     page.open_template("distil_text_to_image")
-    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    page.use_small_model()
     page.set("EmptyLatentImage", width=96, height=96)
     page.set("DSDistillationSampler", steps=3, guidance_scale=12)
     page.queue()
     show(page, "DSDistillationSampler")
-    shown = note(page, "DSDistillationSampler")
+    shown = page.note("DSDistillationSampler")
     expect(shown).to_contain_text("Used: learning rate 0.01, t 0.02 to 0.98, guidance scale 12", timeout=180_000)
     page.screenshot("used_settings")
     assert contains(on_screen(page, "DSDistillationSampler"), box_of(shown))
@@ -193,22 +177,21 @@ def test_settings_of_a_run_are_shown(page: Page):
 def test_a_note_stays_on_the_node(page: Page, tmp_path: Path):
     """An edit without a target prompt runs, and the node says what is missing. It is silent once there is one."""
     page.open_template("edit")
-    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    page.use_small_model()
     scene = world.sample_scene(Random(3), clean=True)
     page.set("LoadImage", image=page.client.upload_image(save_scene(scene, tmp_path / "scene.png")))
     page.set("CLIPTextEncode", text="")
     page.set("DSProximalDreamSampler", steps=2)
     page.queue()
-    shown = note(page, "DSProximalDreamSampler")
+    shown = page.note("DSProximalDreamSampler")
     expect(shown).to_contain_text("maybe both empty", timeout=180_000)
-    finished = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
-    page.tab.wait_for_function(finished)
-    page.tab.wait_for_timeout(1500)  # newer pages remove the host's own texts when a prompt has ended
+    page.wait_for_idle_server()
+    page.settled(BOXES, LONGER)  # newer pages remove the host's own texts when a prompt has ended
     show(page, "DSProximalDreamSampler")
     expect(shown).to_be_visible()
     assert contains(on_screen(page, "DSProximalDreamSampler"), box_of(shown))
     page.screenshot("note")
-    page.run(f"((each) => {{ each.widgets[0].value = 'a blue heart' }})({node('CLIPTextEncode')})")
+    page.run(f"((each) => {{ each.widgets[0].value = 'a blue heart' }})({node_of('CLIPTextEncode')})")
     page.queue()
     expect(shown).to_be_hidden(timeout=180_000)
 
@@ -217,7 +200,7 @@ def test_numbers_left_to_the_paper_say_so(page: Page):
     page.open_template("distil_text_to_image")
     page.set("DSDistillationSampler", guidance_scale=7.5)
     show(page, "DSDistillationSampler")
-    sampler = node("DSDistillationSampler")
+    sampler = node_of("DSDistillationSampler")
     numbers = ["steps", "learning_rate", "guidance_scale", "source_weight"]
     words = page.run(
         f"""((each) => value.map((name) => {{
@@ -252,13 +235,13 @@ def test_number_can_be_typed_over_the_words(page: Page):
     field.press("ControlOrMeta+a")
     page.tab.keyboard.type("25")
     field.blur()
-    value = f"{node('DSDistillationSampler')}.widgets.find((each) => each.name === 'steps').value"
+    value = f"{node_of('DSDistillationSampler')}.widgets.find((each) => each.name === 'steps').value"
     page.tab.wait_for_function(f"() => {{ const app = window.app; return {value} === 25 }}")
 
 
 def test_side_panel_lists_no_panels(page: Page):
     page.open_template("inpaint_two_texts")
-    page.run(f"(app.canvas.selectItems([{node('DSMaskLocalizedGuidance')}]), true)")
+    page.run(f"(app.canvas.selectItems([{node_of('DSMaskLocalizedGuidance')}]), true)")
     side = page.tab.get_by_test_id("properties-panel")
     if not side.count():  # the page remembers whether it is open
         opener = page.tab.get_by_role("button", name="Toggle properties panel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from itertools import combinations
 from pathlib import Path
@@ -17,19 +18,7 @@ from support.scenes import save_scene
 from tools.reference import world
 
 TEMPLATES = list(templates())
-CHECKPOINT = "dreamsampler_reference.safetensors"
 DISC = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><circle cx="12" cy="12" r="9" fill="#c33"/></svg>'
-
-
-def use_small_model(page: Page) -> None:
-    page.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
-
-
-def open_svg_edit(page: Page, drawing: str, steps: int) -> None:
-    page.open_template("svg_edit")
-    use_small_model(page)
-    page.set("DSLoadSVG", file=drawing)
-    page.set("DSSVGOptimizer", steps=steps, canvas_size=96)
 
 
 @pytest.fixture
@@ -43,17 +32,9 @@ def test_every_template_is_listed_and_opens(page: Page):
     for name in TEMPLATES:
         page.find_in_template_list(name)
     page.choose_in_template_list(TEMPLATES[0])
-    page.tab.wait_for_timeout(1500)  # Some pages fit templates to the window first.
-    assert page.run("app.canvas.ds.scale") == 0.9
+    page.wait_for("app.canvas.ds.scale === 0.9")  # Some pages fit templates to the window first.
+    assert page.settled("app.canvas.ds.scale") == 0.9
     assert min(page.run(PLACES)["texts"]) >= LEGIBLE
-    assert page.tab.get_by_text("Missing Node").count() == 0
-
-
-def test_every_template_knows_its_nodes(page: Page):
-    for name in TEMPLATES:
-        page.open_template(name)
-        known = page.run("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
-        assert known, name
     assert page.tab.get_by_text("Missing Node").count() == 0
 
 
@@ -74,6 +55,11 @@ PLACES = """(() => {
 })()"""  # noqa: E501
 LEGIBLE = 8.95
 """In pixels on the screen: 9, and rounding."""
+SHOWN = """app.graph.nodes.filter((node) => value.includes(node.type) && node.mode === 0).every((node) => {
+  const images = [...(node.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${node.id}"] img`)];
+  return images.length && images.every((image) => image.complete && image.naturalWidth);
+})"""
+"""Whether nodes of some types show their images."""
 LAID_OUT_LATER = {"DSLoadSVG"}
 """Its height depends on when the page has loaded the drawing."""
 
@@ -98,22 +84,25 @@ FEWER_STEPS = ("DSSVGOptimizer", "DSSplatOptimizer")
 def test_template_opens_legible_and_runs_within_its_groups(name: str, page: Page):
     """Without an error: the page's errors, a file that is not there among them, fail the test."""
     page.open_template(name)
-    page.tab.wait_for_timeout(1500)  # until images are loaded and nodes have grown
+    assert page.run("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
+    page.wait_for(SHOWN, ["LoadImage"])
+    seen = page.settled(PLACES)
     page.screenshot(name)
-    seen = page.run(PLACES)
+    assert page.tab.get_by_text("Missing Node").count() == 0
     assert seen["texts"] and min(seen["texts"]) >= LEGIBLE
     assert_in_place(seen)
     if name in LACKING:
         return
-    use_small_model(page)
+    page.use_small_model()
     for kind, widgets in FEW.items():
         page.set(kind, **widgets)
     for kind in FEWER_STEPS:
         page.run(f"app.graph.nodes.filter((node) => node.type === '{kind}').forEach({FEWER})")
     assert page.run_to_end() == "success"
-    page.tab.wait_for_timeout(1500)
+    page.wait_for(SHOWN, ["LoadImage", "PreviewImage", "SaveImage"])
+    seen = page.settled(PLACES)
     page.screenshot(f"{name}_after")
-    assert_in_place(page.run(PLACES))
+    assert_in_place(seen)
 
 
 FEWER = """(node) => {
@@ -149,10 +138,10 @@ def crosses(one: dict, other: dict) -> bool:
 
 
 def test_svg_is_edited_previewed_copied_and_saved(page: Page, red_square: str):
-    open_svg_edit(page, red_square, steps=8)
+    page.open_svg_edit(red_square, steps=8)
     page.queue()
     optimizer = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]", has=page.tab.get_by_text("Copy"))
-    expect(page.tab.get_by_text("pds, step 8 of 8")).to_be_attached(timeout=180_000)
+    page.expect_step(8)
     page.show("DSSVGOptimizer")
     expect(optimizer).to_be_visible()
     preview = optimizer.locator("img[src^=blob]")
@@ -171,17 +160,46 @@ def test_svg_is_edited_previewed_copied_and_saved(page: Page, red_square: str):
         copied == saved and saved.startswith(("<svg", "<?xml")) and download.value.suggested_filename.endswith(".svg")
     )
 
-    before = preview.bounding_box()
-    optimizer.get_by_text("+", exact=True).click()
-    after = preview.bounding_box()
-    assert before and after and after["width"] > 1.3 * before["width"]
+
+def test_drawing_is_zoomed_and_reset(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    page.set("DSLoadSVG", file=red_square)
+    page.show("DSLoadSVG")
+    panel, drawing = page.panels("DSLoadSVG"), page.drawing("DSLoadSVG")
+    stage = panel.locator(".ds-stage")
+    expect(panel.locator(".ds-bar span")).to_have_text("0.2 kB")
+
+    def width() -> float:
+        return drawing.evaluate("image => image.getBoundingClientRect().width")
+
+    def turn_wheel(down: float) -> None:
+        stage.hover()
+        page.tab.keyboard.down("Control")
+        page.tab.mouse.wheel(0, down)
+        page.tab.keyboard.up("Control")
+
+    whole, graph = width(), page.run("app.canvas.ds.scale")
+    for _ in range(2):
+        turn_wheel(-100)
+    expect(drawing).to_have_attribute("style", re.compile("width: 144%"))
+    assert width() == pytest.approx(1.44 * whole, rel=0.01)
+    turn_wheel(100)
+    expect(drawing).to_have_attribute("style", re.compile("width: 120%"))
+    assert page.run("app.canvas.ds.scale") == graph
+    stage.dblclick()
+    expect(drawing).to_have_attribute("style", re.compile("width: 100%"))
+    assert width() == pytest.approx(whole)
+    panel.get_by_text("+", exact=True).click()
+    assert width() == pytest.approx(1.5 * whole, rel=0.01)
+    panel.get_by_text("−", exact=True).click()
+    assert width() == pytest.approx(whole, rel=0.01)
 
 
 def test_caption_returns_after_copying(page: Page, red_square: str):
     page.open_template("svg_edit")
     page.set("DSLoadSVG", file=red_square)
     page.show("DSLoadSVG")
-    panel = page.tab.locator(".ds-panel[data-node-type=DSLoadSVG]")
+    panel = page.panels("DSLoadSVG")
     caption = panel.locator(".ds-bar span")
     expect(caption).to_have_text("0.2 kB")
     for _ in range(2):
@@ -192,7 +210,7 @@ def test_caption_returns_after_copying(page: Page, red_square: str):
 
 def test_drawing_of_a_stopped_server_is_reported(page: Page, red_square: str):
     page.open_template("svg_edit")
-    caption = page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] .ds-bar span")
+    caption = page.panels("DSLoadSVG").locator(".ds-bar span")
     expect(caption).to_contain_text("kB")
     page.tab.route("**/view?*", lambda route: route.abort())
     try:
@@ -212,13 +230,13 @@ SVG_TEMPLATES: dict[str, dict] = {
 @pytest.mark.parametrize("template", SVG_TEMPLATES)
 def test_svg_template_shows_its_result(template: str, page: Page, heart: str):
     page.open_template(template)
-    use_small_model(page)
+    page.use_small_model()
     page.set("LoadImage", image=heart)
     page.set("EmptyLatentImage", width=96, height=96)
     page.set("DSSVGOptimizer", **SVG_TEMPLATES[template])
     page.set("DSProximalDreamSampler", steps=2)
     page.queue()
-    drawn = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer] img[src^=blob]")
+    drawn = page.drawing("DSSVGOptimizer")
     drawn.wait_for(state="attached")
     assert drawn.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     page.show("DSSVGOptimizer")
@@ -227,15 +245,24 @@ def test_svg_template_shows_its_result(template: str, page: Page, heart: str):
 
 def test_curve_grows_during_distillation(page: Page):
     page.open_template("distil_text_to_image")
-    use_small_model(page)
+    page.use_small_model()
     page.set("EmptyLatentImage", width=96, height=96)
     page.set("DSDistillationSampler", steps=60)
+    caption = page.panels("DSDistillationSampler").locator(".ds-bar span")
+    caption.evaluate(
+        """(caption) => {
+             window.captions = [];
+             const plotted = () => document.querySelectorAll(".ds-plot polyline").length;
+             const note = () => window.captions.push([caption.textContent, plotted()]);
+             new MutationObserver(note).observe(caption, { childList: true, characterData: true, subtree: true });
+           }"""
+    )
     page.queue()
-    caption = page.tab.locator(".ds-panel[data-node-type=DSDistillationSampler] .ds-bar span")
-    expect(caption).to_contain_text("of 60", timeout=180_000)
-    assert "step 60 of" not in (caption.text_content() or "")
-    page.tab.locator(".ds-plot polyline").first.wait_for(state="attached")
     expect(caption).to_contain_text("step 60 of 60", timeout=180_000)
+    seen = [(int(text.split("step ")[1].split()[0]), plotted) for text, plotted in page.run("window.captions")]
+    steps = [step for step, _ in seen]
+    assert steps == sorted(steps) and len(set(steps)) > 2 and steps[-1] == 60
+    assert all(plotted for _, plotted in seen[1:])
     page.show("DSDistillationSampler")
     page.screenshot("curve")
 
@@ -246,12 +273,12 @@ def test_training_loss_is_plotted(page: Page, server: ComfyServer):
     for number in range(3):
         save_scene(world.sample_scene(rng, clean=True), folder / f"{number}.png")
     page.open_template("train_corrective")
-    use_small_model(page)
+    page.use_small_model()
     page.set("LoadImageDataSetFromFolder", folder="few")
     settings = {"kind": "network", "steps": 30, "batch_size": 2, "patch_size": 96, "width": 4}
     page.set("DSManifoldCorrectiveTrain", **settings, seed=Random().getrandbits(32))
     page.queue()
-    panel = page.tab.locator(".ds-panel[data-node-type=DSManifoldCorrectiveTrain]")
+    panel = page.panels("DSManifoldCorrectiveTrain")
     expect(panel.locator(".ds-bar span")).to_contain_text("of 30", timeout=180_000)
     expect(panel.locator(".ds-bar span")).to_contain_text("training, step 30 of 30", timeout=180_000)
     page.show("DSManifoldCorrectiveTrain")
@@ -263,7 +290,7 @@ def test_training_loss_is_plotted(page: Page, server: ComfyServer):
 
 
 def test_canceled_run_can_be_restarted(page: Page, red_square: str):
-    open_svg_edit(page, red_square, steps=100_000)
+    page.open_svg_edit(red_square, steps=100_000)
     page.queue()
     expect(page.tab.get_by_text("of 100000")).to_be_attached(timeout=180_000)
     page.tab.get_by_role("button", name="Cancel current run").first.click()
@@ -273,12 +300,12 @@ def test_canceled_run_can_be_restarted(page: Page, red_square: str):
         page.tab.wait_for_timeout(100)
     page.set("DSSVGOptimizer", steps=3)
     page.queue()
-    expect(page.tab.get_by_text("pds, step 3 of 3")).to_be_attached(timeout=180_000)
+    page.expect_step(3)
 
 
 def test_dropping_a_saved_image_restores_its_graph(page: Page, heart: str):
     page.open_template("edit")
-    use_small_model(page)
+    page.use_small_model()
     page.set("LoadImage", image=heart)
     page.set("DSProximalDreamSampler", steps=4, seed=77)
     page.queue()
@@ -299,7 +326,7 @@ def test_dropped_drawings_are_loaded(page: Page):
     page.drop("a disc.SVG", DISC.encode())
     page.tab.wait_for_function("() => window.app.graph.nodes[0]?.widgets?.[0].value === 'a disc.SVG'")
     assert page.run("app.graph.nodes.map((node) => node.type)") == ["DSLoadSVG"]
-    page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]").wait_for()
+    page.drawing("DSLoadSVG").wait_for()
 
 
 def test_a_drawing_dropped_on_a_node_is_loaded_by_that_node(page: Page):
@@ -311,7 +338,8 @@ def test_a_drawing_dropped_on_a_node_is_loaded_by_that_node(page: Page):
              app.graph.add(node);
            })(LiteGraph.createNode("DSLoadSVG"))"""
     )
-    page.tab.wait_for_timeout(500)  # Nodes 2.0 draws it
+    page.wait_for("!window.LiteGraph.vueNodesMode || document.querySelector('[data-node-id]')")
+    page.settled(PLACES)
     page.drop("another disc.svg", DISC.encode())
     page.tab.wait_for_function("() => window.app.graph.nodes[0].widgets[0].value === 'another disc.svg'")
     assert page.run("app.graph.nodes.length") == 1
@@ -342,7 +370,7 @@ def test_regions_can_be_added_and_removed(page: Page):
 
 
 def test_results_are_shown_inside_a_subgraph(page: Page, red_square: str):
-    open_svg_edit(page, red_square, steps=3)
+    page.open_svg_edit(red_square, steps=3)
     page.run("app.canvas.select(app.graph.nodes.find((node) => node.type === 'DSSVGOptimizer'))")
     page.run("app.extensionManager.command.execute('Comfy.Graph.ConvertToSubgraph')")
     page.queue()
@@ -407,11 +435,11 @@ chinese = pytest.mark.parametrize("language", ["zh"], indirect=True)
 @pytest.mark.parametrize("renderer", ["canvas"], indirect=True)  # both show the same texts
 def test_panel_uses_the_page_language(page: Page, red_square: str):
     load_chinese_texts(page)
-    open_svg_edit(page, red_square, steps=3)
+    page.open_svg_edit(red_square, steps=3)
     page.queue()
     expect(page.tab.get_by_text("pds，第 3 步，共 3 步")).to_be_attached(timeout=180_000)
     page.show("DSSVGOptimizer")
-    panel = page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]")
+    panel = page.panels("DSSVGOptimizer")
     panel.locator("img[src^=blob]").wait_for()
     panel.get_by_text("复制", exact=True).click()
     expect(panel.get_by_text("已复制")).to_be_visible()

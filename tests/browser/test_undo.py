@@ -5,42 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
-from support.browser_page import Page
+from playwright.sync_api import expect
+from support.browser_page import Page, node_of
 
 VIEW = "[app.canvas.ds.scale, ...app.canvas.ds.offset]"
 PANNED = [0.55, -210, 130]
-LATER = 600
-"""Milliseconds until the page has fitted a workflow that it opened."""
+CHANGES = "app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
 
 
 def open_and_pan(page: Page, template: str) -> None:
     page.open_template(template)
-    page.tab.wait_for_timeout(LATER)
+    page.settled(VIEW)  # once the page has fitted the workflow
     page.run("([app.canvas.ds.scale, app.canvas.ds.offset[0], app.canvas.ds.offset[1]] = value)", PANNED)
 
 
 def change(page: Page, node_type: str, **widgets: Any) -> None:
     """Change widgets as one step that can be undone."""
     click(page)
+    before = page.run(CHANGES)
     page.set(node_type, **widgets)
     click(page)
+    page.wait_for(f"{CHANGES} > value", before)
 
 
 def click(page: Page) -> None:
     """Release the mouse: the page then looks for changes."""
     page.run("window.dispatchEvent(new MouseEvent('mouseup'))")
-    page.tab.wait_for_timeout(100)
+    page.settled(CHANGES)
 
 
 def command(page: Page, name: str) -> None:
     page.run(f"app.extensionManager.command.execute('{name}')")
-    page.tab.wait_for_timeout(LATER)
+    page.settled(VIEW)
 
 
 def value(page: Page, node_type: str, widget: str) -> Any:
-    node = f"app.graph.nodes.find((each) => each.type === '{node_type}')"
-    return page.run(f"{node}.widgets.find((each) => each.name === '{widget}').value")
+    return page.run(f"{node_of(node_type)}.widgets.find((each) => each.name === '{widget}').value")
 
 
 def test_undo_and_redo_keep_the_view(page: Page):
@@ -61,8 +61,7 @@ def test_another_tab_and_back_keeps_the_view(page: Page):
     page.tab.wait_for_function("() => window.app.graph.nodes.length === 0")
     command(page, "Workspace.PreviousOpenedWorkflow")
     page.tab.wait_for_function("() => window.app.graph.nodes.length > 0")
-    page.tab.wait_for_timeout(LATER)
-    assert page.run(VIEW) == pytest.approx(PANNED)
+    assert page.settled(VIEW) == pytest.approx(PANNED)
 
 
 def test_an_opened_template_is_no_template_any_more(page: Page):
@@ -71,42 +70,25 @@ def test_an_opened_template_is_no_template_any_more(page: Page):
     assert [each["extra"].get("dreamsampler") for each in saved] == [None, None]
 
 
-def run_svg_edit(page: Page, drawing: str) -> None:
-    page.open_template("svg_edit")
-    page.set("CheckpointLoaderSimple", ckpt_name="dreamsampler_reference.safetensors")
-    page.set("DSLoadSVG", file=drawing)
-    page.set("DSSVGOptimizer", steps=3, canvas_size=96)
-    page.queue()
-    expect(panels(page).get_by_text("pds, step 3 of 3")).to_be_attached(timeout=180_000)
-    shows_the_run(page)
-
-
-def panels(page: Page) -> Locator:
-    return page.tab.locator(".ds-panel[data-node-type=DSSVGOptimizer]")
-
-
-def drawing(page: Page) -> Locator:
-    return panels(page).locator("img[src^=blob]")
-
-
 def shows_the_run(page: Page) -> None:
-    expect(drawing(page)).to_be_attached()
+    expect(page.drawing("DSSVGOptimizer")).to_be_attached()
     for text in ("pds, step 3 of 3", "Used: "):
-        expect(panels(page).get_by_text(text)).to_be_attached()
-    expect(page.tab.locator(".ds-panel[data-node-type=DSLoadSVG] img[src^=blob]")).to_be_attached()
+        expect(page.panels("DSSVGOptimizer").get_by_text(text)).to_be_attached()
+    expect(page.drawing("DSLoadSVG")).to_be_attached()
 
 
 def undo_a_change(page: Page) -> None:
     """Change a widget and undo it. The page then shows new nodes."""
     change(page, "DSSVGOptimizer", fit_steps=5)
-    shown = drawing(page).get_attribute("src") or ""
+    shown = page.drawing("DSSVGOptimizer").get_attribute("src") or ""
     command(page, "Comfy.Undo")
     assert value(page, "DSSVGOptimizer", "fit_steps") != 5
-    expect(drawing(page)).not_to_have_attribute("src", shown)
+    expect(page.drawing("DSSVGOptimizer")).not_to_have_attribute("src", shown)
 
 
 def test_undo_keeps_what_nodes_show_of_the_last_run(page: Page, red_square: str):
-    run_svg_edit(page, red_square)
+    page.run_svg_edit(red_square)
+    shows_the_run(page)
     undo_a_change(page)
     shows_the_run(page)
     click(page)
@@ -115,11 +97,12 @@ def test_undo_keeps_what_nodes_show_of_the_last_run(page: Page, red_square: str)
     shows_the_run(page)
     page.set("DSSVGOptimizer", steps=4)
     page.queue()
-    expect(panels(page).get_by_text("pds, step 4 of 4")).to_be_attached(timeout=180_000)
+    page.expect_step(4)
 
 
 def test_undo_keeps_what_nodes_show_of_a_job_from_the_queue(page: Page, red_square: str):
-    run_svg_edit(page, red_square)
+    page.run_svg_edit(red_square)
+    shows_the_run(page)
     page.run("((window.kept = structuredClone(app.nodeOutputs)), true)")
     page.run("app.loadGraphData(JSON.parse(JSON.stringify(app.graph.serialize())))")
     page.run("((app.nodeOutputs = window.kept), true)")
@@ -133,7 +116,7 @@ def test_buttons_act_on_the_node_after_undo(page: Page):
     change(page, "DSMaskLocalizedGuidance", feather=3)
     command(page, "Comfy.Undo")
     page.show("DSMaskLocalizedGuidance")
-    inputs = "app.graph.nodes.find((each) => each.type === 'DSMaskLocalizedGuidance').inputs.length"
+    inputs = f"{node_of('DSMaskLocalizedGuidance')}.inputs.length"
     before = page.run(inputs)
     page.tab.get_by_text("− region").click()
     assert page.run(inputs) == before - 2

@@ -15,12 +15,13 @@ from typing import Any
 
 from comfy_client import ComfyClient
 from devhost import CHECKOUT
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Response, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 from queueing.workflow import templates
 
 SCREENSHOTS = CHECKOUT / "browser_output"
 """Folder for screenshots, to be checked by eye."""
+CHECKPOINT = "dreamsampler_reference.safetensors"
 READY = 180_000
 """Timeout in milliseconds, long enough for slow machines."""
 NOT_OURS = re.compile("Failed to load resource|api.comfy.org|huggingface.co|cleanup event listeners for graph")
@@ -54,6 +55,11 @@ def post(address: str, value: object) -> None:
     """Send a value as JSON."""
     headers = {"Content-Type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(address, json.dumps(value).encode(), headers))
+
+
+def node_of(node_type: str) -> str:
+    """A JavaScript expression for the first node of a type in the graph."""
+    return f"app.graph.nodes.find((each) => each.type === '{node_type}')"
 
 
 class Page:
@@ -154,6 +160,67 @@ class Page:
                })()""",
             node_type,
         )
+
+    def settled(self, expression: str, times: int = 3) -> Any:
+        """The value of a JavaScript expression once it has been the same `times` times, with frames drawn between."""
+        return self.run(
+            f"""(async () => {{
+                  const deadline = Date.now() + {READY};
+                  let same = 0, before;
+                  while (same < {times}) {{
+                    if (Date.now() > deadline) throw new Error("It keeps changing.");
+                    const now = JSON.stringify(await ({expression}));
+                    same = now === before ? same + 1 : 1;
+                    before = now;
+                    await new Promise((resolve) => setTimeout(resolve, 100));
+                    await new Promise(requestAnimationFrame);
+                  }}
+                  return JSON.parse(before);
+                }})()"""
+        )
+
+    def wait_for(self, expression: str, value: Any = None) -> None:
+        """Wait until a JavaScript expression, which may use `app` and `value`, is true."""
+        self.tab.wait_for_function(f"value => {{ const app = window.app; return {expression} }}", arg=value)
+
+    def panels(self, node_type: str) -> Locator:
+        """The panels of this pack on nodes of a type: drawings, curves and buttons."""
+        return self.tab.locator(f".ds-panel[data-node-type={node_type}]")
+
+    def note(self, node_type: str) -> Locator:
+        """What a node says below its widgets."""
+        return self.tab.locator(f".ds-notes[data-node-type={node_type}]")
+
+    def drawing(self, node_type: str) -> Locator:
+        """The drawing that a node shows."""
+        return self.panels(node_type).locator("img[src^=blob]")
+
+    def use_small_model(self) -> None:
+        self.set("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+
+    def open_svg_edit(self, drawing: str, steps: int) -> None:
+        """Open the template svg_edit with a drawing, the reference model and few pixels."""
+        self.open_template("svg_edit")
+        self.use_small_model()
+        self.set("DSLoadSVG", file=drawing)
+        self.set("DSSVGOptimizer", steps=steps, canvas_size=96)
+
+    def run_svg_edit(self, drawing: str, steps: int = 3) -> None:
+        """Run that template, until its nodes show the drawings and the server has no job left."""
+        self.open_svg_edit(drawing, steps)
+        self.queue()
+        self.expect_step(steps)
+        for node_type in ("DSLoadSVG", "DSSVGOptimizer"):
+            expect(self.drawing(node_type)).to_be_attached()
+        self.wait_for_idle_server()
+
+    def expect_step(self, step: int) -> None:
+        """Wait until SVG Optimizer shows the curve of an edit up to its last step."""
+        shown = self.tab.get_by_text(f"pds, step {step} of {step}")
+        expect(shown).to_be_attached(timeout=READY)
+
+    def wait_for_idle_server(self) -> None:
+        self.tab.wait_for_function("async () => !(await (await fetch('/queue')).json()).queue_running.length")
 
     def queue(self) -> None:
         """Press Run."""
