@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
 from dreamsampler.guidance.editing.proximal import ProximalSettings
 from dreamsampler.nodes.runs.restoration import Restoration
 
-from tools.reference import in_process, world
+from tools.reference import in_process
 
-from .degraded import DEGRADATIONS, held_out
-from .holes import holes, inpainting_row
+from .degraded import degraded
+from .holes import inpainting_row, with_holes
 from .restoration_studio import (
     CONSISTENCY_STEPS,
     DING,
@@ -21,7 +19,6 @@ from .restoration_studio import (
     EQUAL_FEW,
     FEW,
     FEW_STEPS,
-    NOISE_STD,
     STEPS,
     TEMPLATE,
     Figures,
@@ -51,11 +48,9 @@ COMPARED = ("super-resolution, 4",)
 
 def chosen_for_hole(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
     """A row of the table of choices, for holes: with the error inside against the image that the prompt names."""
-    jobs = holes()[batch]
-    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
-    images, wanted = (in_process.render([getattr(j.edit, which) for j in jobs]) for which in ("source", "target"))
+    jobs, images, masks, prompts = with_holes(studio, batch)
+    wanted = in_process.render([job.edit.target for job in jobs])
     measurement, observed = studio.measured(images, "inpaint", masks, simulate=False)
-    prompts = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
     (raw, image), seconds = timed(lambda: studio.restored(measurement, observed, prompts, **HOLE_CHOICES[way]))
     inside = psnr_within(image, wanted, masks)
     row = inpainting_row(studio, jobs, raw, images, masks)
@@ -74,16 +69,13 @@ def chosen_for_hole(studio: Studio, way: str, batch: slice) -> dict[str, Figures
 
 def chosen_for_operator(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
     """A row of the table of choices, for a degraded image."""
-    scenes = held_out(batch)
-    images = in_process.render(scenes)
-    measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
-    prompts = studio.reference.conditioning([world.describe(scene) for scene in scenes])
+    images, measurement, observed, prompts = degraded(studio, degradation, batch)
     (raw, image), seconds = timed(lambda: studio.restored(measurement, observed, prompts, **CHOICES[way]))
     return {
         way: {
             "PSNR": in_process.psnr(raw, images).tolist(),
             "PSNR, projected": in_process.psnr(image, images).tolist(),
-            "seconds": [seconds / len(scenes)] * len(scenes),
+            "seconds": [seconds / len(images)] * len(images),
         }
     }
 
@@ -114,10 +106,7 @@ SETTINGS = ProximalSettings(gamma=1.0, eta=1.0)
 
 def last_step(studio: Studio, degradation: str, last: str, batch: slice) -> dict[str, Figures]:
     """A row of the table of last steps, for a degraded image."""
-    scenes = held_out(batch)
-    images = in_process.render(scenes)
-    measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
-    prompts = studio.reference.conditioning([world.describe(scene) for scene in scenes])
+    images, measurement, observed, prompts = degraded(studio, degradation, batch)
     raw = studio.walked(LAST[last], SETTINGS, measurement, observed, prompts)
     projected = (measurement.projected(2 * raw - 1) + 1) / 2
     psnr = {"PSNR": in_process.psnr(raw, images), "PSNR, projected": in_process.psnr(projected, images)}
@@ -126,10 +115,7 @@ def last_step(studio: Studio, degradation: str, last: str, batch: slice) -> dict
 
 def last_step_of_hole(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
     """A row of the table of last steps, for holes."""
-    jobs = holes()[batch]
-    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
-    images = in_process.render([job.edit.source for job in jobs])
+    jobs, images, masks, prompts = with_holes(studio, batch)
     measurement, observed = studio.measured(images, "inpaint", masks, simulate=False)
-    prompts = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
     raw = studio.walked(LAST[way], SETTINGS, measurement, observed, prompts)
     return {way: inpainting_row(studio, jobs, raw, images, masks)}

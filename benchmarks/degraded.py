@@ -26,18 +26,24 @@ DEGRADATIONS: dict[str, dict[str, Any]] = {
 WAYS = ("observed", "both", "consistency only", "dps only", "few steps")
 
 
-def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
-    """Rows of the restoration table."""
+def degraded(studio: Studio, degradation: str, batch: slice) -> tuple[Tensor, Any, Tensor, Any]:
+    """Held-out images (B, 3, H, W), their measurement, what it shows of them, and their prompts."""
     scenes = held_out(batch)
     images = in_process.render(scenes)
     measurement, observed = studio.measured(images, noise_std=NOISE_STD, **DEGRADATIONS[degradation])
+    prompts = studio.reference.conditioning([world.describe(scene) for scene in scenes])
+    return images, measurement, observed, prompts
+
+
+def restoration(studio: Studio, degradation: str, way: str, batch: slice) -> dict[str, Figures]:
+    """Rows of the restoration table."""
+    images, measurement, observed, prompts = degraded(studio, degradation, batch)
     if way == "observed":
         made = {"observed": observed, "observed, projected": (measurement.projected(2 * observed - 1) + 1) / 2}
     else:
-        conditioning = studio.reference.conditioning([world.describe(scene) for scene in scenes])
         steps = CONSISTENCY_STEPS if way == "consistency only" else STEPS
         how = {**FEW, "steps": FEW_STEPS} if way == "few steps" else {"steps": steps, "consistency": way}
-        raw, image = studio.restored(measurement, observed, conditioning, **how)
+        raw, image = studio.restored(measurement, observed, prompts, **how)
         made = {f"ours, {way}": raw, f"ours, {way}, projected": image}
     return {name: restoration_row(measurement, each, images) for name, each in made.items()}
 

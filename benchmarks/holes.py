@@ -137,13 +137,18 @@ FILLED = (*INPAINTING, "TReg mixing", "VAEEncodeForInpaint", "SetLatentNoiseMask
 """The ways of the inpainting table."""
 
 
+def with_holes(studio: Studio, batch: slice) -> tuple[list[Hole], Tensor, Tensor, Any]:
+    """Holes, the images (B, 3, H, W) they are in, their masks (B, H, W), and the prompts of what should fill them."""
+    jobs = holes()[batch]
+    images = in_process.render([job.edit.source for job in jobs])
+    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
+    return jobs, images, masks, studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
+
+
 def inpainting(studio: Studio, way: str, batch: slice) -> dict[str, Figures]:
     """Rows of the inpainting table."""
-    jobs = holes()[batch]
-    masks = torch.from_numpy(np.stack([job.mask() for job in jobs])).float()
-    images = in_process.render([job.edit.source for job in jobs])
-    conditioning = studio.reference.conditioning([world.describe(job.edit.target) for job in jobs])
-    made = inpainted(studio, way, images, masks, conditioning)
+    jobs, images, masks, prompts = with_holes(studio, batch)
+    made = inpainted(studio, way, images, masks, prompts)
     return {name: inpainting_row(studio, jobs, each, images, masks) for name, each in made.items()}
 
 
