@@ -70,8 +70,9 @@ def test_what_the_server_says_for_a_node_of_the_pack_is_judged(server: ComfyServ
     assert any(Path(failure.value.file).resolve().is_relative_to(room) for room in endurance.ROOMS)
     with pytest.raises(PromptRefused) as refusal:
         server.client.run(drawing("other.svg"))
-    said = set(endurance.refusals_of_ours(str(refusal.value), drawing("other.svg")))  # once for each hidden input
-    assert said == {"ComfyUI's input folder has no file 'other.svg': upload it, or choose another."}
+    (said,) = set(endurance.refusals_of_ours(str(refusal.value), drawing("other.svg")))  # once for each hidden input
+    # other tests upload files to this server, and one of them may be suggested
+    assert said.startswith("ComfyUI's input folder has no file 'other.svg': upload it, or choose another.")
 
 
 def drawing(file: str) -> Prompt:
