@@ -8,8 +8,9 @@
 The figures of a release rest on one commit: run this in a clean clone. A run that was interrupted goes on in the
 benchmark it stopped in, or begins that again if it does not resume; one that failed does not stop the others. Those of
 time and memory need a quiet machine: they come last and one by one. `families` and `step_cost` also need the other
-ComfyUI that --comfyui names. Logs are in benchmarks/work/everything/. How many cases each result rests on is said in
-`JOBS` alone.
+ComfyUI that --comfyui names, `svg_conformance` the clone of resvg that --resvg names. Logs are in
+benchmarks/work/everything/. How many cases each result rests on is said in `JOBS` alone. Write the documents that quote
+the results afterwards, with `benchmarks.documents`.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ class Job:
     """A benchmark with arguments, and the result files (without suffix) that it writes.
 
     `counts` are the most cases that a row rests on, by result file and table; other rows of a table rest on as many,
-    or the table says why not. `elsewhere` is whether it measures on another ComfyUI as well, `quiet` whether it
-    measures time or memory.
+    or the table says why not. `needs` names what the options of `OPTIONS` bring, `quiet` is whether it measures time or
+    memory.
     """
 
     module: str
     arguments: str
     writes: str
     counts: Counts
-    elsewhere: bool = False
+    needs: str = ""
     quiet: bool = False
 
     @property
@@ -79,6 +80,8 @@ def _runs(file: Path) -> list[dict[str, str]]:
     return json.loads(file.read_text("utf-8"))[KEY]["runs"]
 
 
+OPTIONS = {"another ComfyUI": ("comfyui", "python"), "a clone of resvg": ("resvg",)}
+"""What a job may need, and the options that name it, of which the first has no default."""
 ATTRIBUTES = 4
 """Edits of a source: one in each attribute."""
 VERSIONS = ""
@@ -156,8 +159,9 @@ JOBS = (
     Job("wiener", "", "wiener", {"wiener": {"points": 32}}),
     Job("tracing", "", "tracing tracing_small", {"tracing": {"images": 1, "small icons": 7}}),
     Job("svg_support", "", "svg_support", {"svg_support": {"represented": 1000, "rendered": 200}}),
+    Job("svg_conformance", "", "svg_conformance", {"svg_conformance": {"files": 306}}, needs="a clone of resvg"),
     Job("gradient_memory", "", "gradient_memory", {"gradient_memory": {"memory": 1}}),
-    Job("families", "", "families", {"families": {VERSIONS: 9}}, elsewhere=True),
+    Job("families", "", "families", {"families": {VERSIONS: 9}}, needs="another ComfyUI"),
     one("mutants", "--count", 60, "mutants"),
     one("endurance", "--runs", 300, "runs", quiet=True),
     Job("distillation_memory", "", "distillation_memory", {"distillation_memory": {"memory": 3}}, quiet=True),
@@ -165,7 +169,7 @@ JOBS = (
     one("splats", "--repeats", 3, "splats", quiet=True),
     one("rasterizer", "--repeats", 9, "drawings", "growth", quiet=True),
     Job("solver_cost", "", "solver_cost", {"solver_cost": {"conjugate gradients": 15}}, quiet=True),
-    replace(one("step_cost", "--pairs", 5, VERSIONS, quiet=True), elsewhere=True),
+    replace(one("step_cost", "--pairs", 5, VERSIONS, quiet=True), needs="another ComfyUI"),
 )
 """The longest first, those that need a quiet machine last."""
 
@@ -177,11 +181,11 @@ def begin(job: Job, head: str) -> None:
             file.unlink()
 
 
-def run(job: Job, head: str, other: list[str]) -> bool:
+def run(job: Job, head: str, brought: Mapping[str, list[str]]) -> bool:
     """Run a benchmark to its end. Returns whether it got there."""
     begin(job, head)
     started, log = time.monotonic(), WORK / f"{job.name}.log"
-    arguments = [*job.arguments.split(), *(other if job.elsewhere else [])]
+    arguments = [*job.arguments.split(), *brought.get(job.needs, [])]
     with log.open("a") as lines:
         command = [sys.executable, "-m", f"benchmarks.{job.module}", *arguments]
         code = subprocess.run(command, cwd=CHECKOUT, stdout=lines, stderr=lines).returncode
@@ -208,6 +212,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say of which commits the results are")
     parser.add_argument("--at-once", type=int, default=1, help="how many that need no quiet machine run together")
     add_options(parser)
+    parser.add_argument("--resvg", type=Path, metavar="CHECKOUT", help="a clone of resvg, for svg_conformance")
     arguments = parser.parse_args()
     if unknown := set(arguments.jobs) - set(names):
         parser.error(f"There is no {', '.join(sorted(unknown))}. Choose from {', '.join(names)}.")
@@ -216,15 +221,19 @@ def main() -> int:
         print("\n".join(described(head)))
         return 0
     claim_work(head, parser.error)
-    other = [f"--{name}={path}" for name in ("comfyui", "python") if (path := getattr(arguments, name))]
+    brought = {
+        what: [f"--{name}={path}" for name in names if (path := getattr(arguments, name))]
+        for what, names in OPTIONS.items()
+    }
     chosen = [job for job in JOBS if {job.module, job.name} & set(arguments.jobs or names)]
     jobs = [job for job in chosen if not job.is_done(head)]
-    for job in [job for job in jobs if job.elsewhere and not other]:
-        print(f"{job.name}: left out, as it needs another ComfyUI: name it with --comfyui.", flush=True)
+    for job in [job for job in jobs if job.needs and not brought[job.needs]]:
+        option = OPTIONS[job.needs][0]
+        print(f"{job.name}: left out, as it needs {job.needs}: name it with --{option}.", flush=True)
         jobs.remove(job)
     with ThreadPoolExecutor(arguments.at_once) as pool:
-        ended = list(pool.map(lambda job: run(job, head, other), [job for job in jobs if not job.quiet]))
-    ended += [run(job, head, other) for job in jobs if job.quiet]
+        ended = list(pool.map(lambda job: run(job, head, brought), [job for job in jobs if not job.quiet]))
+    ended += [run(job, head, brought) for job in jobs if job.quiet]
     return int(not all(ended))
 
 

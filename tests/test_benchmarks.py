@@ -156,7 +156,7 @@ def test_jobs_are_called_by_module_and_part():
 def test_a_job_that_fails_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, ends: bool):
     monkeypatch.setattr(everything, "WORK", tmp_path)
     job = everything.Job(module, "", "nothing", {})
-    assert everything.run(job, "a commit", []) == job.done.exists() == ends
+    assert everything.run(job, "a commit", {}) == job.done.exists() == ends
 
 
 NOT_YET = {"restoration": "Measured in batches, of which some tables had more."}
