@@ -283,14 +283,18 @@ WANTED = 0.9
 """The accuracy at which methods are compared."""
 
 
+def nearest(points: Iterable[Point]) -> Point:
+    """The point whose accuracy is nearest to `WANTED`; of several the one that keeps most."""
+    return min(points, key=lambda p: (round(abs(p.accuracy - WANTED), 6), -p.psnr))
+
+
 def at_equal_accuracy(points: list[Point], group: Callable[[Point], str]) -> str:
-    """Of each group the point whose accuracy is nearest to `WANTED`, and of several the one that keeps most."""
+    """The nearest point of each group."""
     groups: dict[str, list[Point]] = {}
     for p in points:
         groups.setdefault(group(p), []).append(p)
-    nearest = [min(each, key=lambda p: (round(abs(p.accuracy - WANTED), 6), -p.psnr)) for each in groups.values()]
     rule = f"The strength whose accuracy is nearest to {WANTED:g}; of several the one that keeps most:"
-    return f"\n{rule}\n\n{table(nearest)}"
+    return f"\n{rule}\n\n{table([nearest(each) for each in groups.values()])}"
 
 
 @dataclass(frozen=True)
