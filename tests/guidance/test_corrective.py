@@ -145,6 +145,15 @@ def test_gains_are_per_channel_and_constant_beyond_the_knots():
     assert error(middle - middle.mean((2, 3), keepdim=True), gains * (z[:1] - z[:1].mean((2, 3), keepdim=True))) < 1e-2
 
 
+def test_a_mean_that_never_changes_uses_the_gain_of_the_next_band():
+    """What is left of it without the mean is rounding, so least squares would give any gain."""
+    image = torch.randn(1, 2, 12, 12, generator=torch.Generator().manual_seed(3)).expand(64, -1, -1, -1)
+    estimate = 0.7 * image + 0.05 * torch.randn(image.shape, generator=torch.Generator().manual_seed(4))
+    corrective = fit_to_pairs(SpectralForm(2, bands=4, knots=2), (image, estimate), (image, estimate))
+    assert torch.equal(corrective.gain[..., 0], corrective.gain[..., 1])
+    assert (corrective.gain - 0.7).abs().max() < 0.05
+
+
 def test_empty_bands_use_the_gain_of_the_band_below():
     z = random_images(64)[..., :4, :4]
     corrective = fit_to_pairs(SpectralForm(2, bands=64, knots=2), (z, 0.5 * z), (z, 0.5 * z))

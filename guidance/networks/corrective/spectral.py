@@ -86,7 +86,10 @@ class SpectralCorrective(nn.Module):
         band = band_of(z.shape[-2], z.shape[-1], self.form.bands, z.device).flatten()
         products, squares = (x.sum(0).flatten(1) for x in (z_waves * z0_waves, z_waves * z_waves))
         empty = products.new_zeros(len(center), self.form.bands + 1)
-        gain = empty.index_add(1, band, products) / empty.index_add(1, band, squares)
+        products, squares = (empty.index_add(1, band, x) for x in (products, squares))
+        # If all latents have one mean, what is left of it is rounding, which has no gain.
+        nothing = squares <= torch.finfo(z.dtype).eps * squares.sum(1, keepdim=True)
+        gain = (products / squares).masked_fill(nothing, math.nan)
         self.centre[knot], self.offset[knot], self.gain[knot] = center, offset, _fill_empty_bands(gain)
 
 
@@ -120,8 +123,10 @@ def band_of(height: int, width: int, bands: int, device: torch.device | None = N
 
 
 def _fill_empty_bands(gain: Tensor) -> Tensor:
-    """Gains (C, bands + 1) in which bands without frequencies, which are NaN, take the gain of the band below."""
-    filled = [gain[:, 0].nan_to_num(1.0)]
-    for column in gain[:, 1:].unbind(1):
-        filled.append(torch.where(column.isnan(), filled[-1], column))
-    return torch.stack(filled, 1)
+    """Gains (C, bands + 1) in which empty bands, which are NaN, take that of the nearest band below, or else above."""
+    columns = list(gain.unbind(1))
+    for order in (range(1, len(columns)), range(len(columns) - 2, -1, -1)):
+        step = order.step
+        for band in order:
+            columns[band] = torch.where(columns[band].isnan(), columns[band - step], columns[band])
+    return torch.stack(columns, 1).nan_to_num(1.0)
