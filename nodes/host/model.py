@@ -115,9 +115,17 @@ def empty_latent(model: Any, count: int, height: int, width: int) -> Tensor:
     return fitted_latent(model, {"samples": torch.zeros(count, 4, height, width)})
 
 
+PIXELS_PER_CELL = {
+    "ChromaRadiance": 1, "SC_B": 4, "Flux2": 16, "HunyuanVideo15": 16, "Wan22": 16, "HunyuanImage21": 32, "LTXV": 32,
+    "SC_Prior": 42,
+}  # fmt: skip
+"""Side of a latent cell in pixels by latent format, for hosts that do not know it. Others have 8."""
+
+
 def image_size(model: Any, samples: Tensor) -> tuple[int, int]:
-    """Height and width in pixels of the images of a LATENT's tensor. Older hosts know no ratio but 8."""
-    ratio = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
+    """Height and width in pixels of the images of a LATENT's tensor."""
+    latents = model.get_model_object("latent_format")
+    ratio = getattr(latents, "spacial_downscale_ratio", PIXELS_PER_CELL.get(type(latents).__name__, 8))
     height, width = samples.shape[-2:]
     return height * ratio, width * ratio
 

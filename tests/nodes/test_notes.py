@@ -6,6 +6,7 @@ from io import BytesIO
 from random import Random
 from typing import Any
 
+import comfy.latent_formats
 import comfy.supported_models
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from dreamsampler.guidance.core.denoiser import NULL, TARGET
 from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.nodes import checks, host
+from dreamsampler.nodes.host.model import PIXELS_PER_CELL
 from dreamsampler.nodes.measurement import MeasurementNode
 from dreamsampler.nodes.posterior_latent_match import PosteriorLatentMatch
 from dreamsampler.nodes.sockets import ObjectiveSocket
@@ -295,3 +297,23 @@ def test_a_hole_over_everything_is_noted():
     assert measured(photo(), "inpaint", mask=torch.ones(1, 64, 64))[0].startswith(COVERS)
     assert measured(photo(), "inpaint", mask=square_hole()) == []
     assert measured(photo(), "super-resolution") == []
+
+
+FORMATS = {"SD15": 8, "Flux": 8, "Flux2": 16, "Wan22": 16, "HunyuanImage21": 32, "ChromaRadiance": 1}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_size_of_an_image_is_known_on_every_host(name: str):
+    """Also of formats whose cells are not 8 pixels wide: only newer hosts say so themselves."""
+    model = tiny(EPS).clone()
+    model.add_object_patch("latent_format", getattr(comfy.latent_formats, name)())
+    assert host.image_size(model, torch.zeros(1, 4, 3, 5)) == (3 * FORMATS[name], 5 * FORMATS[name])
+
+
+def test_the_table_of_cells_is_that_of_hosts_that_know_them():
+    formats = [each for each in vars(comfy.latent_formats).values() if isinstance(each, type)]
+    own = {each.__name__: each.spacial_downscale_ratio for each in formats if hasattr(each, "spacial_downscale_ratio")}
+    if not own:
+        pytest.skip("This host knows no sizes of cells.")
+    table = PIXELS_PER_CELL
+    assert {name: own[name] for name in table} == table
