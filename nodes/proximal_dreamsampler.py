@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
@@ -127,7 +129,7 @@ class ProximalDreamSampler(io.ComfyNode):
         if isinstance(algorithm, Restoration):
             measurement = algorithm.fitted
             algorithm.notes.extend(filter(None, [measurement.operator.findings]))
-        image = _decode(vae, latents[0], measurement if projection else None)
+        image = _decode(vae, latents[0], measurement if projection else None, algorithm.notes)
         if source_image is not None and edited is not None:
             image = _kept(image, source_image[..., :3].movedim(-1, 1), edited)
         host.show_on_node("\n".join(algorithm.notes))
@@ -149,14 +151,29 @@ def _kept(images: Tensor, source: Tensor, mask: Tensor) -> Tensor:
     return spliced(edited, source.to(edited).expand_as(edited), mask.to(edited)).clamp(0, 1).movedim(1, -1)
 
 
-def _decode(vae: Any, latent: Tensor, measurement: Measurement | None) -> Any:
+def _decode(vae: Any, latent: Tensor, measurement: Measurement | None, notes: list[str]) -> Any:
     """The latent as an IMAGE, projected onto the measurement if there is one."""
     if vae is None:
         return host.blocked("Proximal DreamSampler has no VAE to decode with: connect one to its input 'vae'.")
     images = host.decoded(vae, latent)
     if measurement is not None:
-        images = (measurement.to(images).projected(2 * images - 1) + 1) / 2
+        images = _project(measurement, images, notes)
     return images.movedim(1, -1)
+
+
+def _project(measurement: Measurement, images: Tensor, notes: list[str]) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] that agree with the measurement.
+
+    Blurs are projected in hundreds of iterations, so it is done where the models run.
+    """
+
+    def project(device: torch.device) -> Tensor:
+        moved = images.to(device)
+        return ((measurement.to(moved).projected(2 * moved - 1) + 1) / 2).to(images)
+
+    on_cpu = "Out of memory: the result is made to agree with the measurement on the CPU, which takes longer."
+    ways = [("", partial(project, host.device())), (on_cpu, partial(project, images.device))]
+    return host.OomFallback(ways, notes)()
 
 
 def _main_inputs() -> list[io.Input]:

@@ -31,7 +31,7 @@ from .model import (
 )
 from .model_files import CORRECTIVES, TRANSLATORS, listed_translations
 from .names import did_you_mean, nearest
-from .oom_fallback import free_memory, free_ram, is_cpu_oom, is_oom
+from .oom_fallback import OomFallback, free_memory, free_ram, is_cpu_oom, is_oom
 from .posed_views import checked_views, posed_image, posed_view_folders, posed_views_file, posed_views_versions
 from .posterior_gradient import PosteriorGradient, check_gradients, data_fit
 from .progress import Cancelled, Previews, device, with_progress
@@ -69,6 +69,7 @@ __all__ = [
     "FrugalEncoder",
     "HostAutoencoder",
     "LoraParticles",
+    "OomFallback",
     "PosteriorGradient",
     "Previews",
     "Replacement",

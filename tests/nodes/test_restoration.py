@@ -19,6 +19,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import UnknownGaussianBlur
+from dreamsampler.nodes import host
 from dreamsampler.nodes.runs.edit import StartFrom
 from support.host_oracle import (
     Draws,
@@ -504,6 +505,31 @@ def test_batches_match_single_images(case: str, consistency: str):
     if consistency != "ding":
         other = restore(tiny(V), tiny_vae("kl"), encoded(V, 2), blur(2), seed=3, **settings)
         assert_differs(together.samples, other.samples)
+
+
+def test_projection_is_computed_on_the_device_of_the_models(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(host, "device", lambda: torch.device("meta"))  # computes shapes only, so nothing comes back
+    with pytest.raises(NotImplementedError, match="meta"):
+        restore(tiny(V), tiny_vae("kl"), encoded(V), blur(), steps=2, consistency="consistency only")
+
+
+def test_projection_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch):
+    inputs = tiny(V), tiny_vae("kl"), encoded(V), blur()
+    options: dict[str, Any] = {"steps": 2, "consistency": "consistency only"}
+    expected = restore(*inputs, **options)
+    projected, calls = Measurement.projected, []
+
+    def fails_once(self: Measurement, images: Tensor) -> Tensor:
+        calls.append(images.device)
+        if len(calls) == 1:
+            raise comfy.model_management.OOM_EXCEPTION("Allocation on device")
+        return projected(self, images)
+
+    monkeypatch.setattr(Measurement, "projected", fails_once)
+    restored = restore(*inputs, **options)
+    assert len(calls) == 2 and torch.equal(restored.image, expected.image)
+    note = "Out of memory: the result is made to agree with the measurement on the CPU, which takes longer."
+    assert restored.notes == [*expected.notes, note]
 
 
 def test_projection_agrees_with_a_jpeg_and_keeps_what_outpainting_knows():
