@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from typing import Any
 
 import torch
@@ -73,12 +71,9 @@ class TranslatorApply(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, translation: str | None, **_: Any) -> str | float:
-        """Digest of the file. If the choice comes from another node, NaN, which equals nothing: the node runs again."""
-        if translation is None:
-            return math.nan
-        name, _target = _split_choice(translation)
-        return hashlib.sha256(host.TRANSLATORS.find(name).read_bytes()).hexdigest()
+    def fingerprint_inputs(cls, translation: str | None, **_: Any) -> str:
+        """Digest of the file, or of all files if the choice comes from another node and is not known yet (None)."""
+        return host.TRANSLATORS.digest(None if translation is None else _split_choice(translation)[0])
 
     @classmethod
     def execute(cls, latent_image: dict, translation: str, strength: float) -> io.NodeOutput:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from comfy_api.latest import io
 
 from . import host, widgets
@@ -56,9 +54,7 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, name: str | None) -> str:
         """Digest of the file, or of all files if the name comes from another node and is not known yet (None)."""
-        names = host.CORRECTIVES.names() if name is None else [name]
-        content = (host.CORRECTIVES.find(each).read_bytes() for each in names)
-        return " ".join(hashlib.sha256(each).hexdigest() for each in content)
+        return host.CORRECTIVES.digest(name)
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -64,6 +65,11 @@ class ModelFiles(Generic[Network]):
                 + did_you_mean(name, self.names())
             )
         return found[0]
+
+    def digest(self, name: str | None) -> str:
+        """Changes with the content of a file, or of any file if the name is None. Raises ValueError as `find` does."""
+        names = self.names() if name is None else [name]
+        return " ".join(hashlib.sha256(self.find(each).read_bytes()).hexdigest() for each in names)
 
     def read(self, name: str) -> Network:
         """The network in the file `name`, on the CPU. Raises ValueError if it cannot be read."""

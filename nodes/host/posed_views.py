@@ -66,14 +66,14 @@ def posed_views_file(name: Any) -> Path:
 
 
 def posed_views_versions(name: str | None) -> str:
-    """Changes whenever poses or images of a folder change, or the poses of any folder if the name is None."""
-    if name is None:
-        root = Path(folder_paths.get_input_directory())
-        files = [root / folder / each for folder in posed_view_folders() for each in NAMES]
-    else:
-        poses = posed_views_file(name)
-        images = (each for suffix in SUFFIXES for each in list_files(poses.parent, suffix, below=True))
-        files = [poses, *(poses.parent / each for each in images)]
+    """Changes whenever poses or images of a folder change, or those of any folder if the name is None."""
+    root = Path(folder_paths.get_input_directory())
+    folders = [root / each for each in posed_view_folders()] if name is None else [posed_views_file(name).parent]
+    files = (
+        folder / each
+        for folder in folders
+        for each in [*NAMES, *(image for suffix in SUFFIXES for image in list_files(folder, suffix, below=True))]
+    )
     return " ".join(filter(None, map(file_version, files)))
 
 

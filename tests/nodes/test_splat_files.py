@@ -412,12 +412,17 @@ def test_other_folders_are_rejected(inputs: Path, name: str):
 
 def test_changed_images_are_loaded_again(inputs: Path):
     views(inputs / "fox")
-    before = [LoadPosedViews.fingerprint_inputs(name, every=1) for name in ("fox", None)]
-    assert [LoadPosedViews.fingerprint_inputs(name, every=1) for name in ("fox", None)] == before
-    os.utime(inputs / "fox" / "images" / "1.png", ns=(1, 1))
-    assert LoadPosedViews.fingerprint_inputs("fox") != before[0]
-    os.utime(inputs / "fox" / "transforms.json", ns=(1, 1))
-    assert LoadPosedViews.fingerprint_inputs(None) != before[1]
+
+    def fingerprints() -> list[str]:
+        return [LoadPosedViews.fingerprint_inputs(name, every=1) for name in ("fox", None)]
+
+    before = fingerprints()
+    assert fingerprints() == before
+    for file in ("images/1.png", "transforms.json"):
+        os.utime(inputs / "fox" / file, ns=(1, 1))
+        after = fingerprints()
+        assert all(new != old for new, old in zip(after, before, strict=True)), file
+        before = after
 
 
 def broken(change: Any) -> Any:

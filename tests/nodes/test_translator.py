@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,17 +153,21 @@ def test_invalid_choice_is_rejected_before_running(translation: str, own_folders
 
 def test_linked_choice_is_checked_when_it_runs():
     assert TranslatorApply.validate_inputs(None) is True
-    fingerprint = TranslatorApply.fingerprint_inputs(None, latent_image=None, strength=1.0)
-    assert isinstance(fingerprint, float) and math.isnan(fingerprint)
     with pytest.raises(ValueError, match="There is no translator 'gone.safetensors'"):
         applied(encoded(EPS), "gone.safetensors: dog")
 
 
-def test_changed_file_changes_the_fingerprint(own_folders: Path):
+@pytest.mark.parametrize("linked", [False, True])
+def test_only_a_changed_file_changes_the_fingerprint(own_folders: Path, linked: bool):
     name = saved(translator(EPS))
-    before = TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0)
+
+    def fingerprint() -> str:
+        return TranslatorApply.fingerprint_inputs(None if linked else f"{name}: dog", latent_image=None, strength=1.0)
+
+    before = fingerprint()
+    assert fingerprint() == before
     host.TRANSLATORS.write(own_folders / "output" / FOLDER / name, translator(EPS, seed=1))
-    assert TranslatorApply.fingerprint_inputs(f"{name}: dog", latent_image=None, strength=1.0) != before
+    assert fingerprint() != before
 
 
 @pytest.mark.parametrize(
