@@ -58,17 +58,8 @@ class TranslatorApply(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, translation: str | None) -> bool | str:
-        """Replaces the host's check that the choice is listed: a file added after the page loaded is not.
-
-        `translation` is None if it comes from another node.
-        """
-        if translation is None:
-            return True
-        try:
-            _load_choice(translation)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Checks the choice. Its file may be added after the page loaded."""
+        return checks.answer(_load_choice, translation)
 
     @classmethod
     def fingerprint_inputs(cls, translation: str | None, **_: Any) -> str:

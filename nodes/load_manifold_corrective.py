@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import host, widgets
+from . import checks, host, widgets
 from .sockets import CORRECTIVE
 
 
@@ -40,16 +40,8 @@ class ManifoldCorrectiveLoad(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed: a file saved after the page loaded is not.
-
-        `name` is None if it comes from another node.
-        """
-        try:
-            if name is not None:
-                host.CORRECTIVES.find(name)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Checks the name. It may be in a subfolder, or saved after the page loaded."""
+        return checks.answer(host.CORRECTIVES.find, name)
 
     @classmethod
     def fingerprint_inputs(cls, name: str | None) -> str:

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from . import host, widgets
+from . import checks, host, widgets
 from .sockets import CAMERAS
 
 log = logging.getLogger("dreamsampler")
@@ -72,17 +72,12 @@ class LoadPosedViews(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed. `folder` is None if it comes from another node."""
-        try:
-            if folder is not None:
-                host.posed_views_file(folder)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Checks the name."""
+        return checks.answer(host.posed_views_file, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None, **_: int | None) -> str:
-        """The state of all files in the folder, or of all folders' poses if the name comes from another node (None)."""
+        """The state of all files in the folder, or in all folders if the name comes from another node (None)."""
         return host.posed_views_versions(folder)
 
     @classmethod

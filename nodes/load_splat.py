@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from . import host, widgets
+from . import checks, host, widgets
 
 
 class LoadSplat(io.ComfyNode):
@@ -40,16 +40,8 @@ class LoadSplat(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed: files in subfolders are not.
-
-        `file` is None if it comes from another node.
-        """
-        try:
-            if file is not None:
-                host.input_splat(file)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Checks the name. It may be in a subfolder."""
+        return checks.answer(host.input_splat, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

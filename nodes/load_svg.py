@@ -8,7 +8,7 @@ import logging
 from comfy_api.latest import io, ui
 
 from ..svg.markup.parser import Parsed, SVGError, parse
-from . import host, widgets
+from . import checks, host, widgets
 
 log = logging.getLogger("dreamsampler")
 
@@ -47,16 +47,8 @@ class LoadSVG(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        """Replaces the host's check that the name is listed: files in subfolders are not.
-
-        `file` is None if it comes from another node.
-        """
-        try:
-            if file is not None:
-                host.input_svg(file)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Checks the name. It may be in a subfolder."""
+        return checks.answer(host.input_svg, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..guidance.networks.corrective.storage import ManifoldCorrective
-from . import host, widgets
+from . import checks, host, widgets
 from .sockets import CORRECTIVE
 
 
@@ -38,13 +38,8 @@ class ManifoldCorrectiveSave(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
-        """Rejects an unusable name before any training starts. `name` is None if it comes from another node."""
-        try:
-            if name is not None:
-                host.CORRECTIVES.check_name(name)
-        except ValueError as error:
-            return str(error)
-        return True
+        """Rejects an unusable name before any training starts."""
+        return checks.answer(host.CORRECTIVES.check_name, name)
 
     @classmethod
     def check_lazy_status(cls, name: str, corrective: ManifoldCorrective | None = None) -> list[str]:

@@ -44,6 +44,7 @@ from .measurements import (
     check_source_image,
     data_weight_of,
 )
+from .names import answer
 from .notes import (
     OWN_PROMPTS,
     Prompts,
@@ -59,6 +60,7 @@ __all__ = [
     "OWN_PROMPTS",
     "Prompts",
     "after_skip",
+    "answer",
     "check_autoencoder",
     "check_conditioning",
     "check_connected",
