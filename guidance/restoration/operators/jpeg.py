@@ -70,9 +70,9 @@ class JPEG(Operator):
         steps = [quantization_steps(table, quality).flatten() for table in (_LUMA_STEPS, *[_CHROMA_STEPS] * 2)]
         pairs = list(zip(self._planes, steps, strict=True))
         self._steps = Constant(torch.cat([step.expand(plane.blocks, -1) for plane, step in pairs]) / LEVELS)
-        # The share of a plane's pixels that one of its values is the mean of.
-        shares = [torch.full((plane.blocks, 1), float(plane.factor**2)) for plane in self._planes]
-        self._pixels_per_value = Constant(torch.cat(shares))
+        # How many pixels of the image a value of a plane is the mean of: 1, or 4 of subsampled chroma.
+        counts = [torch.full((plane.blocks, 1), float(plane.factor**2)) for plane in self._planes]
+        self._pixels_per_value = Constant(torch.cat(counts))
         to_ycc = _to_ycc()
         self._to_ycc, self._to_rgb = Constant(to_ycc), Constant(torch.linalg.inv(to_ycc))
 
