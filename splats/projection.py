@@ -18,6 +18,8 @@ LOW_PASS = 0.3
 """The variance of the antialiasing filter in pixels squared, as in 3DGS."""
 REACH = 1.3
 """How far outside the image, relative to its half, the projection is linearized at most, as in 3DGS."""
+WIDEST = 1e8
+"""Splats with a larger standard deviation in pixels are not drawn: single precision cannot hold its fourth power."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,16 @@ class Ellipses:
 
     Attributes:
         centers: (M, 2), x and y in pixels.
-        conics: (M, 3), the entries xx, xy, yy of the inverse covariance, per pixel squared.
+        forms: (M, 3), the numbers a, s, e of the squared distance from the center in standard deviations, at an offset
+            (x, y) in pixels: q = a (x + s y)^2 + e y^2. Of long ellipses the entries of the inverse covariance would
+            cancel in single precision, as q = xx x^2 + 2 xy x y + yy y^2 is small between large numbers.
         opacities: (M,), at the center.
         colors: (M, 3), at least 0.
         depths: (M,), along the optical axis.
     """
 
     centers: Tensor
-    conics: Tensor
+    forms: Tensor
     opacities: Tensor
     colors: Tensor
     depths: Tensor
@@ -44,7 +48,8 @@ def project(scene: Scene, camera: Camera) -> Ellipses:
     camera = camera.to(scene.positions)
     with torch.no_grad():
         depth = (scene.positions - camera.position) @ camera.axes[2]
-        front = torch.nonzero(depth > NEAR)[:, 0]
+        widest = scene.scales.amax(1) * max(camera.focal) / depth
+        front = torch.nonzero((depth > NEAR) & depth.isfinite() & (widest < WIDEST))[:, 0]
         order = front[depth[front].argsort(stable=True)]
     scene = scene[order]
     offsets = scene.positions - camera.position
@@ -60,10 +65,13 @@ def project(scene: Scene, camera: Camera) -> Ellipses:
     jacobian = torch.stack(
         [torch.stack([fx / z, zero, -fx * tx / z], dim=-1), torch.stack([zero, fy / z, -fy * ty / z], dim=-1)], dim=-2
     )
-    # The covariance of the ellipse is H H^T with H = J W R S, plus the low-pass.
-    half = jacobian @ camera.axes @ (scene.axes() * scene.scales[:, None])
-    xx, xy, yy = (half[:, i] * half[:, j] for i, j in ((0, 0), (0, 1), (1, 1)))
-    xx, xy, yy = xx.sum(-1) + LOW_PASS, xy.sum(-1), yy.sum(-1) + LOW_PASS
-    conics = torch.stack([yy, -xy, xx], dim=-1) / (xx * yy - xy * xy)[:, None]
+    # The covariance of the ellipse is H H^T with H = J W R S, plus the low-pass l. In single precision xx yy - xy^2
+    # cancels if it is long. Lagrange's identity, with the rows g and h of H, does not:
+    #     det = |g x h|^2 + l (|g|^2 + |h|^2) + l^2
+    g, h = (jacobian @ camera.axes @ (scene.axes() * scene.scales[:, None])).unbind(-2)
+    xx, xy, yy = ((one * other).sum(-1) for one, other in ((g, g), (g, h), (h, h)))
+    det = torch.linalg.cross(g, h).square().sum(-1) + LOW_PASS * (xx + yy) + LOW_PASS**2
+    yy = yy + LOW_PASS
+    forms = torch.stack([yy / det, -xy / yy, 1 / yy], dim=-1)
     colors = seen_colors(scene.harmonics, F.normalize(offsets, dim=-1))
-    return Ellipses(centers, conics, scene.opacities, colors, z)
+    return Ellipses(centers, forms, scene.opacities, colors, z)

@@ -4,7 +4,7 @@ A pair is an ellipse and a pixel inside its footprint. Pairs are sorted by pixel
 the ellipses of a pixel are running sums over its part of the list. No loop goes over splats or pixels, only over bands
 of rows that keep the lists short.
 
-With alpha_i = opacity_i exp(-d^T Q d / 2) for the offset d of a pixel's middle from the center, and the light
+With alpha_i = opacity_i exp(-q_i(d) / 2) for the offset d of a pixel's middle from the center, and the light
 T_i = prod_{j < i} (1 - alpha_j) that passes what is in front, the pixel is
 
     C = sum_i c_i alpha_i T_i + T_end background,
@@ -78,7 +78,7 @@ def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Vi
     ellipses = project(scene, camera)
     bands = list(pairs(footprints(ellipses, camera.width, camera.height), camera.width, camera.height))
     columns = torch.cat(
-        [ellipses.centers, ellipses.conics, ellipses.opacities[:, None], ellipses.colors], dim=1
+        [ellipses.centers, ellipses.forms, ellipses.opacities[:, None], ellipses.colors], dim=1
     ).T.contiguous()
     planes = Blend.apply(columns, background, bands, camera.width).reshape(4, camera.height, camera.width)
     return View(planes[:3], planes[3:])
@@ -87,20 +87,20 @@ def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> Vi
 @torch.no_grad()
 def footprints(ellipses: Ellipses, width: int, height: int) -> Footprints:
     """The spans of all pixels where an ellipse has an alpha of at least `FAINTEST`."""
-    (x, y), (a, b, c) = ellipses.centers.unbind(-1), ellipses.conics.unbind(-1)
-    # a dx^2 + 2 b dx dy + c dy^2 <= reach is where opacity exp(-.../2) is above the faintest alpha.
+    (x, y), (a, s, e) = ellipses.centers.unbind(-1), ellipses.forms.unbind(-1)
+    # a (dx + s dy)^2 + e dy^2 <= reach is where opacity exp(-.../2) is above the faintest alpha.
     reach = 2 * (ellipses.opacities / FAINTEST).log()
-    tall = (reach.clamp(min=0) * a / (a * c - b * b)).sqrt()
+    tall = (reach.clamp(min=0) / e).sqrt()
     first, last = (y - tall - 0.5).ceil().clamp(0, height), (y + tall - 0.5).floor().clamp(-1, height - 1)
     rows = torch.where(reach > 0, last - first + 1, 0).clamp(min=0).int()
     ellipse, row = _expanded(first.int(), rows)
     # In each row, the columns between the two roots in dx.
-    x, y, a, b, c, reach = (each.index_select(0, ellipse) for each in (x, y, a, b, c, reach))
+    x, y, a, s, e, reach = (each.index_select(0, ellipse) for each in (x, y, a, s, e, reach))
     dy = row + 0.5 - y
-    root = (b * dy).square() - a * (c * dy.square() - reach)
-    wide, middle = root.clamp(min=0).sqrt() / a, x - b * dy / a - 0.5
+    rest = reach - e * dy.square()
+    wide, middle = (rest.clamp(min=0) / a).sqrt(), x - s * dy - 0.5
     first, last = (middle - wide).ceil().clamp(0, width), (middle + wide).floor().clamp(-1, width - 1)
-    count = torch.where(root > 0, last - first + 1, 0).clamp(min=0).int()
+    count = torch.where(rest > 0, last - first + 1, 0).clamp(min=0).int()
     return Footprints(ellipse, row, first.int(), count)
 
 
@@ -140,7 +140,7 @@ def _expanded(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 class Blend(torch.autograd.Function):
     """Blends ellipses into planes (4, H * W): premultiplied color over the background, and alpha.
 
-    `columns` (9, M) are the center, the conic, opacity and color of the ellipses, a row each.
+    `columns` (9, M) are the center, form, opacity and color of the ellipses, a row each.
     """
 
     @staticmethod
@@ -174,11 +174,12 @@ class Blend(torch.autograd.Function):
             d_alpha = light * shade - _behind(weight * shade, behind, band) / (1 - alpha)
             d_alpha = torch.where(alpha < MOST, d_alpha, 0)
             # alpha = opacity exp(-q / 2), so dalpha/dopacity = alpha / opacity and dalpha/dq = -alpha / 2.
-            falloff, dx, dy, (a, b, c) = _alpha(columns, band, ctx.width)[1]
+            falloff, across, dy, (a, s, e) = _alpha(columns, band, ctx.width)[1]
             d_q = d_alpha * alpha * -0.5
-            x, y = d_q * dx, d_q * dy
+            d_across = 2 * d_q * a * across
             each = (
-                -2 * (a * x + b * y), -2 * (b * x + c * y), x * dx, 2 * x * dy, y * dy, d_alpha * falloff,
+                -d_across, -s * d_across - 2 * d_q * e * dy, d_q * across.square(), d_across * dy, d_q * dy.square(),
+                d_alpha * falloff,
                 *(weight * each for each in g_pair),
             )  # fmt: skip
             for row, values in zip(total, each, strict=True):
@@ -188,12 +189,13 @@ class Blend(torch.autograd.Function):
 
 
 def _alpha(columns: Tensor, band: Pairs, width: int) -> tuple[Tensor, tuple[Any, ...]]:
-    """The alpha (P,) of each pair; and its falloff, its offset from the center in x and y, and its conic."""
-    x, y, a, b, c, opacity = (each.index_select(0, band.ellipses) for each in columns[:6])
+    """The alpha (P,) of each pair; and its falloff, dx + s dy and dy of its offset from the center, and its form."""
+    x, y, a, s, e, opacity = (each.index_select(0, band.ellipses) for each in columns[:6])
     row = torch.div(band.pixels, width, rounding_mode="floor")
-    dx, dy = (band.pixels - row * width) + 0.5 - x, row + (band.start // width + 0.5) - y
-    falloff = ((a * dx * dx + c * dy * dy) * -0.5 - b * dx * dy).exp()
-    return (opacity * falloff).clamp(max=MOST), (falloff, dx, dy, (a, b, c))
+    dy = row + (band.start // width + 0.5) - y
+    across = (band.pixels - row * width) + 0.5 - x + s * dy
+    falloff = ((a * across * across + e * dy * dy) * -0.5).exp()
+    return (opacity * falloff).clamp(max=MOST), (falloff, across, dy, (a, s, e))
 
 
 def _light(alpha: Tensor, band: Pairs) -> tuple[Tensor, Tensor]:

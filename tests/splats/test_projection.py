@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from dreamsampler.splats.camera import Camera, orbit
 from dreamsampler.splats.projection import project
 from dreamsampler.splats.scene import Scene
 from scipy.spatial.transform import Rotation
+from support.splats import conics
 from support.tensors import normal
 from torch import Tensor
 
@@ -55,7 +57,7 @@ def test_ellipse_is_the_linearized_image_of_the_splat(point: tuple[float, ...], 
     eye, local = camera(), torch.tensor(point, dtype=torch.float64)
     scene, covariance = elongated(eye.position + eye.axes.T @ local, angles)
     found = project(scene, eye)
-    torch.testing.assert_close(found.conics[0], conic(eye, covariance, local))
+    torch.testing.assert_close(conics(found)[0], conic(eye, covariance, local))
     torch.testing.assert_close(found.centers[0], pinhole(eye, local))
     assert found.depths.tolist() == pytest.approx([point[2]])
 
@@ -66,8 +68,39 @@ def test_far_outside_the_image_the_map_is_linearized_at_its_margin():
     margin = 3 * torch.tensor([1.3 * 20 / 30, -1.3 * 16 / 24, 1.0], dtype=torch.float64)
     scene, covariance = elongated(eye.position + eye.axes.T @ local, ANGLES[0])
     found = project(scene, eye)
-    torch.testing.assert_close(found.conics[0], conic(eye, covariance, margin))
+    torch.testing.assert_close(conics(found)[0], conic(eye, covariance, margin))
     torch.testing.assert_close(found.centers[0], pinhole(eye, local))
+
+
+@pytest.mark.parametrize("length", [3.0, 100.0, 1e4])
+def test_needles_keep_their_shape_in_single_precision(length: float):
+    """Near the camera, where determinants of their covariances cancel: against double precision, along both axes."""
+    eye = camera()
+    local = torch.tensor([0.04, 0.03, 0.2], dtype=torch.float64)
+    for angles in (*ANGLES, (0.0, 0.0, 0.0), (10.0, 5.0, 90.0)):
+        scene, _ = elongated(eye.position + eye.axes.T @ local, angles)
+        scales = torch.tensor([[length, 1e-3, 1e-3]], dtype=torch.float64)
+        scene = replace(scene, log_scales=scales.log()).map(Tensor.float)
+        turn = scene.map(Tensor.double).axes()[0]
+        exact = conic(eye, turn @ scales[0].square().diag() @ turn.T, local)
+        a, s, e = project(scene, eye).forms[0].double()
+        along = torch.linalg.eigh(torch.stack([exact[:2], exact[1:]])).eigenvectors
+        for across, down in (along[:, 1], 1000 * along[:, 0]):  # in pixels, along the short axis and the long one
+            distance = a * (across + s * down) ** 2 + e * down**2
+            expected = exact[0] * across**2 + 2 * exact[1] * across * down + exact[2] * down**2
+            assert distance.item() == pytest.approx(expected.item(), rel=1e-3, abs=1e-2)
+
+
+def test_splats_that_single_precision_cannot_hold_are_left_out():
+    eye, local = camera(), torch.tensor([0.0, 0.0, 4.0], dtype=torch.float64)
+    scene, _ = elongated(eye.position + eye.axes.T @ local, ANGLES[0])
+    for size in (17.0, 30.0, 80.0, 100.0):  # logarithms; exp(100) is infinite
+        scales = torch.full((1, 3), size, dtype=torch.float64)
+        huge = replace(scene, log_scales=scales).map(lambda values: values.float().requires_grad_())
+        found = project(huge, eye)
+        assert len(found.depths) == 0 or found.forms.isfinite().all()
+        gradients = torch.autograd.grad(found.forms.sum(), huge.parameters, allow_unused=True)
+        assert all(each is None or each.isfinite().all() for each in gradients)
 
 
 def test_color_is_that_in_the_direction_from_the_camera():

@@ -136,6 +136,19 @@ def test_float32_is_as_good_as_the_screen_needs():
     torch.testing.assert_close(render(scene, SIDE).color.double(), exact, rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("length", [1.0, 30.0, 1000.0])
+def test_needles_are_as_good_in_float32(length: float):
+    """Splats far longer than the view, in all directions and at all depths."""
+    some = ball(200, dtype=torch.float32)
+    scales = torch.tensor([length, 1e-3, 1e-3]).expand(200, 3)
+    scene = Scene(some.positions, scales.log(), *some.parameters[2:])
+    camera = orbit(azimuth=10, elevation=5, distance=1.2, fov=50, width=128, height=128)
+    exact = image(scene.map(Tensor.double), camera)
+    found = image(scene, camera).double()
+    assert exact[3].mean() > 0.3
+    assert (found - exact).abs().mean() < 1e-5
+
+
 def test_scaled_cameras_see_the_same():
     scene = ball(100, size=0.2)
     small, large = render(scene, SIDE).color, render(scene, SIDE.scaled(160, 128)).color

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from dreamsampler.splats.camera import Camera
-from dreamsampler.splats.projection import project
+from dreamsampler.splats.projection import Ellipses, project
 from dreamsampler.splats.scene import Scene
 from torch import Tensor
 
@@ -22,6 +22,12 @@ def ball(count: int, *, size: float = 0.1, coefficients: int = 1, dtype: torch.d
     return Scene(positions, log_scales, normal(count, 4), normal(count), 0.5 * normal(count, coefficients, 3))
 
 
+def conics(ellipses: Ellipses) -> Tensor:
+    """The entries xx, xy, yy (M, 3) of the inverse covariances of ellipses."""
+    a, s, e = ellipses.forms.unbind(-1)
+    return torch.stack([a, a * s, a * s * s + e], dim=-1)
+
+
 def rendered_by_loop(scene: Scene, camera: Camera, background: Tensor) -> Tensor:
     """The image (4, H, W), color and alpha, by one splat after the other over whole images.
 
@@ -31,7 +37,7 @@ def rendered_by_loop(scene: Scene, camera: Camera, background: Tensor) -> Tensor
     rows, columns = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (camera.height, camera.width))
     color, light = torch.zeros(3, camera.height, camera.width, dtype=torch.float64), torch.ones(())
     for (x, y), (a, b, c), opacity, shade in zip(
-        ellipses.centers, ellipses.conics, ellipses.opacities, ellipses.colors
+        ellipses.centers, conics(ellipses), ellipses.opacities, ellipses.colors
     ):
         dy, dx = torch.meshgrid(rows - y, columns - x, indexing="ij")
         alpha = opacity * torch.exp(-(a * dx * dx + 2 * b * dx * dy + c * dy * dy) / 2)
