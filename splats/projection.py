@@ -16,8 +16,8 @@ NEAR = 0.01
 """Splats closer to the camera's plane are not drawn."""
 LOW_PASS = 0.3
 """The variance of the antialiasing filter in pixels squared, as in 3DGS."""
-REACH = 1.3
-"""How far outside the image, relative to its half, the projection is linearized at most, as in 3DGS."""
+MARGIN = 0.3
+"""How far outside the image, relative to its half, the projection is linearized at most, as in 3DGS and gsplat."""
 WIDEST = 1e8
 """Splats with a larger standard deviation in pixels are not drawn: single precision cannot hold its fourth power."""
 
@@ -59,8 +59,8 @@ def project(scene: Scene, camera: Camera) -> Ellipses:
     # The projection (fx x / z, fy y / z) is linear near the center: its Jacobian is
     #     J = [fx / z, 0, -fx x / z^2; 0, fy / z, -fy y / z^2]
     # Far outside the image the linear map is poor, so x / z and y / z are bounded there.
-    limits = REACH * camera.width / 2 / fx, REACH * camera.height / 2 / fy
-    tx, ty = (v.clamp(-limit, limit) for v, limit in zip((x / z, y / z), limits, strict=True))
+    sides = zip((x / z, y / z), camera.focal, camera.center, (camera.width, camera.height), strict=True)
+    tx, ty = (v.clamp((-MARGIN * n / 2 - c) / f, (n + MARGIN * n / 2 - c) / f) for v, f, c, n in sides)
     zero = torch.zeros_like(z)
     jacobian = torch.stack(
         [torch.stack([fx / z, zero, -fx * tx / z], dim=-1), torch.stack([zero, fy / z, -fy * ty / z], dim=-1)], dim=-2

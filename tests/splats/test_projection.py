@@ -62,10 +62,14 @@ def test_ellipse_is_the_linearized_image_of_the_splat(point: tuple[float, ...], 
     assert found.depths.tolist() == pytest.approx([point[2]])
 
 
-def test_far_outside_the_image_the_map_is_linearized_at_its_margin():
-    """As in 3DGS, at most 1.3 times as far from the optical axis as half the image."""
-    eye, local = camera(), torch.tensor([9.0, -8.0, 3.0], dtype=torch.float64)
-    margin = 3 * torch.tensor([1.3 * 20 / 30, -1.3 * 16 / 24, 1.0], dtype=torch.float64)
+@pytest.mark.parametrize(("point", "pixel"), [((9.0, -8.0, 3.0), (46.0, -4.8)), ((-9.0, 8.0, 3.0), (-6.0, 36.8))])
+def test_far_outside_the_image_the_map_is_linearized_at_its_margin(
+    point: tuple[float, ...], pixel: tuple[float, float]
+):
+    """As in gsplat, at most 0.3 times half the image beyond its borders, wherever the optical axis meets it."""
+    eye, local = camera(), torch.tensor(point, dtype=torch.float64)
+    (fx, fy), (cx, cy) = eye.focal, eye.center
+    margin = 3 * torch.tensor([(pixel[0] - cx) / fx, (pixel[1] - cy) / fy, 1.0], dtype=torch.float64)
     scene, covariance = elongated(eye.position + eye.axes.T @ local, ANGLES[0])
     found = project(scene, eye)
     torch.testing.assert_close(conics(found)[0], conic(eye, covariance, margin))

@@ -136,6 +136,18 @@ def test_float32_is_as_good_as_the_screen_needs():
     torch.testing.assert_close(render(scene, SIDE).color.double(), exact, rtol=0, atol=2e-4)
 
 
+def test_part_of_a_view_is_the_same_as_a_camera_of_its_own():
+    """Columns 60 to 80 of 80: their camera has its optical axis far outside the image."""
+    whole = orbit(azimuth=0, elevation=0, distance=3, fov=40, width=80, height=20)
+    part = Camera(whole.position, whole.axes, whole.focal, (whole.center[0] - 60, whole.center[1]), 20, 20)
+    scene = ball(60, size=0.4)
+    moved = Scene(0.3 * scene.positions, *scene.parameters[1:])
+    moved.positions[:, 0] += 3 * 30 / whole.focal[0]  # to the column 70
+    found, cut = image(moved, part), image(moved, whole)[:, :, 60:]
+    assert cut[3].mean() > 0.3
+    torch.testing.assert_close(found, cut, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("length", [1.0, 30.0, 1000.0])
 def test_needles_are_as_good_in_float32(length: float):
     """Splats far longer than the view, in all directions and at all depths."""
