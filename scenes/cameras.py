@@ -126,7 +126,7 @@ def seen_side(camera: Camera) -> Side:
 
 def ball_around(scene: Scene) -> Ball:
     """The ball that holds most of a scene: its center is the median of visible splats."""
-    visible = scene.opacities > scene.opacities.max() / 10
+    visible = scene.opacities >= scene.opacities.max() / 10  # all of them where all are 0
     points = scene.positions[visible].detach().cpu().double()
     center = points.median(0).values
     distances = (points - center).norm(dim=1).sort().values

@@ -35,6 +35,10 @@ def read_splats(content: bytes, name: str) -> Scene:
     for what, values in zip(("positions", "scales", "rotations", "opacities", "colors"), scene.parameters, strict=True):
         if not values.isfinite().all():
             raise SplatFileError(f"{name} has NaN or infinite {what}: export it again, or choose another file.")
+    if not scene.scales.isfinite().all():
+        raise SplatFileError(
+            f"{name} has scales above exp(88): export it again, with the logarithms of scales, as 3DGS does."
+        )
     return scene
 
 
@@ -96,6 +100,10 @@ def _from_ply(content: bytes, name: str) -> Scene:
     if rest % 3 or rest // 3 + 1 not in COUNTS:
         raise SplatFileError(
             f"{name} has {rest} coefficients f_rest of view-dependent color: 0, 9, 24 or 45 are known."
+        )
+    if missing := [each for each in (f"f_rest_{i}" for i in range(rest)) if each not in known]:
+        raise SplatFileError(
+            f"{name} has {rest} coefficients f_rest of view-dependent color, but no {missing[0]}: export it again."
         )
     harmonics = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
     if rest:

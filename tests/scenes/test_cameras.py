@@ -17,6 +17,7 @@ from dreamsampler.scenes.cameras import (
     seen_side,
 )
 from dreamsampler.splats.camera import orbit
+from dreamsampler.splats.scene import Scene
 from support.splats import ball
 
 BALL = Ball((1.0, -2.0, 0.5), 0.7)
@@ -102,6 +103,12 @@ def test_ball_around_a_scene_ignores_few_far_and_transparent_splats():
     found = ball_around(scene)
     assert max(abs(each) for each in found.center) < 0.15
     assert 0.8 < found.radius < 1.05
+
+
+def test_ball_around_a_scene_of_opacity_0_is_that_of_all_splats():
+    scene = ball(400, size=0.001, dtype=torch.float32)
+    seen = ball_around(Scene(*scene.parameters[:3], torch.full((400,), 2.0), scene.harmonics))
+    assert ball_around(Scene(*scene.parameters[:3], torch.full((400,), -200.0), scene.harmonics)) == seen
 
 
 def test_backgrounds():

@@ -70,6 +70,8 @@ REFUSED = {
         "is a mesh or point cloud, not Gaussian splats: it has no f_dc_0",
     ),
     "coefficients": (changed(b"f_rest_8", b"f_more_8"), "has 8 coefficients"),
+    "coefficient": (changed(b"f_rest_0", b"f_rest_9"), "has 9 coefficients f_rest .* but no f_rest_0: export it again"),
+    "scales": (SMALL[:-28] + struct.pack("<f", 100.0) + SMALL[-24:], r"has scales above exp\(88\)"),
     "no header": (b"ply\n" + b"comment " * 100_000, "has no header"),
     "not finite": (SMALL[:-104] + struct.pack("<f", float("nan")) + SMALL[-100:], "has NaN or infinite positions"),
     "empty": (b"", "has no splats"),
