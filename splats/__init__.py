@@ -12,7 +12,10 @@ or the rest of the pack.
 
 from .camera import Camera, looking_at, orbit
 from .files import SplatFileError, read_splats, write_ply
-from .rasterizer import View, render
+from .rasterizer import OversizedView, View, render
 from .scene import Scene
 
-__all__ = ["Camera", "Scene", "SplatFileError", "View", "looking_at", "orbit", "read_splats", "render", "write_ply"]
+__all__ = [
+    "Camera", "OversizedView", "Scene", "SplatFileError", "View", "looking_at", "orbit", "read_splats", "render",
+    "write_ply",
+]  # fmt: skip

@@ -2,7 +2,8 @@
 
 A pair is an ellipse and a pixel inside its footprint. Pairs are sorted by pixel and depth; then sums and products over
 the ellipses of a pixel are running sums over its part of the list. No loop goes over splats or pixels, only over bands
-of rows that keep the lists short.
+of rows that keep the lists short. Without gradients, memory is that of one band; with them that of all pairs, or, where
+these are many, that of one band again, whose lists the backward pass then makes a second time.
 
 With alpha_i = opacity_i exp(-q_i(d) / 2) for the offset d of a pixel's middle from the center, and the light
 T_i = prod_{j < i} (1 - alpha_j) that passes what is in front, the pixel is
@@ -38,6 +39,17 @@ WITHOUT_FLOAT64 = frozenset(("mps",))
 BAND, BAND_ON_GPU = 300_000, 8_000_000
 """Pairs handled at a time. Memory of short lists is used again: three times as fast on a CPU as 6 million at once."""
 
+KEPT = 50_000_000
+"""Pairs up to which a view to be differentiated keeps them for its backward pass: about 1.1 GB."""
+MOST_PAIRS = 10**10
+"""Pairs of a view, some ten minutes without gradients on one core."""
+MOST_SPANS = 10**8
+"""Spans of a view: about 8 GB while they are found."""
+
+
+class OversizedView(ValueError):
+    """A view would take too long or too much memory; the message says what to change."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -72,27 +84,47 @@ class Pairs(NamedTuple):
 
 
 def render(scene: Scene, camera: Camera, background: Tensor | None = None) -> View:
-    """The view of a scene over a `background` (3,), black if there is none. Differentiable in scene and background."""
+    """The view of a scene over a `background` (3,), black if there is none. Differentiable in scene and background.
+
+    Raises:
+        OversizedView: The splats cover too many pixels, all of them added up. It is a ValueError.
+    """
     like = scene.positions
     background = like.new_zeros(3) if background is None else background.to(like)
     ellipses = project(scene, camera)
-    bands = list(pairs(footprints(ellipses, camera.width, camera.height), camera.width, camera.height))
+    spans = footprints(ellipses, camera.width, camera.height)
+    if (total := int(spans.count.sum())) > MOST_PAIRS:
+        raise _oversized("pixels", total, MOST_PAIRS, camera.width, camera.height)
     columns = torch.cat(
         [ellipses.centers, ellipses.forms, ellipses.opacities[:, None], ellipses.colors], dim=1
     ).T.contiguous()
-    planes = Blend.apply(columns, background, bands, camera.width).reshape(4, camera.height, camera.width)
+    size = camera.width, camera.height
+    if torch.is_grad_enabled() and (columns.requires_grad or background.requires_grad):
+        planes = Blend.apply(columns, background, spans, size)
+    else:
+        planes = torch.cat([_blended(columns, background, band, camera.width)[0] for band in pairs(spans, *size)], 1)
+    planes = planes.reshape(4, camera.height, camera.width)
     return View(planes[:3], planes[3:])
+
+
+def _oversized(what: str, found: int, most: int, width: int, height: int) -> OversizedView:
+    return OversizedView(
+        f"The splats cover {found:,} {what} of an image of {width}x{height}, all splats added up; the limit is "
+        f"{most:,}. Use fewer or smaller splats, a camera farther away or a smaller image."
+    )
 
 
 @torch.no_grad()
 def footprints(ellipses: Ellipses, width: int, height: int) -> Footprints:
-    """The spans of all pixels where an ellipse has an alpha of at least `FAINTEST`."""
+    """The spans of all pixels where an ellipse has an alpha of at least `FAINTEST`. Raises OversizedView."""
     (x, y), (a, s, e) = ellipses.centers.unbind(-1), ellipses.forms.unbind(-1)
     # a (dx + s dy)^2 + e dy^2 <= reach is where opacity exp(-.../2) is above the faintest alpha.
     reach = 2 * (ellipses.opacities / FAINTEST).log()
     tall = (reach.clamp(min=0) / e).sqrt()
     first, last = (y - tall - 0.5).ceil().clamp(0, height), (y + tall - 0.5).floor().clamp(-1, height - 1)
     rows = torch.where(reach > 0, last - first + 1, 0).clamp(min=0).int()
+    if (total := int(rows.sum())) > MOST_SPANS:
+        raise _oversized("rows", total, MOST_SPANS, width, height)
     ellipse, row = _expanded(first.int(), rows)
     # In each row, the columns between the two roots in dx.
     x, y, a, s, e, reach = (each.index_select(0, ellipse) for each in (x, y, a, s, e, reach))
@@ -144,26 +176,26 @@ class Blend(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, columns: Tensor, background: Tensor, bands: Sequence[Pairs], width: int) -> Tensor:
-        planes, saved = [], []
-        for band in bands:
-            n, p = band.ellipses, band.pixels
-            alpha = _alpha(columns, band, width)[0]
-            light, end = _light(alpha, band)
-            weight = alpha * light
-            sums = [end.new_zeros(len(end)).index_add_(0, p, weight * each.index_select(0, n)) for each in columns[6:]]
-            planes.append(torch.stack([*(c + end * shade for c, shade in zip(sums, background)), 1 - end]))
-            saved += [alpha, light, end]
-        ctx.save_for_backward(columns, background, *saved)
-        ctx.bands, ctx.width = bands, width
+    def forward(ctx: Any, columns: Tensor, background: Tensor, spans: Footprints, size: tuple[int, int]) -> Tensor:
+        is_kept = int(spans.count.sum()) <= KEPT
+        planes, kept, bands = [], [], []
+        for band in pairs(spans, *size):
+            drawn, lights = _blended(columns, background, band, size[0])
+            planes.append(drawn)
+            if is_kept:
+                bands.append(band)
+                kept += lights
+        ctx.save_for_backward(columns, background, *kept)
+        ctx.spans, ctx.size, ctx.bands = spans, size, bands
         return torch.cat(planes, dim=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        columns, background, *saved = ctx.saved_tensors
+        columns, background, *kept = ctx.saved_tensors
+        width = ctx.size[0]
         total, lit = torch.zeros_like(columns), torch.zeros_like(background)
-        for i, band in enumerate(ctx.bands):
-            alpha, light, end = saved[3 * i : 3 * i + 3]
+        for i, band in enumerate(ctx.bands or pairs(ctx.spans, *ctx.size)):
+            alpha, light, end = kept[3 * i : 3 * i + 3] or _blended(columns, background, band, width)[1]
             n, p = band.ellipses, band.pixels
             *g, g_alpha = gradients[0][:, band.start : band.start + len(end)]
             g_pair = [each.index_select(0, p) for each in g]
@@ -174,7 +206,7 @@ class Blend(torch.autograd.Function):
             d_alpha = light * shade - _behind(weight * shade, behind, band) / (1 - alpha)
             d_alpha = torch.where(alpha < MOST, d_alpha, 0)
             # alpha = opacity exp(-q / 2), so dalpha/dopacity = alpha / opacity and dalpha/dq = -alpha / 2.
-            falloff, across, dy, (a, s, e) = _alpha(columns, band, ctx.width)[1]
+            falloff, across, dy, (a, s, e) = _alpha(columns, band, width)[1]
             d_q = d_alpha * alpha * -0.5
             d_across = 2 * d_q * a * across
             each = (
@@ -186,6 +218,16 @@ class Blend(torch.autograd.Function):
                 row.index_add_(0, n, values)
             lit += torch.stack([(end * each).sum() for each in g])
         return total, lit, None, None
+
+
+def _blended(columns: Tensor, background: Tensor, band: Pairs, width: int) -> tuple[Tensor, Sequence[Tensor]]:
+    """The planes (4, P) of the pixels of a band; and the alpha and light of its pairs, and the light behind them."""
+    n, p = band.ellipses, band.pixels
+    alpha = _alpha(columns, band, width)[0]
+    light, end = _light(alpha, band)
+    weight = alpha * light
+    sums = [end.new_zeros(len(end)).index_add_(0, p, weight * each.index_select(0, n)) for each in columns[6:]]
+    return torch.stack([*(c + end * shade for c, shade in zip(sums, background)), 1 - end]), (alpha, light, end)
 
 
 def _alpha(columns: Tensor, band: Pairs, width: int) -> tuple[Tensor, tuple[Any, ...]]:

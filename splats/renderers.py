@@ -1,7 +1,8 @@
 """The choice of renderers by name.
 
 `built-in` works everywhere. `gsplat` needs CUDA and the package gsplat. Both follow the conventions of 3D Gaussian
-Splatting, so their images are the same but for rounding.
+Splatting, so their images are the same but for rounding, and for splats near the camera that are so long that gsplat
+drops them or gets another shape in single precision.
 
     render = renderer("gsplat")     # RendererUnavailable without gsplat or CUDA
     view = render(scene, camera, background)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from dreamsampler.splats import rasterizer
 from dreamsampler.splats.camera import Camera, looking_at, orbit
 from dreamsampler.splats.harmonics import from_colors
-from dreamsampler.splats.rasterizer import render
+from dreamsampler.splats.rasterizer import OversizedView, render
 from dreamsampler.splats.scene import Scene
 from support.splats import ball, rendered_by_loop
 from torch import Tensor
+
+from benchmarks.memory import PROCESS
 
 SIDE = orbit(azimuth=30, elevation=20, distance=4, fov=40, width=40, height=32)
 BACKGROUND = torch.tensor([0.1, 0.4, 0.9], dtype=torch.float64)
@@ -134,6 +141,69 @@ def test_float32_is_as_good_as_the_screen_needs():
     scene = ball(2000, dtype=torch.float32)
     exact = render(scene.map(Tensor.double), SIDE).color
     torch.testing.assert_close(render(scene, SIDE).color.double(), exact, rtol=0, atol=2e-4)
+
+
+def test_many_pairs_are_not_kept_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch):
+    scene, found = ball(150, coefficients=4), []
+    monkeypatch.setattr(rasterizer, "BAND", 5000)
+    for most in (10**9, 0):
+        monkeypatch.setattr(rasterizer, "KEPT", most)
+        given = [each.clone().requires_grad_() for each in (*scene.parameters, BACKGROUND)]
+        made = image(Scene(*given[:-1]), SIDE, given[-1])
+        found.append((made.detach(), torch.autograd.grad(made.square().sum(), given)))
+    (image_kept, gradients_kept), (image_again, gradients_again) = found
+    assert torch.equal(image_kept, image_again)
+    for one, other in zip(gradients_kept, gradients_again, strict=True):
+        assert one.abs().max() > 1e-3 and torch.equal(one, other)
+
+
+PEAK = """
+import sys
+from benchmarks.memory import growth
+from support.splats import ball
+from dreamsampler.splats import orbit, rasterizer
+
+rasterizer.KEPT = 10**6
+camera = orbit(azimuth=0, elevation=0, distance=4, fov=40, width=160, height=160)
+
+
+def draw(scene):
+    color = rasterizer.render(scene, camera).color
+    if color.requires_grad:
+        color.sum().backward()
+
+
+with_gradients = sys.argv[1] == "True"
+small, large = (ball(n, size=0.3).map(lambda each: each.float().requires_grad_(with_gradients)) for n in (9, 4000))
+draw(small)
+spans = rasterizer.footprints(rasterizer.project(large, camera), 160, 160)
+print(growth(lambda: draw(large)) / int(spans.count.sum()))
+"""
+
+
+@pytest.mark.skipif(not (PROCESS / "clear_refs").exists(), reason="needs Linux")
+@pytest.mark.parametrize("with_gradients", [False, True])
+def test_memory_is_that_of_a_band(with_gradients: bool):
+    """In bytes per pair of 37 million: all of them would take more than 20 each. In a process of its own."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, str(with_gradients)], text=True, capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert float(ran.stdout) < 6
+
+
+def test_oversized_views_are_refused_before_they_are_drawn(monkeypatch: pytest.MonkeyPatch):
+    scene = ball(150)
+    pairs = rasterizer.footprints(rasterizer.project(scene, SIDE), SIDE.width, SIDE.height).count.sum().item()
+    monkeypatch.setattr(rasterizer, "MOST_PAIRS", pairs)
+    assert render(scene, SIDE).alpha.any()
+    monkeypatch.setattr(rasterizer, "MOST_PAIRS", pairs - 1)
+    with pytest.raises(OversizedView, match=f"The splats cover {pairs:,} pixels of an image of 40x32.*Use fewer"):
+        render(scene, SIDE)
+    monkeypatch.setattr(rasterizer, "MOST_SPANS", 1000)
+    with pytest.raises(OversizedView, match="The splats cover .* rows of an image of 40x32"):
+        render(scene, SIDE)
 
 
 def test_part_of_a_view_is_the_same_as_a_camera_of_its_own():
