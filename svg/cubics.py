@@ -1,14 +1,16 @@
-"""Geometry of cubic Bézier curves: bounding box, arc length, subdivision."""
+"""Geometry of cubic Bézier curves: bounding box, directions, arc length, subdivision."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .document import Contour, Point
 
 Cubic = tuple[Point, Point, Point, Point]
+Direction = tuple[float, float]
+"""A unit vector."""
 
 _NODES = (
     (-0.9061798459386640, 0.2369268850561891),
@@ -34,6 +36,27 @@ def cubics(contour: Contour) -> Iterator[Cubic]:
     points = (*contour.points, contour.points[0]) if contour.closed else contour.points
     for i in range(0, len(points) - 1, 3):
         yield points[i], points[i + 1], points[i + 2], points[i + 3]
+
+
+def start_direction(cubic: Cubic) -> Direction | None:
+    """The direction in which a curve starts; None if it has no length."""
+    return _direction(cubic)
+
+
+def end_direction(cubic: Cubic) -> Direction | None:
+    """The direction in which a curve ends; None if it has no length."""
+    back = _direction(cubic[::-1])
+    return back and (-back[0], -back[1])
+
+
+def _direction(points: Sequence[Point]) -> Direction | None:
+    """The direction from the first point to the next one that differs from it."""
+    start = points[0]
+    for point in points[1:]:
+        x, y = point.x - start.x, point.y - start.y
+        if size := math.hypot(x, y):
+            return x / size, y / size
+    return None
 
 
 def bounds(contours: Iterable[Contour]) -> Box | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
-from .cubics import Box
-from .document import IDENTITY, Group, Matrix, Node, Point, Shape, ViewBox
+from .cubics import Box, cubics, end_direction, start_direction
+from .document import Contour, Group, Matrix, Node, Point, Shape, ViewBox
 from .numbers import NUMBER
-from .transforms import apply, inverse, invertible, scales
+from .transforms import apply, apply_to, inverse, invertible, scales
 
 MIN_SIDE = 1e-6
 MAX_SIDE = 1e9
@@ -16,6 +17,8 @@ MAX_VIEW_BOX_LENGTH = 300
 """Characters of a `viewBox` attribute."""
 MAX_ASPECT_RATIO_LENGTH = 100
 """Characters of a `preserveAspectRatio` attribute, which is parsed again for every <use> of a symbol."""
+NEARLY = 1.001
+"""Miters that exceed the limit by less than this factor count as drawn: rounding may bring them below it."""
 
 _VIEW_BOX = re.compile(r"\s*" + r"(?:\s*,\s*|\s+)".join([NUMBER] * 4) + r"\s*")
 _ASPECT_RATIO = re.compile(r"\s*(?:defer\s+)?(none|x(Min|Mid|Max)Y(Min|Mid|Max))(?:\s+(meet|slice))?\s*")
@@ -55,7 +58,8 @@ def fitted(view_box: ViewBox, viewport: Box, aspect_ratio: str) -> Matrix:
 def covers(clip: Box | ViewBox, frame: Matrix, nodes: Iterable[Node]) -> bool:
     """Whether clipping `nodes`, in user units, to a rectangle changes nothing; `frame` maps it to user units.
 
-    Tests control points and an estimate of the stroke's extent, so it may report a change where there is none.
+    Tests control points and the farthest that the stroke reaches anywhere, so it may report a change where there is
+    none, but reports none only if there is none, up to 1e-4 of the rectangle.
     """
     if not invertible(frame):
         return False
@@ -83,11 +87,29 @@ def _covers(clip: Box | ViewBox, to_clip: Matrix, slack: float, node: Node) -> b
 
 
 def _stroke_extent(shape: Shape) -> float:
-    """How far the stroke extends beyond the outline. 1.5 half widths at corners; sharp miters may exceed that."""
-    if shape.stroke is None:
+    """The farthest that the stroke of a shape reaches from its outline, in user units."""
+    stroke = shape.stroke
+    if stroke is None:
         return 0.0
-    widening = 1.5 if shape.stroke.join == "miter" or shape.stroke.cap == "square" else 1.0
-    return shape.stroke.width / 2 * widening * (1.0 if shape.stroke.pen == IDENTITY else scales(shape.stroke.pen)[0])
+    widening = math.sqrt(2) if stroke.cap == "square" else 1.0
+    if stroke.join == "miter":
+        before_pen = apply_to(inverse(stroke.pen), shape.contours) if invertible(stroke.pen) else ()
+        sharpest = max((_sharpest_miter(contour, stroke.miter_limit) for contour in before_pen), default=1.0)
+        widening = max(widening, sharpest)
+    return stroke.width / 2 * widening * scales(stroke.pen)[0]
+
+
+def _sharpest_miter(contour: Contour, limit: float) -> float:
+    """The largest ratio of miter length to stroke width among the corners that SVG draws with a miter; at least 1.
+
+    Where a contour turns by the angle theta between the directions u and v, it is 1 / cos(theta / 2) = 2 / |u + v|.
+    """
+    curves = list(cubics(contour))
+    leaving = [start_direction(curve) for curve in curves]
+    leaving = [*leaving[1:], leaving[0]] if contour.closed else leaving[1:]
+    corners = zip(map(end_direction, curves), leaving)  # an open contour has no corner at its end
+    ratios = [2 / max(math.hypot(u[0] + v[0], u[1] + v[1]), 1e-9) for u, v in corners if u and v]
+    return max((ratio for ratio in ratios if ratio <= limit * NEARLY), default=1.0)
 
 
 def _inside(box: Box | ViewBox, margin: float, point: Point) -> bool:

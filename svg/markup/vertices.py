@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..cubics import Cubic
+from ..cubics import Cubic, Direction, end_direction, start_direction
 from ..document import Point
 from .outlines import Outlines, line
-
-Direction = tuple[float, float]
-"""A unit vector."""
 
 
 class Vertex(NamedTuple):
@@ -63,7 +60,7 @@ class TracedOutlines(Outlines):
         if not self._subpaths or self._subpaths[-1].closed:
             self._subpaths.append(_Subpath(self.start, continued=bool(self._subpaths)))
         self._subpaths[-1].ends.append(last[3])
-        self._subpaths[-1].directions.append((_direction(first), _direction(tuple(reversed(last)), -1.0)))
+        self._subpaths[-1].directions.append((start_direction(first), end_direction(last)))
 
     def close(self) -> None:
         count = len(self._subpaths[-1].ends) if self._subpaths else 0
@@ -77,16 +74,6 @@ class TracedOutlines(Outlines):
     def vertices(self) -> list[Vertex]:
         """All vertices in order."""
         return [vertex for subpath in self._subpaths for vertex in _vertices(subpath)]
-
-
-def _direction(cubic: tuple[Point, ...], sign: float = 1.0) -> Direction | None:
-    """The direction in which a curve starts; None if it has no length."""
-    start = cubic[0]
-    for point in cubic[1:]:
-        x, y = point.x - start.x, point.y - start.y
-        if size := math.hypot(x, y):
-            return sign * x / size, sign * y / size
-    return None
 
 
 def _vertices(subpath: _Subpath) -> list[Vertex]:

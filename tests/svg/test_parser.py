@@ -23,11 +23,12 @@ from dreamsampler.svg.document import (
 )
 from dreamsampler.svg.markup.parser import Parsed, SVGError, parse
 from dreamsampler.svg.markup.properties import PROPERTIES
+from dreamsampler.svg.markup.writer import write
 from dreamsampler.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.clock import refused_within, within
-from support.svg_oracle import DOCUMENTS, svg
+from support.svg_oracle import DOCUMENTS, render, svg
 
 RECT = '<rect width="10" height="10"/>'
 STOPS = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
@@ -628,6 +629,43 @@ def test_clip_paths_without_effect_are_dropped():
     assert clip_corners(clip.format(40)) == [[(0, 0), (40, 0), (40, 40), (0, 40)]]
     turned = clip.format(50).replace("<rect", '<rect transform="rotate(1)"')
     assert clip_of(turned)
+
+
+SPIKE = '<path d="M15 30L20 11.34 25 30" fill="none" stroke="red" stroke-width="4" {}/>'
+"""The miter ends at 11.34 + 2 / sin(15 degrees), about 3.7 above the tip."""
+
+
+@pytest.mark.parametrize(
+    "clipped",
+    [
+        '<clipPath id="c"><rect x="5" y="8" width="30" height="30"/></clipPath><g clip-path="url(#c)">{}</g>',
+        '<svg x="5" y="8" width="30" height="30" viewBox="5 8 30 30">{}</svg>',
+        '<mask id="m" maskUnits="userSpaceOnUse" x="5" y="8" width="30" height="30">'
+        '<rect fill="#fff" width="40" height="40"/></mask><g mask="url(#m)">{}</g>',
+    ],
+)
+@pytest.mark.parametrize("turn", ["", 'transform="matrix(1 0 0 .8 0 2.2)"'])
+def test_clips_cut_off_the_tips_of_miters(clipped, turn):
+    def above(source: str) -> float:
+        """What resvg paints above y = 8, in square units."""
+        return render(source, 200)[:40, :, 3].sum() / 25
+
+    canvas, spike = 'viewBox="0 0 40 40"', SPIKE.format(turn)
+    source = svg(clipped.format(spike), canvas)
+    assert above(svg(spike, canvas)) > 0.2 and above(source) == 0
+    assert above(write(parse(source).document)) == 0
+
+
+def test_clips_that_miters_do_not_reach_are_dropped():
+    clip = '<clipPath id="c"><rect x="-20" y="{}" width="80" height="80"/></clipPath><g clip-path="url(#c)">{}</g>'
+    tip = 11.34 - 2 / math.sin(math.atan2(5, 30 - 11.34))
+    assert isinstance(document(clip.format(tip - 0.01, SPIKE.format(""))).children[0], Shape)
+    assert clip_of(clip.format(tip + 0.01, SPIKE.format("")))
+    for bevelled in ('stroke-miterlimit="3"', 'stroke-linejoin="bevel"'):
+        assert isinstance(document(clip.format(9.3, SPIKE.format(bevelled))).children[0], Shape)
+    # At a corner of a square, a miter is as long as the diagonal.
+    square = '<rect x="9" y="{}" width="20" height="20" stroke="red" stroke-width="4"/>'
+    assert isinstance(document(clip.format(5, square.format(7.9))).children[0], Shape)
 
 
 CLIPPED = '<clipPath id="c" {}>{}</clipPath><g transform="translate(10)"><rect width="80" height="40" {}/></g>'
