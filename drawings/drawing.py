@@ -143,9 +143,10 @@ class Drawing:
         )
         old, new = self._template.placement, drawing._template.placement
         scale = new.a / old.a
-        origin, new_origin = (self.points.new_tensor(placement[4:]) for placement in (old, new))
+        # Both shifts may be too large for float32; their difference is not.
+        shift = self.points.new_tensor([new.e - old.e * scale, new.f - old.f * scale])
         with torch.no_grad():
-            drawing.points.copy_((self.points - origin) * scale + new_origin)
+            drawing.points.copy_(self.points * scale + shift)
             drawing.widths.copy_(self.widths * scale)
             drawing.colors.copy_(self.colors)
             drawing.opacities.copy_(self.opacities)

@@ -34,7 +34,8 @@ class GradientPaint:
     """A linear or radial gradient as tensors.
 
     Attributes:
-        geometry: (x1, y1, x2, y2), or (center x, center y, focus x, focus y, radius), in the gradient's own space.
+        geometry: (x1, y1, x2, y2), or (center x, center y, focus x, focus y, radius), in the gradient's own space, with
+            its start or center as the origin.
         inverse: The affine map (2, 3) from pixels to that space.
         offsets: Stop offsets (N,), ascending in [0, 1].
         colors: Straight sRGB and opacity (N, 4) of the stops, in [0, 1].

@@ -143,8 +143,10 @@ class _SceneBuilder:
 
     def scene(self, document: Document, height: int, width: int) -> Scene:
         order = self.order(document.children)
-        points = self.real(self.points).reshape(-1, 2) * self.placement.a + self.real(self.placement[4:])
-        widths = self.real([stroke.width for _, stroke in self.strokes]) * self.placement.a
+        scale, left, top = self.placement.a, self.placement.e, self.placement.f
+        # Placed before they are rounded: far from the origin, user units have too many digits for float32.
+        points = self.real([(x * scale + left, y * scale + top) for x, y in self.points]).reshape(-1, 2)
+        widths = self.real([stroke.width for _, stroke in self.strokes]) * scale
         return Scene(
             points=points,
             colors=self.real(self.colors).reshape(-1, 4),
@@ -222,15 +224,14 @@ class _SceneBuilder:
         return len(self.colors) - 1
 
     def gradient_paint(self, paint: LinearGradient | RadialGradient) -> GradientPaint:
-        if isinstance(paint, LinearGradient):
-            geometry = (*paint.start, *paint.end)
-        else:
-            geometry = (*paint.center, *paint.focus, paint.radius)
+        origin = _origin(paint)
+        other, radius = (paint.end, ()) if isinstance(paint, LinearGradient) else (paint.focus, (paint.radius,))
+        geometry = (0.0, 0.0, other.x - origin.x, other.y - origin.y, *radius)
         stops = sorted(paint.stops, key=lambda stop: stop.offset)
         a, b, c, d, e, f = inverse(compose(self.placement, paint.transform))
         return GradientPaint(
             geometry=self.real(geometry),
-            inverse=self.real(((a, c, e), (b, d, f))),
+            inverse=self.real(((a, c, e - origin.x), (b, d, f - origin.y))),
             offsets=self.real([stop.offset for stop in stops]),
             colors=self.real([(*stop.color, stop.opacity) for stop in stops]),
             spread=paint.spread,
@@ -336,13 +337,18 @@ class _DocumentBuilder:
         tensors, unchanged = next(self.gradients)
         if torch.equal(tensors.geometry, unchanged.geometry) and torch.equal(tensors.colors, unchanged.colors):
             return paint
-        numbers = _float64(tensors.geometry).tolist()
+        origin, numbers = _origin(paint), _float64(tensors.geometry).tolist()
         offsets, colors = _float64(tensors.offsets).tolist(), _float64(tensors.colors).clamp(0, 1).tolist()
         stops = tuple(Stop(offset, Color(*c), a) for offset, (*c, a) in zip(offsets, colors, strict=True))
+        one, two = (Point(x + origin.x, y + origin.y) for x, y in (numbers[:2], numbers[2:4]))
         if isinstance(paint, LinearGradient):
-            return dataclasses.replace(paint, start=Point(*numbers[:2]), end=Point(*numbers[2:]), stops=stops)
-        center, focus = Point(*numbers[:2]), Point(*numbers[2:4])
-        return dataclasses.replace(paint, center=center, focus=focus, radius=numbers[4], stops=stops)
+            return dataclasses.replace(paint, start=one, end=two, stops=stops)
+        return dataclasses.replace(paint, center=one, focus=two, radius=numbers[4], stops=stops)
+
+
+def _origin(paint: LinearGradient | RadialGradient) -> Point:
+    """The origin of a gradient's space as tensors: its start or center, so that float32 has digits for what is near."""
+    return paint.start if isinstance(paint, LinearGradient) else paint.center
 
 
 def _changed(now: Tensor, before: Tensor, values: Tensor) -> Iterator[Any]:

@@ -464,3 +464,15 @@ def test_a_drawing_moves_to_another_canvas_as_it_is(height: int, width: int):
     assert {name: len(leaves) for name, leaves in moved.parameters.items()} == {
         name: len(leaves) for name, leaves in drawn.parameters.items()
     }
+
+
+def test_a_drawing_far_from_the_origin_moves_to_another_canvas():
+    """In float32, which has steps of 16 at the 200 million pixels between the origin and the view box."""
+    corners = [Point(500_001.0 + x, 4_000_001.0 + y) for x, y in ((0, 0), (2, 0), (8, 0), (8, 3), (8, 8), (4, 9))]
+    shape = Shape((Contour(tuple(corners), closed=True),), Fill(Color(0.1, 0.4, 0.2)))
+    drawn = Drawing(Document(ViewBox(500_000, 4_000_000, 10, 10), (shape,)), 500, 500)
+    for height, width in ((200, 200), (1000, 1200)):
+        points = drawn.on_canvas(height, width).points.detach().double()
+        left, scale = (width - height) / 2, height / 10
+        expected = torch.tensor([(left + (x - 5e5) * scale, (y - 4e6) * scale) for x, y in corners]).double()
+        assert torch.allclose(points, expected, atol=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -305,6 +306,50 @@ def test_scene_converts_back_to_its_document():
         assert (shape.fill is None) == (original.fill is None)
         if original.stroke and shape.stroke:
             assert shape.stroke.width == pytest.approx(original.stroke.width)
+
+
+FAR = """
+<linearGradient id="a" gradientUnits="userSpaceOnUse" x1="{1}" y1="{1}" x2="{9}" y2="{7}">{stops}</linearGradient>
+<radialGradient id="b" gradientUnits="userSpaceOnUse" cx="{6}" cy="{7}" r="3" fx="{5}" fy="{6.5}">{stops}
+</radialGradient>
+<radialGradient id="c" gradientUnits="objectBoundingBox" gradientTransform="rotate(20) scale(1 .5)">{stops}
+</radialGradient>
+<rect x="{0}" y="{0}" width="10" height="4.1" fill="url(#a)"/>
+<circle cx="{6.1}" cy="{6.7}" r="2.3" fill="url(#b)" stroke="url(#a)" stroke-width=".7"/>
+<rect x="{0.2}" y="{5.3}" width="3.1" height="1.1" fill="url(#c)" stroke="navy" stroke-width=".1"/>
+"""
+
+
+def moved_by(x: int, y: int) -> str:
+    """A file of 10 x 10 units whose view box begins at (x, y)."""
+    stops = '<stop stop-color="red"/><stop offset="1" stop-color="#00f8"/>'
+    body = re.sub(r'(x\d?|y\d?)="{(.*?)}"', lambda m: f'{m[1]}="{(y if "y" in m[1] else x) + float(m[2])!r}"', FAR)
+    return svg(body.replace("{stops}", stops), f'viewBox="{x} {y} 10 10"')
+
+
+def test_drawings_far_from_the_origin_look_the_same_in_float32():
+    """As maps have them: float32 has steps of a quarter of a unit at 4,000,000."""
+    near, far = parse(moved_by(0, 0)), parse(moved_by(500_000, 4_000_000))
+    assert not near.warnings and not far.warnings
+    expected = rasterize([scene(near.document, 250, 250, DOUBLE)])
+    actual = rasterize([scene(far.document, 250, 250)])
+    assert (actual - expected).abs().max() < 1e-3
+
+
+def test_gradients_far_from_the_origin_are_converted_back():
+    document = parse(moved_by(500_000, 4_000_000)).document
+    made = scene(document, 250, 250)
+    recolored = [dataclasses.replace(paint, colors=paint.colors * 0.5) for paint in made.gradients]
+    assert made.to_document() == document
+    for shape, original in zip(
+        dataclasses.replace(made, gradients=tuple(recolored)).to_document().shapes(), document.shapes(), strict=True
+    ):
+        now, before = shape.fill and shape.fill.paint, original.fill and original.fill.paint
+        assert type(now) is type(before) and now != before
+        if isinstance(now, LinearGradient) and isinstance(before, LinearGradient):
+            assert now.start == before.start and now.end == pytest.approx(before.end, rel=1e-13)
+        if isinstance(now, RadialGradient) and isinstance(before, RadialGradient):
+            assert now.center == before.center and now.focus == pytest.approx(before.focus, rel=1e-13)
 
 
 def test_layers_outside_the_canvas_and_empty_drawings():
