@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..document import BLACK, Color
-from .color_functions import read_function
+from .color_functions import Found, read_function
 
 _NAMES = """
 aliceblue f0f8ff antiquewhite faebd7 aqua 00ffff aquamarine 7fffd4 azure f0ffff beige f5f5dc bisque ffe4c4 black
@@ -50,14 +50,14 @@ _HEX = re.compile(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
 _FUNCTION = re.compile(r"([a-z-]+)\((.*)\)", re.DOTALL)
 
 
-def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
+def read_color(text: str, current: Found = (BLACK, 1.0)) -> Found | None:
     """Parse a CSS color.
 
     Args:
         text: A color name, #hex, `transparent`, `currentColor` or a function: rgb(), hsl(), hwb(), lab(), lch(),
             oklab(), oklch(), color(), color-mix(), or light-dark(), of which the first color counts. Colors outside of
             sRGB are clipped.
-        current: The color that `currentColor` stands for.
+        current: The color and opacity that `currentColor` stands for.
 
     Returns:
         The color and its opacity in [0, 1], or None if `text` is not a color.
@@ -66,7 +66,7 @@ def read_color(text: str, current: Color = BLACK) -> tuple[Color, float] | None:
         return None
     text = text.strip().lower()
     if text == "currentcolor":
-        return current, 1.0
+        return current
     if text == "transparent":
         return BLACK, 0.0
     if text in NAMED:

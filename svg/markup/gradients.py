@@ -173,7 +173,7 @@ class Gradients:
     def _stop_color(self, element: Element) -> tuple[Color, float]:
         style = self._cascade.in_tree(element).properties
         current = read_color(style.get("color", "black")) or (BLACK, 1.0)
-        color, alpha = read_color(style.get("stop-color", "black"), current[0]) or (BLACK, 1.0)
+        color, alpha = read_color(style.get("stop-color", "black"), current) or (BLACK, 1.0)
         opacity = read_fraction(style.get("stop-opacity", "1"))
         return color, alpha * (1.0 if opacity is None else opacity)
 

@@ -271,8 +271,8 @@ class ShapeReader:
             advice = "Use a color, <linearGradient> or <radialGradient>"
             self._report.add(f"The {name} '{text}' is not painted", subject.element, advice)
             return None
-        current = read_color(subject.style.get("color", "black"))
-        return read_color(text, current[0] if current else BLACK)
+        current = read_color(subject.style.get("color", "black")) or (BLACK, 1.0)
+        return read_color(text, current)
 
     def _dash_pattern(self, subject: _StyledShape) -> tuple[tuple[float, ...], float] | None:
         """Dash lengths and offset in the shape's own units; None if the stroke is solid."""

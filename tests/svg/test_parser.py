@@ -28,7 +28,7 @@ from dreamsampler.svg.transforms import apply, inverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.clock import refused_within, within
-from support.svg_oracle import DOCUMENTS, render, svg
+from support.svg_oracle import DOCUMENTS, SAME, difference, render, svg
 
 RECT = '<rect width="10" height="10"/>'
 STOPS = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
@@ -629,6 +629,22 @@ def test_clip_paths_without_effect_are_dropped():
     assert clip_corners(clip.format(40)) == [[(0, 0), (40, 0), (40, 40), (0, 40)]]
     turned = clip.format(50).replace("<rect", '<rect transform="rotate(1)"')
     assert clip_of(turned)
+
+
+@pytest.mark.parametrize("color", ["rgba(255, 0, 0, .4)", "#f006"])
+def test_current_color_has_the_opacity_of_color(color):
+    """CSS Color 4, section 9.1: it is the value of `color`, opacity included."""
+    fill = shape(f'<g color="{color}"><rect width="9" height="9" fill="currentColor" fill-opacity=".5"/></g>').fill
+    assert fill and fill.paint == Color(1, 0, 0) and fill.opacity == pytest.approx(0.4 * 0.5)
+    mixed = shape(f'<rect width="9" height="9" color="{color}" fill="color-mix(in srgb, currentColor, red)"/>').fill
+    assert mixed and mixed.opacity == pytest.approx((0.4 + 1) / 2)
+    stops = f'<stop stop-color="currentColor" color="{color}"/><stop offset="1" stop-color="blue"/>'
+    gradient = f'<linearGradient id="a">{stops}</linearGradient><rect width="100" height="100" fill="url(#a)"/>'
+    paint = shape(gradient).fill
+    assert paint and isinstance(paint.paint, LinearGradient)
+    assert [stop.opacity for stop in paint.paint.stops] == pytest.approx([0.4, 1])
+    for body in (gradient, f'<circle r="80" fill="none" stroke="currentColor" stroke-width="50" color="{color}"/>'):
+        assert difference(svg(body), write(parse(svg(body)).document)) <= SAME
 
 
 SPIKE = '<path d="M15 30L20 11.34 25 30" fill="none" stroke="red" stroke-width="4" {}/>'
