@@ -55,7 +55,7 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
         OversizedDrawing: The drawings need too many edges, or would take too long. It is a ValueError.
     """
     with one_thread(scenes[0].points.device):
-        each = [_outlined(scene) for scene in scenes]
+        each = [outlined(scene) for scene in scenes]
         layers, starts = joined(each)
         with torch.no_grad():
             tiles = tile_layout(layers.edges, layers.layer, len(layers.colors), scenes[0].height, scenes[0].width)
@@ -168,7 +168,7 @@ def _composite_portion(layers: Layers, tiles: TileLayout, covers: bool, canvas: 
     return _painter(layers.with_tensors(tensors), tiles)(canvas, range(len(layers.colors)), covers)
 
 
-def _outlined(scene: Scene) -> Layers:
+def outlined(scene: Scene) -> Layers:
     """The layers of a scene."""
     edges, layers = zip(*scene_edges(scene), strict=True)
     gradients = [None if n is None else scene.gradients[n] for n in scene.layout.gradient_of_layer]

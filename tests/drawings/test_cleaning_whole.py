@@ -11,6 +11,7 @@ from dreamsampler.drawings.cleaning.palette import merged_colors
 from dreamsampler.svg.document import Color, Contour, Document, Fill, Group, Point, Shape, Stroke
 from dreamsampler.svg.markup.parser import parse
 from dreamsampler.svg.markup.writer import write
+from dreamsampler.svg.raster import visibility
 from support.cleaning import BLUE, CANVAS, GREEN, RED, SIDE, box, circle, curve_count, document, filled, mean_change
 from support.drawings import drawing, square
 
@@ -40,6 +41,15 @@ def test_it_is_safe_and_idempotent(seed: int, strength: str):
     assert mean_change(before, after) < LIMITS[strength].total
     assert (len(list(again.shapes())), curve_count(again)) == (len(list(after.shapes())), curve_count(after))
     assert mean_change(after, again) < 0.02 / 255
+
+
+@pytest.mark.parametrize("strength", ["on", "strong"])
+def test_layers_visited_some_at_a_time_give_the_same(strength: str, monkeypatch: pytest.MonkeyPatch):
+    before = optimized(1)
+    whole = cleaned(before, CANVAS, strength=strength)
+    for cells in (1, 3000):
+        monkeypatch.setattr(visibility, "CELLS", cells)
+        assert cleaned(before, CANVAS, strength=strength) == whole
 
 
 @pytest.mark.parametrize("strength", ["on", "strong"])

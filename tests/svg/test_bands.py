@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +14,7 @@ from dreamsampler.svg.raster.flattening import OversizedDrawing
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import Scene, scene
 from support.drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
+from support.processes import printed
 from torch import Tensor
 
 SIZE = 41
@@ -154,13 +152,7 @@ for body in sys.stdin.read().splitlines():
 
 def peaks(limits: str) -> list[list[float]]:
     """For each large drawing, the megabytes that a process grows by without and with gradients."""
-    packages = str(Path(sys.modules["dreamsampler"].__file__ or "").parents[1])
-    path = os.pathsep.join((packages, os.environ.get("PYTHONPATH", "")))
-    ran = subprocess.run(
-        [sys.executable, "-c", PEAK.replace("LIMITS", limits)], input="\n".join(LARGE.values()), text=True,
-        capture_output=True, check=True, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
-    numbers = [float(word) for word in ran.stdout.split()]
+    numbers = printed(PEAK.replace("LIMITS", limits), LARGE.values())
     return [numbers[n : n + 2] for n in range(0, len(numbers), 2)]
 
 

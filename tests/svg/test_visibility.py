@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 import pytest
@@ -21,10 +22,12 @@ from dreamsampler.svg.document import (
     Stroke,
     ViewBox,
 )
+from dreamsampler.svg.raster import visibility
 from dreamsampler.svg.raster.rasterizer import rasterize
 from dreamsampler.svg.raster.scene import scene
 from dreamsampler.svg.raster.visibility import Seen, sweep
 from support.drawings import drawing, square
+from support.processes import printed
 
 SIDE = 24
 DOUBLE = torch.empty(0, dtype=torch.float64)
@@ -98,8 +101,15 @@ def clipped() -> Document:
 
 
 DOCUMENTS = {"flat": drawing(0, SIDE, shapes=5), "nested": nested(), "clipped": clipped()}
+LIMITS = {"at once": visibility.CELLS, "in parts": 2000, "one by one": 1}
 
 
+@pytest.fixture(params=LIMITS)
+def limited(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visibility, "CELLS", LIMITS[request.param])
+
+
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_layer_changes_what_rendering_without_it_shows(name: str):
     document = DOCUMENTS[name]
@@ -110,6 +120,7 @@ def test_a_layer_changes_what_rendering_without_it_shows(name: str):
         assert float((whole - image(stripped(document, {layer})) - change).abs().max()) < 1e-12, layer
 
 
+@pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_changes_of_removed_layers_add_up_to_their_joint_change(name: str):
     document = DOCUMENTS[name]
@@ -119,6 +130,7 @@ def test_changes_of_removed_layers_add_up_to_their_joint_change(name: str):
     assert float((image(document) - image(stripped(document, removed)) - joint).abs().max()) < 1e-12
 
 
+@pytest.mark.usefixtures("limited")
 def test_weights_are_the_derivative_of_the_image_by_a_color():
     document = nested()
     flat = scene(document, SIDE, SIDE, DOUBLE)
@@ -129,3 +141,57 @@ def test_weights_are_the_derivative_of_the_image_by_a_color():
     assert colors.grad is not None
     plain = [n for n, gradient in enumerate(flat.layout.gradient_of_layer) if gradient is None]
     assert [weights[n] for n in plain] == pytest.approx(colors.grad[plain, 0].tolist(), abs=1e-9)
+
+
+def everything(document: Document) -> list[tuple]:
+    """All that a sweep says of each layer, if every third is removed and others are made fainter."""
+    found: list[tuple] = []
+
+    def look(seen: Seen) -> float:
+        tensors = [seen.coverage, torch.as_tensor(seen.opacity), seen.source, seen.below, seen.change, seen.weight]
+        found.append((seen.layer, seen.box, seen.in_group, [tensor.clone() for tensor in tensors]))
+        return (0.0, 1.0, 0.5)[seen.layer % 3]
+
+    sweep(scene(document, SIDE, SIDE), look)
+    return found
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("limit", [1, 500, 2000, 5000])
+def test_parts_say_the_same_to_the_bit(limit: int, name: str, monkeypatch: pytest.MonkeyPatch):
+    whole = everything(DOCUMENTS[name])
+    monkeypatch.setattr(visibility, "CELLS", limit)
+    parts = everything(DOCUMENTS[name])
+    assert [found[:3] for found in parts] == [found[:3] for found in whole]
+    for ours, expected in zip(parts, whole, strict=True):
+        assert all(map(torch.equal, ours[3], expected[3])), ours[0]
+
+
+RECTANGLE = '<rect width="512" height="512" fill="red" fill-opacity=".1"/>'
+PAINTED = '<linearGradient id="g"><stop stop-color="red"/></linearGradient>' + RECTANGLE.replace("red", "url(#g)") * 20
+GROUPS = '<g opacity=".9">' * 20 + (RECTANGLE + '<g opacity=".9"><path d="M3 3h9v9z"/></g>') * 50 + "</g>" * 20
+LARGE = {"rectangles": RECTANGLE * 100, "painted": PAINTED, "groups": GROUPS}
+"""At once they take 640, 150 and 360 MB."""
+PEAK = """
+import os, resource, sys
+from dreamsampler.svg.markup.parser import parse
+from dreamsampler.svg.raster import visibility
+from dreamsampler.svg.raster.scene import scene
+
+visibility.CELLS = 2**20
+for body in sys.stdin.read().splitlines():
+    document = parse(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 512 512">{body}</svg>'.encode()).document
+    visibility.sweep(scene(document, 16, 16), lambda seen: 1.0)
+    if not os.fork():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        visibility.sweep(scene(document, 512, 512), lambda seen: float(seen.change.sum() > 0))
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_peak_memory_follows_the_limit():
+    for name, megabytes in zip(LARGE, printed(PEAK, LARGE.values()), strict=True):
+        assert megabytes < 150, name
