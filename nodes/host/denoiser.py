@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from .conds import (
 from .gradients import ordinary_conditioning
 from .keyframes import has_keyframes, set_keyframes
 from .oom_fallback import is_oom
-from .patches import reads_noise_level, with_roles
+from .patches import reads_noise_level, with_host_attention, with_roles
 
 log = logging.getLogger("dreamsampler")
 
@@ -112,9 +113,12 @@ class HostDenoiser:
         return torch.cat([self.with_gradients(*item) for item in items])
 
     def _predict_with_gradients(self, x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
+        own = copy.copy(self)
+        own.model_options = with_host_attention(self.model_options)  # an attached one may have no backward pass
+
         def predict(x: Tensor, levels: Tensor, branches: Sequence[Branch]) -> list[Tensor]:
             ordinary = [Branch(ordinary_conditioning(branch.cond), branch.roles) for branch in branches]
-            return self._call_model(x, levels, ordinary)
+            return own._call_model(x, levels, ordinary)
 
         if len(x) == 1 or self._same_for_all_items(levels, branches):
             return predict(x, levels, branches)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import comfy.ldm.modules.attention as attention
 import comfy.model_management
 import torch
 from torch import Tensor, nn
@@ -132,6 +133,36 @@ def _plain_rotations() -> Iterator[None]:
         yield
     finally:
         vars(fused).update(own)
+
+
+WITH_BACKWARD = tuple(f"attention_{kind}" for kind in ("basic", "sub_quad", "split", "xformers", "pytorch"))
+"""The host's attention functions that have a backward pass. SageAttention, without an error, gives a constant."""
+CHOICES = ("optimized_attention", "optimized_attention_masked")
+"""The names by which the host's networks import the attention function that its options choose."""
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Within this context, attention functions without a backward pass are replaced by PyTorch's own.
+
+    Some networks look at no options of a MODEL for it (PixArt, HunyuanDiT, the VAE of Mochi), so it is replaced in all
+    modules that have imported it.
+    """
+    tables = [getattr(module, "__dict__", {}) for module in tuple(sys.modules.values())]
+    chosen = [(table, name, table[name]) for table in tables for name in CHOICES if callable(table.get(name))]
+    without = [each for each in chosen if not _has_backward(each[2])]
+    try:
+        for table, name, _ in without:
+            table[name] = attention.attention_pytorch
+        yield
+    finally:
+        for table, name, own in without:
+            table[name] = own
+
+
+def _has_backward(function: Any) -> bool:
+    names = getattr(function, "__module__", ""), getattr(function, "__name__", "")
+    return names[0] == attention.__name__ and names[1] in WITH_BACKWARD
 
 
 @contextmanager

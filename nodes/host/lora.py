@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...guidance.core.denoiser import TARGET
 from ...guidance.core.noise import MAX_SEED
 from .checkpoints import mutation_allowed
-from .gradients import differentiable, explained, gradients
+from .gradients import differentiable, explained, gradients, plain_attention
 from .sampling import Run
 
 ADVICE = "choose another method than vsd, which trains a LoRA on it."
@@ -68,7 +68,7 @@ class LoraParticles:
 
     def fit(self, x: Tensor, sigma: Tensor, eps: Tensor) -> None:
         """Take one optimizer step on the mean squared error of the predicted noise."""
-        with explained(ADVICE), gradients(), differentiable(self._network), self._applied():
+        with explained(ADVICE), gradients(), plain_attention(), differentiable(self._network), self._applied():
             with mutation_allowed():  # some of the host's networks add in place
                 z0_hat = self._estimate(x, sigma)
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()

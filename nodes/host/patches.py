@@ -12,8 +12,19 @@ GUIDANCE_PATCHES = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler
 
 COMPILED = "torch.compile"
 """The key of the wrappers of Torch Compile, which do what the model does."""
+OWN_ATTENTION = "optimized_attention_override"
+"""The transformer option with which users replace the attention function of a network."""
 Options = dict[str, Any]
 """A MODEL's `model_options`."""
+
+
+def with_host_attention(model_options: Options) -> Options:
+    """Options under which networks use the host's attention function, not an attached one (SageAttention)."""
+    options = model_options.get("transformer_options", {})
+    if OWN_ATTENTION not in options:
+        return model_options
+    kept = {name: value for name, value in options.items() if name != OWN_ATTENTION}
+    return {**model_options, "transformer_options": kept}
 
 
 def with_roles(model_options: Options, roles: Sequence[Sequence[int]]) -> Options:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...guidance.restoration.measurement import DataConsistency
 from .checkpoints import checkpointed, mutation_allowed
 from .denoiser import HostDenoiser
-from .gradients import differentiable, explained, gradients, ordinary
+from .gradients import differentiable, explained, gradients, ordinary, plain_attention
 from .oom_fallback import OomFallback, is_oom
 from .sampling import Run
 from .vae import HostAutoencoder
@@ -104,7 +104,7 @@ class PosteriorGradient:
 @contextmanager
 def _gradients_through(network: torch.nn.Module) -> Iterator[None]:
     """Within this context, gradients pass through a network of the host, or a ValueError says what to do instead."""
-    with explained(ADVICE), gradients(), mutation_allowed(), differentiable(network):
+    with explained(ADVICE), gradients(), mutation_allowed(), plain_attention(), differentiable(network):
         yield
 
 

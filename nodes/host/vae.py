@@ -12,7 +12,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from .gradients import differentiable, ordinary_attributes
+from .gradients import differentiable, ordinary_attributes, plain_attention
 from .oom_fallback import is_oom
 from .sampling import Run
 
@@ -40,12 +40,14 @@ class HostAutoencoder:
 
     def encode(self, images: Tensor) -> Tensor:
         x = self.vae.process_input((images.to(self.vae.device, torch.float32) + 1) / 2)
-        latents = self.network.encode(x.unsqueeze(2) if self.vae.latent_dim == 3 else x)
+        with plain_attention():
+            latents = self.network.encode(x.unsqueeze(2) if self.vae.latent_dim == 3 else x)
         return self.run.to_model_scale(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
         samples = self.run.to_host_scale(latents.to(self.vae.device, torch.float32))
-        images = self.vae.process_output(self.network.decode(samples))
+        with plain_attention():
+            images = self.vae.process_output(self.network.decode(samples))
         return 2 * images.reshape(len(latents), -1, *images.shape[-2:]) - 1
 
 
