@@ -38,7 +38,8 @@ class PlainSampling:
         x = sample.noised(prior.path)
         z0_hat = self._clean(prior, x, sample.sigma)
         velocity = prior.path.velocity(x, z0_hat, sample.sigma)
-        return Direction(velocity - (sample.eps - sample.z), prior.path.eps_hat(x, z0_hat, sample.sigma))
+        eps_hat = prior.path.eps_hat(x, z0_hat, sample.sigma)
+        return Direction(velocity - (sample.eps - sample.z), eps_hat, sample.z - z0_hat)
 
     def _clean(self, prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
         if self.guidance_scale == 1 and not isinstance(prior.denoise, GuidanceOverride):

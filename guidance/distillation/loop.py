@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..core.noise import SeededNoise
+from ..core.path import NoisePath
 from ..core.prior import Prior
 from .generators import Generator
-from .objective import Objective, Sample, Weight, apply_weight
+from .objective import Direction, Objective, Sample, Weighting
 from .regularizers import Loss, Regularizer
 from .schedules import NoisePolicy, PreviousStep, TimeSchedule
 
@@ -48,7 +49,7 @@ def descent_at_rates(name: str, rates: Sequence[float]) -> Callable[[Generator],
 
 @dataclass(frozen=True)
 class Plan:
-    """How a distillation runs: number of steps, descent, time schedule, noise policy and weight w(t).
+    """How a distillation runs: number of steps, descent, time schedule, noise policy and weighting.
 
     `n_avg` is the number of noises over which each step averages the objective's gradient.
     """
@@ -57,7 +58,7 @@ class Plan:
     descent: Callable[[Generator], Descent]
     times: TimeSchedule
     noise: NoisePolicy
-    weight: Weight
+    weight: Weighting
     n_avg: int = 1
 
 
@@ -117,12 +118,12 @@ def optimize(
             draws = [plan.noise(prior, z, t, sigma, noise, before) for before in previous]
             samples = [Sample(z, eps, t, sigma, progress) for eps in draws]
             directions = [objective(prior, sample) for sample in samples]
-            field = _mean([each.gradient for each in directions])
-            gradient = sum((pull(z) for pull in regularizers), apply_weight(field, plan.weight, prior.path, sigma))
+            field = _mean(directions, prior.path, sigma)
+            gradient = sum((pull(z) for pull in regularizers), plan.weight(field, prior.path, sigma))
         norm = gradient.flatten(1).norm(dim=1)
         with torch.enable_grad():
-            seen = samples[0].led_by(field, prior.path) if losses else None
-            others = [loss(seen) for loss in losses if seen is not None]
+            seen = replace(samples[0], z0_hat=z - field.pull_at(prior.path, sigma))
+            others = [loss(seen) for loss in losses]
         if not all(value.isfinite().all() for value in (norm, *others)):
             raise NonFiniteGradientError(index, t)
         descent.set_rates(index)
@@ -136,5 +137,9 @@ def optimize(
         yield Step(index, t, z, norm)
 
 
-def _mean(gradients: Sequence[Tensor]) -> Tensor:
-    return gradients[0] if len(gradients) == 1 else torch.stack(list(gradients)).mean(0)
+def _mean(directions: Sequence[Direction], path: NoisePath, sigma: Tensor) -> Direction:
+    """The mean over several noises at the same levels (B,)."""
+    if len(directions) == 1:
+        return directions[0]
+    columns = zip(*((each.gradient, each.eps_hat, each.pull_at(path, sigma)) for each in directions), strict=True)
+    return Direction(*(torch.stack(column).mean(0) for column in columns))

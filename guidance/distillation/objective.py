@@ -1,9 +1,9 @@
-"""The `Objective` protocol: a gradient field on clean latents, what it sees and answers, and the weights w(t)."""
+"""The `Objective` protocol: a gradient field on clean latents, what it sees and answers, and its weightings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -33,11 +33,6 @@ class Sample:
     progress: float
     z0_hat: Tensor | None = None
 
-    def led_by(self, gradient: Tensor, path: NoisePath) -> Sample:
-        """With the clean estimate z - b / a `gradient`, for a gradient (B, ...) on noise predictions."""
-        signal = path.a(self.sigma).clamp_min(MIN_SIGNAL)
-        return replace(self, z0_hat=self.z - per_item(path.b(self.sigma) / signal, self.z) * gradient)
-
     def noised(self, path: NoisePath) -> Tensor:
         """The state the model sees: z_t = a z + b eps."""
         return path.noised(self.z, self.eps, self.sigma)
@@ -45,13 +40,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Direction:
-    """What an objective returns: the `gradient` (B, ...) on the latent to descend, before the weight w(t).
+    """What an objective returns: the `gradient` (B, ...) on the latent to descend, before its weighting.
 
     `eps_hat` is the model's noise prediction, which the next step may reuse as its noise (DreamSampler, Algorithm 2).
+    `pull` (B, ...) is `z - z0_hat`, away from the clean estimate that the gradient leads to. An objective gives its own
+    where the gradient is something else than a difference of noise predictions: see `pull_at`.
     """
 
     gradient: Tensor
     eps_hat: Tensor
+    pull: Tensor | None = None
+
+    def pull_at(self, path: NoisePath, sigma: Tensor) -> Tensor:
+        """`z - z0_hat` (B, ...) for the noise levels (B,) of the step: the objective's own, or `b / a gradient`."""
+        return in_clean_estimates(self.gradient, path, sigma) if self.pull is None else self.pull
 
 
 class Objective(Protocol):
@@ -60,33 +62,43 @@ class Objective(Protocol):
     def __call__(self, prior: Prior, sample: Sample) -> Direction: ...
 
 
-Weight = Callable[[Tensor, NoisePath, Tensor], Tensor]
-"""Maps a gradient (B, ...), a path and its noise levels (B,) to w, (B,)."""
+def in_clean_estimates(noises: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
+    """A difference of noise predictions (B, ...), as the difference of clean estimates that it is: b / a times it."""
+    # One state x = a z0_hat + b eps_hat has predictions 1 and 2, so
+    #     a (z0_hat_2 - z0_hat_1) = b (eps_hat_1 - eps_hat_2).
+    # The state's own image and noise are such a pair too: z - z0_hat = b / a (eps_hat - eps). At pure noise a is 0 and
+    # all predictions are x / b; clamping a keeps that from being infinity times 0.
+    signal = path.a(sigma).clamp_min(MIN_SIGNAL)
+    return per_item(path.b(sigma) / signal, noises) * noises
 
 
-def _inverse_size(gradient: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
-    """1 / the root mean square of each item's gradient; finite where the gradient is 0."""
-    size = gradient.flatten(1).square().mean(1).sqrt()
-    return 1 / size.clamp(min=torch.finfo(size.dtype).tiny)
+Weighting = Callable[[Direction, NoisePath, Tensor], Tensor]
+"""Maps a direction, a path and its noise levels (B,) to the weighted gradient (B, ...)."""
 
 
-WEIGHTS: dict[str, Weight] = {
-    "1-alpha_bar": lambda _, path, sigma: 1 - path.alpha_bar(sigma),
-    "uniform": lambda _, path, sigma: sigma.new_ones(sigma.shape),
-    "snr": lambda _, path, sigma: path.b(sigma) / path.a(sigma),
-    "normalized": _inverse_size,
+def _noise_share(direction: Direction, path: NoisePath, sigma: Tensor) -> Tensor:
+    return per_item(1 - path.alpha_bar(sigma), direction.gradient) * direction.gradient
+
+
+def _normalized(direction: Direction, path: NoisePath, sigma: Tensor) -> Tensor:
+    """Each item's gradient over its root mean square; 0 where the gradient is 0."""
+    size = direction.gradient.flatten(1).square().mean(1).sqrt()
+    return direction.gradient / per_item(size.clamp(min=torch.finfo(size.dtype).tiny), direction.gradient)
+
+
+WEIGHTS: dict[str, Weighting] = {
+    "1-alpha_bar": _noise_share,
+    "uniform": lambda direction, path, sigma: direction.gradient,
+    "snr": lambda direction, path, sigma: direction.pull_at(path, sigma),
+    "normalized": _normalized,
 }
-"""The weights of the gradient, by name: all but the last are weights w(t) of noise levels.
+"""How the gradient is weighted, by name.
 
-"1-alpha_bar" is DreamFusion's weight, "uniform" that of LMC-SDS. "snr" divides by the root of the signal-to-noise
-ratio, a / b, which turns a difference of noises into one of clean estimates: SDS becomes z - z0_hat. "normalized" gives
-every step's gradient the root mean square 1, as LUSD does (Chinchuthakun et al., 2025).
+"1-alpha_bar" is DreamFusion's weight, "uniform" that of LMC-SDS. "snr" gives z - z0_hat: the weight b / a, one over the
+root of the signal-to-noise ratio, for differences of noise predictions such as SDS, and for every other method what it
+says of its clean estimate. "normalized" gives every step's gradient the root mean square 1, as LUSD does (Chinchuthakun
+et al., 2025).
 """
-
-
-def apply_weight(gradient: Tensor, weight: Weight, path: NoisePath, sigma: Tensor) -> Tensor:
-    """w times a gradient (B, ...)."""
-    return per_item(weight(gradient, path, sigma), gradient) * gradient
 
 
 def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.path import NoisePath
-from .objective import MIN_SIGNAL, Sample, Weight
+from ..core.path import NoisePath, per_item
+from .objective import Direction, Sample, Weighting
 
 
 class Regularizer(Protocol):
@@ -100,43 +100,38 @@ class PixelTerm:
         return (self.weight * (1 - self.path.alpha_bar(sample.sigma)).to(error) * error).sum()
 
 
-def clean_estimate_weight(weight: float, dimension: int) -> Weight:
-    """The weight that turns SDS into the pull to the clean estimate (DreamSampler, eq. 21, first term).
+def clean_estimate_weight(weight: float, dimension: int) -> Weighting:
+    """The weighting that makes of any method the pull to its clean estimate (DreamSampler, eq. 21, first term).
 
     Eq. 21 descends E(z) = (1 - gamma) lambda_SDS |z - z0_hat|^2 with gamma = alpha_bar, z0_hat held fixed, and |.|^2
     here a mean over the n = `dimension` entries of a latent:
 
-        grad E = 2 lambda_SDS (1 - gamma) / n (z - z0_hat).
+        grad E = 2 lambda_SDS (1 - gamma) / n (z - z0_hat),
 
-    The state is z_t = a z + b eps, and the model's prediction says z_t = a z0_hat + b eps_hat. Subtracting,
-
-        z - z0_hat = b / a (eps_hat - eps).
-
-    So grad E is SDS's gradient, w (eps_hat - eps), with w = 2 lambda_SDS (1 - gamma) b / (n a), which is returned.
-
-    At pure noise a is 0 and z_t = b eps, so eps_hat = eps and there is no pull; clamping a keeps it from being
-    infinity times 0.
+    where z - z0_hat is the method's `pull`. For SDS it is b / a (eps_hat - eps), so grad E is SDS's gradient with the
+    weight 2 lambda_SDS (1 - gamma) b / (n a).
 
     Args:
         weight: lambda_SDS.
         dimension: The number of entries of one latent.
     """
 
-    def weights(_: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
-        signal = path.a(sigma).clamp_min(MIN_SIGNAL)
-        return 2 * weight / dimension * (1 - path.alpha_bar(sigma)) * path.b(sigma) / signal
+    def weighted(direction: Direction, path: NoisePath, sigma: Tensor) -> Tensor:
+        pull = direction.pull_at(path, sigma)
+        return 2 * weight / dimension * per_item(1 - path.alpha_bar(sigma), pull) * pull
 
-    return weights
+    return weighted
 
 
-def beside_data(weight: Weight) -> Weight:
-    """A weight of the gradient beside a `MeasurementTerm`: times 1 - gamma, with gamma = alpha_bar.
+def beside_data(weight: Weighting) -> Weighting:
+    """A weighting of the gradient beside a `MeasurementTerm`: times 1 - gamma, with gamma = alpha_bar.
 
-    With the weight "snr" and the data term weighted by n / 2 lambda_DC / lambda_SDS, where n is the number of entries
-    of one latent, the sum is n / (2 lambda_SDS) times the gradient of eq. 21: see `clean_estimate_weight`.
+    With the weighting "snr" and the data term weighted by n / 2 lambda_DC / lambda_SDS, where n is the number of
+    entries of one latent, the sum is n / (2 lambda_SDS) times the gradient of eq. 21: see `clean_estimate_weight`.
     """
 
-    def weights(gradient: Tensor, path: NoisePath, sigma: Tensor) -> Tensor:
-        return (1 - path.alpha_bar(sigma)) * weight(gradient, path, sigma)
+    def weighted(direction: Direction, path: NoisePath, sigma: Tensor) -> Tensor:
+        gradient = weight(direction, path, sigma)
+        return per_item(1 - path.alpha_bar(sigma), gradient) * gradient
 
-    return weights
+    return weighted

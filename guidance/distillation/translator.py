@@ -88,4 +88,5 @@ class EasedObjective:
         w = 1 + LOWEST_WEIGHT - v
         direction = self.objective(prior, sample)
         pull = 2 * v * self.source_weight * (sample.z - self.sources)
-        return Direction(w * direction.gradient + pull, direction.eps_hat)
+        to_clean = w * direction.pull_at(prior.path, sample.sigma) + pull
+        return Direction(w * direction.gradient + pull, direction.eps_hat, to_clean)

@@ -7,7 +7,7 @@ from dreamsampler.drawings.drawing import Drawing, DrawingBatch
 from dreamsampler.drawings.loss_terms import SaturationTerm, XingTerm
 from dreamsampler.drawings.losses import saturation_penalty, xing
 from dreamsampler.guidance.core.path import SCALED
-from dreamsampler.guidance.distillation.objective import Sample, apply_weight
+from dreamsampler.guidance.distillation.objective import Direction, Sample
 from dreamsampler.guidance.distillation.regularizers import MeasurementTerm, clean_estimate_weight
 from dreamsampler.guidance.restoration.measurement import Measurement
 from dreamsampler.guidance.restoration.operators import GaussianBlur, SuperResolution
@@ -42,7 +42,7 @@ def test_weight_turns_sds_into_the_distance_to_the_clean_estimate(path):
     share = 1 - path.alpha_bar(sigma)
     (2.4 * share * (z - z0_hat).square().flatten(1).mean(1)).sum().backward()
     weight = clean_estimate_weight(2.4, sample.z[0].numel())
-    assert torch.allclose(apply_weight(eps_hat - sample.eps, weight, path, sigma), gradient_of(z))
+    assert torch.allclose(weight(Direction(eps_hat - sample.eps, eps_hat), path, sigma), gradient_of(z))
 
 
 @BOTH_PATHS

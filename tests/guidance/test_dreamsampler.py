@@ -14,7 +14,7 @@ from dreamsampler.guidance.core.prior import Prior
 from dreamsampler.guidance.distillation.generators import Latent, Pixels
 from dreamsampler.guidance.distillation.loop import optimize
 from dreamsampler.guidance.distillation.method import LoopSettings
-from dreamsampler.guidance.distillation.objective import WEIGHTS, Sample, apply_weight
+from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction, Sample
 from dreamsampler.guidance.distillation.objectives.dreamsampler import LOOP, DreamSampler
 from dreamsampler.guidance.distillation.objectives.sds import SDS
 from dreamsampler.guidance.distillation.regularizers import (
@@ -174,8 +174,9 @@ def test_weights_beside_data_are_those_of_eq_21(path):
     sigma = torch.tensor([0.2, 0.7, 0.95], dtype=torch.float64)
     gradient = normal(3, 4, 2, 2)
     n = gradient[0].numel()
-    ours = apply_weight(gradient, beside_data(WEIGHTS["snr"]), path, sigma)
-    assert_close(ours * 2 * 2.4 / n, apply_weight(gradient, clean_estimate_weight(2.4, n), path, sigma))
+    direction = Direction(gradient, torch.zeros_like(gradient))
+    ours = beside_data(WEIGHTS["snr"])(direction, path, sigma)
+    assert_close(ours * 2 * 2.4 / n, clean_estimate_weight(2.4, n)(direction, path, sigma))
 
 
 @BOTH_PATHS

@@ -9,7 +9,7 @@ import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
 from dreamsampler.guidance.distillation.method import METHODS, Resources
-from dreamsampler.guidance.distillation.objective import WEIGHTS, Objective, Sample, apply_weight
+from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction, Objective, Sample
 from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge, Stages
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
@@ -273,13 +273,17 @@ def test_weights(path):
     sigma = sample.sigma
     snr = 1 / sigma**2 if path is SCALED else ((1 - sigma) / sigma) ** 2
     z = sample.z
-    assert_close(WEIGHTS["1-alpha_bar"](z, path, sigma), 1 - snr / (1 + snr))
-    assert_close(WEIGHTS["uniform"](z, path, sigma), torch.ones_like(sigma))
-    assert_close(WEIGHTS["snr"](z, path, sigma), snr**-0.5)
-    normalized = apply_weight(z * sigma[:, None], WEIGHTS["normalized"], path, sigma)
+
+    def weighted(name: str, gradient: Tensor) -> Tensor:
+        return WEIGHTS[name](Direction(gradient, sample.eps), path, sigma)
+
+    assert_close(weighted("1-alpha_bar", z), (1 - snr / (1 + snr))[:, None] * z)
+    assert_close(weighted("uniform", z), z)
+    assert_close(weighted("snr", z), snr[:, None] ** -0.5 * z)
+    normalized = weighted("normalized", z * sigma[:, None])
     assert_close(normalized.square().mean(1), torch.ones_like(sigma))
     assert_close(normalized / normalized[:, :1], z / z[:, :1])
-    assert not apply_weight(torch.zeros_like(z), WEIGHTS["normalized"], path, sigma).any()
+    assert not weighted("normalized", torch.zeros_like(z)).any()
 
 
 @BOTH_PATHS
@@ -287,7 +291,7 @@ def test_sds_with_snr_weight_is_the_distance_to_the_clean_estimate(path):
     # DreamSampler, eq. 10, with the square corrected: |z - z0_hat|^2 = (1 - alpha_bar) / alpha_bar |eps - eps_hat|^2.
     sample, model = random_sample(path), prior(DISTRIBUTIONS, path)
     (z0_hat,) = model.denoise(sample.noised(path), sample.sigma, ["positive"])
-    gradient = apply_weight(SDS(1.0)(model, sample).gradient, WEIGHTS["snr"], path, sample.sigma)
+    gradient = WEIGHTS["snr"](SDS(1.0)(model, sample), path, sample.sigma)
     assert_close(gradient, sample.z - z0_hat)
 
 

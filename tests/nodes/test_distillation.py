@@ -19,7 +19,17 @@ from dreamsampler.guidance.distillation.objectives import METHODS
 from dreamsampler.guidance.distillation.objectives.sds import SDSSettings
 from dreamsampler.nodes.distillation_sampler import DistillationSampler
 from dreamsampler.nodes.sockets import ObjectiveSocket
-from support.host_oracle import Draws, assert_differs, assert_kept, assert_same, halves, left_half, progress_hook, same
+from support.host_oracle import (
+    Draws,
+    assert_differs,
+    assert_kept,
+    assert_same,
+    halves,
+    left_half,
+    level_at,
+    progress_hook,
+    same,
+)
 from support.tiny_models import (
     EPS,
     FAMILIES,
@@ -612,3 +622,18 @@ def test_node_schema():
         "pixel_weight",
         "inversion_guidance_scale",
     }
+
+
+@pytest.mark.parametrize("family", [EPS, SD3], ids=str)
+@pytest.mark.parametrize("method", ["chord", "full bridge", "flowedit", "flowalign"])
+def test_snr_moves_to_the_clean_estimate_of_gradients_that_are_no_noises(method: str, family: Family):
+    """Gradients of images stay as they are; those of velocities are multiplied by the flow time, b / (a + b)."""
+    model, latent = tiny(family), encoded(family)
+    options = {"time_schedule": "descending", "optimizer": "sgd", "t_max": 0.9, "guidance_scale": 1.5}
+    options |= {"learning_rate_schedule": "constant", "learning_rate": 0.5, "steps": 1, "method": method}
+    start = distilled(model, latent, **{**options, "learning_rate": 0.0})
+    plain, snr = (distilled(model, latent, **options, weighting=kind) - start for kind in ("uniform", "snr"))
+    level = level_at(model, 0.9)
+    flow_time = level if family.flow else level / (1 + level)
+    assert_same(snr, plain * (flow_time if method.startswith("flow") else 1.0), 1e-4)
+    assert plain.abs().max() > 1e-3

@@ -44,7 +44,8 @@ class FullBridge:
         *_, top = ddim_invert(prior.denoise, prior.path, sample.z, levels, SOURCE)
         down = GuidedDenoiser(prior.denoise, self.guidance_scale)
         psi_target = ddim_sample(down, prior.path, top.x, levels, "guided")
-        return Direction(sample.z - psi_target, top.eps_hat)
+        gradient = sample.z - psi_target  # psi_tgt is the clean estimate
+        return Direction(gradient, top.eps_hat, gradient)
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ class Chord:
         z - (reference + lambda u),    u = (t R(t - delta) + delta R(t)) / (t + delta),
         R(t) = z0_hat(a reference + b eps, y_tgt) - z0_hat(a reference + b eps, y_src)
 
-    so SGD with the learning rate 1 moves the image to the reference plus lambda u. delta is `window`, at most half of
-    t; `guidance_scale` is lambda. R is the change of clean estimates, as in the authors' code: -t times the change of
-    velocities where t is the flow time. If each prompt has a single image, R is the way from one to the other at any
-    level and on any path, so lambda 1 is a complete edit.
+    so SGD with the learning rate 1 moves the image to its clean estimate, the reference plus lambda u. delta is
+    `window`, at most half of t; `guidance_scale` is lambda. R is the change of clean estimates, as in the authors'
+    code: -t times the change of velocities where t is the flow time. If each prompt has a single image, R is the way
+    from one to the other at any level and on any path, so lambda 1 is a complete edit.
 
     Further steps move the image to its clean estimate under the target prompt at the time `refinement_time`, whatever
     the sample's: `z - z0_hat(z_t, y_tgt)`. One model call of 4 in the first step, one of 1 in the others.
@@ -50,13 +50,15 @@ class Chord:
         t, delta = per_item(sample.t, sample.z), per_item(sample.t - lower, sample.z)
         chord = (t * (low_target - low_source) + delta * (target - source)) / (t + delta)
         eps_hat = prior.path.eps_hat(states[0], target, sample.sigma)
-        return Direction(sample.z - reference - self.guidance_scale * chord, eps_hat)
+        gradient = sample.z - (reference + self.guidance_scale * chord)
+        return Direction(gradient, eps_hat, gradient)
 
     def _refinement(self, prior: Prior, sample: Sample) -> Direction:
         sigma = prior.sigma_at(torch.full_like(sample.t, self.refinement_time))
         x = prior.path.noised(sample.z, sample.eps, sigma)
         (z0_hat,) = prior.denoise(x, sigma, (TARGET,))
-        return Direction(sample.z - z0_hat, prior.path.eps_hat(x, z0_hat, sigma))
+        gradient = sample.z - z0_hat
+        return Direction(gradient, prior.path.eps_hat(x, z0_hat, sigma), gradient)
 
 
 @dataclass(frozen=True)

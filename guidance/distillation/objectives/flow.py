@@ -26,7 +26,7 @@ class FlowDelta:
     `shift` 0 is DDS with the weight `(a + b) / a`; `shift` 1 is the field of FlowEdit (Kulikov et al., 2024), which an
     SGD step of the fall in flow time integrates. `shift` is a function of the progress in [0, 1]: constant 1 for
     FlowEdit, the progress itself for DVRF. Velocities are per unit of flow time b / (a + b), the model's own for flow
-    models. One model call of 4.
+    models. The clean estimate is `z_ref + z0_hat_tgt - z0_hat_src`. One model call of 4.
     """
 
     # Divided by a + b, the state of any path is that of the flow path (1 - tau) z + tau eps at the flow time tau =
@@ -35,6 +35,10 @@ class FlowDelta:
     # The gradient is the difference of two residuals, velocity minus that of the own noise and image:
     #     (v_hat_tgt - (eps + shift moved - z)) - (v_hat_src - (eps - z_ref)),    moved = z - z_ref
     #     = v_hat_tgt - v_hat_src + (1 - shift) moved
+    # Noise predictions are eps_hat_tgt = eps + shift moved + a / b (z - z0_hat_tgt) and, of the source,
+    # eps + a / b (z_ref - z0_hat_src). Inserted,
+    #     gradient = (a + b) / b (moved - (z0_hat_tgt - z0_hat_src))
+    # which is 0 at the clean estimate z_ref + z0_hat_tgt - z0_hat_src, at any shift.
     # shift 1: the target state is a z_ref + b eps + (a + b) moved, FlowEdit's z_src_t + moved on the flow path, and the
     #     gradient is the velocity difference alone.
     # shift 0: v_hat = ((a + b) eps_hat - z_t) / a and the states differ by a moved, so v_hat_tgt - v_hat_src + moved
@@ -48,7 +52,8 @@ class FlowDelta:
         moved = sample.z - self.delta.reference
         pair = self.delta.pair(prior, sample, sample.eps + shift * moved)
         velocity = (pair.eps_target - pair.z0_target) - (pair.eps_source - pair.z0_source)
-        return Direction(velocity + (1 - shift) * moved, pair.eps_target)
+        pull = moved - (pair.z0_target - pair.z0_source)
+        return Direction(velocity + (1 - shift) * moved, pair.eps_target, pull)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ...core.denoiser import SOURCE, TARGET, guide
+from ...core.path import per_item
 from ...core.prior import Prior
 from ..ending import PlainSampling
 from ..method import Method, Resources, register
@@ -32,6 +33,9 @@ class FlowAlign:
     of 3.
     """
 
+    # With d = z0_hat^s(p) - z0_hat(q), a velocity difference is (a + b) / b (z - reference - d), as p - q = (a + b)
+    # (z - reference). So the gradient is 0 at the clean estimate reference + (1 - 33 zeta tau) d, tau = b / (a + b).
+
     reference: Tensor
     guidance_scale: float
     source_consistency_weight: float
@@ -45,8 +49,10 @@ class FlowAlign:
         (null,), (target,), (source,) = prior.denoise.paired([p, p, q], sigma, names)
         guided = guide(null, target, self.guidance_scale)
         velocity = path.velocity(p, guided, sigma) - path.velocity(q, source, sigma)
-        pull = PAPER_STEPS * self.source_consistency_weight * (guided - source)
-        return Direction(velocity + pull, path.eps_hat(p, guided, sigma))
+        change = guided - source
+        kept = PAPER_STEPS * self.source_consistency_weight
+        pull = sample.z - reference - (1 - kept * per_item(path.flow_time(sigma), change)) * change
+        return Direction(velocity + kept * change, path.eps_hat(p, guided, sigma), pull)
 
 
 @dataclass(frozen=True)

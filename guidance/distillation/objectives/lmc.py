@@ -16,7 +16,7 @@ from ...core.prior import Prior
 from ...networks.corrective.normalization import Statistics, normalize
 from ...networks.patches import without_frame_dim
 from ..method import LoopSettings, Method, Resources, register
-from ..objective import Direction, Sample
+from ..objective import Direction, Sample, in_clean_estimates
 
 PATCHES = 2
 """Patches of a large image in each step."""
@@ -125,10 +125,10 @@ class LMC:
     """LMC-SDS (section 4): `(b_hat(z, t) - z0_hat(0)) / w + (eps_hat(y) - eps_hat(0))`.
 
     This is L_lmc (eq. 9), with b_hat normalized as in its training (eq. 10), plus L_cond (eq. 6b), divided by the
-    guidance scale w, so that w does not change the step size. `statistics` selects the form of eq. 10. With
-    `prompt_noise`, L_cond gets the same noise from that stream at every step while L_lmc keeps the sample's: results
-    then differ more between seeds (the paper's "increasing sample diversity"). One model call of 2 for each view, of 3
-    with `prompt_noise`.
+    guidance scale w, so that w does not change the step size. The clean estimate is z + (z0_hat^w(y) - b_hat) / w, as
+    far as a view shows it. `statistics` selects the form of eq. 10. With `prompt_noise`, L_cond gets the same noise
+    from that stream at every step while L_lmc keeps the sample's: results then differ more between seeds (the paper's
+    "increasing sample diversity"). One model call of 2 for each view, of 3 with `prompt_noise`.
     """
 
     corrective: Corrective
@@ -144,10 +144,15 @@ class LMC:
             self._direction(prior, sample, view.apply(sample.z), seen)
             for view, seen in zip(views, predictions, strict=True)
         ]
-        parts = (view.adjoint(each.gradient) for view, each in zip(views, directions, strict=True))
-        gradient = sum(parts, torch.zeros_like(sample.z))
+
+        def whole(parts: Sequence[Tensor]) -> Tensor:
+            placed = (view.adjoint(part) for view, part in zip(views, parts, strict=True))
+            return sum(placed, torch.zeros_like(sample.z))
+
+        gradient = whole([each.gradient for each in directions])
+        pull = whole([each.pull_at(prior.path, sample.sigma) for each in directions])
         # Patches and downscaled images give no noise prediction of the whole image.
-        return Direction(gradient, directions[0].eps_hat if views == [WHOLE] else sample.eps)
+        return Direction(gradient, directions[0].eps_hat if views == [WHOLE] else sample.eps, pull)
 
     def _predictions(self, prior: Prior, sample: Sample, views: Sequence[View]) -> list[Predictions]:
         """The predictions for all views, from one batched model call."""
@@ -170,8 +175,9 @@ class LMC:
         b_hat = self.corrective(without_frame_dim(z), sample.t).reshape_as(z)
         lmc = normalize(b_hat, seen.clean, self.statistics) - seen.clean
         null, target = (prior.path.eps_hat(seen.x, z0, sample.sigma) for z0 in (seen.null, seen.target))
-        gradient = lmc / self.guidance_scale + (target - null)
-        return Direction(gradient, guide(null, target, self.guidance_scale))
+        correction, prompt = lmc / self.guidance_scale, target - null
+        pull = correction + in_clean_estimates(prompt, prior.path, sample.sigma)
+        return Direction(correction + prompt, guide(null, target, self.guidance_scale), pull)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ...core.denoiser import NULL, SOURCE, TARGET, guide
 from ...core.path import per_item
 from ...core.prior import Prior
 from ..method import Method, register
-from ..objective import Direction, Sample, eps_hats
+from ..objective import Direction, Sample, eps_hats, in_clean_estimates
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class NFSD:
 
     `delta_D`, which pulls the image back to the natural ones, is `eps_hat(0)` below the time `switch`, where the image
     holds little noise, and `eps_hat(0) - eps_hat(y_neg)` above. The source prompt is y_neg, which describes low-quality
-    images. One model call of 3.
+    images. Below `switch` the gradient is the guided prediction itself; its clean estimate is the model's guided one,
+    which holds no noise: b / a `(eps_hat^s(y) - eps)` away, the same in the mean over eps. One model call of 3.
     """
 
     guidance_scale: float
@@ -27,8 +28,12 @@ class NFSD:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         null, target, bad = eps_hats(prior, sample, NULL, TARGET, SOURCE)
-        domain = null - torch.where(per_item(sample.t < self.switch, null), 0, bad)
-        return Direction(domain + self.guidance_scale * (target - null), guide(null, target, self.guidance_scale))
+        clear = per_item(sample.t < self.switch, null)
+        prompt = self.guidance_scale * (target - null)
+        gradient = null - torch.where(clear, 0, bad) + prompt
+        noises = null - torch.where(clear, sample.eps, bad) + prompt
+        pull = in_clean_estimates(noises, prior.path, sample.sigma)
+        return Direction(gradient, guide(null, target, self.guidance_scale), pull)
 
 
 @dataclass(frozen=True)

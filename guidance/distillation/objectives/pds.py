@@ -105,6 +105,11 @@ class PDS:
     model call of 4.
     """
 
+    # Both states carry eps, so a prediction is eps_hat = eps + a / b (z - z0_hat). Inserted, with psi times its weight,
+    #     gradient = (a / b chi + psi) (z - z_src) - a / b chi (z0_hat_tgt - z0_hat_src)
+    # which is 0 at the clean estimate z_src + a chi / (a chi + b psi) (z0_hat_tgt - z0_hat_src).
+    # Beyond Stable Diffusion's clock chi and psi are 0: there is no gradient and no pull.
+
     delta: Delta
     posterior: PosteriorForm
     identity_weight: float
@@ -112,9 +117,12 @@ class PDS:
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         c = coefficients(prior, sample.t, self.posterior)
         pair = self.delta.pair(prior, sample, sample.eps)
-        edit = per_item(c.chi, sample.z) * (pair.eps_target - pair.eps_source)
-        identity = per_item(self.identity_weight * c.psi, sample.z) * (sample.z - self.delta.reference)
-        return Direction(edit + identity, pair.eps_target)
+        a, b = (per_item(level(sample.sigma), sample.z) for level in (prior.path.a, prior.path.b))
+        chi, psi = per_item(c.chi, sample.z), per_item(self.identity_weight * c.psi, sample.z)
+        moved = sample.z - self.delta.reference
+        gradient = chi * (pair.eps_target - pair.eps_source) + psi * moved
+        stiffness = (a * chi + b * psi).clamp_min(torch.finfo(chi.dtype).tiny)
+        return Direction(gradient, pair.eps_target, b * gradient / stiffness)
 
 
 @dataclass(frozen=True)
