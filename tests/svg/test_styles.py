@@ -42,11 +42,11 @@ def test_colors_match_pillow(text):
         ("rgb(300, -5, 0)", (1, 0, 0), 1),
         ("hsla(0.5turn, 100%, 50%, 25%)", (0, 1, 1), 0.25),
         ("transparent", (0, 0, 0), 0),
-        ("currentColor", (0.1, 0.2, 0.3), 1),
+        ("currentColor", (0.1, 0.2, 0.3), 0.4),
     ],
 )
 def test_color_opacities_and_keywords(text, color, opacity):
-    color_and_opacity = read_color(text, Color(0.1, 0.2, 0.3))
+    color_and_opacity = read_color(text, (Color(0.1, 0.2, 0.3), 0.4))
     assert color_and_opacity is not None
     assert color_and_opacity[0] == pytest.approx(color, abs=1e-9) and color_and_opacity[1] == pytest.approx(opacity)
 
