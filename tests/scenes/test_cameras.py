@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from dreamsampler.scenes.cameras import (
     seen_side,
 )
 from dreamsampler.splats.camera import orbit
-from dreamsampler.splats.scene import Scene
 from support.splats import ball
 
 BALL = Ball((1.0, -2.0, 0.5), 0.7)
@@ -107,8 +107,8 @@ def test_ball_around_a_scene_ignores_few_far_and_transparent_splats():
 
 def test_ball_around_a_scene_of_opacity_0_is_that_of_all_splats():
     scene = ball(400, size=0.001, dtype=torch.float32)
-    seen = ball_around(Scene(*scene.parameters[:3], torch.full((400,), 2.0), scene.harmonics))
-    assert ball_around(Scene(*scene.parameters[:3], torch.full((400,), -200.0), scene.harmonics)) == seen
+    opaque, transparent = (replace(scene, opacity_logits=torch.full((400,), logit)) for logit in (2.0, -200.0))
+    assert ball_around(transparent) == ball_around(opaque)
 
 
 def test_backgrounds():
