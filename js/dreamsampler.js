@@ -24,6 +24,8 @@ const DRAWING_HEIGHT = 220;
 const PLOT_HEIGHT = 60;
 const CAPTION_HEIGHT = 18;
 const MAX_ZOOM = 32;
+const ZOOM_PER_PIXEL = 0.002; // a notch of a wheel is some 100 pixels, a pinch 60 events a second of a few
+const LINE_HEIGHT = 16; // pixels, where a wheel counts lines
 const COPIED_SHOWN = 2000; // milliseconds
 const OUTPUT_KEY = "dreamsampler_drawings";
 const HOST_PREVIEW = "$$canvas-image-preview";
@@ -86,7 +88,7 @@ class DrawingView {
     this.zoom = 1;
     this.image = element("img", { alt: "", draggable: false });
     this.stage = element("div", { className: "ds-stage" }, this.image);
-    this.caption = element("span");
+    this.caption = element("span", { role: "status" });
     this.bar = element(
       "div",
       { className: "ds-bar" },
@@ -116,11 +118,11 @@ class DrawingView {
     this.index = (index + this.files.length) % this.files.length;
     const file = this.files[this.index];
     const request = (this.request = {});
-    const text = await textOf(file);
+    const { text, failure } = await contentOf(file);
     if (request !== this.request) return; // another drawing was chosen meanwhile, or the node was removed
-    if (text === undefined) return this.describe(say("gone", { file: file.filename }));
-    this.text = text;
-    URL.revokeObjectURL(this.image.src);
+    this.clear();
+    if (failure) return this.describe(say(failure, { file: file.filename }));
+    this.shown = { text, name: file.filename };
     // Inside an <img>, scripts of the file do not run and nothing is fetched for it.
     this.image.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
     this.image.alt = say("drawing", { file: file.filename });
@@ -128,11 +130,19 @@ class DrawingView {
     this.describe(say(values.count > 1 ? "which" : "size", values));
   }
 
+  /** Shows no drawing, so that none is copied or saved. */
+  clear() {
+    this.shown = undefined;
+    URL.revokeObjectURL(this.image.src);
+    this.image.removeAttribute("src");
+    this.image.alt = "";
+  }
+
   /** Frees the image of a node that is removed. */
   close() {
     this.request = undefined;
     this.previews.close();
-    URL.revokeObjectURL(this.image.src);
+    this.clear();
   }
 
   /** Sets the caption of the drawing. */
@@ -163,43 +173,52 @@ class DrawingView {
     if (!event.ctrlKey) return;
     event.preventDefault();
     event.stopPropagation();
-    this.scale(this.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2));
+    const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE_HEIGHT : 1);
+    this.scale(this.zoom * Math.exp(-pixels * ZOOM_PER_PIXEL));
   }
 
   async copy() {
-    if (!this.text) return;
-    try {
-      await navigator.clipboard.writeText(this.text);
-    } catch {
-      copyByHand(this.text); // only pages on localhost or https have a clipboard
-    }
-    this.setCaption(say("copied"));
+    if (!this.shown) return;
+    this.setCaption(say((await copied(this.shown.text)) ? "copied" : "notCopied"));
     setTimeout(() => this.setCaption(this.description), COPIED_SHOWN);
   }
 
   download() {
-    if (!this.text) return;
-    element("a", { href: this.image.src, download: this.files[this.index].filename }).click();
+    if (!this.shown) return;
+    element("a", { href: this.image.src, download: this.shown.name }).click();
   }
 }
 
-/** The text of a file, or undefined if the server does not have it or cannot be reached. */
-async function textOf({ filename, subfolder = "", type }) {
+/** The `text` of a file; or as `failure` the key of what to say if the server does not have it or cannot be reached. */
+async function contentOf({ filename, subfolder = "", type }) {
   const query = new URLSearchParams({ filename, subfolder, type });
   try {
     const answer = await api.fetchApi(`/view?${query}&rand=${Math.random()}`);
-    return answer.ok ? await answer.text() : undefined;
+    if (answer.ok) return { text: await answer.text() };
+    if (answer.status < 500) return { failure: type === "input" ? "goneInput" : "gone" };
   } catch {
-    return undefined;
+    // as below
+  }
+  return { failure: "noAnswer" };
+}
+
+/** Copies a text. Returns whether that was allowed. */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copiedByHand(text); // only pages on localhost or https have a clipboard
   }
 }
 
-function copyByHand(text) {
+function copiedByHand(text) {
   const area = element("textarea", { value: text });
   document.body.append(area);
   area.select();
-  document.execCommand("copy");
+  const isCopied = document.execCommand("copy");
   area.remove();
+  return isCopied;
 }
 
 function drawingsOf(output) {

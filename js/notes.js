@@ -12,7 +12,7 @@ export class NoteView {
   constructor(node) {
     this.used = "";
     this.notes = "";
-    this.text = element("div", { className: "ds-note-text" });
+    this.text = element("div", { className: "ds-note-text", role: "status" });
     this.panel = new Panel(node, "dreamsampler_notes", 0, this.text);
     this.panel.box.classList.add("ds-notes");
     // Fixed to the height of the text: all other panels of the node share what is left.
@@ -34,8 +34,9 @@ export class NoteView {
   }
 
   update() {
-    this.text.textContent = [this.used, this.notes].filter(Boolean).join("\n");
-    if (this.text.textContent) this.panel.open();
+    const text = [this.used, this.notes].filter(Boolean).join("\n");
+    if (text !== this.text.textContent) this.text.textContent = text; // each change is read out
+    if (text) this.panel.open();
     else this.panel.close();
     this.fit();
   }

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from comfy_server import ComfyServer
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from queueing.workflow import templates
 from support.browser_page import Page
 from support.scenes import save_scene
@@ -172,19 +172,23 @@ def test_drawing_is_zoomed_and_reset(page: Page, red_square: str):
     def width() -> float:
         return drawing.evaluate("image => image.getBoundingClientRect().width")
 
-    def turn_wheel(down: float) -> None:
+    def turn_wheel(down: float, right: float = 0) -> None:
         stage.hover()
         page.tab.keyboard.down("Control")
-        page.tab.mouse.wheel(0, down)
+        page.tab.mouse.wheel(right, down)
         page.tab.keyboard.up("Control")
 
     whole, graph = width(), page.run("app.canvas.ds.scale")
     for _ in range(2):
         turn_wheel(-100)
-    expect(drawing).to_have_attribute("style", re.compile("width: 144%"))
-    assert width() == pytest.approx(1.44 * whole, rel=0.01)
+    expect(drawing).to_have_attribute("style", re.compile("width: 149[.]"))
+    assert width() == pytest.approx(1.49 * whole, rel=0.01)
+    turn_wheel(0, right=100)
     turn_wheel(100)
-    expect(drawing).to_have_attribute("style", re.compile("width: 120%"))
+    expect(drawing).to_have_attribute("style", re.compile("width: 122[.]"))
+    for _ in range(5):  # a pinch
+        turn_wheel(-2)
+    expect(drawing).to_have_attribute("style", re.compile("width: 124[.]"))
     assert page.run("app.canvas.ds.scale") == graph
     stage.dblclick()
     expect(drawing).to_have_attribute("style", re.compile("width: 100%"))
@@ -208,6 +212,25 @@ def test_caption_returns_after_copying(page: Page, red_square: str):
     expect(caption).to_have_text("0.2 kB")
 
 
+def test_a_browser_that_does_not_copy_is_reported(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    page.set("DSLoadSVG", file=red_square)
+    page.show("DSLoadSVG")
+    panel = page.panels("DSLoadSVG")
+    caption = panel.get_by_role("status")
+    expect(caption).to_have_text("0.2 kB")
+    # As on a page without https, in a browser that forbids scripts to copy.
+    page.run(
+        """(document.execCommand = () => false,
+            navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed")), true)"""
+    )
+    try:
+        panel.get_by_text("Copy", exact=True).click()
+        expect(caption).to_have_text("Could not copy")
+    finally:
+        page.run("(delete document.execCommand, delete navigator.clipboard.writeText)")
+
+
 def test_drawing_of_a_stopped_server_is_reported(page: Page, red_square: str):
     page.open_template("svg_edit")
     caption = page.panels("DSLoadSVG").locator(".ds-bar span")
@@ -215,9 +238,74 @@ def test_drawing_of_a_stopped_server_is_reported(page: Page, red_square: str):
     page.tab.route("**/view?*", lambda route: route.abort())
     try:
         page.set("DSLoadSVG", file=red_square)
-        expect(caption).to_contain_text("red_square.svg no longer exists")
+        expect(caption).to_have_text("The server does not answer.")
+        expect(page.drawing("DSLoadSVG")).to_have_count(0)  # nor is another one copied or saved
     finally:
         page.tab.unroute("**/view?*")
+
+
+def test_a_chosen_file_that_is_gone_is_reported(page: Page):
+    page.open_template("svg_edit")
+    caption = page.panels("DSLoadSVG").locator(".ds-bar span")
+    expect(caption).to_contain_text("kB")
+    page.set("DSLoadSVG", file="gone.svg")
+    expect(caption).to_have_text("gone.svg is not in the input folder any more. Choose another file.")
+    expect(page.drawing("DSLoadSVG")).to_have_count(0)
+
+
+def test_a_drawing_is_saved_under_its_own_name_while_another_is_fetched(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    page.set("DSLoadSVG", file=red_square)
+    page.show("DSLoadSVG")
+    panel = page.panels("DSLoadSVG")
+    waiting: list[Route] = []
+    expect(panel.locator(".ds-bar span")).to_have_text("0.2 kB")
+    page.tab.route("**/view?*", lambda route: waiting.append(route))
+    try:
+        with page.tab.expect_request("**/view?filename=another.svg*"):
+            page.set("DSLoadSVG", file="another.svg")
+        with page.tab.expect_download() as download:
+            panel.get_by_text("Save").click()
+        assert download.value.suggested_filename == red_square
+        assert "#e33" in Path(str(download.value.path())).read_text("utf-8")
+    finally:
+        page.tab.unroute("**/view?*")  # now they are answered
+    expect(panel.locator(".ds-bar span")).to_contain_text("another.svg is not in the input folder")
+
+
+def test_copies_that_enter_no_graph_leave_nothing_behind(page: Page, red_square: str):
+    page.open_template("svg_edit")
+    page.set("DSLoadSVG", file=red_square)
+    expect(page.panels("DSLoadSVG").locator(".ds-bar span")).to_have_text("0.2 kB")
+    requests: list[str] = []
+    page.tab.on("request", lambda request: requests.append(request.url))
+    count = """
+        ((api) => {
+           const { addEventListener, removeEventListener } = api;
+           window.listeners = 0;
+           const counted = (change, by) => function (name, ...rest) {
+             if (name === "execution_start") window.listeners += by;
+             return change.call(this, name, ...rest);
+           };
+           api.addEventListener = counted(addEventListener, 1);
+           api.removeEventListener = counted(removeEventListener, -1);
+         })(window.comfyAPI.api.api)
+    """
+    page.run(count)
+    try:
+        page.run("(app.canvas.selectItems(app.graph.nodes.filter((each) => each.type.startsWith('DS'))), true)")
+        for _ in range(5):
+            page.run("(app.canvas.copyToClipboard(), true)")
+        page.settled("window.listeners")
+        assert page.run("window.listeners") == 0
+        assert not [url for url in requests if "/view?filename=" in url]  # the page's own requests begin otherwise
+        page.run("(app.canvas.pasteFromClipboard(), true)")
+        expect(page.drawing("DSLoadSVG")).to_have_count(2)
+        assert page.run("window.listeners") > 0
+        page.run("(app.graph.clear(), true)")
+        assert page.run("window.listeners") < 0  # those of the template's own nodes are gone, too
+    finally:
+        page.run("((api) => delete api.addEventListener && delete api.removeEventListener)(window.comfyAPI.api.api)")
 
 
 SVG_TEMPLATES: dict[str, dict] = {
