@@ -141,7 +141,6 @@ class DrawingView {
   /** Frees the image of a node that is removed. */
   close() {
     this.request = undefined;
-    this.previews.close();
     this.clear();
   }
 
@@ -250,7 +249,19 @@ class HostPreviews {
         shown = previews?.length ? previews : undefined;
       },
     });
-    api.addEventListener("execution_start", this);
+    // Only in a graph: the page makes nodes for copying, too, which it never removes.
+    const { onAdded, onRemoved } = node;
+    const listen = () => api.addEventListener("execution_start", this);
+    const stop = () => api.removeEventListener("execution_start", this);
+    if (node.graph) listen();
+    node.onAdded = function (...values) {
+      listen();
+      return onAdded?.apply(this, values);
+    };
+    node.onRemoved = function (...values) {
+      stop();
+      return onRemoved?.apply(this, values);
+    };
   }
 
   handleEvent() {
@@ -272,10 +283,6 @@ class HostPreviews {
     node.widgets.splice(index, 1);
     node.setSize([node.size[0], Math.max(this.height ?? 0, node.computeSize()[1])]);
   }
-
-  close() {
-    api.removeEventListener("execution_start", this);
-  }
 }
 
 /** What the host keeps of nodes by locator: plain, and as what Nodes 2.0 watches, which only sees its own changes. */
@@ -294,7 +301,7 @@ function showChosenFile(node) {
   const widget = node.widgets?.find((each) => each.name === "file");
   if (!widget) return;
   const show = () => {
-    if (!widget.value) return;
+    if (!widget.value || !node.graph) return; // a node made for copying
     const [, subfolder, filename] = /^(?:(.*)\/)?([^/]+)$/.exec(widget.value) ?? [];
     const { drawing } = views.get(node);
     drawing.show([{ filename, subfolder, type: "input" }]);
