@@ -429,11 +429,18 @@ function addRegionButtons(node, most) {
   const bar = element(
     "div",
     { className: "ds-bar" },
-    button(say("addRegion"), say("addRegionTip", { most }), add),
-    button(say("removeRegion"), say("removeRegionTip"), remove),
+    button(say("addRegion"), say("addRegionTip", { most }), () => undoable(add)),
+    button(say("removeRegion"), say("removeRegionTip"), () => undoable(remove)),
   );
   new Panel(node, "dreamsampler_regions", 26, bar).open();
   for (let row = rows(); row > 1; row -= 1) remove();
+}
+
+/** Changes the graph as one step that can be undone. By itself, the page only looks for changes before a click. */
+function undoable(change) {
+  app.canvas.emitBeforeChange();
+  change();
+  app.canvas.emitAfterChange();
 }
 
 /** Returns what gives added inputs the names that the page made for them, as it does for a workflow that it opens. */

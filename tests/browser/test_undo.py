@@ -111,6 +111,21 @@ def test_undo_keeps_what_nodes_show_of_a_job_from_the_queue(page: Page, red_squa
     shows_the_run(page)
 
 
+def test_regions_are_undone_without_the_change_before(page: Page):
+    page.open_template("inpaint_two_texts")
+    change(page, "DSMaskLocalizedGuidance", feather=3)
+    inputs = f"{node_of('DSMaskLocalizedGuidance')}.inputs.length"
+    for button, more in (("− region", -2), ("+ region", 2)):
+        before = page.run(inputs)
+        page.show("DSMaskLocalizedGuidance")
+        page.tab.get_by_text(button).click()
+        assert page.run(inputs) == before + more
+        command(page, "Comfy.Undo")
+        assert (page.run(inputs), value(page, "DSMaskLocalizedGuidance", "feather")) == (before, 3)
+        command(page, "Comfy.Redo")
+        assert (page.run(inputs), value(page, "DSMaskLocalizedGuidance", "feather")) == (before + more, 3)
+
+
 def test_buttons_act_on_the_node_after_undo(page: Page):
     page.open_template("inpaint_two_texts")
     change(page, "DSMaskLocalizedGuidance", feather=3)
