@@ -18,6 +18,7 @@ from .denoiser import (
     PairedDenoiser,
     TrainableDenoiser,
     guide,
+    guided_estimate,
     predict_guided,
 )
 from .inversion import InversionStep, ddim_invert, fixed_point_invert
@@ -48,6 +49,7 @@ __all__ = [
     "flow_path",
     "fresh_share",
     "guide",
+    "guided_estimate",
     "noised_states",
     "posterior",
     "predict_guided",

@@ -72,7 +72,7 @@ class GuidedDenoiser:
         self._denoise, self._scale = denoise, scale
 
     def __call__(self, x: Tensor, sigma: Tensor, names: Sequence[str]) -> list[Tensor]:
-        return [predict_guided(self._denoise, x, sigma, self._scale)[1]]
+        return [guided_estimate(self._denoise, x, sigma, self._scale)]
 
 
 def predict_guided(
@@ -86,6 +86,18 @@ def predict_guided(
         return denoise.guided(x, sigma, scale, names)
     null, target = denoise(x, sigma, names)
     return null, guide(null, target, scale)
+
+
+def guided_estimate(
+    denoise: Denoiser, x: Tensor, sigma: Tensor, scale: float, names: tuple[str, str] = (NULL, TARGET)
+) -> Tensor:
+    """The guided posterior mean (B, ...) alone, by the denoiser's own rule if it has one.
+
+    One batched model call of 2, of 1 at scale 1, where plain guidance is the second conditioning by itself.
+    """
+    if scale == 1 and not isinstance(denoise, GuidanceOverride):
+        return denoise(x, sigma, names[1:])[0]
+    return predict_guided(denoise, x, sigma, scale, names)[1]
 
 
 def guide(null: Tensor, target: Tensor, scale: float | Tensor) -> Tensor:

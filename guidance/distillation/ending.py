@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core.denoiser import NULL, TARGET, GuidanceOverride, predict_guided
+from ..core.denoiser import NULL, TARGET, guided_estimate
 from ..core.noise import SeededNoise
 from ..core.prior import Prior
 from .generators import Generator
@@ -36,15 +36,10 @@ class PlainSampling:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         x = sample.noised(prior.path)
-        z0_hat = self._clean(prior, x, sample.sigma)
+        z0_hat = guided_estimate(prior.denoise, x, sample.sigma, self.guidance_scale, (self.null, TARGET))
         velocity = prior.path.velocity(x, z0_hat, sample.sigma)
         eps_hat = prior.path.eps_hat(x, z0_hat, sample.sigma)
         return Direction(velocity - (sample.eps - sample.z), eps_hat, sample.z - z0_hat)
-
-    def _clean(self, prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
-        if self.guidance_scale == 1 and not isinstance(prior.denoise, GuidanceOverride):
-            return prior.denoise(x, sigma, (TARGET,))[0]
-        return predict_guided(prior.denoise, x, sigma, self.guidance_scale, (self.null, TARGET))[1]
 
 
 def sample_to_the_end(

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..core.denoiser import predict_guided
+from ..core.denoiser import guided_estimate
 from ..core.path import NoisePath, per_item
 from ..core.prior import Prior
 
@@ -108,6 +108,6 @@ def eps_hats(prior: Prior, sample: Sample, *names: str) -> list[Tensor]:
 
 
 def guided_eps_hat(prior: Prior, x: Tensor, sigma: Tensor, scale: float) -> Tensor:
-    """The noise prediction (B, ...) for the state `x` with classifier-free guidance, from one batched call."""
+    """The noise prediction (B, ...) for the state `x`, guided as by `guided_estimate`."""
     # Noise predictions and clean estimates are affine in each other, so guidance of one is guidance of the other.
-    return prior.path.eps_hat(x, predict_guided(prior.denoise, x, sigma, scale)[1], sigma)
+    return prior.path.eps_hat(x, guided_estimate(prior.denoise, x, sigma, scale), sigma)

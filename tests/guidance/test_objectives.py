@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from dreamsampler.guidance.core.noise import SeededNoise
 from dreamsampler.guidance.core.path import FLOW, SCALED, NoisePath
+from dreamsampler.guidance.distillation.ending import PlainSampling
 from dreamsampler.guidance.distillation.method import METHODS, Resources
 from dreamsampler.guidance.distillation.objective import WEIGHTS, Direction, Objective, Sample
 from dreamsampler.guidance.distillation.objectives.bridge import FullBridge, PromptBridge, Stages
 from dreamsampler.guidance.distillation.objectives.csd import CSD
 from dreamsampler.guidance.distillation.objectives.dds import DDS
 from dreamsampler.guidance.distillation.objectives.delta import Delta
+from dreamsampler.guidance.distillation.objectives.dreamsampler import DreamSampler
 from dreamsampler.guidance.distillation.objectives.flow import FlowDelta
+from dreamsampler.guidance.distillation.objectives.ism import ISM
 from dreamsampler.guidance.distillation.objectives.nfsd import NFSD
 from dreamsampler.guidance.distillation.objectives.sds import SDS
 from dreamsampler.guidance.distillation.objectives.vsd import VSD
@@ -330,3 +334,46 @@ def test_sds_gradient_averages_to_zero_over_the_data():
     t = torch.full((count,), 0.4, dtype=torch.float64)
     residual = SDS(1.0)(model, Sample(z, eps, t, model.sigma_at(t), 0.0)).gradient
     assert (residual.mean(0).abs() < 4 * residual.std(0) / math.sqrt(count)).all()
+
+
+class OwnRule(MixtureDenoiser):
+    """A denoiser with a rule of guidance of its own: the prompt's estimate, moved by the unconditional one."""
+
+    def guided(self, x, sigma, scale, names=("negative", "positive")):
+        null, target = self(x, sigma, names)
+        return null, scale * target + 0.1 * null
+
+
+AT_ONE: dict[str, tuple[Objective, list[int], list[int]]] = {
+    "sds": (SDS(1.0), [2], [1]),
+    "dreamsampler, guided": (DreamSampler(1.0, "guided"), [2], [1]),
+    "dreamsampler": (DreamSampler(1.0, "unconditional"), [2], [2]),
+    "vsd": (VSD(1.0, FixedParticles(SCALED), SeededNoise([1, 2, 3])), [2], [1]),
+    "ism": (ISM(1.0, 0.05, 2), [1, 1, 1, 2], [1, 1, 1, 1]),
+    "full bridge": (FullBridge(1.0, 2), [1, 1, 2, 2], [1, 1, 1, 1]),
+    "ending": (PlainSampling(1.0), [2], [1]),
+}
+"""Objectives at guidance 1, and the sizes of their calls with a rule of guidance, and without."""
+
+
+@pytest.mark.parametrize("case", AT_ONE)
+def test_at_guidance_1_the_target_alone_is_evaluated(case: str):
+    """Plain guidance, asked as a rule that needs both predictions, gives the same; another rule still acts."""
+    objective, both, alone = AT_ONE[case]
+    sample = random_sample(SCALED)
+
+    class Plain(OwnRule):
+        def guided(self, x, sigma, scale, names=("negative", "positive")):
+            null, target = self(x, sigma, names)
+            return null, null + scale * (target - null)
+
+    def asked(kind: type[MixtureDenoiser]) -> tuple[Direction, list[int]]:
+        model = replace(prior(DISTRIBUTIONS), denoise=kind(DISTRIBUTIONS, SCALED))
+        assert isinstance(model.denoise, MixtureDenoiser)
+        return objective(model, sample), model.denoise.batches
+
+    (own, own_calls), (plain, plain_calls), (ruled, ruled_calls) = map(asked, (MixtureDenoiser, Plain, OwnRule))
+    assert own_calls == alone and plain_calls == ruled_calls == both
+    assert_close(own.gradient, plain.gradient)
+    assert_close(own.eps_hat, plain.eps_hat)
+    assert (ruled.gradient - own.gradient).abs().max() > 1e-3

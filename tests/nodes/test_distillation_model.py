@@ -114,7 +114,7 @@ def test_calc_cond_batch_patch_is_used(method: str, batches: list[int]):
 
     patched = tiny(EPS).clone()
     patched.set_model_sampler_calc_cond_batch_function(halved)
-    options = {"method": method, "steps": 2, "optimizer": "sgd", "learning_rate": 0.1}
+    options = {"method": method, "steps": 2, "optimizer": "sgd", "weighting": "uniform"}
     output = distilled(patched, encoded(EPS), **options)
     assert seen == batches
     assert_differs(output, distilled(tiny(EPS), encoded(EPS), **options))
@@ -486,3 +486,27 @@ def test_vsd_trains_with_a_controlnet(inference: bool):
     with untouched(model.model, net.control_model):
         output = distilled(model, encoded(EPS), method="vsd", positive=positive + masked, negative=negative)
     assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("family", [EPS, FLUX], ids=str)
+@pytest.mark.parametrize(("method", "alone"), [("sds", [1]), ("vsd", [1, 1, 1]), ("full bridge", [1] * 4)])
+def test_guidance_1_evaluates_no_unconditional_prompt(family: Family, method: str, alone: list[int]):
+    """The same as with a patch that is plain guidance, which ComfyUI gives both predictions; others still act."""
+
+    def run(model: ModelPatcher) -> tuple[Tensor, list[int]]:
+        options = {"steps": 1, "optimizer": "sgd", "learning_rate": 1.0, "weighting": "uniform", "first_stage": 0.0}
+        calls = Calls()
+        made = distilled(calls.watch(model), encoded(family), method=method, guidance_scale=1.0, **options)
+        return made, calls.batches
+
+    def patched(rule: Callable[[dict[str, Any]], Tensor]) -> ModelPatcher:
+        model = tiny(family).clone()
+        model.set_model_sampler_cfg_function(rule, disable_cfg1_optimization=True)
+        return model
+
+    made, calls = run(tiny(family))
+    plain, both = run(patched(lambda args: args["uncond"] + args["cond_scale"] * (args["cond"] - args["uncond"])))
+    other, _ = run(patched(lambda args: args["uncond"]))
+    assert calls == alone and sum(both) > sum(calls)
+    assert_same(made, plain)
+    assert_differs(made, other, 1e-3)

@@ -33,7 +33,7 @@ class FullBridge:
 
     psi_src is the current image. The probability-flow ODE carries it up to time t under the source prompt and down
     again under the target prompt, guided by `guidance_scale`, to psi_tgt; `steps` DDIM steps each way. 3 `steps` model
-    evaluations.
+    evaluations, 2 `steps` at scale 1.
     """
 
     guidance_scale: float

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core.denoiser import NULL, SOURCE, TARGET, GuidanceOverride, guide, predict_guided
+from ...core.denoiser import NULL, SOURCE, TARGET, GuidanceOverride, guide, guided_estimate
 from ...core.prior import Prior
 from ..method import Need
 from ..objective import Sample
@@ -53,9 +53,8 @@ class Delta:
     ) -> tuple[Tensor, Tensor]:
         """The clean estimates of image and reference, each guided to its prompt."""
         if isinstance(prior.denoise, GuidanceOverride):
-            mine = predict_guided(prior.denoise, z_t, sigma, self.guidance_scale)
-            reference = predict_guided(prior.denoise, z_t_ref, sigma, source_scale, (NULL, SOURCE))
-            return mine[1], reference[1]
+            mine = guided_estimate(prior.denoise, z_t, sigma, self.guidance_scale)
+            return mine, guided_estimate(prior.denoise, z_t_ref, sigma, source_scale, (NULL, SOURCE))
         if self.guidance_scale == source_scale == 1:
             (target,), (source,) = prior.denoise.paired([z_t, z_t_ref], sigma, [(TARGET,), (SOURCE,)])
             return target, source

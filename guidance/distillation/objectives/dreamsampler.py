@@ -8,7 +8,7 @@ from ...core.denoiser import predict_guided
 from ...core.prior import Prior
 from ...editing.proximal import Renoise
 from ..method import LoopSettings, Method, register
-from ..objective import Direction, Sample
+from ..objective import Direction, Sample, guided_eps_hat
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class DreamSampler:
 
     `guidance_scale` is s. `renoise` selects the prediction that the noise policy "estimated" adds at the next step:
     "guided" (the paper) is `eps_hat^s(y)`, "unconditional" (the authors' code for edits) is `eps_hat()`. One model call
-    of 2.
+    of 2, of 1 if guided by scale 1.
     """
 
     guidance_scale: float
@@ -25,9 +25,12 @@ class DreamSampler:
 
     def __call__(self, prior: Prior, sample: Sample) -> Direction:
         x, sigma = sample.noised(prior.path), sample.sigma
+        if self.renoise == "guided":
+            guided = guided_eps_hat(prior, x, sigma, self.guidance_scale)
+            return Direction(guided - sample.eps, guided)
         clean = predict_guided(prior.denoise, x, sigma, self.guidance_scale)
         null, guided = (prior.path.eps_hat(x, z0_hat, sigma) for z0_hat in clean)
-        return Direction(guided - sample.eps, guided if self.renoise == "guided" else null)
+        return Direction(guided - sample.eps, null)
 
 
 @dataclass(frozen=True)

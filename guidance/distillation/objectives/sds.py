@@ -13,7 +13,7 @@ from ..objective import Direction, Sample, guided_eps_hat
 class SDS:
     """Score distillation sampling (DreamFusion, eq. 3): `eps_hat^s(y) - eps`.
 
-    `guidance_scale` is s. One model call of 2.
+    `guidance_scale` is s. One model call of 2, of 1 at scale 1.
     """
 
     guidance_scale: float

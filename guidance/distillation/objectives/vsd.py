@@ -19,7 +19,7 @@ class VSD:
 
     `particles` is eps_phi, trained after every step on the current images, at times of its own over the whole range and
     with noise of its own, both drawn from `noise`. All items of a batch are particles of one distribution. One model
-    call of 2, one of 1, one training step.
+    call of 2 (1 at scale 1), one of 1, one training step.
     """
 
     guidance_scale: float
