@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ...guidance.core import noise
 from ...guidance.distillation.method import Config, Method
+from ...guidance.distillation.objective import MIN_SIGNAL
 from ...guidance.networks.translation.storage import Translator
 from ...guidance.restoration.measurement import Measurement
 from .. import host
@@ -554,6 +555,16 @@ def checked_settings(values: dict[str, Any]) -> dict[str, Any]:
         if given[name] < 1:
             raise ValueError(f"{name} is {given[name]}: set it to 1 or more, or to -1 for the paper's value.")
     return given
+
+
+def check_weighting(model: Any, config: Config) -> None:
+    """Check that the weighting has a value at every noise level that the MODEL is asked at."""
+    t_max = config.loop.t_max
+    if config.loop.weighting == "snr" and host.signal_at(model, t_max) < MIN_SIGNAL:
+        raise ValueError(
+            f"The weighting snr is b / a, and infinite at t_max {t_max:g} of this model, where nothing of the "
+            "image is left: set t_max to 0.98, or choose another weighting."
+        )
 
 
 def after_skip(skip: float, sigmas: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from .model import (
     sampled_latent,
     schedule,
     schedulers,
+    signal_at,
     size_far_from,
     weights_digest,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "remove_old_states",
     "run_in_sampler",
     "sampled_latent",
+    "signal_at",
     "save_splats",
     "schedule",
     "schedulers",

@@ -86,6 +86,12 @@ def clock_of(model_sampling: Any) -> Callable[[Tensor], Tensor]:
     return sigma_at
 
 
+def signal_at(model: Any, t: float) -> float:
+    """The share a of the image in what a MODEL sees at a time in [0, 1]: on flow models 0 at 1."""
+    sigma = clock_of(model.get_model_object("model_sampling"))(torch.tensor(t, dtype=torch.float64))
+    return float(model_path(model).a(sigma))
+
+
 def full_range(model: Any) -> Tensor:
     """The highest noise level of a MODEL and 0, (2,), for algorithms that do not use a schedule of the host."""
     return torch.tensor([float(model.get_model_object("model_sampling").sigma_max), 0.0])

@@ -87,6 +87,7 @@ def check_distillation(model: Any, chosen: ObjectiveSocket, config: Config, vae:
     checks.check_objective(model, chosen, config)
     checks.check_autoencoder(model, vae)
     chosen.method.check(config)
+    checks.check_weighting(model, config)
     if config.n_min and vae is not None:
         raise ValueError(
             f"n_min is {config.n_min}, but the last steps can only sample a latent, not the pixels that 'vae' "

@@ -86,6 +86,11 @@ REFUSED: dict[str, tuple[Family, dict[str, Any], str]] = {
         "'nfsd' needs a source prompt, the same for every image: connect the output source of Text-Source Descriptor, "
         "with preset low quality, to input 'source'",
     ),
+    "snr of pure noise": (
+        SD3,
+        {"weighting": "snr", "t_max": 1.0},
+        "weighting snr is b / a, and infinite at t_max 1 of this model.*: set t_max to 0.98",
+    ),
     "empty reference": (EPS, {"reference": latent(1, 4, 8, 8, value=0), "method": "dds"}, "reference_latent"),
     "reference of other size": (
         EPS,
@@ -261,3 +266,11 @@ def without_attention() -> Family:
         "transformer_depth_middle": -1,
     }
     return Family("convolutions", EPS.config, unet, EPS.shape, False)
+
+
+@pytest.mark.parametrize("family", [EPS, SD3], ids=str)
+def test_snr_runs_up_to_pure_noise(family: Family):
+    """Models that predict noise see the image at every level; flow models at 0.98."""
+    t_max = 0.98 if family.flow else 1.0
+    made, values = distill(tiny(family), encoded(family), steps=2, weighting="snr", t_max=t_max, source=None)
+    assert made["samples"].isfinite().all() and all(norm > 0 for (norm,) in values["gradient_norm"])
