@@ -87,7 +87,8 @@ class DistillationSampler(io.ComfyNode):
         pixel_weight: float = 0.0,
         **settings: Any,
     ) -> io.NodeOutput:
-        samples = checks.checked_latent(model, latent_image, needs_content=region == "find")
+        finds = region == "find"
+        samples = checks.checked_latent(model, latent_image, needs_content=finds, otherwise="set region to off")
         conditionings = {TARGET: positive, NULL: negative, **({} if source is None else {SOURCE: source})}
         chosen = objective or ObjectiveSocket(
             METHODS[method],
@@ -113,7 +114,7 @@ class DistillationSampler(io.ComfyNode):
             *checks.notes_on_distillation(model, samples, chosen, config, mask),
         ]
         host.show_on_node("\n".join(notes))
-        if region == "find":
+        if finds:
             target, now = chosen.conditionings[TARGET], chosen.conditionings.get(SOURCE, chosen.conditionings[NULL])
             mask = found_mask(model, target, now, samples, seeds, within=mask, notes=notes)
         weights = {} if measurement is None else {"data_weight": data_weight}

@@ -87,7 +87,13 @@ class ProximalDreamSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         prompts = {"positive": positive, "negative": negative}
         checks.check_prompts(model, prompts)
-        samples = checks.checked_latent(model, latent_image, needs_content=start_from != "noise" or region == "find")
+        need_image = {
+            "start_from to noise": start_from != "noise",
+            "region to off": region == "find",
+        }
+        changes = [change for change, needed in need_image.items() if needed]
+        otherwise = f"set {' and '.join(changes)}"
+        samples = checks.checked_latent(model, latent_image, needs_content=bool(changes), otherwise=otherwise)
         edited = _checked_mask(mask, latent_image, samples)
         seeds = checks.item_seeds(seed, latent_image, samples)
         host.model_path(model)

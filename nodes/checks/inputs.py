@@ -320,8 +320,13 @@ def _proportions(*sizes: tuple[int, int]) -> list[str]:
 # Latents
 
 
-def checked_latent(model: Any, value: dict, *, needs_content: bool, name: str = "latent_image") -> Tensor:
-    """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds an image where it must."""
+def checked_latent(
+    model: Any, value: dict, *, needs_content: bool, name: str = "latent_image", otherwise: str = ""
+) -> Tensor:
+    """The float32 tensor of the image LATENT on input `name`: it fits the MODEL, and holds an image where it must.
+
+    `otherwise` says how to do without an image, such as "set region to off".
+    """
     if not host.keeps_latent_shape(model):
         raise ValueError(
             f"The model family '{host.family(model)}' is not supported, because its latents have another shape inside "
@@ -337,8 +342,8 @@ def checked_latent(model: Any, value: dict, *, needs_content: bool, name: str = 
     _check_channels(name, samples, host.latent_channels(model), "model works")
     if needs_content and not samples.any():
         raise ValueError(
-            f"{name} is empty, so there is no image to start from: connect a VAE Encode node, or set start_from to "
-            "noise."
+            f"{name} is empty, so there is no image to start from: connect a VAE Encode node"
+            f"{otherwise and f', or {otherwise}'}."
         )
     return samples.float()
 

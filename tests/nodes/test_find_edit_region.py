@@ -130,7 +130,10 @@ def test_heat_map_brightens_with_the_difference():
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no source": ({"source": []}, "input 'source' is empty"),
     "no target": ({"positive": []}, "input 'positive' is empty"),
-    "empty latent": ({"latent": {"samples": torch.zeros(1, 4, 8, 8)}}, "latent_image is empty"),
+    "empty latent": (
+        {"latent": {"samples": torch.zeros(1, 4, 8, 8)}},
+        "latent_image is empty.*connect a VAE Encode node\\.$",
+    ),
     "channels": ({"latent": {"samples": torch.ones(1, 16, 8, 8)}}, "latent_image has 16 channels"),
     "NaN": ({"latent": {"samples": torch.full((1, 4, 8, 8), float("nan"))}}, "'latent_image' contains NaN"),
 }

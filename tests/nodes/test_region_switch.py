@@ -57,6 +57,10 @@ def dds(family: Family, latent: Latent, **options: Any) -> Tensor:
     return distill(tiny(family), latent, method="dds", seed=SEED, **options)[0]["samples"]
 
 
+def sds(family: Family, latent: Latent, **options: Any) -> Tensor:
+    return distill(tiny(family), latent, method="sds", seed=SEED, **options)[0]["samples"]
+
+
 SAMPLERS: dict[str, tuple[Callable[..., Tensor], Conditioning]] = {
     "proximal": (proximal, NEGATIVE),
     "dds": (dds, SOURCE),
@@ -150,3 +154,21 @@ def test_refusals_come_before_any_work(name: str):
     with pytest.raises(ValueError, match=words):
         run(calls.watch(tiny(V)), region="find", **options)
     assert not calls.batches
+
+
+@pytest.mark.parametrize(
+    ("run", "wrong", "advice", "right"),
+    [
+        (proximal, {"start_from": "noise", "region": "find"}, "set region to off", {"start_from": "noise"}),
+        (proximal, {}, "set start_from to noise", {"start_from": "noise"}),
+        (proximal, {"region": "find"}, "set start_from to noise and region to off", {"start_from": "noise"}),
+        (sds, {"start_from": "noise", "region": "find"}, "set region to off", {"start_from": "noise"}),
+    ],
+)
+def test_the_advice_on_an_empty_latent_helps(
+    run: Callable[..., Tensor], wrong: dict[str, str], advice: str, right: dict[str, str]
+):
+    latent = {"samples": torch.zeros(1, *EPS.shape)}
+    with pytest.raises(ValueError, match=f"latent_image is empty.*VAE Encode node, or {advice}\\.$"):
+        run(EPS, latent, **wrong)
+    assert run(EPS, latent, **right).isfinite().all()
