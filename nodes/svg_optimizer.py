@@ -102,6 +102,9 @@ def _distill(request: Request, distillation: DrawingDistillation, notes: list[st
         seed=request.seed,
         notes=notes,
     )
+    if distillation.curve is not None:
+        notes.extend(distillation.curve.notes)
+    host.show_on_node("\n".join(notes))
 
 
 def _svg_files(documents: Iterable[Document]) -> list[bytes]:

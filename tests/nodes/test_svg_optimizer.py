@@ -676,3 +676,11 @@ def test_pixel_weight_pulls_what_the_model_sees(views: str):
 def test_restoration_works_from_pure_noise():
     for family in (V, SD3):
         assert_sound(vectorize(family, measurement=measured(), t_max=1.0))
+
+
+def test_says_if_the_gradient_was_0_in_every_step():
+    """An edit between equal prompts, in its first step."""
+    options = {"svg": value(ROUND), "steps": 1, "positive": POSITIVE}
+    still, moved = (vectorize(**options, source=source).page_data for source in (POSITIVE, SOURCE))
+    assert "was 0 in every step" in still["text"][-1]
+    assert not any("was 0 in every step" in note for note in moved.get("text", ()))
