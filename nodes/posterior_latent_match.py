@@ -102,4 +102,8 @@ class PosteriorLatentMatch(io.ComfyNode):
             "identity_weight": identity_weight,
         }
         conditionings = {TARGET: target, NULL: negative, SOURCE: source}
-        return io.NodeOutput(ObjectiveSocket(PDS, conditionings, source_latent, "source_latent", settings))
+        return io.NodeOutput(
+            ObjectiveSocket(
+                PDS, conditionings, source_latent, "source_latent", settings, prompt_inputs={TARGET: "target"}
+            )
+        )

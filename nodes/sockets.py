@@ -31,6 +31,7 @@ class ObjectiveSocket:
         reference_input: the name of the input that `reference` came from, for error messages.
         settings: override the method's settings, by field name.
         corrective: the model's manifold corrective, for methods that need one.
+        prompt_inputs: the names of the inputs that prompts came from, where they are not those of `conditionings`.
     """
 
     method: Method
@@ -39,3 +40,9 @@ class ObjectiveSocket:
     reference_input: str = "reference_latent"
     settings: dict[str, Any] = field(default_factory=dict)
     corrective: ManifoldCorrective | None = None
+    prompt_inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prompts(self) -> dict[str, tuple[str, Any]]:
+        """The input and the CONDITIONING of each kind of prompt, for messages."""
+        return {kind: (self.prompt_inputs.get(kind, kind), prompt) for kind, prompt in self.conditionings.items()}

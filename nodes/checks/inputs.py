@@ -402,9 +402,10 @@ def checked_reference(model: Any, chosen: ObjectiveSocket, samples: Tensor) -> T
     name, value = chosen.reference_input, chosen.reference
     compared = None if value is None else checked_latent(model, value, needs_content=False, name=name)
     if compared is None or not compared.any():
+        inputs = "latent_image or to reference_latent" if name == "latent_image" else name
         raise ValueError(
             f"The method '{chosen.method.name}' compares with a source image, and {name} is empty: connect the encoded "
-            "image to latent_image or to reference_latent."
+            f"image to {inputs}."
         )
     if compared.shape[1:] != samples.shape[1:] or len(compared) not in (1, len(samples)):
         raise ValueError(
@@ -495,7 +496,7 @@ def check_objective(model: Any, chosen: ObjectiveSocket, config: Config) -> None
     """Check that all prompts the method needs are connected, and suit the MODEL and its settings."""
     if "source" in chosen.method.needs and "source" not in chosen.conditionings:
         raise ValueError(_source_wanted(chosen.method))
-    for name, value in chosen.conditionings.items():
+    for name, value in chosen.prompts.values():
         check_conditioning(name, value)
         if chosen.method.needs_null(config):
             check_true_negative(model, name, value, _without_null(chosen.method, config))

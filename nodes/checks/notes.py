@@ -62,10 +62,9 @@ def notes_on_distillation(
     resize: str = RESIZE,
 ) -> list[str]:
     """The same for a distillation, as far as its method uses these inputs. `views` are the prompts of each view."""
-    own: Prompts = {kind: (kind, prompt) for kind, prompt in chosen.conditionings.items()}
     guided = chosen.method.needs_null(config)
     return [
-        *(note for prompts in views or [own] for note in _notes_on_view(prompts, chosen, guided)),
+        *(note for prompts in views or [chosen.prompts] for note in _notes_on_view(prompts, chosen, guided)),
         *notes_on_size(model, samples, resize),
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, getattr(config.own, "guidance_scale", 0.0) if guided else 0.0),

@@ -15,6 +15,7 @@ from support.host_oracle import assert_differs, assert_same
 from support.tiny_models import (
     EPS,
     FAMILIES,
+    FLUX_DISTILLED,
     NEGATIVE,
     POSITIVE,
     SD3,
@@ -145,7 +146,10 @@ def test_invalid_input_raises_before_sampling(name: str):
     [
         (encoded(EPS, 2), "source_latent is 2 of 8x8 cells but latent_image is 1 of 8x8"),
         ({"samples": torch.ones(1, 4, 4, 8)}, "source_latent is 1 of 8x4 cells but latent_image is 1 of 8x8"),
-        ({"samples": torch.zeros(1, 4, 8, 8)}, "source_latent is empty"),
+        (
+            {"samples": torch.zeros(1, 4, 8, 8)},
+            "source_latent is empty: connect the encoded image to source_latent\\.$",
+        ),
         ({"samples": torch.full((1, 4, 8, 8), float("nan"))}, "'source_latent' contains NaN"),
     ],
     ids=["batch", "size", "empty", "NaN"],
@@ -153,3 +157,13 @@ def test_invalid_input_raises_before_sampling(name: str):
 def test_mismatched_source_latent_is_rejected(source: Latent, words: str):
     with pytest.raises(ValueError, match=words):
         distill(tiny(EPS), encoded(EPS), objective=matched(source))
+
+
+def test_messages_name_the_inputs_of_the_node():
+    """The target prompt is on input target here, not on positive."""
+    latent = encoded(FLUX_DISTILLED)
+    with pytest.raises(ValueError, match="input 'target' has guidance 3.5"):
+        distill(tiny(FLUX_DISTILLED), latent, objective=matched(latent))
+    notes: list[str] = []
+    distill(tiny(EPS), encoded(EPS), objective=matched(encoded(EPS), source=POSITIVE), notes=notes, steps=1)
+    assert any(note.startswith("The prompts on target and source are the same") for note in notes)
