@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..guidance.core.denoiser import NULL, SOURCE, TARGET
 from ..guidance.distillation.loop import OPTIMIZERS
-from ..guidance.distillation.method import Config, LoopSettings
+from ..guidance.distillation.method import Config, LoopSettings, Method
 from ..guidance.distillation.objective import WEIGHTS
 from ..guidance.distillation.objectives import LISTED, METHODS
 from ..guidance.distillation.schedules import FLOW_TIME, HUMP, LEARNING_RATES, NOISE_POLICIES, TIME_SCHEDULES
@@ -111,6 +111,10 @@ class DistillationSampler(io.ComfyNode):
         reference = checks.checked_reference(model, chosen, samples)
         notes = [
             *checks.notes_on_settings(chosen, config, settings),
+            *_notes_on_unused(None if objective else chosen.method, source, reference_latent, corrective),
+            *checks.notes_on_unused(
+                ["data_weight"] if measurement is None and data_weight != UNSET else [], "No measurement is connected."
+            ),
             *checks.notes_on_distillation(model, samples, chosen, config, mask),
         ]
         host.show_on_node("\n".join(notes))
@@ -149,6 +153,20 @@ class DistillationSampler(io.ComfyNode):
         return io.NodeOutput(
             host.sampled_latent(latent_image, latent), ui={"distillation": [curve.output], "text": notes}
         )
+
+
+def _notes_on_unused(own: Method | None, source: Any, reference: Any, corrective: Any) -> list[str]:
+    """On connected inputs that are not read, by the node's `own` method or, if that is None, by an objective's.
+
+    A source prompt often stays connected while one tries methods, so it is named beside an objective only.
+    """
+    connected = {"source": source, "reference_latent": reference, "corrective": corrective}
+    given = [name for name, value in connected.items() if value is not None]
+    if own is None:
+        return checks.notes_on_unused(given, checks.OWN_PROMPTS)
+    needs = {"reference_latent": "reference", "corrective": "corrective"}
+    unused = [name for name in given if name in needs and needs[name] not in own.needs]
+    return checks.notes_on_unused(unused, f"The method '{own.name}' does not use it.")
 
 
 def _from_noise(start_from: str, chosen: ObjectiveSocket, samples: Tensor) -> bool:

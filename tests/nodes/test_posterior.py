@@ -115,13 +115,13 @@ def test_identical_prompts_give_a_warning(caplog: pytest.LogCaptureFixture):
 @pytest.mark.parametrize("times", [{"t_min": 0.95, "t_max": 1.0}, {"t_max": 0.001}], ids=["above", "below"])
 def test_noise_levels_without_weight_are_noted(times: dict[str, float]):
     latent, notes = encoded(SD3), []
-    options = {"optimizer": "sgd", "t_min": 0.0, "notes": notes, **times}
+    options = {"optimizer": "sgd", "t_min": 0.0, "source": None, "notes": notes, **times}
     made = distill(tiny(SD3), latent, objective=matched(latent), **options)[0]
     assert_same(made["samples"], latent["samples"], 1e-6)
     (note,) = notes
     assert note.startswith("The gradient of 'pds' was 0 in every step, so nothing changed.")
     notes.clear()
-    distill(tiny(SD3), latent, objective=matched(latent), notes=notes)
+    distill(tiny(SD3), latent, objective=matched(latent), source=None, notes=notes)
     assert not notes
 
 
@@ -167,3 +167,26 @@ def test_messages_name_the_inputs_of_the_node():
     notes: list[str] = []
     distill(tiny(EPS), encoded(EPS), objective=matched(encoded(EPS), source=POSITIVE), notes=notes, steps=1)
     assert any(note.startswith("The prompts on target and source are the same") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"method": "dds", "reference": encoded(EPS)}, []),
+        ({"method": "sds", "source": None, "data_weight": 2.0}, ["data_weight. No measurement is connected."]),
+        ({"method": "sds", "source": None, "reference": encoded(EPS)}, ["reference_latent. The method 'sds' does"]),
+        ({"method": "sds"}, []),
+        ({"method": "sds", "region": "find"}, []),
+        (
+            {"method": "sds", "reference": encoded(EPS), "objective": matched(encoded(EPS))},
+            ["source, reference_latent. The objective brings its own method and prompts."],
+        ),
+    ],
+)
+def test_notes_name_the_inputs_without_effect(options: dict[str, Any], expected: list[str]):
+    notes: list[str] = []
+    distill(tiny(EPS), encoded(EPS), steps=1, notes=notes, **options)
+    found = [note for note in notes if note.startswith("No effect here")]
+    assert len(found) == len(expected) and all(
+        f"No effect here: {words}" in note for note, words in zip(found, expected)
+    )
