@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ...guidance.core.denoiser import TARGET
 from ...guidance.core.noise import MAX_SEED
 from .checkpoints import mutation_allowed
+from .compiled import check_uncompiled, uncompiled
 from .gradients import differentiable, explained, gradients, plain_attention
 from .sampling import Run
 
@@ -53,6 +54,7 @@ class LoraParticles:
         targets: Callable[[], Sequence[str]] | None = None,
     ):
         self._denoiser, self._path, self._targets = run.denoiser, run.prior.path, targets
+        check_uncompiled(run.denoiser.model_options, "vsd")
         self._network: nn.Module = run.denoiser.model.diffusion_model
         generator = torch.Generator().manual_seed(seed % MAX_SEED)
         self._additions = {layer: LowRank(layer, rank, generator) for layer in attention_layers(self._network)}
@@ -85,7 +87,8 @@ class LoraParticles:
     def _applied(self) -> Iterator[None]:
         handles = [layer.register_forward_hook(addition) for layer, addition in self._additions.items()]
         try:
-            yield
+            with uncompiled():
+                yield
         finally:
             for handle in handles:
                 handle.remove()

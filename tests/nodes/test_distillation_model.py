@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.distillation.objectives import LISTED
 from dreamsampler.nodes import host
+from dreamsampler.nodes.host import compiled
 from support.host_oracle import (
     LORA_LAYER,
     Draws,
@@ -376,6 +378,80 @@ def test_vsd_lora_trains_each_image_with_the_prompt_of_its_time():
     timed, each = (trained(tiny(V), V, prompt, 3) for prompt in (early_then_late, one_each(cond(4), cond(5))))
     assert_same(timed.estimates, each.estimates)
     assert timed.after == pytest.approx(each.after, rel=1e-4)
+
+
+def with_torch_compile(family: Family, runs: list[int]) -> ModelPatcher:
+    """A MODEL as Torch Compile returns it. `runs` gets an entry for each run of a compiled graph."""
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            runs.append(1)
+            return graph.forward(*args)
+
+        return run
+
+    torch._dynamo.reset()
+    model = tiny(family).clone()
+    set_torch_compile_wrapper(model, backend)  # type: ignore[arg-type]
+    return model
+
+
+@pytest.mark.parametrize("family", [FLUX, SD3], ids=str)
+def test_vsd_lora_acts_on_a_compiled_model_outside_its_compiled_code(family: Family):
+    runs, compiled_runs = [], list[int]()
+    model = with_torch_compile(family, runs)
+
+    def learn(run: host.Run) -> tuple[Tensor, ...]:
+        with run.with_gradients() as run:
+            sigma, eps = run.prior.sigma_at(torch.tensor([0.6])), Draws(run.latent.shape, 3)()
+            x = run.prior.path.noised(run.latent, eps, sigma)
+            particles = host.LoraParticles(run, 4, 0.1, 0)
+            for call in (run.prior.denoise, particles, run.prior.denoise):
+                runs.clear()
+                call(x, sigma, ("positive",))
+                compiled_runs.append(len(runs))
+            runs.clear()
+            particles.fit(x, sigma, eps)
+            compiled_runs.append(len(runs))
+        return (run.latent,)
+
+    with torch.inference_mode():
+        host.run_in_sampler(
+            learn, model=model, conditionings={"positive": POSITIVE}, samples=encoded(family)["samples"],
+            sigmas=host.full_range(model), evaluations=1, seed=0,
+        )  # fmt: skip
+    before, with_lora, after, fitting = compiled_runs
+    assert before > 0 and after > 0 and (with_lora, fitting) == (0, 0)
+
+
+def test_compiled_network_sees_hooks_only_while_it_runs_uncompiled():
+    function, net = (lambda net, x: net(x, torch.tensor([0.5]), **texts)), tiny(FLUX).model.diffusion_model
+    tokens, values = POSITIVE[0]
+    texts = {"context": tokens, "y": values["pooled_output"]}
+    torch._dynamo.reset()
+    fast, x = torch.compile(net, backend="eager"), encoded(FLUX)["samples"]
+    with torch.inference_mode():
+        plain = function(fast, x)
+        handle = net.double_blocks[0].img_attn.qkv.register_forward_hook(lambda layer, inputs, output: output + 1)
+        try:
+            expected, unseen = function(net, x), function(fast, x)
+            with compiled.uncompiled():
+                seen = function(fast, x)
+        finally:
+            handle.remove()
+    torch._dynamo.reset()
+    assert_differs(expected, plain, 1e-3)
+    assert_same(unseen, plain)  # the reason for `uncompiled`
+    assert_same(seen, expected)
+
+
+def test_vsd_refuses_a_compiled_model_where_pytorch_cannot_leave_it_uncompiled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "_set_stance", None)  # PyTorch 2.5
+    model, calls = with_torch_compile(FLUX, []), []
+    with pytest.raises(ValueError, match="remove Torch Compile, choose another method, or update PyTorch"):
+        distill(counted(model, lambda n, *_: calls.append(n)), encoded(FLUX), method="vsd")  # type: ignore[arg-type]
+    assert not calls
+    assert distilled(tiny(FLUX), encoded(FLUX), method="vsd").isfinite().all()
 
 
 class LoraWeight(torch.nn.Module):
