@@ -18,6 +18,9 @@ from .gradients import differentiable, explained, gradients, plain_attention
 from .sampling import Run
 
 ADVICE = "choose another method than vsd, which trains a LoRA on it."
+LOSS_SCALE = 2.0**12
+"""Multiplies the loss, so that the gradients of a mean over a latent are not among the smallest numbers of fp16, which
+are few. AdamW divides a constant factor out again."""
 
 
 class LowRank:
@@ -75,7 +78,7 @@ class LoraParticles:
                 z0_hat = self._estimate(x, sigma)
             loss = (self._path.eps_hat(x, z0_hat, sigma) - eps).square().mean()
             self._optimizer.zero_grad()
-            loss.backward()
+            (LOSS_SCALE * loss).backward()
         self._optimizer.step()
 
     def _estimate(self, x: Tensor, sigma: Tensor) -> Tensor:

@@ -487,6 +487,29 @@ def test_vsd_lora_matches_one_in_the_attention_weights_trained_by_adamw():
     assert_same(trained(tiny(V), V, POSITIVE, 3).estimates, estimates.detach(), 1e-3)
 
 
+def test_vsd_lora_of_an_fp16_model_gets_the_gradient_of_float32(monkeypatch: pytest.MonkeyPatch):
+    """The first step of AdamW shows signs alone, so the gradients themselves are compared."""
+
+    def gradient(dtype: torch.dtype) -> Tensor:
+        found, model = [], tiny.__wrapped__(SD3, dtype, 1e-3)
+        model.model.manual_cast_dtype = None  # computes in the dtype of its weights, as on a GPU
+        step = torch.optim.AdamW.step
+
+        def keep(optimizer: torch.optim.AdamW, *_: Any) -> None:
+            found.append(torch.cat([p.grad.flatten() for group in optimizer.param_groups for p in group["params"]]))
+            step(optimizer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim.AdamW, "step", keep)
+            trained(model, SD3, POSITIVE, 1)
+        return found[0].double()
+
+    half, full = gradient(torch.float16), gradient(torch.float32)
+    error = ((half / half.norm() - full / full.norm()).norm()).item()
+    print(f"relative error {error:.4f}")
+    assert error < 0.02
+
+
 def test_vsd_trains_only_its_lora():
     model, trainable = tiny(SD3), []
 
