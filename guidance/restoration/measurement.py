@@ -113,9 +113,13 @@ class DataConsistency:
         return replace(self, measurement=self.measurement.of_item(index))
 
     def refit(self, z0_hat: Tensor) -> None:
-        """Fit what is not known of the measurement's operator to a clean estimate that was not fitted to it yet."""
+        """Fit what is not known of the measurement's operator to a clean estimate that was not fitted to it yet.
+
+        Decodes one image after the other, which needs the least memory.
+        """
         with torch.no_grad():
-            self.measurement = self.measurement.refitted(self.autoencoder.decode(z0_hat))
+            images = torch.cat([self.autoencoder.decode(each) for each in z0_hat.split(1)])
+            self.measurement = self.measurement.refitted(images)
 
     def fit(self, z0_hat: Tensor) -> Tensor:
         """The latent E(x) of x = argmin |y - A x|^2 + weight |x - D(z0_hat)|^2 (DreamSampler, eq. 9).

@@ -462,6 +462,16 @@ def test_data_fitting_falls_back_to_one_image_at_a_time(family: Family, kind: st
     assert note == "Out of memory: data fitting now processes one image at a time."
 
 
+def test_unknown_blur_is_refitted_one_image_at_a_time_in_the_same_way():
+    model, vae, measurement = tiny(EPS), tiny_vae("kl"), measure(photo(3), "unknown gaussian blur", sigma=2.0)[0]
+    options = {**GRADIENT_STEPS, "consistency": "few steps", "skip": 0.0}
+    free = restore(model, vae, encoded(EPS, 3), measurement, **options)
+    with decoding_fails(vae, lambda count, *_: count == 1):
+        restored = restore(model, vae, encoded(EPS, 3), measurement, **options)
+    assert_same(restored.samples, free.samples, 2e-3)
+    assert "Out of memory: data fitting now processes one image at a time." in restored.notes
+
+
 @pytest.mark.parametrize(("family", "kind"), [KINDS[0], KINDS[2]], ids=str)
 def test_out_of_memory_error_is_raised_if_nothing_fits(family: Family, kind: str):
     model, vae, memory = tiny(family), tiny_vae(kind), LimitedMemory(nothing_fits)
