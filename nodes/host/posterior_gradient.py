@@ -118,10 +118,11 @@ def check_gradients(run: Run, name: str) -> None:
         with _gradients_through(denoiser.model.diffusion_model):
             x = ordinary(run.latent[:1]).clone().requires_grad_()
             torch.autograd.grad(denoiser.with_gradients(x, sigma, name).sum(), x)
+        return
     except Exception as error:
         if not is_oom(error):  # gradient steps may still fit: they know ways that need less memory
             raise
-        comfy.model_management.soft_empty_cache()
+    comfy.model_management.soft_empty_cache()  # not before: the error holds what the failed pass held
 
 
 def data_fit(consistency: DataConsistency, fit: Callable[..., Tensor], notes: list[str]) -> Callable[..., Tensor]:

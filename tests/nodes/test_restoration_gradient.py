@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -433,6 +434,13 @@ def test_trying_gradients_without_memory_for_it_changes_nothing(fits: Callable[[
     else:
         assert restored.notes == []
         assert torch.equal(restored.samples, run(model, "kl", EPS, 2, **options).samples)
+
+
+def test_cache_is_emptied_after_the_error_that_holds_what_failed(monkeypatch: pytest.MonkeyPatch):
+    handled: list[Any] = []
+    monkeypatch.setattr(comfy.model_management, "soft_empty_cache", lambda *_: handled.append(sys.exc_info()[0]))
+    run(LimitedMemory(first_gradient_fails).of(tiny(EPS)), "kl", EPS, start_from="inversion", skip=0.0)
+    assert handled and set(handled) == {None}
 
 
 @every_decoder
