@@ -165,13 +165,20 @@ class _AlgorithmSampler(comfy.samplers.Sampler):
         options = extra_args["model_options"]
         patched = any(options.get(kind) for kind in GUIDANCE_PATCHES)
         denoiser = (PatchedDenoiser if patched else HostDenoiser)(model, model_wrap.conds, options)
+
+        def progress(step: int, clean: Tensor, state: Tensor) -> None:
+            if callback:
+                callback(step, clean, state, self.evaluations)
+            # Newer hosts skip updates that follow each other closely, so cancel here too.
+            comfy.model_management.throw_exception_if_processing_interrupted()
+
         run = Run(
             prior=Prior(denoiser, self.path, clock_of(model.model_sampling)),
             denoiser=denoiser,
             sigmas=sigmas,
             latent=latent_image,
             mask=denoise_mask,
-            progress=lambda step, clean, state: callback(step, clean, state, self.evaluations) if callback else None,
+            progress=progress,
             latent_format=model.latent_format,
         )
         results = self.algorithm(run)

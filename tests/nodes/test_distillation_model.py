@@ -209,6 +209,28 @@ def test_canceled_run_stops_and_does_not_affect_the_next(method: str):
     assert torch.equal(undisturbed, distilled(model, latent, method=method))
 
 
+@pytest.mark.parametrize("evaluations", [None, 1000])
+def test_every_report_of_progress_can_be_canceled(evaluations: int | None):
+    """Also where the host shows none, and where it skips an update that follows another closely."""
+    steps = []
+
+    def algorithm(run: host.Run) -> tuple[Tensor, ...]:
+        for step in range(10):
+            steps.append(step)
+            if step == 4:
+                comfy.model_management.interrupt_current_processing(True)
+            run.progress(step, run.latent, run.latent)
+        return (run.latent,)
+
+    with torch.inference_mode(), pytest.raises(comfy.model_management.InterruptProcessingException):
+        host.run_in_sampler(
+            algorithm, model=tiny(EPS), conditionings={"positive": POSITIVE}, samples=encoded(EPS)["samples"],
+            sigmas=host.full_range(tiny(EPS)), evaluations=evaluations, seed=0,
+        )  # fmt: skip
+    assert steps == [0, 1, 2, 3, 4]
+    assert not comfy.model_management.processing_interrupted()
+
+
 # NaN and infinite values
 
 
