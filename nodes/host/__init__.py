@@ -5,6 +5,7 @@ from inside the host's own sampler, so that LoRAs, ControlNets, hooks, masks on 
 canceling work as with the host's samplers.
 """
 
+from .conds import parts_of_whole_images
 from .files import UnwritableFileError
 from .fingerprint import fingerprint, model_fingerprint
 from .gradients import gradients, ordinary
@@ -115,6 +116,7 @@ __all__ = [
     "noise_schedule",
     "offer_samples",
     "ordinary",
+    "parts_of_whole_images",
     "posed_image",
     "posed_view_folders",
     "posed_views_file",

@@ -45,6 +45,15 @@ def _level_ranges(entry: dict[str, Any]) -> Iterator[tuple[float, float]]:
             yield control.timestep_range
 
 
+def parts_of_whole_images(cond: Cond) -> list[str]:
+    """What a conditioning holds, in words, that lies over a whole image and does not fit a patch of it."""
+    words = {"mask": "a mask", "area": "an area", "control": "a ControlNet", "gligen": "boxes (GLIGEN)"}
+    found = {word for entry in cond for key, word in words.items() if key in entry}
+    if any("c_concat" in entry["model_conds"] for entry in cond):
+        found.add("an image to inpaint")
+    return sorted(found)
+
+
 def chain(control: Any) -> Iterator[Any]:
     """A ControlNet and those before it."""
     while control is not None:

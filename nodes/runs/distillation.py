@@ -126,6 +126,8 @@ class Distillation:
         `targets` names the target prompt of each item at the time, where items have their own.
         """
         method, corrective = self.chosen.method, self.chosen.corrective
+        if "corrective" in method.needs and corrective is not None:
+            _check_patches(run, corrective.about.size)
 
         def particles(rank: int, learning_rate: float) -> host.LoraParticles:
             return host.LoraParticles(run, rank, learning_rate, self.seeds[0], targets)
@@ -252,6 +254,21 @@ class ImageDistillation(Distillation):
 
     def _decoded(self, run: host.Run, latent: Tensor) -> Tensor:
         return host.decoded(self.vae, run.to_host_scale(latent)).clone()
+
+
+def _check_patches(run: host.Run, size: tuple[int, int]) -> None:
+    """Raises ValueError where an image is optimized in patches of `size` cells, and prompts lie over the whole."""
+    height, width = run.latent.shape[-2:]
+    if height <= size[0] and width <= size[1]:
+        return
+    for name, cond in run.denoiser.conds.items():
+        found = host.parts_of_whole_images(cond)
+        if found:
+            raise ValueError(
+                f"The prompt '{name}' has {' and '.join(found)} for the whole image, but an image of {width}x{height} "
+                f"latent cells is optimized in patches of {size[1]}x{size[0]}, the corrective's own size: remove it "
+                "from the prompt, make the image no larger than that, or choose another method."
+            )
 
 
 def _for_pixels(mask: Tensor | None, pixels: Tensor) -> Tensor | None:

@@ -13,7 +13,19 @@ from dreamsampler.guidance.core.noise import item_seeds
 from dreamsampler.guidance.networks.corrective.normalization import normalize
 from dreamsampler.guidance.networks.corrective.storage import ManifoldCorrective
 from support.corrective_nodes import about, network, spectral, train
-from support.host_oracle import Predict, Seen, assert_differs, assert_same, by_formula, level_at, of_items
+from support.host_oracle import (
+    Predict,
+    Seen,
+    assert_differs,
+    assert_same,
+    by_formula,
+    controlled,
+    left_half,
+    level_at,
+    of_items,
+    set_area,
+    set_mask,
+)
 from support.tiny_models import (
     EPS,
     FAMILIES,
@@ -23,6 +35,7 @@ from support.tiny_models import (
     QWEN,
     SD3,
     Calls,
+    Conditioning,
     Family,
     V,
     ask,
@@ -140,6 +153,30 @@ def test_large_image_is_optimized_downscaled_and_then_in_patches(through: str):
     vae = tiny_vae("taesd") if through == "pixels" else None
     assert seen_sizes(6, vae) == [(2, (4, 6))] * 2 + [(4, (6, 6))] * 3
     assert seen_sizes(12, vae) == [(2, (8, 12))] * 5
+
+
+def with_left_mask() -> Conditioning:
+    return set_mask(POSITIVE, left_half())
+
+
+def with_hint() -> Conditioning:
+    return controlled(POSITIVE)[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(with_left_mask, "a mask"), (lambda: set_area(POSITIVE), "an area"), (with_hint, "a ControlNet")],
+    ids=["mask", "area", "control"],
+)
+def test_prompts_for_parts_of_an_image_in_patches_are_refused(make: Any, what: str):
+    wide, calls = {"samples": encoded(EPS)["samples"].repeat(1, 1, 1, 2)[..., :12]}, Calls()
+    options = {"method": "lmc", "source": None, "steps": 2, "positive": make()}
+    words = f"The prompt 'positive' has {what} for the whole image, but an image of 12x8 latent cells is optimized in"
+    with pytest.raises(ValueError, match=words):
+        distill(calls.watch(tiny(EPS)), wide, corrective=with_size(spectral(EPS), 6), **options)
+    assert calls.batches == []
+    fits, _ = distill(tiny(EPS), wide, corrective=with_size(spectral(EPS), 12), **options)
+    assert fits["samples"].isfinite().all()
 
 
 UNUSED = "load or train one for this model."
