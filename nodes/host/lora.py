@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from ...guidance.core.denoiser import TARGET
 from ...guidance.core.noise import MAX_SEED
+from . import patches
 from .checkpoints import mutation_allowed
-from .compiled import check_uncompiled, uncompiled
 from .gradients import differentiable, explained, gradients, plain_attention
 from .sampling import Run
 
@@ -57,7 +57,7 @@ class LoraParticles:
         targets: Callable[[], Sequence[str]] | None = None,
     ):
         self._denoiser, self._path, self._targets = run.denoiser, run.prior.path, targets
-        check_uncompiled(run.denoiser.model_options, "vsd")
+        _check_uncompiled(run.denoiser.model_options, "vsd")
         self._network: nn.Module = run.denoiser.model.diffusion_model
         generator = torch.Generator().manual_seed(seed % MAX_SEED)
         self._additions = {layer: LowRank(layer, rank, generator) for layer in attention_layers(self._network)}
@@ -90,7 +90,7 @@ class LoraParticles:
     def _applied(self) -> Iterator[None]:
         handles = [layer.register_forward_hook(addition) for layer, addition in self._additions.items()]
         try:
-            with uncompiled():
+            with patches.uncompiled():
                 yield
         finally:
             for handle in handles:
@@ -116,3 +116,13 @@ def _is_linear(module: Any) -> bool:
     """Whether it is a linear layer. The host's layers with quantized weights are not of PyTorch's class."""
     sizes = (getattr(module, name, None) for name in ("in_features", "out_features"))
     return all(isinstance(size, int) for size in sizes) and isinstance(getattr(module, "weight", None), Tensor)
+
+
+def _check_uncompiled(model_options: patches.Options, method: str) -> None:
+    """Raise ValueError if Torch Compile is attached to the MODEL, and this PyTorch cannot leave it out for a while."""
+    wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
+    if patches.set_stance is None and any(by_key.get(patches.COMPILED) for by_key in wrappers.values()):
+        raise ValueError(
+            f"The method '{method}' trains a LoRA, which a compiled model does not see on PyTorch {torch.__version__}: "
+            "remove Torch Compile, choose another method, or update PyTorch to 2.6 or newer."
+        )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import torch
 
 from .conds import Cond, chain
 
@@ -97,3 +100,17 @@ def _leaves(attached: Any) -> Iterator[Any]:
             yield from _leaves(each)
     elif attached is not None:
         yield attached
+
+
+# Compiled networks
+
+set_stance: Any = getattr(torch.compiler, "set_stance", None)
+"""PyTorch has it from 2.6 on."""
+
+
+def uncompiled() -> AbstractContextManager[None]:
+    """Within this context, compiled networks run as if they were not.
+
+    Hooks need it: PyTorch does not look whether the hooks of a layer are still those that were there when it compiled.
+    """
+    return nullcontext() if set_stance is None else set_stance("force_eager")

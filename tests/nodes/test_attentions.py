@@ -53,6 +53,8 @@ def flash_kernel(q: Tensor, k: Tensor, v: Tensor, **_: Any) -> Tensor:
 def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "sageattn", sage_kernel, raising=False)
     monkeypatch.setattr(attention, "flash_attn_func", flash_kernel, raising=False)
+    # As on a GPU. The choice on a CPU rounds otherwise, which is enough to flip ReLUs of TAESD.
+    choose(attention.attention_pytorch, monkeypatch)
 
 
 def choose(function: Any, patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from dreamsampler.guidance.distillation.objectives import LISTED
 from dreamsampler.nodes import host
-from dreamsampler.nodes.host import compiled
+from dreamsampler.nodes.host import patches
 from support.host_oracle import (
     LORA_LAYER,
     Draws,
@@ -457,7 +457,7 @@ def test_compiled_network_sees_hooks_only_while_it_runs_uncompiled():
         handle = net.double_blocks[0].img_attn.qkv.register_forward_hook(lambda layer, inputs, output: output + 1)
         try:
             expected, unseen = function(net, x), function(fast, x)
-            with compiled.uncompiled():
+            with patches.uncompiled():
                 seen = function(fast, x)
         finally:
             handle.remove()
@@ -468,7 +468,7 @@ def test_compiled_network_sees_hooks_only_while_it_runs_uncompiled():
 
 
 def test_vsd_refuses_a_compiled_model_where_pytorch_cannot_leave_it_uncompiled(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compiled, "_set_stance", None)  # PyTorch 2.5
+    monkeypatch.setattr(patches, "set_stance", None)  # PyTorch 2.5
     model, calls = with_torch_compile(FLUX, []), []
     with pytest.raises(ValueError, match="remove Torch Compile, choose another method, or update PyTorch"):
         distill(counted(model, lambda n, *_: calls.append(n)), encoded(FLUX), method="vsd")  # type: ignore[arg-type]
