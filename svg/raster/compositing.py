@@ -119,6 +119,43 @@ class Blend(torch.autograd.Function):
         return None, canvas, None, None, to_coverage, None, to_colors, *to_paints
 
 
+def blended(canvas: Tensor, group: Tensor, top: int, left: int) -> Tensor:
+    """Blend a group, composited on its own, into a canvas in place.
+
+    With g the group and g_a its alpha, c' = c (1 - g_a) + g.
+
+    Args:
+        canvas: Premultiplied RGBA (4, H, W), changed in place.
+        group: Premultiplied RGBA (4, h, w).
+        top: The row of the canvas where the group begins.
+        left: The column.
+    """
+    return _BlendGroup.apply(canvas, group, top, left)  # type: ignore[no-any-return]
+
+
+class _BlendGroup(torch.autograd.Function):
+    """Autograd's own graph would copy and clear whole canvases several times for each group."""
+
+    @staticmethod
+    def forward(ctx: Any, canvas: Tensor, group: Tensor, top: int, left: int) -> Tensor:
+        ctx.window = slice(None), slice(top, top + group.shape[1]), slice(left, left + group.shape[2])
+        part = canvas[ctx.window]
+        ctx.save_for_backward(part.clone() if any(ctx.needs_input_grad) else part, group)
+        part.mul_(1 - group[3]).add_(group)
+        ctx.mark_dirty(canvas)
+        return canvas
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        below, group = ctx.saved_tensors
+        to_canvas = gradients[0].clone()
+        part = to_canvas[ctx.window]
+        to_group = part.clone()
+        to_group[3] -= (part * below).sum(0)
+        part.mul_(1 - group[3])
+        return to_canvas, to_group, None, None
+
+
 def _tile_of(canvas: Tensor, tiles: TileLayout, layer: int) -> Tensor:
     top, left, height, width = tiles.boxes[layer]
     return canvas[:, top : top + height, left : left + width]

@@ -27,8 +27,8 @@ mean differs from averaging the folded values: a contour drawn twice has edges t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -97,6 +97,28 @@ class TileLayout:
             (*buffer.stride()[:-1], stride, 1),
             buffer.storage_offset() + first,
         )
+
+    def within(self, window: Box, layers: Iterable[int]) -> TileLayout:
+        """The layout for compositing some layers over a window of the canvas, which counts rows and columns from there.
+
+        Cells stay where they are. Only the boxes of `layers` are cut to the window.
+        """
+        if window == (0, 0, self.height, self.width):
+            return self
+        boxes, origins = list(self.boxes), list(self.origins)
+        for layer in layers:
+            top, left, height, width = intersection(self.boxes[layer], window)
+            boxes[layer] = (top - window[0], left - window[1], height, width) if height else (0, 0, 0, 0)
+            origins[layer] += window[0] * self.strides[layer] + window[1]
+        return replace(self, boxes=boxes, origins=origins, height=window[2], width=window[3])
+
+
+def intersection(one: Box, other: Box) -> Box:
+    """What two boxes have in common; all 0 if that is nothing."""
+    top, left = max(one[0], other[0]), max(one[1], other[1])
+    height = min(one[0] + one[2], other[0] + other[2]) - top
+    width = min(one[1] + one[3], other[1] + other[3]) - left
+    return (top, left, height, width) if height > 0 and width > 0 else (0, 0, 0, 0)
 
 
 def tile_layout(edges: Tensor, layers: Tensor, count: int, height: int, width: int) -> TileLayout:

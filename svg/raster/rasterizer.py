@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from . import bands
-from .compositing import over
-from .coverage import Box, TileLayout, laid_out, tile_layout, winding
+from .compositing import blended, over
+from .coverage import Box, TileLayout, intersection, laid_out, tile_layout, winding
 from .flattening import flatten_within
 from .layers import Layers, joined
 from .scene import PaintOrder, Scene
@@ -62,9 +62,9 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
         canvases = [_blank(scene, background, n) for n, scene in enumerate(scenes)]
         is_kept = bands.needs_gradients([*layers.tensors, *(scene.opacities for scene in scenes), *canvases])
         if bands.fit(tiles, layers.painted, sum(len(scene.opacities) for scene in scenes), is_kept):
-            paint = _painter(layers, tiles)
+            paint, whole = _painter(layers, tiles), (0, 0, tiles.height, tiles.width)
             images = [
-                _composite(canvas, _shifted(scene.layout.order, start), scene.opacities, tiles.boxes, paint)
+                _composite(canvas, whole, _shifted(scene.layout.order, start), scene.opacities, tiles.boxes, paint)
                 for canvas, scene, start in zip(canvases, scenes, starts, strict=True)
             ]
             return torch.stack(images)
@@ -76,35 +76,36 @@ def rasterize(scenes: Sequence[Scene], background: Tensor | None = None) -> Tens
     return torch.stack(images)
 
 
-Paint = Callable[[Tensor, Sequence[int], bool], Tensor]
-"""Composites consecutive layers over a canvas (4, H, W); or what they cover, as if they were opaque."""
+Paint = Callable[[Tensor, Sequence[int], Box, bool], Tensor]
+"""Composites consecutive layers over a window (4, h, w) of the canvas; or what they cover, as if they were opaque."""
 
 
 def _composite(
-    canvas: Tensor, order: PaintOrder, opacities: Tensor | None, boxes: Sequence[Box], paint: Paint
+    canvas: Tensor, window: Box, order: PaintOrder, opacities: Tensor | None, boxes: Sequence[Box], paint: Paint
 ) -> Tensor:
-    """Composite layers and groups over a canvas (4, H, W), in order; `boxes` are those of the layers.
+    """Composite layers and groups over a window (4, h, w) of the canvas, in order; `boxes` are those of the layers.
 
-    Without opacities, as the clip of a group, where only coverage counts.
+    Each group is composited in the window where it may be visible. Without opacities, as the clip of a group, where
+    only coverage counts.
     """
-    covers = opacities is None
+    covers, given = opacities is None, canvas
     run: list[int] = []
     for entry in order:
         if isinstance(entry, int):
             run.append(entry)
             continue
-        canvas, run = paint(canvas, run, covers), []
+        canvas, run = paint(canvas, run, window, covers), []
         number, inner, clip = entry
-        rows, columns = _window(inner, clip, boxes)
-        # Copies of the window, because views of canvases would keep all of each canvas for the backward pass.
-        group = _composite(torch.zeros_like(canvas), inner, opacities, boxes, paint)[:, rows, columns].clone()
+        part = _part(window, inner, clip, boxes)
+        clear = canvas.new_zeros(4, 1, 1).expand(4, *part[2:])
+        group = _composite(clear, part, inner, opacities, boxes, paint)
         if opacities is not None:
             group = group * opacities[number]
         if clip:
-            group = group * _composite(torch.zeros_like(canvas), clip, None, boxes, paint)[3, rows, columns].clone()
-        below, canvas = canvas[:, rows, columns].clone(), canvas.clone()
-        canvas[:, rows, columns] = below * (1 - group[3]) + group
-    return paint(canvas, run, covers)
+            # A copy, because a view would keep all four channels for the backward pass.
+            group = group * _composite(clear, part, clip, None, boxes, paint)[3].clone()
+        canvas = blended(canvas.clone() if canvas is given else canvas, group, part[0] - window[0], part[1] - window[1])
+    return paint(canvas, run, window, covers)
 
 
 def _painter(layers: Layers, tiles: TileLayout) -> Paint:
@@ -115,12 +116,28 @@ def _painter(layers: Layers, tiles: TileLayout) -> Paint:
         for gradient, (top, left, height, width) in zip(layers.gradients, tiles.boxes, strict=True)
     ]
 
-    def paint(canvas: Tensor, run: Sequence[int], covers: bool) -> Tensor:
+    def paint(canvas: Tensor, run: Sequence[int], window: Box, covers: bool) -> Tensor:
+        part = tiles.within(window, run)
         if covers:
-            return over(canvas, run, coverage, tiles, torch.ones_like(layers.colors), [None] * len(paints))
-        return over(canvas, run, coverage, tiles, layers.colors, paints)
+            return over(canvas, run, coverage, part, torch.ones_like(layers.colors), [None] * len(paints))
+        return over(canvas, run, coverage, part, layers.colors, _cropped(paints, run, tiles, window))
 
     return paint
+
+
+def _cropped(
+    paints: Sequence[Tensor | None], run: Sequence[int], tiles: TileLayout, window: Box
+) -> list[Tensor | None]:
+    """The paints of all layers, of which those of a run have only the pixels in a window."""
+    cropped = list(paints)
+    for layer in run:
+        paint = paints[layer]
+        if paint is not None:
+            top, left = tiles.boxes[layer][:2]
+            inner = intersection(tiles.boxes[layer], window)
+            rows = slice(inner[0] - top, inner[0] - top + inner[2])
+            cropped[layer] = paint[:, rows, inner[1] - left : inner[1] - left + inner[3]]
+    return cropped
 
 
 def _composite_in_bands(
@@ -153,19 +170,23 @@ def _composite_band(
     layers = layers.with_tensors(tensors)
     call = bands.call if bands.cells(boxes, layers.painted) <= bands.CELLS else bands.recomputed
 
-    def paint(canvas: Tensor, run: Sequence[int], covers: bool) -> Tensor:
+    band = (0, 0, canvas.shape[1], canvas.shape[2])
+
+    def paint(canvas: Tensor, run: Sequence[int], window: Box, covers: bool) -> Tensor:
         for first, last in bands.portions(run, boxes, layers.painted):
             part = layers.portion(first, last)
-            tiles = laid_out(boxes[first:last], canvas.shape[1], canvas.shape[2], above, below)
-            canvas = call(partial(_composite_portion, part, tiles, covers), canvas, *part.tensors)
+            tiles = laid_out(boxes[first:last], *band[2:], above, below)
+            canvas = call(partial(_composite_portion, part, tiles, window, covers), canvas, *part.tensors)
         return canvas
 
-    return _composite(canvas, order, opacities, boxes, paint)
+    return _composite(canvas, band, order, opacities, boxes, paint)
 
 
-def _composite_portion(layers: Layers, tiles: TileLayout, covers: bool, canvas: Tensor, *tensors: Tensor) -> Tensor:
-    """Composite all layers, with these `tensors`, over a band (4, h, W)."""
-    return _painter(layers.with_tensors(tensors), tiles)(canvas, range(len(layers.colors)), covers)
+def _composite_portion(
+    layers: Layers, tiles: TileLayout, window: Box, covers: bool, canvas: Tensor, *tensors: Tensor
+) -> Tensor:
+    """Composite all layers, with these `tensors`, over a window (4, h, w) of a band."""
+    return _painter(layers.with_tensors(tensors), tiles)(canvas, range(len(layers.colors)), window, covers)
 
 
 def outlined(scene: Scene) -> Layers:
@@ -214,27 +235,20 @@ def _nonzero(winding: Tensor) -> Tensor:
     return torch.where(excess < ROUNDING * torch.finfo(winding.dtype).eps, magnitude - excess.detach(), 1)
 
 
-def _window(order: PaintOrder, clip: PaintOrder, boxes: Sequence[Box]) -> tuple[slice, slice]:
-    """The rows and columns of the canvas where a group with this order and clip may be visible."""
-    top, left, bottom, right = _extent(order, boxes)
-    if clip:
-        shown = _extent(clip, boxes)
-        top, left, bottom, right = max(top, shown[0]), max(left, shown[1]), min(bottom, shown[2]), min(right, shown[3])
-    return slice(top, max(top, bottom)), slice(left, max(left, right))
+def _part(window: Box, order: PaintOrder, clip: PaintOrder, boxes: Sequence[Box]) -> Box:
+    """The part of a window where a group with this order and clip may be visible."""
+    part = intersection(window, _extent(order, boxes))
+    return intersection(part, _extent(clip, boxes)) if clip else part
 
 
-def _extent(order: PaintOrder, boxes: Sequence[Box]) -> tuple[int, int, int, int]:
-    """The first row and column of the layers of an order, and those after the last; no rows if nothing is visible."""
-    extents: list[tuple[int, int, int, int]] = []
-    for entry in order:
-        if isinstance(entry, int):
-            top, left, height, width = boxes[entry]
-            extents.append((top, left, top + height, left + width))
-        else:
-            extents.append(_extent(entry[1], boxes))
-    extents = [extent for extent in extents if extent[0] < extent[2]]
-    tops, lefts, bottoms, rights = zip(*extents) if extents else ((0,), (0,), (0,), (0,))
-    return min(tops), min(lefts), max(bottoms), max(rights)
+def _extent(order: PaintOrder, boxes: Sequence[Box]) -> Box:
+    """The smallest box around the layers of an order; empty if nothing is visible."""
+    parts = [boxes[entry] if isinstance(entry, int) else _extent(entry[1], boxes) for entry in order]
+    visible = [(top, left, top + height, left + width) for top, left, height, width in parts if height]
+    if not visible:
+        return 0, 0, 0, 0
+    tops, lefts, bottoms, rights = zip(*visible, strict=True)
+    return min(tops), min(lefts), max(bottoms) - min(tops), max(rights) - min(lefts)
 
 
 def _shifted(order: PaintOrder, start: int) -> PaintOrder:

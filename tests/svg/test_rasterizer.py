@@ -35,7 +35,7 @@ from dreamsampler.svg.raster.coverage import tile_layout
 from dreamsampler.svg.raster.rasterizer import rasterize, scene_edges
 from dreamsampler.svg.raster.scene import scene
 from support.drawings import BLUE, RED, WHITE, drawing, leaves, square, with_leaves
-from support.svg_oracle import svg
+from support.svg_oracle import render, svg
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -395,3 +395,48 @@ def test_strokes_of_any_width_stay_within_the_edge_limit(width: float):
     image = rasterize([made])
     assert image.shape == (1, 4, 24, 24)
     assert sum(len(edges) for edges, _ in scene_edges(made)) < 1_000_000
+
+
+class _Written(TorchDispatchMode):
+    """Counts the numbers in the results of all operations but views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.numbers += sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return result
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_groups_cost_as_much_as_their_windows(clipped: bool):
+    """And not as much as the canvas, which is 1000 times as large."""
+
+    def written(count: int) -> int:
+        clip = (Shape((square(4, 4, 9, 9),), Fill(RED)),) if clipped else ()
+        group = Group((Shape((square(3, 3, 8, 8),), Fill(RED)),), 0.5, clip=clip)
+        made = scene(Document(ViewBox(0, 0, 256, 256), (group,) * count), 256, 256)
+        with torch.no_grad(), _Written() as mode:
+            rasterize([made])
+        return mode.numbers
+
+    assert written(11) - written(1) < 10 * 256 * 256
+
+
+def test_gradients_in_groups_that_their_clips_cut():
+    stops = '<stop stop-color="red"/><stop offset="1" stop-color="#00f"/>'
+    source = svg(
+        f'<linearGradient id="a" x2=".7" y2=".4">{stops}</linearGradient>'
+        f'<radialGradient id="b">{stops}</radialGradient>'
+        '<clipPath id="c"><circle cx="61" cy="42" r="22"/></clipPath>'
+        '<clipPath id="d"><path d="M38 20h40v10l-20 60z"/></clipPath>'
+        '<g clip-path="url(#c)"><rect x="10" y="7" width="88" height="80" fill="url(#a)"/>'
+        '<g clip-path="url(#d)" opacity=".6"><circle cx="50.7" cy="49.1" r="37" fill="url(#b)"/></g></g>'
+    )
+    expected = torch.from_numpy(render(source, 100)).movedim(-1, 0)
+    document = parse(source).document
+    assert (rasterize([scene(document, 100, 100, DOUBLE)])[0] - expected).abs().mean() < 1e-3
+    assert gradients_are_exact(document, 25)
