@@ -10,6 +10,8 @@ from .xml import SVGError
 
 MAX_ARC_ANGLE = math.radians(60)
 """Angle of one cubic of an arc: off by at most 2.4e-5 of the radius; the error falls with the angle's sixth power."""
+STRAIGHT = 1e-9
+"""An arc of at most 180 degrees is a line if half its chord is less than this share of its radius."""
 MAX_COORDINATE = 1e9
 """Largest absolute coordinate that is accepted."""
 COINCIDENT = 1e-9
@@ -112,7 +114,8 @@ class Outlines:
         """Add an elliptical arc, as path command A does.
 
         Args:
-            radii: Semi-axes of the ellipse, not negative; the arc is a line if one of them is 0.
+            radii: Semi-axes of the ellipse, not negative. The arc is a line if one of them is 0 or nearly so, and if it
+                is a short arc that differs from its chord by less than a rounding error.
             rotation: Angle of the ellipse's x axis, in degrees.
             large: Take the arc of more than 180 degrees.
             sweep: Draw in the direction of increasing angles.
@@ -126,7 +129,9 @@ class Outlines:
             return self.spend(3)
         if not (radii.x and radii.y):
             return self.line(to)
-        frame, first, angle = _center_form(start, to, radii, rotation, large, sweep)
+        if (form := _center_form(start, to, radii, rotation, large, sweep)) is None:
+            return self.line(to)
+        frame, first, angle = form
         pieces = max(1, math.ceil(abs(angle) / MAX_ARC_ANGLE - 1e-9))
         step = angle / pieces
         handle = 4 / 3 * math.tan(step / 4)
@@ -171,8 +176,10 @@ def _on_circle(angle: float) -> tuple[float, float]:
 
 def _center_form(
     start: Point, end: Point, radii: Point, rotation: float, large: bool, sweep: bool
-) -> tuple[Matrix, float, float]:
+) -> tuple[Matrix, float, float] | None:
     """The map from the unit circle to the arc's ellipse, and the arc's start angle and signed extent on that circle.
+
+    None if the arc is a line.
 
     SVG 2, appendix B.2.4, solved after mapping the ellipse to the unit circle. With the chord's midpoint as the origin,
     the arc's ends are -u and u, and the center lies on the bisector of the chord at distance sqrt(1 - |u|^2), on the
@@ -183,6 +190,9 @@ def _center_form(
     half = Point((end.x - start.x) / 2, (end.y - start.y) / 2)
     u = Point((cos * half.x + sin * half.y) / radii.x, (cos * half.y - sin * half.x) / radii.y)
     half_chord = math.hypot(u.x, u.y)
+    # The sagitta of a short arc is half_chord / 2 times half its chord.
+    if half_chord in (0, math.inf) or (half_chord < STRAIGHT and not large):
+        return None
     stretch = max(1.0, half_chord)
     if stretch > 1:
         frame, u = Matrix(*(v * stretch for v in frame)), Point(u.x / stretch, u.y / stretch)

@@ -168,6 +168,16 @@ def test_arcs_with_radii_too_small_are_scaled_up():
     assert all(abs(math.hypot(p.x - 5, p.y) - 5) < 5e-4 for p in points_along(contour))
 
 
+@pytest.mark.parametrize("radii", ["1e-320 1", "1 1e-320", "1e-320 1e-320", "1e12 1e12", "1e200 1e300", "1e308 1e-320"])
+@pytest.mark.parametrize("turn", [0, 1, 37])
+def test_arcs_of_extreme_radii_are_lines(radii, turn):
+    """As resvg draws tiny ones. Of a radius of 1e12, an arc of length 70 is off its chord by 6e-10."""
+    arc, straight = (f"M20 30{command} 80 70L40 90z" for command in (f"A{radii} {turn} 0 1", "L"))
+    assert read_path(arc) == read_path(straight)
+    if "e-320" in radii:
+        assert difference(*(svg(f'<path d="{data}"/>') for data in (arc, straight))) <= SAME
+
+
 def test_degenerate_arcs_are_lines_or_nothing():
     assert read_path("M0 0A0 5 0 0 1 9 9").contours[0].points[1:] == line(Point(0, 0), Point(9, 9))
     assert read_path("M0 0A5 5 0 1 1 0 0").contours == ()
