@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..document import Color
 from ..numbers import NUMBER
-from .color_spaces import COLOR_SPACES, GIVEN_SPACES, Triple
+from .color_spaces import COLOR_SPACES, GIVEN_SPACES, ColorSpace, Triple
 from .lengths import DEGREES
 
 Found = tuple[Color, float]
@@ -19,6 +19,10 @@ ReadColor = Callable[[str], Found | None]
 _PART = re.compile(rf"(?:{NUMBER}(%|deg|rad|grad|turn)?|none)")
 MAX_WORD = 64
 """Characters of a number."""
+GRAY = 1e-4
+"""A color that is less colorful than this is gray: the conversion of spaces rounds."""
+FAR = 1e6
+"""Bound of channels, far outside of every gamut: beyond it, the conversion of spaces overflows."""
 
 
 class _Value(NamedTuple):
@@ -32,7 +36,7 @@ class _Channel(NamedTuple):
     whole: float | None = 1.0
     divisor: float = 1.0
     low: float = 0.0
-    high: float = math.inf
+    high: float = FAR
 
 
 _HUE, _SHARE, _BYTE = _Channel(None), _Channel(1.0, 100.0, high=1.0), _Channel(1.0, 255.0, high=1.0)
@@ -40,11 +44,13 @@ _CHANNELS: dict[str, tuple[_Channel, _Channel, _Channel]] = {
     "srgb": (_BYTE, _BYTE, _BYTE),
     "hsl": (_HUE, _SHARE, _SHARE),
     "hwb": (_HUE, _SHARE, _SHARE),
-    "lab": (_Channel(100.0, high=100.0), _Channel(125.0, low=-math.inf), _Channel(125.0, low=-math.inf)),
-    "oklab": (_Channel(high=1.0), _Channel(0.4, low=-math.inf), _Channel(0.4, low=-math.inf)),
+    "lab": (_Channel(100.0, high=100.0), _Channel(125.0, low=-FAR), _Channel(125.0, low=-FAR)),
+    "oklab": (_Channel(high=1.0), _Channel(0.4, low=-FAR), _Channel(0.4, low=-FAR)),
     "lch": (_Channel(100.0, high=100.0), _Channel(150.0), _HUE),
     "oklch": (_Channel(high=1.0), _Channel(0.4), _HUE),
 }
+_LEGACY = ("srgb", "hsl")
+"""Spaces whose functions are older than CSS Color 4 and may have commas."""
 _SPACE_OF = {"rgb": "srgb", "rgba": "srgb", "hsla": "hsl"}
 
 
@@ -67,7 +73,7 @@ def read_function(name: str, text: str, read_color: ReadColor) -> Found | None:
         values, alpha = _values(text)
         if space not in GIVEN_SPACES or len(values) != 3 or alpha is None or any(v.unit not in "%" for v in values):
             return None
-        red, green, blue = (value.number / (100 if value.unit else 1) for value in values)
+        red, green, blue = (_bounded(value.number / (100 if value.unit else 1), -FAR, FAR) for value in values)
         return _found(GIVEN_SPACES[space]((red, green, blue)), alpha)
     return _plain(_SPACE_OF.get(name, name), text)
 
@@ -75,7 +81,7 @@ def read_function(name: str, text: str, read_color: ReadColor) -> Found | None:
 def _plain(space: str, text: str) -> Found | None:
     if space not in _CHANNELS:
         return None
-    values, alpha = _values(text)
+    values, alpha = _values(text, legacy=space in _LEGACY)
     # Commas are the old syntax, in which rgb() may not mix numbers and percentages.
     mixed = space == "srgb" and "," in text and len({value.unit for value in values}) > 1
     if len(values) != 3 or alpha is None or mixed:
@@ -87,18 +93,24 @@ def _plain(space: str, text: str) -> Found | None:
     return _found(COLOR_SPACES[space].to_srgb((one, two, three)), alpha)
 
 
-def _values(text: str) -> tuple[list[_Value], float | None]:
-    """The values of a color function and its opacity; None as opacity if any of it cannot be read."""
-    if "/" in text:
-        text, _, opacity = text.partition("/")
-        words = [*text.split(), opacity.strip()]
+def _values(text: str, *, legacy: bool = False) -> tuple[list[_Value], float | None]:
+    """The three values of a color function and its opacity; None as opacity if any of it cannot be read.
+
+    They are words, then the opacity after a slash; in the `legacy` syntax they may be separated by commas instead.
+    """
+    if legacy and "," in text:
+        channels = [part.strip() for part in text.split(",")]
+        channels, opacity = channels[:3], channels[3:]
     else:
-        words = text.replace(",", " ").split()
-    values = [_value(word) for word in words]
-    read = [value for value in values if value]
-    if len(read) < len(values) or len(read) not in (3, 4):
+        before, slash, after = text.partition("/")
+        channels, opacity = before.split(), [after.strip()] if slash else []
+    if len(channels) != 3 or len(opacity) > 1:
         return [], None
-    return read[:3], _opacity(read[3]) if len(read) == 4 else 1.0
+    values = [_value(word) for word in (*channels, *opacity)]
+    read = [value for value in values if value]
+    if len(read) < len(values):
+        return [], None
+    return read[:3], _opacity(read[3]) if opacity else 1.0
 
 
 def _value(word: str) -> _Value | None:
@@ -121,7 +133,7 @@ def _channel(value: _Value, channel: _Channel) -> float | None:
     if value.unit not in ("", "%"):
         return None
     number = value.number / 100 * channel.whole if value.unit else value.number / channel.divisor
-    return min(max(number, channel.low), channel.high)
+    return _bounded(number, channel.low, channel.high)
 
 
 def _found(values: Triple, alpha: float) -> Found | None:
@@ -131,7 +143,11 @@ def _found(values: Triple, alpha: float) -> Found | None:
 
 
 def _clamped(value: float) -> float:
-    return min(max(value, 0.0), 1.0)
+    return _bounded(value, 0.0, 1.0)
+
+
+def _bounded(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def _arguments(text: str) -> list[str]:
@@ -166,10 +182,18 @@ def _mixed(arguments: list[str], read_color: ReadColor) -> Found | None:
     weight = second[1] * share / alpha if alpha else share
     mixed = [x + (y - x) * weight for x, y in zip(a, b, strict=True)]
     if space.hue is not None:
-        turn = (b[space.hue] - a[space.hue] + 180) % 360 - 180
-        mixed[space.hue] = a[space.hue] + turn * share
+        start, end = _hues(space, a, b)
+        mixed[space.hue] = start + ((end - start + 180) % 360 - 180) * share
     x, y, z = mixed
     return _found(space.to_srgb((x, y, z)), alpha * opacity)
+
+
+def _hues(space: ColorSpace, one: Triple, two: Triple) -> tuple[float, float]:
+    """The hues of two colors; a gray has none of its own and takes the other's (CSS Color 4, section 12.2)."""
+    hues = one[space.hue or 0], two[space.hue or 0]
+    if space.colorfulness(one) < GRAY:
+        return hues[1], hues[1]
+    return (hues[0], hues[0]) if space.colorfulness(two) < GRAY else hues
 
 
 def _with_share(text: str) -> tuple[str, float | None]:

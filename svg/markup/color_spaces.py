@@ -175,12 +175,24 @@ def _to_hwb(values: Triple) -> Triple:
     return _hue(values), min(values), 1 - max(values)
 
 
+def _from_lch(values: Triple) -> Triple:
+    return _from_lab(_from_polar(values))
+
+
+def _from_oklch(values: Triple) -> Triple:
+    return _from_oklab(_from_polar(values))
+
+
 class ColorSpace(NamedTuple):
-    """A color space: its maps to and from sRGB, and which of its three numbers is a hue (None if it has none)."""
+    """A color space: its maps to and from sRGB, and which of its three numbers is a hue (None if it has none).
+
+    `colorfulness` is the distance of a color from gray, about 1 for the most colorful ones; for spaces with a hue only.
+    """
 
     to_srgb: Callable[[Triple], Triple]
     from_srgb: Callable[[Triple], Triple]
     hue: int | None = None
+    colorfulness: Callable[[Triple], float] = max
 
 
 COLOR_SPACES: dict[str, ColorSpace] = {
@@ -188,10 +200,12 @@ COLOR_SPACES: dict[str, ColorSpace] = {
     "srgb-linear": ColorSpace(_from_linear, _to_linear),
     "lab": ColorSpace(_from_lab, _to_lab),
     "oklab": ColorSpace(_from_oklab, _to_oklab),
-    "lch": ColorSpace(lambda v: _from_lab(_from_polar(v)), lambda v: _to_polar(_to_lab(v)), 2),
-    "oklch": ColorSpace(lambda v: _from_oklab(_from_polar(v)), lambda v: _to_polar(_to_oklab(v)), 2),
-    "hsl": ColorSpace(_from_hsl, _to_hsl, 0),
-    "hwb": ColorSpace(_from_hwb, _to_hwb, 0),
+    "lch": ColorSpace(lambda v: _from_lab(_from_polar(v)), lambda v: _to_polar(_to_lab(v)), 2, lambda v: v[1] / 150),
+    "oklch": ColorSpace(
+        lambda v: _from_oklab(_from_polar(v)), lambda v: _to_polar(_to_oklab(v)), 2, lambda v: v[1] / 0.4
+    ),
+    "hsl": ColorSpace(_from_hsl, _to_hsl, 0, lambda v: v[1]),
+    "hwb": ColorSpace(_from_hwb, _to_hwb, 0, lambda v: 1 - v[1] - v[2]),
 }
 """The spaces that colors are mixed in (`color-mix`)."""
 

@@ -59,7 +59,9 @@ def test_colors_out_of_gamut_are_clipped(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["rgb(1, 50%, 3)", "rgb(1 2 3 / 4 5)", "lab(1 2)", "lab(1deg 2 3)", "oklch(1 2 3%)", "color(xyz 1 1)", "lime()"]
+    ["rgb(1 2 / 3)", "rgb(1 2 3 .5)", "rgb(1, 2 3)", "rgb(1,,2,3)", "rgba(1,2,3,)", "rgb(1 2 3 /)", "rgb(1, 2 / 3, 4)"]
+    + ["lab(50, 20, 30)", "hwb(90, 10%, 10%)", "color(srgb 1, 0, 0)", "rgb(1, 2, 3 / 4)", "rgb(1, 2, 3, 4, 5)"]
+    + ["rgb(1, 50%, 3)", "rgb(1 2 3 / 4 5)", "lab(1 2)", "lab(1deg 2 3)", "oklch(1 2 3%)", "color(xyz 1 1)", "lime()"]
     + ["light-dark(red)", "light-dark(red, reddish)", "color-mix(red, blue)", "color-mix(in rgb, red, blue)"]
     + ["color-mix(in srgb, red 0%, blue 0%)", "color-mix(in srgb, red -1%, blue)", "color-mix(in srgb, red)"]
     + ["color-mix(in srgb, , )", "rgb(1e999 0 0)", "rgb(from red r g b)", "hsl(50% 50% 50%)"]
@@ -67,6 +69,33 @@ def test_colors_out_of_gamut_are_clipped(text):
 )
 def test_invalid_functions(text):
     assert read_color(text) is None
+
+
+def rgb(text: str) -> list[float]:
+    """The channels of an opaque color, from 0 to 255."""
+    found = read_color(text)
+    assert found is not None and found[1] == 1
+    return [255 * channel for channel in found[0]]
+
+
+@pytest.mark.parametrize("gray, lightness", [("white", 1), ("black", 0), ("#808080", 128 / 255)])
+def test_mixtures_with_gray_have_the_hue_of_the_other_color(gray, lightness):
+    """CSS Color 4, section 12.2: the hue of a gray is missing. Blue has hue 240 in HSL and 264.052 in OKLCH."""
+    for pair in (f"{gray}, blue", f"blue, {gray}"):
+        hsl, hwb, oklch = (rgb(f"color-mix(in {space}, {pair})") for space in ("hsl", "hwb", "oklch"))
+        expected = colorsys.hls_to_rgb(240 / 360, (lightness + 0.5) / 2, 0.5)
+        assert hsl == pytest.approx([255 * channel for channel in expected])
+        assert hwb == pytest.approx([255 * lightness / 2, 255 * lightness / 2, 255 * (lightness + 1) / 2])
+        whitish = (((lightness + 0.055) / 1.055) ** 2.4 if lightness else 0) ** (1 / 3)
+        assert oklch == pytest.approx(rgb(f"oklch({(whitish + 0.452014) / 2} {0.313214 / 2} 264.052)"), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "text", ["lch(50 1e200 0)", "oklab(.5 1e150 0)", "lab(1e300 0 1e300)", "color(display-p3 1 1e155 0)"]
+)
+def test_huge_channels_are_clipped(text):
+    found = read_color(text)
+    assert found is not None and all(0 <= channel <= 1 for channel in found[0]) and max(found[0]) == 1
 
 
 @pytest.mark.parametrize("name", COLOR_SPACES)
