@@ -54,7 +54,12 @@ class GradientPaint:
         return len(self.geometry) == 5
 
     def at(self, top: int, left: int, height: int, width: int) -> Tensor:
-        """Straight color and opacity (4, height, width) at the pixel centers of a box."""
+        """Straight color and opacity (4, height, width) at the pixel centers of a box.
+
+        A gradient without length is the last stop's color, as SVG 2, sections 13.7.2.2 and 13.7.2.3, says.
+        """
+        if not (self.geometry[4] if self.is_radial else self.geometry[2:] - self.geometry[:2]).any():
+            return self.colors[-1][:, None, None].expand(4, height, width)
         y = torch.arange(top, top + height).to(self.inverse) + 0.5
         x = torch.arange(left, left + width).to(self.inverse) + 0.5
         pixels = torch.stack(

@@ -440,3 +440,24 @@ def test_gradients_in_groups_that_their_clips_cut():
     document = parse(source).document
     assert (rasterize([scene(document, 100, 100, DOUBLE)])[0] - expected).abs().mean() < 1e-3
     assert gradients_are_exact(document, 25)
+
+
+def test_linear_gradients_shorter_than_a_step_of_float32_are_edges():
+    """There, 8.0000005 and 8.0000014 are the same number."""
+    stops = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
+    attributes = 'gradientUnits="userSpaceOnUse" x1="8.0000005" x2="8.0000014" y1="3" y2="3"'
+    source = f'<linearGradient id="a" {attributes}>{stops}</linearGradient><rect width="16" height="4" fill="url(#a)"/>'
+    image = rasterize([scene(parse(svg(source, 'viewBox="0 0 16 4"')).document, 4, 16)])[0]
+    red, blue = torch.tensor([1.0, 0, 0, 1]), torch.tensor([0.0, 0, 1, 1])
+    assert torch.allclose(image, torch.cat((red.expand(4, 8, 4), blue.expand(4, 8, 4)), 1).movedim(-1, 0))
+
+
+@pytest.mark.parametrize("spread", ["pad", "reflect", "repeat"])
+def test_gradients_without_length_have_the_color_of_the_last_stop(spread: Spread):
+    """SVG 2, sections 13.7.2.2 and 13.7.2.3."""
+    stops, point = (Stop(0.0, RED), Stop(1.0, BLUE, 0.5)), Point(5, 7)
+    linear = LinearGradient(point, point, stops, spread=spread)
+    radial = RadialGradient(point, 0.0, point, stops, spread=spread)
+    for gradient in (linear, radial):
+        image = rasterized(Shape((square(0, 0, 12, 12),), Fill(gradient)))
+        assert torch.allclose(image.movedim(0, -1), image.new_tensor([0, 0, 0.5, 0.5]))
