@@ -53,10 +53,18 @@ def _radii(length: Length) -> tuple[float, float]:
     return (ry if rx is None else rx) or 0.0, (rx if ry is None else ry) or 0.0
 
 
+def draw_circle(outlines: Outlines, length: Length) -> None:
+    """Draw a <circle>; nothing unless its radius is positive."""
+    radius = length("r") or 0.0
+    _draw_ellipse(outlines, length, radius, radius)
+
+
 def draw_ellipse(outlines: Outlines, length: Length) -> None:
-    """Draw a <circle> or <ellipse>; nothing unless both radii are positive."""
-    radius = length("r")
-    rx, ry = _radii(length) if radius is None else (radius, radius)
+    """Draw an <ellipse>; nothing unless both radii are positive."""
+    _draw_ellipse(outlines, length, *_radii(length))
+
+
+def _draw_ellipse(outlines: Outlines, length: Length, rx: float, ry: float) -> None:
     if not (rx > 0 and ry > 0):
         return
     x, y = length("cx") or 0.0, length("cy") or 0.0

@@ -52,6 +52,13 @@ _AXES = {
 """Which side of the viewport percentages of an attribute refer to; the diagonal for all others."""
 _NO_FILL = ("line",)
 """Elements without an interior. In bounding boxes, their outlines count like those of others."""
+_DRAW = {
+    "rect": basic_shapes.draw_rect,
+    "circle": basic_shapes.draw_circle,
+    "ellipse": basic_shapes.draw_ellipse,
+    "line": basic_shapes.draw_line,
+}
+"""Elements whose attributes are lengths."""
 _CACHEABLE = ("path", "polyline", "polygon")
 """Elements whose outlines do not depend on style or viewport, so each is parsed only once, however often used."""
 
@@ -177,9 +184,8 @@ class ShapeReader:
                     "Correct the points attribute",
                 )
         else:
-            draw = {"rect": basic_shapes.draw_rect, "line": basic_shapes.draw_line}
             length = self._length_reader(_StyledShape(element, style, IDENTITY, viewport, ()))
-            draw.get(element.tag, basic_shapes.draw_ellipse)(outlines, length)
+            _DRAW[element.tag](outlines, length)
 
     def _length_reader(self, subject: _StyledShape) -> Callable[[str], float | None]:
         wholes = (subject.viewport.width, subject.viewport.height, subject.viewport.diagonal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -645,6 +646,22 @@ def test_current_color_has_the_opacity_of_color(color):
     assert [stop.opacity for stop in paint.paint.stops] == pytest.approx([0.4, 1])
     for body in (gradient, f'<circle r="80" fill="none" stroke="currentColor" stroke-width="50" color="{color}"/>'):
         assert difference(svg(body), write(parse(svg(body)).document)) <= SAME
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<circle cx="50" cy="50" rx="30"/>',
+        '<circle cx="50" cy="50" rx="30" ry="20"/>',
+        '<circle cx="50" cy="50" r="20" rx="40" ry="10"/>',
+        '<ellipse cx="50" cy="50" r="20"/>',
+        '<ellipse cx="50" cy="50" r="20" rx="40" ry="10"/>',
+        '<ellipse cx="50" cy="50" rx="40"/>',
+    ],
+)
+def test_circles_have_a_radius_and_ellipses_have_two(body):
+    source = svg(RECT + body)
+    assert difference(source, write(parse(source).document)) <= SAME
 
 
 SPIKE = '<path d="M15 30L20 11.34 25 30" fill="none" stroke="red" stroke-width="4" {}/>'
