@@ -175,6 +175,8 @@ class _Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
+        """The number to try next, by stem: all before it are taken."""
 
     def unique(self, name: str) -> str:
         """An id with a numeric suffix if it is taken; "" stays ""."""
@@ -186,9 +188,10 @@ class _Names:
 
     def numbered(self, stem: str, start: int = 1) -> str:
         """The first unused id of stem1, stem2, ..."""
-        name = next(name for n in count(start) if (name := f"{stem}{n}") not in self._taken)
-        self._taken.add(name)
-        return name
+        number = next(n for n in count(self._next.get(stem, start)) if f"{stem}{n}" not in self._taken)
+        self._next[stem] = number + 1
+        self._taken.add(f"{stem}{number}")
+        return f"{stem}{number}"
 
 
 def _walk(nodes: Sequence[Node]) -> Iterator[Node]:
