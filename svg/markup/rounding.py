@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ..document import (
@@ -21,7 +22,7 @@ from ..document import (
     Stop,
     Stroke,
 )
-from ..numbers import places_within, significant_places
+from ..numbers import MAX_PLACES, places_within, significant_places
 from ..transforms import SIMILAR, apply_to, inverse, invertible, linear_part, scales, similarity
 from .normal_form import Gradient, about_origin, as_clip, flat_color, grouped, placed
 from .outlines import dot, line, without_degenerate_cubics
@@ -29,6 +30,8 @@ from .xml import as_id
 
 UNIT_PLACES = 4
 """Decimal places of opacities, stop offsets and miter limits; 1/255 is 0.0039."""
+MIN_STEPS = 50
+"""Rounding steps that the length of a gradient has at least, unless it has none: it changes by 2 % or less."""
 MATRIX_DIGITS = 9
 """Significant digits of the linear part of a matrix."""
 
@@ -118,8 +121,24 @@ def _paint(paint: Paint, matrix: Matrix, error: float) -> tuple[Paint, float] | 
 
 
 def _linear(gradient: LinearGradient, error: float) -> Gradient:
+    def ends(places: int) -> tuple[Point, Point]:
+        return _point(gradient.start, places), _point(gradient.end, places)
+
+    start, end = ends(_places_for(lambda places: math.dist(*ends(places)), error))
+    return replace(gradient, start=start, end=end)
+
+
+def _places_for(length: Callable[[int], float], error: float) -> int:
+    """Decimal places for an absolute error, or more, so that a sharp gradient stays one.
+
+    Rounding a gradient to no length would give everything before it the color of its end.
+
+    Args:
+        length: The length of the gradient, rounded to some places.
+        error: The error.
+    """
     places = places_within(error)
-    return replace(gradient, start=_point(gradient.start, places), end=_point(gradient.end, places))
+    return next((n for n in range(places, MAX_PLACES) if length(n) >= MIN_STEPS * 10.0**-n), places)
 
 
 def _radial(gradient: RadialGradient, error: float) -> Gradient:
@@ -127,7 +146,7 @@ def _radial(gradient: RadialGradient, error: float) -> Gradient:
     if transform != IDENTITY:
         # An ellipse that is a circle to within the visible tolerance becomes one.
         gradient = about_origin(replace(gradient, transform=transform), gradient.focus, SIMILAR)
-    places = places_within(error / scales(gradient.transform)[0])
+    places = _places_for(lambda places: round(gradient.radius, places), error / scales(gradient.transform)[0])
     center, focus = _point(gradient.center, places), _point(gradient.focus, places)
     return replace(gradient, center=center, focus=focus, radius=round(gradient.radius, places))
 

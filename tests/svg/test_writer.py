@@ -394,6 +394,24 @@ def test_names_that_are_no_ids_need_no_group():
     assert write(parse(text).document) == text
 
 
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        '<linearGradient id="a" gradientUnits="userSpaceOnUse" x1="50" x2="50.0004">',
+        '<linearGradient id="a" gradientUnits="userSpaceOnUse" x1="30" y1="20.0003" x2="30.0001" y2="20">',
+        '<radialGradient id="a" gradientUnits="userSpaceOnUse" cx="50" cy="40" r=".0004">',
+    ],
+)
+def test_sharp_gradients_stay_sharp(gradient):
+    """Rounded to no length, one would be the color of its last stop everywhere."""
+    stops = '<stop stop-color="red"/><stop offset="1" stop-color="blue"/>'
+    end = gradient[1:15] + ">"
+    source = svg(f'{gradient}{stops}</{end}<rect width="100" height="100" fill="url(#a)"/>')
+    text = write(parse(source).document)
+    assert "Gradient" in text and write(parse(text).document) == text
+    assert difference(source, text) <= SAME
+
+
 def test_ids_of_many_copies_take_linear_time():
     """Each copy has the id of what it copies; counting from 1 for each took 2 s for 4000."""
     copies = "".join(f'<use href="#p" x="{n}"/>' for n in range(4000))
