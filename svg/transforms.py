@@ -134,6 +134,8 @@ def _arguments(text: str) -> list[float]:
         if match is None:
             raise ValueError(f"'{text[position : position + 40]}' is not a number")
         numbers.append(float(match[1]))
+        if not math.isfinite(numbers[-1]):
+            raise ValueError(f"'{match[1][:40]}' is too large")
         position = match.end()
     return numbers
 

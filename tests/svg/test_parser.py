@@ -664,6 +664,11 @@ def test_circles_have_a_radius_and_ellipses_have_two(body):
     assert difference(source, write(parse(source).document)) <= SAME
 
 
+GRADIENT_TRANSFORM = (
+    f'<linearGradient id="a" gradientTransform="{{}}">{STOPS}</linearGradient><path d="M0 0h9v9z" fill="url(#a)"/>'
+)
+
+
 SPIKE = '<path d="M15 30L20 11.34 25 30" fill="none" stroke="red" stroke-width="4" {}/>'
 """The miter ends at 11.34 + 2 / sin(15 degrees), about 3.7 above the tip."""
 
@@ -687,6 +692,15 @@ def test_clips_cut_off_the_tips_of_miters(clipped, turn):
     source = svg(clipped.format(spike), canvas)
     assert above(svg(spike, canvas)) > 0.2 and above(source) == 0
     assert above(write(parse(source).document)) == 0
+
+
+@pytest.mark.parametrize(
+    "function", ["rotate(1e999)", "skewX(-1e400)", "translate(1 1e999)", "matrix(1 0 0 1 1e309 0)"]
+)
+@pytest.mark.parametrize("body", ['<g transform="{}">' + RECT + "</g>", GRADIENT_TRANSFORM])
+def test_infinite_numbers_of_transforms_are_named(function, body):
+    number = re.findall(r"-?1e\d+", function)[0]
+    assert f"ignored because '{number}' is too large" in warning(body.format(function))
 
 
 def test_clips_that_miters_do_not_reach_are_dropped():
