@@ -71,11 +71,11 @@ class Cascade:
             substitution = Substitution({**variables, **custom})
             found = {name: substitution(value) for name, value in custom.items()}
             variables = {**variables, **{name: value for name, value in found.items() if value is not None}}
-            replaced += substitution.count + len(variables)
+            replaced += substitution.cost + len(variables)
         if any("var(" in value for value in own.values()):
             substitution = Substitution(variables)
             own = {name: self._substituted(name, value, substitution, element) for name, value in own.items()}
-            replaced += substitution.count + sum(map(reading_cost, own.values()))
+            replaced += substitution.cost + sum(map(reading_cost, own.values()))
         replaced += sum(len(_FONT_UNIT.findall(own[name])) for name in _FONT_RELATIVE & own.keys())
         if replaced:
             self._budget.spend("style declarations", replaced, element)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .properties import MAX_VALUE_CHARACTERS
 
 MAX_SUBSTITUTIONS = 50
 """Uses of var() in one value, counting those in the values that it refers to."""
+CHARACTERS = 20
+"""Characters of var() that take as long to read as a declaration."""
 _CALL = "var("
+_PARENTHESIS = re.compile(r"[()]")
 
 
 class Substitution:
@@ -18,25 +22,30 @@ class Substitution:
         variables: Values of custom properties by name.
 
     Attributes:
-        count: How many uses of var() have been replaced so far.
+        cost: What has been replaced so far, in declarations that take as long to read.
     """
 
     def __init__(self, variables: Mapping[str, str]):
         self._variables = variables
-        self._limit = self.count = 0
+        self._limit = self._count = self._characters = 0
+
+    @property
+    def cost(self) -> int:
+        return self._count + self._characters // CHARACTERS
 
     def __call__(self, value: str) -> str | None:
         """The value without var(), or None if that is invalid: undefined, circular, nested too often, or too long."""
-        self._limit = self.count + MAX_SUBSTITUTIONS
+        self._limit = self._count + MAX_SUBSTITUTIONS
         return self._replaced(value)
 
     def _replaced(self, value: str) -> str | None:
         parts, position = [], 0
         while (start := value.find(_CALL, position)) >= 0:
-            self.count += 1
+            self._count += 1
             end = _closing(value, start + len(_CALL))
+            self._characters += (len(value) if end < 0 else end) - start
             inner = value[start + len(_CALL) : end]
-            found = self._found(*inner.partition(",")) if end >= 0 and self.count <= self._limit else None
+            found = self._found(*inner.partition(",")) if end >= 0 and self._count <= self._limit else None
             if found is None:
                 return None
             parts += value[position:start], found
@@ -53,8 +62,8 @@ class Substitution:
 def _closing(text: str, start: int) -> int:
     """The position of the parenthesis that closes the one before `start`, or -1."""
     depth = 1
-    for position in range(start, len(text)):
-        depth += (text[position] == "(") - (text[position] == ")")
+    for parenthesis in _PARENTHESIS.finditer(text, start):
+        depth += 1 if parenthesis[0] == "(" else -1
         if not depth:
-            return position
+            return parenthesis.start()
     return -1

@@ -1063,6 +1063,12 @@ LAST_ELEMENT = (
     r"<path> on line 1 cannot be drawn\. A point lies at \(3.33333e.299, 1.66667\), beyond the limit of 1e.09\. Correct"
 )
 
+
+def with_variables(value: str) -> str:
+    """A file with many elements whose properties all have this value."""
+    return styled(f"g{{{EACH_PROPERTY.replace('inherit', value)}}}", "<g/>" * 20_000)
+
+
 HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
     "uses": (lambda: repeated("<g/>", 30), ELEMENTS),
     "ten uses of ten": (lambda: repeated(path(""), 10, 10), ELEMENTS),
@@ -1194,6 +1200,10 @@ HOSTILE: dict[str, tuple[Callable[[], str], str]] = {
         ),
         STYLES,
     ),
+    "long fallbacks of variables": (lambda: with_variables(f"var(--a,{'x' * 900})"), STYLES),
+    "parentheses in fallbacks": (lambda: with_variables(f"var(--a,{'()' * 450})"), STYLES),
+    "variables that are not closed": (lambda: with_variables(f"var(--a,{'(' * 900})"), STYLES),
+    "nested fallbacks": (lambda: with_variables(f"{'var(--a,' * 40}{'x' * 500}{')' * 40}"), STYLES),
     "repeated class": (lambda: styled(f".a{{{EACH_PROPERTY}}}", path(f'class="{"a " * 2_000_000}"')), LAST_ELEMENT),
     "long value for all paths": (lambda: styled(f"path{{opacity:{'a' * 1_000_000}}}", path("") * 9000), LAST_ELEMENT),
     "long color for all paths": (
