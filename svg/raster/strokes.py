@@ -32,7 +32,7 @@ from torch import Tensor
 from .flattening import MAX_EDGES, TOLERANCE, bernstein_derivative, cross, flatten_within, outside, ragged_arange
 
 MIN_LENGTH = 1e-6
-"""Vectors shorter than this, in pixels, have no direction."""
+"""Vectors shorter than this, in pixels before the pen, have no direction."""
 
 MAX_SECTOR_EDGES = 2**20
 """Edges of all round joins together, and of all round caps at one end; beyond it each arc gets fewer."""
