@@ -42,7 +42,7 @@ class LoopSettings:
 
     `inversion_steps` and `inversion_guidance_scale` are those of the noise policy "inverted"; the scale is SDI's.
     `eta` in [0, 1] is the share of fresh noise in estimated or inverted noise; `n_avg` is the number of noises that
-    each step averages over. All names are keys of the tables in `schedules`, `objective` and `optimize`.
+    each step averages over. All names are keys of the tables in `schedules`, `objective` and `loop`.
     """
 
     steps: int = 1000

@@ -125,8 +125,9 @@ class Distillation:
 
         `targets` names the target prompt of each item at the time, where items have their own.
         """
-        method, corrective = self.chosen.method, self.chosen.corrective
-        if "corrective" in method.needs and corrective is not None:
+        method = self.chosen.method
+        corrective = self.chosen.corrective if "corrective" in method.needs else None  # to copy it takes memory
+        if corrective is not None:
             _check_patches(run, corrective.about.size)
 
         def particles(rank: int, learning_rate: float) -> host.LoraParticles:
