@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
-from ..svg.document import WHITE, Color, Contour, Document, Fill, Point, Shape
+from ..svg.document import WHITE, Color, Contour, Document, Fill, Node, Point, Shape
 from ..svg.raster.rasterizer import Rasterizer, rasterize
 from ..svg.raster.scene import Scene, scene
 from .augmentation import Augmentation
@@ -68,36 +70,42 @@ class Drawing:
     ):
         self.optimized, self._selected = frozenset(optimized), selected
         self._template = start = scene(document, height, width, like)
-        chosen = _everything(start) if selected is None else selected
-        self.points = self._leaf("points", start.points, chosen.points[:, None] & ~_on_border(start).cpu())
-        self.colors = self._leaf("color", start.colors, chosen.layers)
-        self.widths = self._leaf("width", start.widths, chosen.widths)
-        self.opacities = self._leaf("opacity", start.opacities, chosen.opacities)
-        moving = [(paint, torch.tensor(moves)) for paint, moves in zip(start.gradients, chosen.gradients, strict=True)]
+        self.points = self._leaf("points", start.points)
+        self.colors = self._leaf("color", start.colors)
+        self.widths = self._leaf("width", start.widths)
+        self.opacities = self._leaf("opacity", start.opacities)
         # In pixels like all other lengths, so that one learning rate means the same step for all points.
-        self._gradient_shifts = [self._leaf("points", 0 * paint.geometry, moves) for paint, moves in moving]
-        self._gradient_colors = [self._leaf("color", paint.colors, moves) for paint, moves in moving]
+        self._gradient_shifts = [self._leaf("points", 0 * paint.geometry) for paint in start.gradients]
+        self._gradient_colors = [self._leaf("color", paint.colors) for paint in start.gradients]
         self.background = self._leaf("background", start.colors.new_tensor(background))
-        moves = chosen.points.to(start.points.device) & self.points.requires_grad
-        sides, joins = _straight_sides(start), _smooth_joins(start)
-        self._straight, self._smooth = sides[moves[sides[:, 0]]], joins[moves[joins[:, 1]]]
+        self._hooks: list[RemovableHandle] = []
+        self._hold()
 
-    def _leaf(self, group: str, value: Tensor, moves: Tensor | None = None) -> Tensor:
-        """A leaf that changes only in the rows that move, and in its opacities only if these are optimized.
+    def _leaf(self, group: str, value: Tensor) -> Tensor:
+        return value.detach().clone().requires_grad_(group in self.optimized)
+
+    def _hold(self) -> None:
+        """Hold what does not change in the leaves, and find what is straight and smooth. For each new template.
 
         Adam leaves a number alone whose gradient has always been 0, to the bit.
         """
-        leaf = value.detach().clone().requires_grad_(group in self.optimized)
-        if not leaf.requires_grad:
-            return leaf
-        mask = torch.ones_like(leaf)
-        if moves is not None:
-            mask *= moves.to(leaf).reshape(moves.shape + (1,) * (leaf.ndim - moves.ndim))
-        if group == "color" and "opacity" not in self.optimized:
-            mask[..., 3] = 0
-        if not mask.all():
-            leaf.register_hook(lambda gradient: gradient * mask)
-        return leaf
+        template, chosen = self._template, self._selected or _everything(self._template)
+        for hook in self._hooks:
+            hook.remove()
+        channels = torch.tensor([True, True, True, "opacity" in self.optimized])
+        moving = [
+            (self.points, chosen.points[:, None] & ~_on_border(template).cpu()),
+            (self.colors, chosen.layers[:, None] & channels),
+            (self.widths, chosen.widths),
+            (self.opacities, chosen.opacities),
+            *zip(self._gradient_shifts, map(torch.tensor, chosen.gradients), strict=True),
+            *zip(self._gradient_colors, (moves & channels for moves in chosen.gradients), strict=True),
+        ]
+        held = [(leaf, mask.to(leaf)) for leaf, mask in moving if leaf.requires_grad and not mask.all()]
+        self._hooks = [leaf.register_hook(partial(torch.mul, mask)) for leaf, mask in held]
+        moves = chosen.points.to(template.points.device) & self.points.requires_grad
+        sides, joins = _straight_sides(template), _smooth_joins(template)
+        self._straight, self._smooth = sides[moves[sides[:, 0]]], joins[moves[joins[:, 1]]]
 
     @property
     def parameters(self) -> dict[str, list[Tensor]]:
@@ -186,14 +194,20 @@ class Drawing:
     def append(self, paths: Paths, optimizer: Optimizer) -> None:
         """Add paths above a drawing that is made of paths of the same kind. The others keep their optimizer state."""
         old = self._template
-        children = (*old.document.children, *paths.shapes(old.placement))
-        self._template = scene(dataclasses.replace(old.document, children=children), old.height, old.width, self.points)
-        self._straight = _straight_sides(self._template)
-        self._smooth = _smooth_joins(self._template)
+        self._renew((*old.document.children, *paths.shapes(old.placement)))
         self.points = self._with_rows("points", self.points, paths.points.flatten(0, 1), optimizer)
         self.colors = self._with_rows("color", self.colors, paths.colors, optimizer)
         if paths.widths is not None:
             self.widths = self._with_rows("width", self.widths, paths.widths, optimizer)
+        if self._selected is not None:
+            self._selected = _everything(self._template).starting_with(self._selected)
+        self._hold()
+
+    def _renew(self, children: Sequence[Node]) -> None:
+        """Take a template with other paths."""
+        old = self._template
+        document = dataclasses.replace(old.document, children=tuple(children))
+        self._template = scene(document, old.height, old.width, self.points)
 
     def _with_rows(self, group: str, leaf: Tensor, rows: Tensor, optimizer: Optimizer) -> Tensor:
         rows = rows.to(leaf)
@@ -204,6 +218,10 @@ class Drawing:
 
         For drawings made of `Paths` only.
         """
+        children = list(self._template.document.children)
+        for row, shape in zip(rows.tolist(), paths.shapes(self._template.placement), strict=True):
+            children[row] = shape
+        self._renew(children)
         count = paths.points.shape[1]
         point_rows = (rows[:, None] * count + torch.arange(count, device=rows.device)).flatten()
         changes = [
@@ -217,6 +235,7 @@ class Drawing:
                 leaf[indices] = values.to(leaf)
             if group in self.optimized:
                 reset_state(optimizer, leaf, indices)
+        self._hold()
 
 
 class DrawingBatch:

@@ -41,6 +41,13 @@ class Selection:
     opacities: Tensor
     gradients: Sequence[bool]
 
+    def starting_with(self, other: Selection) -> Selection:
+        """This selection, but for its first parts that of a smaller drawing."""
+        pairs = [(getattr(other, name), getattr(self, name)) for name in ("points", "layers", "widths", "opacities")]
+        points, layers, widths, opacities = (torch.cat([first, rest[len(first) :]]) for first, rest in pairs)
+        gradients = [*other.gradients, *self.gradients[len(other.gradients) :]]
+        return Selection(points, layers, widths, opacities, gradients)
+
 
 def selection(document: Document, names: Sequence[str] = (), area: Tensor | None = None) -> Selection:
     """The shapes that have one of the names or classes, or are in a group with one, and lie in the area.

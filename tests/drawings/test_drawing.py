@@ -8,10 +8,11 @@ import pytest
 import torch
 from dreamsampler.drawings.augmentation import RandomViews
 from dreamsampler.drawings.drawing import OPTIMIZABLE, Drawing, DrawingBatch, clamp_colors, parameter_groups, render
-from dreamsampler.drawings.initialization import Paths
+from dreamsampler.drawings.initialization import Paths, polygons
 from dreamsampler.drawings.optimizer import FROM_SCRATCH
-from dreamsampler.drawings.selection import NothingSelected, selection
+from dreamsampler.drawings.selection import NothingSelected, Selection, selection
 from dreamsampler.drawings.styles import ART_STYLES
+from dreamsampler.drawings.styles.registry import document_of
 from dreamsampler.svg.document import (
     IDENTITY,
     Color,
@@ -254,6 +255,77 @@ def test_replacing_paths_leaves_the_others_unchanged():
     moment = optimizer.state[painted.points]["exp_avg"].reshape(4, -1)
     assert (moment[[1, 3]] == 0).all() and (moment[[0, 2]] != 0).any(1).all()
     assert (optimizer.state[painted.widths]["exp_avg"] == 0).tolist() == [False, True, False, True]
+
+
+TOP, INSIDE = 0.0, 7.2
+
+
+def rectangles(top: float, *lefts: float) -> Paths:
+    """Half-transparent rectangles with straight sides."""
+    corners = torch.tensor([[[x, top], [x + 5, top], [x + 5, top + 9], [x, top + 9]] for x in lefts])
+    return Paths(polygons(corners), torch.tensor([[0.9, 0.4, 0.2, 0.5]]).expand(len(lefts), 4))
+
+
+def made_of(paths: Paths, optimized: set[str], selected: Selection | None = None) -> tuple[Drawing, Adam]:
+    made = load(document_of(paths, (SIZE, SIZE)), optimized=optimized, selected=selected)
+    return made, Adam([{"params": leaves, "name": name} for name, leaves in made.parameters.items()], lr=0.1)
+
+
+def moved(made: Drawing, optimizer: Adam, steps: int = 3) -> tuple[Tensor, Tensor]:
+    """By how much the control points (N, n, 2) and colors (N, 4) of paths move towards another image."""
+    before = made.control_points.clone(), made.colors.detach().clone()
+    target = uniform(1, 3, SIZE, SIZE, seed=3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (render([made]) - target).square().sum().backward()
+        optimizer.step()
+        made.constrain()
+    return made.control_points - before[0], made.colors.detach() - before[1]
+
+
+@pytest.mark.parametrize("optimized", [{"points", "color"}, {"points", "color", "opacity"}])
+@pytest.mark.parametrize("how", ["start", "append", "replace"])
+def test_added_and_replaced_paths_are_held_like_the_first_ones(how: str, optimized: set[str]):
+    """Points on the border stay on it, and opacities stay unless they are optimized."""
+    made, optimizer = made_of(rectangles(TOP if how == "start" else INSIDE, 2.5, 9.5), optimized)
+    if how != "start":
+        moved(made, optimizer)
+    if how == "append":
+        made.append(rectangles(TOP, 2.5, 9.5), optimizer)
+    elif how == "replace":
+        made.replace(torch.tensor([0, 1]), rectangles(TOP, 2.5, 9.5), optimizer)
+    points, colors = (change[-2:] for change in moved(made, optimizer))
+    assert (points[:, :4, 1] == 0).all() and points[:, [6, 9], 1].abs().min() > 0.01
+    assert colors[:, :3].abs().min() > 0.01 and bool(colors[:, 3].any()) == ("opacity" in optimized)
+
+
+def test_paths_that_replace_others_on_the_border_are_free():
+    made, optimizer = made_of(rectangles(TOP, 2.5, 9.5), {"points"})
+    made.replace(torch.tensor([1]), rectangles(INSIDE, 9.5), optimizer)
+    points, _ = moved(made, optimizer)
+    assert (points[0, :4, 1] == 0).all() and points[1, [0, 3], 1].abs().min() > 0.01
+
+
+def test_paths_that_replace_straight_ones_keep_their_curves():
+    bent = rectangles(INSIDE, 9.5)
+    bent = bent._replace(points=bent.points + torch.tensor([[0.0, 3.0], [1.0, 3.5], [0.0, 2.0]]).repeat(4, 1))
+    made, optimizer = made_of(rectangles(INSIDE, 2.5, 9.5), {"points"})
+    made.replace(torch.tensor([1]), bent, optimizer)
+    assert torch.equal(made.scene().points[12:], bent.points[0].to(LIKE))
+
+
+@pytest.mark.parametrize("optimized", [{"color"}, {"points", "color"}])
+def test_paths_added_to_a_selection_change_and_the_others_stay(optimized: set[str]):
+    first, second = document_of(rectangles(INSIDE, 2.5, 9.5), (SIZE, SIZE)).children
+    assert isinstance(first, Shape)
+    selected = selection(Document(ViewBox(0, 0, SIZE, SIZE), (replace(first, name="first"), second)), ["first"])
+    made, optimizer = made_of(rectangles(INSIDE, 2.5, 9.5), optimized, selected)
+    made.append(rectangles(INSIDE, 16.5), optimizer)
+    _, colors = moved(made, optimizer)
+    assert colors[:, :3].any(1).tolist() == [True, False, True]
+    larger = made.on_canvas(2 * SIZE, 2 * SIZE)
+    larger.colors.sum().backward()
+    assert gradient_of(larger.colors)[:, 0].tolist() == [1, 0, 1]
 
 
 def encode(images: Tensor) -> Tensor:
