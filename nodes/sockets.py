@@ -41,8 +41,3 @@ class ObjectiveSocket:
     settings: dict[str, Any] = field(default_factory=dict)
     corrective: ManifoldCorrective | None = None
     prompt_inputs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def prompts(self) -> dict[str, tuple[str, Any]]:
-        """The input and the CONDITIONING of each kind of prompt, for messages."""
-        return {kind: (self.prompt_inputs.get(kind, kind), prompt) for kind, prompt in self.conditionings.items()}

@@ -132,7 +132,7 @@ class Request:
     @property
     def named_prompts(self) -> list[checks.Prompts]:
         """The prompts with the names of their inputs: those of the front, and of each side that has its own."""
-        own = self.chosen.prompts
+        own = checks.prompts_by_input(self.chosen)
         return [own, *({**own, TARGET: each} for each in self.side_prompts.items())]
 
     @property

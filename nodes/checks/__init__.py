@@ -33,6 +33,7 @@ from .inputs import (
     checked_translatable,
     color_channels,
     item_seeds,
+    prompts_by_input,
     same_prompt,
     with_settings,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "notes_on_edit",
     "notes_on_size",
     "notes_on_unused",
+    "prompts_by_input",
     "same_prompt",
     "with_settings",
 ]

@@ -492,11 +492,16 @@ def same_prompt(one: Any, other: Any) -> bool:
     )
 
 
+def prompts_by_input(chosen: ObjectiveSocket) -> dict[str, tuple[str, Any]]:
+    """The input and the CONDITIONING of each kind of prompt, for messages."""
+    return {kind: (chosen.prompt_inputs.get(kind, kind), prompt) for kind, prompt in chosen.conditionings.items()}
+
+
 def check_objective(model: Any, chosen: ObjectiveSocket, config: Config) -> None:
     """Check that all prompts the method needs are connected, and suit the MODEL and its settings."""
     if "source" in chosen.method.needs and "source" not in chosen.conditionings:
         raise ValueError(_source_wanted(chosen.method))
-    for name, value in chosen.prompts.values():
+    for name, value in prompts_by_input(chosen).values():
         check_conditioning(name, value)
         if chosen.method.needs_null(config):
             check_true_negative(model, name, value, _without_null(chosen.method, config))

@@ -15,7 +15,7 @@ from ...guidance.core.denoiser import NULL, SOURCE, TARGET
 from ...guidance.distillation.method import Config
 from .. import host
 from ..sockets import ObjectiveSocket
-from .inputs import SIGNED, checked_settings, fields_of
+from .inputs import SIGNED, checked_settings, fields_of, prompts_by_input
 
 HIGH_GUIDANCE = 4.0
 """Guidance scales above this are seldom meant for a model that was distilled without guidance."""
@@ -64,7 +64,7 @@ def notes_on_distillation(
     """The same for a distillation, as far as its method uses these inputs. `views` are the prompts of each view."""
     guided = chosen.method.needs_null(config)
     return [
-        *(note for prompts in views or [chosen.prompts] for note in _notes_on_view(prompts, chosen, guided)),
+        *(note for prompts in views or [prompts_by_input(chosen)] for note in _notes_on_view(prompts, chosen, guided)),
         *notes_on_size(model, samples, resize),
         *notes_on_mask(mask, NOTHING_KEPT),
         *_notes_on_guidance(model, getattr(config.own, "guidance_scale", 0.0) if guided else 0.0),
