@@ -92,7 +92,12 @@ def segmented(image: Floats, most: int, *, scale: float, smallest: int = 0, ramp
         scale: How much error a pixel of border is worth.
         smallest: Regions of fewer pixels join a neighbor.
         ramps: Whether colors may change linearly within a region.
+
+    Raises:
+        ValueError: The image has NaN or infinite values, which are near no color.
     """
+    if not np.isfinite(image).all():
+        raise ValueError("The image contains NaN or infinite values: check what made it.")
     pure = ~_between(image)
     if not pure.any():
         pure = np.ones_like(pure)

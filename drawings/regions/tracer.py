@@ -50,6 +50,9 @@ def traced(
         smallest: Smaller regions, in pixels, are left out.
         overlapping: Whether shapes lie on top of each other, without gaps, or side by side.
         ramps: Whether shapes may have linear gradients.
+
+    Raises:
+        ValueError: The image has NaN or infinite values.
     """
     scale = min(COARSEST, DETAIL / most) if scale is None else scale
     pixels = as_array(image, alpha)

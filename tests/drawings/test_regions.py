@@ -49,6 +49,15 @@ def test_a_drawing_is_found_again(card: torch.Tensor):
     assert all(len(shape.contours) == 1 for shape in found)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", [0, 8])
+def test_an_image_without_colors_everywhere_is_refused(value: float, place: int):
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    image[1, place, place] = value
+    with pytest.raises(ValueError, match="contains NaN or infinite values"):
+        traced(image, 8)
+
+
 def test_edges_are_where_they_were_within_a_pixel(card: torch.Tensor):
     _, rectangle, circle, triangle = traced(card, 32).shapes()
     assert bounds(rectangle.contours) == pytest.approx((10.3, 12.6, 70.2, 60.5), abs=0.1)
