@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from comfy_api.latest import io
@@ -12,8 +11,6 @@ from ..guidance.distillation.objectives import METHODS
 from ..guidance.distillation.objectives.pds import POSTERIOR_FORMS, PosteriorForm
 from . import checks, widgets
 from .sockets import OBJECTIVE, ObjectiveSocket
-
-log = logging.getLogger("dreamsampler")
 
 PDS = METHODS["pds"]
 IDENTITY_WEIGHT = 2.0
@@ -94,8 +91,6 @@ class PosteriorLatentMatch(io.ComfyNode):
     ) -> io.NodeOutput:
         for name, value in (("source", source), ("target", target), ("negative", negative)):
             checks.check_conditioning(name, value)
-        if checks.same_prompt(source, target):
-            log.warning("Posterior Latent Match: source and target are the same prompt, so nothing will change.")
         settings = {
             "guidance_scale": guidance_scale,
             "posterior": posterior,

@@ -34,7 +34,6 @@ from .inputs import (
     color_channels,
     item_seeds,
     prompts_by_input,
-    same_prompt,
     with_settings,
 )
 from .measurements import (
@@ -100,6 +99,5 @@ __all__ = [
     "notes_on_size",
     "notes_on_unused",
     "prompts_by_input",
-    "same_prompt",
     "with_settings",
 ]

@@ -485,13 +485,6 @@ def check_prompts(model: Any, prompts: dict[str, Any]) -> None:
         check_true_negative(model, name, value)
 
 
-def same_prompt(one: Any, other: Any) -> bool:
-    """Whether two CONDITIONINGs encode the same prompt."""
-    return len(one) == len(other) and all(
-        a[0].shape == b[0].shape and torch.equal(a[0], b[0]) for a, b in zip(one, other, strict=True)
-    )
-
-
 def prompts_by_input(chosen: ObjectiveSocket) -> dict[str, tuple[str, Any]]:
     """The input and the CONDITIONING of each kind of prompt, for messages."""
     return {kind: (chosen.prompt_inputs.get(kind, kind), prompt) for kind, prompt in chosen.conditionings.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
@@ -101,13 +100,11 @@ def test_sampler_guidance_overrides_that_of_the_objective():
     assert torch.equal(edited(EPS, latent, weak, guidance_scale=50.0, **sgd), edited(EPS, latent, strong, **sgd))
 
 
-def test_identical_prompts_give_a_warning(caplog: pytest.LogCaptureFixture):
-    latent = encoded(EPS)
-    with caplog.at_level(logging.WARNING, "dreamsampler"):
-        matched(latent)
-        assert not caplog.records
-        objective = matched(latent, target=SOURCE)
-    assert "source and target are the same prompt, so nothing will change" in caplog.text
+def test_identical_prompts_change_nothing_and_are_noted():
+    latent, notes = encoded(EPS), []
+    objective = matched(latent, target=SOURCE)
+    distill(tiny(EPS), latent, objective=objective, source=None, notes=notes)
+    assert any(note.startswith("The prompts on target and source are the same") for note in notes), notes
     assert torch.equal(edited(EPS, latent, objective, t_min=0.2), edited(EPS, latent, objective, t_min=0.2))
     assert_same(edited(EPS, latent, objective, optimizer="sgd"), latent["samples"], 1e-5)
 
