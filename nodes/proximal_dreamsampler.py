@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..guidance.core.denoiser import NULL, TARGET
 from ..guidance.editing.proximal import GammaSchedule, ProximalSettings, Renoise
 from ..guidance.restoration.blending import spliced
 from ..guidance.restoration.measurement import Measurement
@@ -85,7 +86,7 @@ class ProximalDreamSampler(io.ComfyNode):
         region: Region = "off",
         inversion: Inversion = "ddim",
     ) -> io.NodeOutput:
-        prompts = {"positive": positive, "negative": negative}
+        prompts = {TARGET: positive, NULL: negative}
         checks.check_prompts(model, prompts)
         need_image = {
             "start_from to noise": start_from != "noise",

@@ -9,6 +9,8 @@ from torch import Tensor
 
 NULL, TARGET, SOURCE = "negative", "positive", "source"
 """Names of the conditionings: the unconditional (negative) prompt, the target prompt and the source prompt."""
+GUIDED = "guided"
+"""The name of the one conditioning of a `GuidedDenoiser`."""
 
 
 def numbered(name: str, number: int) -> str:
@@ -62,7 +64,7 @@ class TrainableDenoiser(Denoiser, Protocol):
 
 
 class GuidedDenoiser:
-    """Classifier-free guidance as a denoiser with a single conditioning, called "guided".
+    """Classifier-free guidance as a denoiser with a single conditioning, `GUIDED`.
 
     `scale` 0 is the unconditional prompt `NULL` alone, 1 is `TARGET` alone, and negative values move away from
     `TARGET`.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.ddim import fresh_share, mix_noise
-from ..core.denoiser import GuidedDenoiser
+from ..core.denoiser import GUIDED, GuidedDenoiser
 from ..core.inversion import ddim_invert
 from ..core.noise import SeededNoise
 from ..core.path import per_item
@@ -160,7 +160,7 @@ class Inverted:
         self, prior: Prior, z: Tensor, t: Tensor, sigma: Tensor, noise: SeededNoise, previous: PreviousStep | None
     ) -> Tensor:
         climb = GuidedDenoiser(prior.denoise, self.guidance_scale)
-        *_, top = ddim_invert(climb, prior.path, z, prior.levels_below(t, self.steps), "guided")
+        *_, top = ddim_invert(climb, prior.path, z, prior.levels_below(t, self.steps), GUIDED)
         new = noise.like(z) if self.eta > 0 else None
         return mix_noise(prior.path.eps_hat(top.x, z, sigma), new, z.new_tensor(self.eta))
 

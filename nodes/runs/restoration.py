@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...guidance.core.denoiser import Denoiser
+from ...guidance.core.denoiser import NULL, Denoiser
 from ...guidance.core.noise import SeededNoise
 from ...guidance.core.path import NoisePath
 from ...guidance.editing.proximal import ProximalSettings, ProximalStep
@@ -56,7 +56,7 @@ class Restoration:
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:
         noise, hole = SeededNoise(self.seeds), self._hole(run)
         if self.start_from == "inversion" and self._takes_gradients(run):  # which may come minutes later
-            host.check_gradients(run, "negative")
+            host.check_gradients(run, NULL)
         start = self._prepare(run, noise, hole)
         with host.autoencoder(self.vae, self.model, run) as autoencoder:
             measurement = self.measurement.started().to(torch.empty(0, device=self.vae.device))
@@ -93,7 +93,7 @@ class Restoration:
             return few_step_restore(
                 denoise, path, start, run.sigmas, fit=fit_at, settings=settings, noise=noise, region=region
             )
-        gradient = host.PosteriorGradient(run, autoencoder, data, "negative", self.notes)
+        gradient = host.PosteriorGradient(run, autoencoder, data, NULL, self.notes)
         fit = host.data_fit(data, DataConsistency.fit, self.notes)
         return proximal_restore(
             refits.before(denoise),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.ddim import ddim_sample
-from ...core.denoiser import SOURCE, TARGET, GuidedDenoiser
+from ...core.denoiser import GUIDED, SOURCE, TARGET, GuidedDenoiser
 from ...core.inversion import ddim_invert
 from ...core.prior import Prior
 from ..method import Method, Resources, register
@@ -43,7 +43,7 @@ class FullBridge:
         levels = prior.levels_below(sample.t, self.steps)
         *_, top = ddim_invert(prior.denoise, prior.path, sample.z, levels, SOURCE)
         down = GuidedDenoiser(prior.denoise, self.guidance_scale)
-        psi_target = ddim_sample(down, prior.path, top.x, levels, "guided")
+        psi_target = ddim_sample(down, prior.path, top.x, levels, GUIDED)
         gradient = sample.z - psi_target  # psi_tgt is the clean estimate
         return Direction(gradient, top.eps_hat, gradient)
 
