@@ -194,7 +194,7 @@ class Distillation:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageDistillation(Distillation):
     """The distillation of a batch of latents, or of their pixels with a `vae`.
 
@@ -206,7 +206,7 @@ class ImageDistillation(Distillation):
     reference: Tensor | None = None
     from_noise: bool = False
     source_weight: float = 0.0
-    model: Any = None
+    model: Any
     vae: Any = None
     measurement: Measurement | None = None
     data_weight: float = 0.0

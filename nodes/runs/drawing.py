@@ -17,7 +17,7 @@ from ...drawings.loss_terms import SaturationTerm, XingTerm
 from ...drawings.optimizer import LearningRates
 from ...drawings.reinitialization import reinitialization_due, reinitialize_dead
 from ...drawings.selection import Selection
-from ...drawings.styles import ART_STYLES, ArtStyle
+from ...drawings.styles import ArtStyle
 from ...drawings.tasks import RestorationWeights, Task, learning_rates
 from ...drawings.tracing import TRACE, Tracer, TracingSettings, adds_in_groups, group_sizes
 from ...guidance.core.noise import MAX_SEED, SeededNoise
@@ -119,7 +119,7 @@ class Initialization:
             return self.style.random_drawing(self.count, self._fitted_at, generator, like)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DrawingDistillation(Distillation):
     """The distillation of a batch of drawings, which it changes in place.
 
@@ -129,22 +129,22 @@ class DrawingDistillation(Distillation):
     of images, and `preview(step, image)` shows an image (3, H, W) in [0, 1].
     """
 
-    task: Task = "draw"
-    style: ArtStyle = ART_STYLES["iconography"]
+    task: Task
+    style: ArtStyle
     drawings: Sequence[Drawing] = ()
     reference: Tensor | None = None
     measurement: Measurement | None = None
-    weights: RestorationWeights = RestorationWeights(1.0, 0.0)
+    weights: RestorationWeights
     crossing_weight: float = 0.0
     pixel_weight: float = 0.0
     learning_rate_factor: float = 1.0
     views: Callable[[], Augmentation] | None = None
-    canvas: Canvas = (0, 0)
+    canvas: Canvas
     rasterizer: Rasterizer = rasterize
-    generators: Sequence[torch.Generator] = ()
+    generators: Sequence[torch.Generator]
     from_regions: bool = False
-    model: Any = None
-    vae: Any = None
+    model: Any
+    vae: Any
     preview: Callable[[int, Tensor], None] = lambda step, image: None
 
     def __call__(self, run: host.Run) -> tuple[Tensor, ...]:

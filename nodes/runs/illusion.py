@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...guidance.core.denoiser import TARGET, numbered
 from ...guidance.core.noise import SeededNoise
-from ...guidance.distillation.compositions import ARRANGEMENTS, Arrangement, Composition, Look, Turns, per_view
+from ...guidance.distillation.compositions import Arrangement, Composition, Look, Turns, per_view
 from .. import host
 from .distillation import Distillation
 
@@ -35,7 +35,7 @@ class Illusion:
     views: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IllusionDistillation(Distillation):
     """The distillation of sheets of `size` pixels a side, which it leaves in `result`.
 
@@ -43,14 +43,14 @@ class IllusionDistillation(Distillation):
     `preview(step, image)` shows an image (3, H, W) in [0, 1].
     """
 
-    arrangement: Arrangement = ARRANGEMENTS["flip"]
-    size: int = 512
-    look: Look = Look()
+    arrangement: Arrangement
+    size: int
+    look: Look
     turns: Turns | None = None
-    shift: int = 0
+    shift: int
     start: Tensor | None = None
-    model: Any = None
-    vae: Any = None
+    model: Any
+    vae: Any
     preview: Callable[[int, Tensor], None] = lambda step, image: None
     notes: list[str] = field(default_factory=list)
     result: Illusion = field(default_factory=Illusion)
