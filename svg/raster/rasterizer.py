@@ -237,13 +237,13 @@ def _nonzero(winding: Tensor) -> Tensor:
 
 def _part(window: Box, order: PaintOrder, clip: PaintOrder, boxes: Sequence[Box]) -> Box:
     """The part of a window where a group with this order and clip may be visible."""
-    part = intersection(window, _extent(order, boxes))
-    return intersection(part, _extent(clip, boxes)) if clip else part
+    part = intersection(window, extent(order, boxes))
+    return intersection(part, extent(clip, boxes)) if clip else part
 
 
-def _extent(order: PaintOrder, boxes: Sequence[Box]) -> Box:
+def extent(order: PaintOrder, boxes: Sequence[Box]) -> Box:
     """The smallest box around the layers of an order; empty if nothing is visible."""
-    parts = [boxes[entry] if isinstance(entry, int) else _extent(entry[1], boxes) for entry in order]
+    parts = [boxes[entry] if isinstance(entry, int) else extent(entry[1], boxes) for entry in order]
     visible = [(top, left, top + height, left + width) for top, left, height, width in parts if height]
     if not visible:
         return 0, 0, 0, 0

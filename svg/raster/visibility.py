@@ -36,8 +36,8 @@ import torch
 from torch import Tensor
 
 from . import bands
-from .coverage import Box, TileLayout, laid_out, tile_layout, winding
-from .rasterizer import folded, outlined
+from .coverage import Box, TileLayout, intersection, laid_out, tile_layout, winding
+from .rasterizer import extent, folded, outlined
 from .scene import PaintOrder, Scene
 
 CELLS = 2**24
@@ -173,13 +173,7 @@ class _Sweep:
 
     def box(self, entry: int | Group) -> Box:
         """The box of a layer, or of all layers of a group."""
-        if isinstance(entry, int):
-            return self.boxes[entry]
-        boxes = [box for inner in entry[1] if (box := self.box(inner))[2]]
-        if not boxes:
-            return 0, 0, 0, 0
-        top, left = min(box[0] for box in boxes), min(box[1] for box in boxes)
-        return top, left, max(box[0] + box[2] for box in boxes) - top, max(box[1] + box[3] for box in boxes) - left
+        return self.boxes[entry] if isinstance(entry, int) else extent(entry[1], self.boxes)
 
     def coverage(self, layer: int) -> Tensor:
         """The coverage (h, w) of a layer. That of its portion is held until a layer of another one is asked for."""
@@ -211,7 +205,7 @@ class _Sweep:
         """What layers cover (h, w) as a clip, where their paints do not count."""
         uncovered = self.transparent(area)
         for entry in order:
-            shared = _shared(area, self.box(entry))
+            shared = intersection(area, self.box(entry))
             if isinstance(entry, int):
                 covered = _part(self.coverage(entry), self.boxes[entry], shared)
             else:
@@ -273,13 +267,6 @@ class _Sweep:
         source, opacity = self.source(layer)
         groups = [(_part(frame.seen, frame.box, box), _part(frame.canvas, frame.box, box)) for frame in frames]
         return Seen(layer, box, self.coverage(layer), opacity, source, below, [(through, None), *groups])
-
-
-def _shared(one: Box, other: Box) -> Box:
-    """The pixels that two boxes share."""
-    top, left = max(one[0], other[0]), max(one[1], other[1])
-    bottom, right = min(one[0] + one[2], other[0] + other[2]), min(one[1] + one[3], other[1] + other[3])
-    return (top, left, bottom - top, right - left) if top < bottom and left < right else (0, 0, 0, 0)
 
 
 def _part(values: Tensor, box: Box, part: Box) -> Tensor:
