@@ -250,18 +250,10 @@ class HostPreviews {
       },
     });
     // Only in a graph: the page makes nodes for copying, too, which it never removes.
-    const { onAdded, onRemoved } = node;
     const listen = () => api.addEventListener("execution_start", this);
-    const stop = () => api.removeEventListener("execution_start", this);
     if (node.graph) listen();
-    node.onAdded = function (...values) {
-      listen();
-      return onAdded?.apply(this, values);
-    };
-    node.onRemoved = function (...values) {
-      stop();
-      return onRemoved?.apply(this, values);
-    };
+    alsoOn(node, "onAdded", listen);
+    alsoOn(node, "onRemoved", () => api.removeEventListener("execution_start", this));
   }
 
   handleEvent() {
@@ -436,6 +428,15 @@ function addRegionButtons(node, most) {
   for (let row = rows(); row > 1; row -= 1) remove();
 }
 
+/** Does something whenever the page calls a method of a node, before what that does already. */
+function alsoOn(node, name, act) {
+  const own = node[name];
+  node[name] = function (...values) {
+    act(...values);
+    return own?.apply(this, values);
+  };
+}
+
 /** Changes the graph as one step that can be undone. By itself, the page only looks for changes before a click. */
 function undoable(change) {
   app.canvas.emitBeforeChange();
@@ -547,16 +548,8 @@ app.registerExtension({
     const curve = CURVES.includes(type) ? new CurveView(node) : undefined;
     views.set(node, { note, drawing, curve });
     if (type === "DSLoadSVG") showChosenFile(node);
-    const onExecuted = node.onExecuted;
-    node.onExecuted = function (output) {
-      showOutput(this, output);
-      return onExecuted?.call(this, output);
-    };
-    const onRemoved = node.onRemoved;
-    node.onRemoved = function () {
-      drawing?.close();
-      return onRemoved?.call(this);
-    };
+    alsoOn(node, "onExecuted", (output) => showOutput(node, output));
+    alsoOn(node, "onRemoved", () => drawing?.close());
   },
 
   /** The page calls this when a workflow is opened again. */
