@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from comfy_server import ComfyServer
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Locator, Route, expect
 from queueing.workflow import templates
 from support.browser_page import Page
 from support.scenes import save_scene
@@ -199,13 +199,19 @@ def test_drawing_is_zoomed_and_reset(page: Page, red_square: str):
     assert width() == pytest.approx(whole, rel=0.01)
 
 
-def test_caption_returns_after_copying(page: Page, red_square: str):
+def chosen_drawing(page: Page, file: str) -> tuple[Locator, Locator]:
+    """The panel of Load SVG, once it shows a file of 0.2 kB, and its caption."""
     page.open_template("svg_edit")
-    page.set("DSLoadSVG", file=red_square)
+    page.set("DSLoadSVG", file=file)
     page.show("DSLoadSVG")
     panel = page.panels("DSLoadSVG")
     caption = panel.locator(".ds-bar span")
     expect(caption).to_have_text("0.2 kB")
+    return panel, caption
+
+
+def test_caption_returns_after_copying(page: Page, red_square: str):
+    panel, caption = chosen_drawing(page, red_square)
     for _ in range(2):
         panel.get_by_text("Copy", exact=True).click()
         expect(caption).to_have_text("Copied")
@@ -213,12 +219,8 @@ def test_caption_returns_after_copying(page: Page, red_square: str):
 
 
 def test_a_browser_that_does_not_copy_is_reported(page: Page, red_square: str):
-    page.open_template("svg_edit")
-    page.set("DSLoadSVG", file=red_square)
-    page.show("DSLoadSVG")
-    panel = page.panels("DSLoadSVG")
-    caption = panel.get_by_role("status")
-    expect(caption).to_have_text("0.2 kB")
+    panel, caption = chosen_drawing(page, red_square)
+    expect(caption).to_have_role("status")
     # As on a page without https, in a browser that forbids scripts to copy.
     page.run(
         """(document.execCommand = () => false,
@@ -254,12 +256,8 @@ def test_a_chosen_file_that_is_gone_is_reported(page: Page):
 
 
 def test_a_drawing_is_saved_under_its_own_name_while_another_is_fetched(page: Page, red_square: str):
-    page.open_template("svg_edit")
-    page.set("DSLoadSVG", file=red_square)
-    page.show("DSLoadSVG")
-    panel = page.panels("DSLoadSVG")
+    panel, _ = chosen_drawing(page, red_square)
     waiting: list[Route] = []
-    expect(panel.locator(".ds-bar span")).to_have_text("0.2 kB")
     page.tab.route("**/view?*", lambda route: waiting.append(route))
     try:
         with page.tab.expect_request("**/view?filename=another.svg*"):
